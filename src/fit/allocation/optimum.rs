@@ -1,0 +1,362 @@
+//! The best setting within a budget.
+
+use serde::{Deserialize, Serialize};
+
+use super::budget::{Budget, Domain, Range, Setting, Variable};
+use super::cost::{Cost, Shape};
+use super::minimise::minimise;
+use crate::fit::diagnostics::{self, Extrapolation, Side};
+use crate::fit::law::FittedLaw;
+
+/// Why there is no allocation.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum AllocationError {
+    /// The law reads a column that is neither N, D, P, R nor given as a constant.
+    #[error("law `{law}` needs `{column}`, for which a constant must be given")]
+    Column {
+        /// The law.
+        law: String,
+        /// The column.
+        column: String,
+    },
+    /// A range is empty or outside what the quantity can be.
+    #[error("`{}` cannot range from {low} to {high}", variable.name())]
+    Domain {
+        /// The quantity.
+        variable: Variable,
+        /// Lower end.
+        low: f64,
+        /// Upper end.
+        high: f64,
+    },
+    /// The budget is not usable.
+    #[error("{0}")]
+    Budget(String),
+    /// Nothing in the domain can be afforded.
+    #[error(
+        "the budget affords nothing in the domain: its cheapest setting takes {cheapest:.4e} FLOPs \
+         to train (and serve) and {per_token:.4e} FLOPs per generated token"
+    )]
+    Unaffordable {
+        /// FLOPs of the cheapest setting.
+        cheapest: f64,
+        /// FLOPs per generated token of that setting.
+        per_token: f64,
+    },
+}
+
+/// A fitted law as a function of a [`Setting`].
+#[derive(Clone, Debug)]
+pub struct Surface {
+    law: FittedLaw,
+    slots: Vec<Slot>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Slot {
+    Variable(Variable),
+    Constant(f64),
+}
+
+impl Surface {
+    /// Builds the surface of a law; columns other than N, D, P, R take their value from `constants`.
+    ///
+    /// # Errors
+    /// [`AllocationError::Column`] when a column is neither.
+    pub fn new(law: FittedLaw, constants: &[(&str, f64)]) -> Result<Self, AllocationError> {
+        let slot = |name: &str| {
+            let constant = constants.iter().find(|(known, _)| *known == name);
+            constant
+                .map(|(_, value)| Slot::Constant(*value))
+                .or_else(|| Variable::of_column(name).map(Slot::Variable))
+        };
+        let mut slots = Vec::new();
+        for input in law.law().inputs() {
+            slots.push(slot(&input.name).ok_or_else(|| AllocationError::Column {
+                law: law.law().name(),
+                column: input.name.clone(),
+            })?);
+        }
+        Ok(Self { law, slots })
+    }
+
+    /// Returns the same surface with the parameters of another fit of the same law.
+    #[must_use]
+    pub fn with_law(&self, law: FittedLaw) -> Self {
+        Self { law, slots: self.slots.clone() }
+    }
+
+    /// Returns the law.
+    pub fn law(&self) -> &FittedLaw {
+        &self.law
+    }
+
+    /// Returns the predicted loss.
+    pub fn loss(&self, setting: &Setting) -> f64 {
+        let mut inputs = [0.0; crate::fit::law::MAX_SIZES];
+        for (input, slot) in inputs.iter_mut().zip(&self.slots) {
+            *input = match slot {
+                Slot::Variable(variable) => setting.get(*variable),
+                Slot::Constant(value) => *value,
+            };
+        }
+        self.law.predict(&inputs[..self.slots.len()])
+    }
+
+    /// Returns whether the loss depends on a quantity.
+    pub fn uses(&self, variable: Variable) -> bool {
+        self.slots.iter().any(|slot| matches!(slot, Slot::Variable(v) if *v == variable))
+    }
+
+    /// Fixes P = 0 and R = 1 where the law knows neither (a dense law).
+    pub(crate) fn restrict(&self, mut domain: Domain) -> Domain {
+        for (variable, value) in [(Variable::ConceptShare, 0.0), (Variable::CompressionRatio, 1.0)] {
+            if !self.uses(variable) {
+                domain = domain.with(variable, Range::fixed(value));
+            }
+        }
+        domain
+    }
+}
+
+/// The best setting within a budget.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Optimum {
+    /// The setting.
+    #[serde(flatten)]
+    pub setting: Setting,
+    /// Its predicted loss in nats per token.
+    pub loss: f64,
+    /// FLOPs of training it.
+    pub flops: f64,
+    /// FLOPs per generated token.
+    pub inference_flops: f64,
+    /// Counting convention of the FLOPs.
+    pub convention: String,
+    /// Bounds of the domain on which it lies.
+    pub active_bounds: Vec<ActiveBound>,
+    /// Whether the training budget is used up; if not, a bound stands in the way.
+    pub training_binds: bool,
+    /// Whether the limit on FLOPs per generated token is met with equality.
+    pub inference_binds: bool,
+}
+
+impl Optimum {
+    /// Returns the quantities that lie more than 10× outside the data of a fit.
+    pub fn extrapolates(&self, ranges: &[diagnostics::DataRange]) -> Vec<Extrapolation> {
+        ranges
+            .iter()
+            .filter_map(|range| {
+                range.extrapolation(self.setting.get(Variable::of_column(&range.column)?))
+            })
+            .collect()
+    }
+}
+
+/// A bound of the domain on which an optimum lies.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ActiveBound {
+    /// The quantity.
+    pub variable: Variable,
+    /// Which end of its range.
+    pub side: Side,
+    /// The bound.
+    pub value: f64,
+}
+
+/// Finds the setting with the lowest predicted loss within a budget.
+///
+/// # Errors
+/// [`AllocationError`] when the domain or budget is unusable or affords nothing.
+pub fn optimum(
+    surface: &Surface,
+    cost: &dyn Cost,
+    domain: &Domain,
+    budget: &Budget,
+) -> Result<Optimum, AllocationError> {
+    best(surface, cost, domain, budget, 9, None)
+}
+
+/// As [`optimum`], with a coarser grid and a hint, for resamples.
+pub(crate) fn best(
+    surface: &Surface,
+    cost: &dyn Cost,
+    domain: &Domain,
+    budget: &Budget,
+    side: usize,
+    hint: Option<&Setting>,
+) -> Result<Optimum, AllocationError> {
+    domain.check()?;
+    budget.check(domain)?;
+    let domain = surface.restrict(*domain);
+    let problem = Problem { cost, domain, budget };
+    let axes = problem.axes();
+    let objective = |x: &[f64]| problem.setting(&axes, x).map_or(f64::INFINITY, |s| surface.loss(&s));
+    let hints: Vec<Vec<f64>> = hint.map(|s| problem.coordinates(&axes, s)).into_iter().collect();
+    let found = minimise(&objective, axes.len(), side, &hints)
+        .and_then(|(x, loss)| Some((problem.setting(&axes, &x)?, loss)));
+    let Some((setting, loss)) = found else { return Err(problem.unaffordable()) };
+    let shape = setting.shape();
+    let (flops, inference) = (setting.training_flops(cost), cost.inference_per_token(&shape));
+    let spent = flops + budget.served_tokens * inference;
+    let reached = |limit: Option<f64>, spent: f64| limit.is_some_and(|l| spent > l * (1.0 - 1e-6));
+    Ok(Optimum {
+        setting,
+        loss,
+        flops,
+        inference_flops: inference,
+        convention: cost.convention().to_owned(),
+        active_bounds: active_bounds(&domain, &setting),
+        training_binds: reached(budget.training, spent),
+        inference_binds: reached(budget.inference_per_token, inference),
+    })
+}
+
+pub(crate) fn active_bounds(domain: &Domain, setting: &Setting) -> Vec<ActiveBound> {
+    let mut found = Vec::new();
+    for variable in Variable::ALL {
+        let range = domain.get(variable);
+        let value = setting.get(variable);
+        if range.is_fixed() {
+            continue;
+        }
+        let close = |bound: f64| (value - bound).abs() <= 1e-7 * bound.abs();
+        if close(range.low) {
+            found.push(ActiveBound { variable, side: Side::Lower, value: range.low });
+        } else if close(range.high) {
+            found.push(ActiveBound { variable, side: Side::Upper, value: range.high });
+        }
+    }
+    found
+}
+
+/// The feasible settings as a unit box.
+///
+/// P ranges over its bounds; R, given P, from the smallest ratio that can be afforded; N, given
+/// both, up to the largest model that can be afforded; D is what the budget then pays for. So the
+/// limits are edges of the box, and an optimum on a limit is as easy to find as any other.
+struct Problem<'a> {
+    cost: &'a dyn Cost,
+    domain: Domain,
+    budget: &'a Budget,
+}
+
+impl Problem<'_> {
+    fn axes(&self) -> Vec<Variable> {
+        [Variable::ConceptShare, Variable::CompressionRatio, Variable::Params]
+            .into_iter()
+            .filter(|variable| !self.domain.get(*variable).is_fixed())
+            .collect()
+    }
+
+    fn affordable(&self, shape: &Shape) -> bool {
+        let least = self.domain.tokens.low * (1.0 - 1e-12);
+        self.budget.most_tokens(self.cost, shape).is_some_and(|tokens| tokens >= least)
+    }
+
+    /// Lower and upper end of R given P.
+    fn ratios(&self, concept_share: f64) -> Option<(f64, f64)> {
+        let Range { low, high } = self.domain.compression_ratio;
+        let params = self.domain.params.low;
+        let fits = |ln_ratio: f64| {
+            let compression_ratio = ln_ratio.exp();
+            self.affordable(&Shape { params, concept_share, compression_ratio })
+        };
+        Some((bisect(high.ln(), low.ln(), fits)?.exp().max(low), high))
+    }
+
+    /// Lower and upper end of N given P and R.
+    fn sizes(&self, concept_share: f64, compression_ratio: f64) -> Option<(f64, f64)> {
+        let Range { low, high } = self.domain.params;
+        let fits = |ln_params: f64| {
+            let params = ln_params.exp();
+            self.affordable(&Shape { params, concept_share, compression_ratio })
+        };
+        Some((low, bisect(low.ln(), high.ln(), fits)?.exp().min(high)))
+    }
+
+    fn setting(&self, axes: &[Variable], x: &[f64]) -> Option<Setting> {
+        let at = |variable: Variable| {
+            axes.iter().position(|axis| *axis == variable).map_or(0.0, |i| x[i])
+        };
+        let share = self.domain.concept_share;
+        let concept_share = blend(share.low, share.high, at(Variable::ConceptShare));
+        let (low, high) = self.ratios(concept_share)?;
+        let compression_ratio = blend_log(low, high, at(Variable::CompressionRatio));
+        let (low, high) = self.sizes(concept_share, compression_ratio)?;
+        let params = blend_log(low, high, at(Variable::Params));
+        let shape = Shape { params, concept_share, compression_ratio };
+        let Range { low, high } = self.domain.tokens;
+        let tokens = self.budget.most_tokens(self.cost, &shape)?.clamp(low, high);
+        Some(Setting { params, tokens, concept_share, compression_ratio })
+    }
+
+    /// The box coordinates of a setting, clipped into the box.
+    fn coordinates(&self, axes: &[Variable], setting: &Setting) -> Vec<f64> {
+        let place = |value: f64, ends: Option<(f64, f64)>| {
+            let (low, high) = ends.unwrap_or((1.0, 2.0));
+            let x = (value / low).ln() / (high / low).ln();
+            if x.is_finite() { x.clamp(0.0, 1.0) } else { 0.5 }
+        };
+        let (share, ratio) = (setting.concept_share, setting.compression_ratio);
+        axes.iter()
+            .map(|axis| match axis {
+                Variable::CompressionRatio => place(ratio, self.ratios(share)),
+                Variable::ConceptShare => {
+                    let Range { low, high } = self.domain.concept_share;
+                    ((share - low) / (high - low)).clamp(0.0, 1.0)
+                }
+                _ => place(setting.params, self.sizes(share, ratio)),
+            })
+            .collect()
+    }
+
+    fn unaffordable(&self) -> AllocationError {
+        let shapes = [self.domain.concept_share.low, self.domain.concept_share.high].map(|share| {
+            Shape {
+                params: self.domain.params.low,
+                concept_share: share,
+                compression_ratio: self.domain.compression_ratio.high,
+            }
+        });
+        let total = |shape: &Shape| {
+            self.domain.tokens.low * self.cost.training_per_token(shape)
+                + self.budget.served_tokens * self.cost.inference_per_token(shape)
+        };
+        let [a, b] = shapes;
+        let shape = if total(&a) <= total(&b) { a } else { b };
+        let per_token = self.cost.inference_per_token(&shape);
+        AllocationError::Unaffordable { cheapest: total(&shape), per_token }
+    }
+}
+
+/// Returns the point nearest to `far` that fits, given that `near` does; `None` if it does not.
+fn bisect(near: f64, far: f64, fits: impl Fn(f64) -> bool) -> Option<f64> {
+    if fits(far) {
+        return Some(far);
+    }
+    if !fits(near) {
+        return None;
+    }
+    let (mut good, mut bad) = (near, far);
+    for _ in 0..80 {
+        let middle = 0.5 * (good + bad);
+        if middle == good || middle == bad {
+            break;
+        }
+        if fits(middle) { good = middle } else { bad = middle }
+    }
+    Some(good)
+}
+
+fn blend(low: f64, high: f64, x: f64) -> f64 {
+    if x >= 1.0 { high } else { low + (high - low) * x }
+}
+
+fn blend_log(low: f64, high: f64, x: f64) -> f64 {
+    match x {
+        x if x <= 0.0 => low,
+        x if x >= 1.0 => high,
+        x => (low.ln() + (high / low).ln() * x).exp().clamp(low, high),
+    }
+}

@@ -1,0 +1,213 @@
+//! FLOPs saved against a dense law at equal loss and equal tokens.
+
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use super::budget::{Domain, Range, Setting, Variable};
+use super::cost::{Cost, Shape};
+use super::minimise::minimise;
+use super::optimum::{ActiveBound, AllocationError, Surface, active_bounds};
+use crate::fit::bootstrap::{interval, quantile};
+use crate::fit::law::FittedLaw;
+
+/// A dense model to be matched.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Baseline {
+    /// Non-embedding parameters.
+    pub params: f64,
+    /// Training tokens.
+    pub tokens: f64,
+}
+
+impl Baseline {
+    fn setting(&self) -> Setting {
+        Setting {
+            params: self.params,
+            tokens: self.tokens,
+            concept_share: 0.0,
+            compression_ratio: 1.0,
+        }
+    }
+}
+
+/// The cheapest model that matches a dense baseline's loss on the same tokens.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Saving {
+    /// The dense baseline.
+    pub baseline: Baseline,
+    /// Its predicted loss in nats per token.
+    pub target_loss: f64,
+    /// The cheapest setting with that loss.
+    #[serde(flatten)]
+    pub setting: Setting,
+    /// Share of the training FLOPs saved; negative when the baseline is cheaper.
+    pub training: f64,
+    /// Share of the FLOPs per generated token saved.
+    pub inference: f64,
+    /// Bounds of the domain on which the setting lies.
+    pub active_bounds: Vec<ActiveBound>,
+}
+
+/// No setting of the domain reaches the baseline's loss.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Unreachable {
+    /// The dense baseline.
+    pub baseline: Baseline,
+    /// Its predicted loss in nats per token.
+    pub target_loss: f64,
+    /// The lowest loss found on the same tokens.
+    pub lowest_loss: f64,
+}
+
+/// Finds the cheapest setting (by training FLOPs) that matches a dense baseline.
+///
+/// The dense law gives the baseline's loss at (N, D); the other law is searched over N, P and R of
+/// the domain at the same D. `Ok(Err(_))` means that nothing in the domain reaches that loss.
+///
+/// # Errors
+/// [`AllocationError`] when the domain is unusable.
+pub fn saving(
+    dense: &Surface,
+    surface: &Surface,
+    cost: &dyn Cost,
+    domain: &Domain,
+    baseline: Baseline,
+) -> Result<Result<Saving, Unreachable>, AllocationError> {
+    let domain = surface.restrict(domain.with(Variable::Tokens, Range::fixed(baseline.tokens)));
+    domain.check()?;
+    Ok(cheapest(dense, surface, cost, &domain, baseline, 9))
+}
+
+fn cheapest(
+    dense: &Surface,
+    surface: &Surface,
+    cost: &dyn Cost,
+    domain: &Domain,
+    baseline: Baseline,
+    side: usize,
+) -> Result<Saving, Unreachable> {
+    let target_loss = dense.loss(&baseline.setting());
+    let axes: Vec<Variable> = [Variable::ConceptShare, Variable::CompressionRatio]
+        .into_iter()
+        .filter(|variable| !domain.get(*variable).is_fixed())
+        .collect();
+    let place = |x: &[f64], params: f64| {
+        let at = |variable: Variable| {
+            let Range { low, high } = domain.get(variable);
+            match axes.iter().position(|axis| *axis == variable) {
+                Some(i) if x[i] >= 1.0 => high,
+                Some(i) => low + (high - low) * x[i],
+                None => low,
+            }
+        };
+        Setting {
+            params,
+            tokens: baseline.tokens,
+            concept_share: at(Variable::ConceptShare),
+            compression_ratio: at(Variable::CompressionRatio),
+        }
+    };
+    // The smallest model that reaches the target; the loss falls with N.
+    let smallest = |x: &[f64]| -> Option<Setting> {
+        let Range { low, high } = domain.params;
+        let reaches = |ln_params: f64| surface.loss(&place(x, ln_params.exp())) <= target_loss;
+        if reaches(low.ln()) {
+            return Some(place(x, low));
+        }
+        if !reaches(high.ln()) {
+            return None;
+        }
+        let (mut above, mut below) = (low.ln(), high.ln());
+        for _ in 0..60 {
+            let middle = 0.5 * (above + below);
+            if reaches(middle) { below = middle } else { above = middle }
+        }
+        Some(place(x, below.exp()))
+    };
+    let price = |x: &[f64]| {
+        smallest(x).map_or(f64::INFINITY, |s| cost.training_per_token(&s.shape()).ln())
+    };
+    let found = minimise(&price, axes.len(), side, &[]).and_then(|(x, _)| smallest(&x));
+    let Some(setting) = found else {
+        let loss = |x: &[f64]| surface.loss(&place(x, domain.params.high));
+        let lowest = minimise(&loss, axes.len(), side, &[]);
+        let lowest_loss = lowest.map_or(f64::NAN, |(_, loss)| loss);
+        return Err(Unreachable { baseline, target_loss, lowest_loss });
+    };
+    let saved = |price: fn(&dyn Cost, &Shape) -> f64| {
+        1.0 - price(cost, &setting.shape()) / price(cost, &baseline.setting().shape())
+    };
+    Ok(Saving {
+        baseline,
+        target_loss,
+        setting,
+        training: saved(|cost, shape| cost.training_per_token(shape)),
+        inference: saved(|cost, shape| cost.inference_per_token(shape)),
+        active_bounds: active_bounds(domain, &setting),
+    })
+}
+
+/// The saving over pairs of resampled fits.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SavingInterval {
+    /// Coverage of the intervals.
+    pub level: f64,
+    /// Interval of the share of training FLOPs saved; an end is `None` where resamples in which the
+    /// loss is out of reach make up that tail.
+    pub training: [Option<f64>; 2],
+    /// Interval of the share of FLOPs per generated token saved.
+    pub inference: [Option<f64>; 2],
+    /// Median share of training FLOPs saved; `None` when out of reach.
+    pub training_median: Option<f64>,
+    /// Resamples in which nothing in the domain reaches the baseline's loss.
+    pub unreachable: usize,
+    /// Pairs of resamples.
+    pub draws: usize,
+}
+
+/// Finds the saving in every pair of resampled fits (the two laws' runs are independent).
+///
+/// A resample in which the baseline's loss is out of reach counts as an infinitely bad saving.
+///
+/// # Errors
+/// [`AllocationError`] when the domain is unusable.
+#[expect(clippy::too_many_arguments, reason = "two laws, each with its resamples")]
+pub fn saving_interval(
+    dense: &Surface,
+    dense_draws: &[FittedLaw],
+    surface: &Surface,
+    draws: &[FittedLaw],
+    cost: &dyn Cost,
+    domain: &Domain,
+    baseline: Baseline,
+    level: f64,
+) -> Result<SavingInterval, AllocationError> {
+    let domain = surface.restrict(domain.with(Variable::Tokens, Range::fixed(baseline.tokens)));
+    domain.check()?;
+    let pairs: Vec<Option<Saving>> = dense_draws
+        .par_iter()
+        .zip(draws.par_iter())
+        .map(|(a, b)| {
+            let (dense, surface) = (dense.with_law(a.clone()), surface.with_law(b.clone()));
+            cheapest(&dense, &surface, cost, &domain, baseline, 5).ok()
+        })
+        .collect();
+    let values = |pick: fn(&Saving) -> f64| -> Vec<f64> {
+        let mut all: Vec<f64> =
+            pairs.iter().map(|p| p.as_ref().map_or(f64::NEG_INFINITY, pick)).collect();
+        all.sort_by(f64::total_cmp);
+        all
+    };
+    let unreachable = pairs.iter().filter(|p| p.is_none()).count();
+    let finite = |value: f64| value.is_finite().then_some(value);
+    let ends = |values: &[f64]| interval(values, level).map_or([None; 2], |ends| ends.map(finite));
+    let training = values(|s| s.training);
+    Ok(SavingInterval {
+        level,
+        training_median: quantile(&training, 0.5).and_then(finite),
+        training: ends(&training),
+        inference: ends(&values(|s| s.inference)),
+        unreachable,
+        draws: pairs.len(),
+    })
+}

@@ -1,0 +1,407 @@
+//! A law applied to observations: validated, scaled, and ready to be summed over rows.
+
+use std::collections::HashSet;
+
+use rayon::prelude::*;
+
+use super::law::{Frame, Law, Role, MAX_PARAMETERS, MAX_SIZES};
+use super::matrix::Symmetric;
+use super::valley::Valley;
+use super::objective::{huber, influence};
+use super::observations::{ObservationError, Observations};
+
+/// Rows summed by one task; below it a sum is sequential, so results never depend on threads.
+const CHUNK: usize = 8192;
+
+/// A least-squares-like problem in a law's internal coordinates.
+#[derive(Clone)]
+pub(crate) struct Design<'a> {
+    pub(crate) law: &'a dyn Law,
+    pub(crate) frame: Frame,
+    /// Features, one row after the other.
+    features: Vec<f64>,
+    /// Logarithm of the observed response in units of the frame's.
+    pub(crate) target: Vec<f64>,
+    pub(crate) weight: Vec<f64>,
+    pub(crate) lower: Vec<f64>,
+    pub(crate) upper: Vec<f64>,
+    pub(crate) linear: Vec<usize>,
+    pub(crate) start: Vec<(f64, f64)>,
+    pub(crate) valley: Valley,
+    pub(crate) pin: Option<Pin>,
+}
+
+/// A natural parameter held at a value, by solving for its internal coordinate.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Pin {
+    pub(crate) index: usize,
+    pub(crate) value: f64,
+}
+
+/// Sums over rows at one point.
+#[derive(Clone, Debug)]
+pub(crate) struct Sums {
+    pub(crate) objective: f64,
+    pub(crate) gradient: Vec<f64>,
+    /// `Σ w J Jᵀ` over rows in the quadratic part of the objective.
+    pub(crate) inside: Symmetric,
+    /// `Σ w (δ/|r|) J Jᵀ` over the other rows.
+    pub(crate) outside: Symmetric,
+    /// Weighted number of rows in the quadratic part.
+    pub(crate) count_inside: f64,
+    /// `Σ w ψ²`.
+    pub(crate) squared_influence: f64,
+}
+
+impl Sums {
+    fn zeros(k: usize) -> Self {
+        Self {
+            objective: 0.0,
+            gradient: vec![0.0; k],
+            inside: Symmetric::zeros(k),
+            outside: Symmetric::zeros(k),
+            count_inside: 0.0,
+            squared_influence: 0.0,
+        }
+    }
+
+    fn merge(&mut self, other: &Self) {
+        self.objective += other.objective;
+        self.gradient.iter_mut().zip(&other.gradient).for_each(|(a, b)| *a += b);
+        self.inside.add(&other.inside);
+        self.outside.add(&other.outside);
+        self.count_inside += other.count_inside;
+        self.squared_influence += other.squared_influence;
+    }
+}
+
+impl<'a> Design<'a> {
+    /// Validates observations against a law and scales them.
+    ///
+    /// # Errors
+    /// [`ObservationError`] for a missing column, a value outside the law's range, or fewer
+    /// different rows than parameters.
+    pub(crate) fn new(law: &'a dyn Law, data: &Observations) -> Result<Self, ObservationError> {
+        let inputs = law.inputs();
+        let columns: Vec<&[f64]> =
+            inputs.iter().map(|input| data.required(&input.name)).collect::<Result<_, _>>()?;
+        for (input, values) in inputs.iter().zip(&columns) {
+            let fine = |v: &f64| v.is_finite() && *v > input.above && *v < input.below;
+            check(data, &input.name, values, fine, || {
+                if input.below.is_finite() {
+                    format!("between {} and {}, both excluded", input.above, input.below)
+                } else {
+                    format!("a finite number above {}", input.above)
+                }
+            })?;
+        }
+        let response = data.required(law.response())?;
+        let fine = |v: &f64| v.is_finite() && *v > 0.0;
+        check(data, law.response(), response, fine, || "a finite number above 0".into())?;
+        let parameters = law.parameters();
+        let distinct = distinct_rows(&columns, parameters.len());
+        if distinct < parameters.len() {
+            return Err(ObservationError::TooFew {
+                law: law.name(),
+                rows: data.len(),
+                distinct,
+                parameters: parameters.len(),
+            });
+        }
+
+        let (rows, q) = (data.len(), law.n_sizes());
+        let weight = data.weights().map_or_else(|| vec![1.0; rows], <[f64]>::to_vec);
+        let mut features = vec![0.0; rows * q];
+        let mut ln_sum = vec![0.0; q];
+        let mut input = vec![0.0; inputs.len()];
+        for (row, sizes) in features.chunks_exact_mut(q).enumerate() {
+            input.iter_mut().zip(&columns).for_each(|(to, column)| *to = column[row]);
+            law.sizes(&input, sizes);
+            ln_sum.iter_mut().zip(&*sizes).for_each(|(sum, size)| *sum += size.ln());
+        }
+        let n = rows as f64;
+        let frame = Frame {
+            sizes: ln_sum.iter().map(|sum| (sum / n).exp()).collect(),
+            response: (response.iter().map(|v| v.ln()).sum::<f64>() / n).exp(),
+        };
+        features.chunks_exact_mut(q).for_each(|sizes| law.features(sizes, &frame));
+        let target = response.iter().map(|v| (v / frame.response).ln()).collect();
+        Ok(Self {
+            law,
+            frame,
+            features,
+            target,
+            weight,
+            lower: parameters.iter().map(|p| p.bounds.0).collect(),
+            upper: parameters.iter().map(|p| p.bounds.1).collect(),
+            linear: (0..parameters.len()).filter(|j| parameters[*j].role == Role::Linear).collect(),
+            start: parameters.iter().map(|p| p.start).collect(),
+            valley: Valley::of(law),
+            pin: None,
+        })
+    }
+
+    /// Returns the number of parameters.
+    pub(crate) fn k(&self) -> usize {
+        self.lower.len()
+    }
+
+    /// Returns the number of rows.
+    pub(crate) fn rows(&self) -> usize {
+        self.target.len()
+    }
+
+    /// Returns the same problem over some rows, with weights multiplied by how often each occurs.
+    pub(crate) fn resampled(&self, counts: &[f64]) -> Self {
+        let q = self.frame.sizes.len();
+        let chosen: Vec<usize> = (0..counts.len()).filter(|row| counts[*row] > 0.0).collect();
+        let mut features = Vec::with_capacity(chosen.len() * q);
+        for row in &chosen {
+            features.extend_from_slice(&self.features[row * q..(row + 1) * q]);
+        }
+        Self {
+            law: self.law,
+            frame: self.frame.clone(),
+            features,
+            target: chosen.iter().map(|row| self.target[*row]).collect(),
+            weight: chosen.iter().map(|row| self.weight[*row] * counts[*row]).collect(),
+            lower: self.lower.clone(),
+            upper: self.upper.clone(),
+            linear: self.linear.clone(),
+            start: self.start.clone(),
+            valley: self.valley.clone(),
+            pin: self.pin,
+        }
+    }
+
+    /// Clips a point into the bounds.
+    pub(crate) fn clip(&self, u: &mut [f64]) {
+        for ((v, lo), hi) in u.iter_mut().zip(&self.lower).zip(&self.upper) {
+            *v = v.clamp(*lo, *hi);
+        }
+    }
+
+    /// Returns the point with a pinned parameter's coordinate solved for, and that coordinate's
+    /// derivatives with respect to the others.
+    pub(crate) fn pinned(&self, u: &[f64]) -> (Vec<f64>, Option<(usize, Vec<f64>)>) {
+        let Some(Pin { index, value }) = self.pin else { return (u.to_vec(), None) };
+        let solve = |v: &[f64]| {
+            let mut natural = self.law.natural(v, &self.frame);
+            natural[index] = value;
+            self.law.internal(&natural, &self.frame)[index]
+        };
+        let mut full = u.to_vec();
+        let mut slopes = vec![0.0; u.len()];
+        for i in (0..u.len()).filter(|i| *i != index) {
+            let h = 1e-6 * u[i].abs().max(0.1);
+            full[i] = u[i] + h;
+            let up = solve(&full);
+            full[i] = u[i] - h;
+            slopes[i] = (up - solve(&full)) / (2.0 * h);
+            full[i] = u[i];
+        }
+        full[index] = solve(u);
+        (full, Some((index, slopes)))
+    }
+
+    /// Folds over rows: `add` receives the row's number, log residual and its gradient.
+    fn fold<T: Send>(
+        &self,
+        u: &[f64],
+        zero: impl Fn() -> T + Sync,
+        add: impl Fn(&mut T, usize, f64, &[f64]) + Sync,
+        merge: impl Fn(&mut T, T),
+    ) -> T {
+        let (q, k) = (self.frame.sizes.len(), self.k());
+        let (u, slopes) = self.pinned(u);
+        let sum = |rows: std::ops::Range<usize>| {
+            let mut total = zero();
+            let mut gradient = [0.0; MAX_PARAMETERS];
+            let gradient = &mut gradient[..k];
+            for row in rows {
+                let x = &self.features[row * q..(row + 1) * q];
+                let value = self.law.value(&u, x, gradient);
+                let scale = 1.0 / value;
+                gradient.iter_mut().for_each(|g| *g *= scale);
+                if let Some((index, slopes)) = &slopes {
+                    let through = gradient[*index];
+                    gradient.iter_mut().zip(slopes).for_each(|(g, s)| *g += through * s);
+                    gradient[*index] = 0.0;
+                }
+                // A non-positive prediction has no logarithm: NaN, which rejects the step.
+                add(&mut total, row, value.ln() - self.target[row], gradient);
+            }
+            total
+        };
+        let rows = self.rows();
+        if rows <= CHUNK {
+            return sum(0..rows);
+        }
+        let parts: Vec<T> = (0..rows.div_ceil(CHUNK))
+            .into_par_iter()
+            .map(|c| sum(c * CHUNK..rows.min((c + 1) * CHUNK)))
+            .collect();
+        let mut total = zero();
+        parts.into_iter().for_each(|part| merge(&mut total, part));
+        total
+    }
+
+    /// Returns objective, gradient and curvature sums for the Huber width `delta`.
+    pub(crate) fn sums(&self, u: &[f64], delta: f64) -> Sums {
+        let k = self.k();
+        let mut total = self.fold(
+            u,
+            || Sums::zeros(k),
+            |sums, row, r, jacobian| {
+                let w = self.weight[row];
+                let psi = influence(r, delta);
+                sums.objective += w * huber(r, delta);
+                sums.squared_influence += w * psi * psi;
+                let pull = w * psi;
+                sums.gradient.iter_mut().zip(jacobian).for_each(|(g, j)| *g += pull * j);
+                if r.abs() <= delta {
+                    sums.count_inside += w;
+                    sums.inside.add_outer_lower(w, jacobian);
+                } else {
+                    sums.outside.add_outer_lower(w * delta / r.abs(), jacobian);
+                }
+            },
+            |a, b| a.merge(&b),
+        );
+        total.inside.mirror();
+        total.outside.mirror();
+        if total.objective.is_nan() {
+            total.objective = f64::INFINITY;
+        }
+        total
+    }
+
+    /// Returns `Σ w ψ J` with the influences ψ of every row held fixed.
+    fn frozen_gradient(&self, u: &[f64], pulls: &[f64]) -> Vec<f64> {
+        self.fold(
+            u,
+            || vec![0.0; self.k()],
+            |sum, row, _, jacobian| {
+                let pull = pulls[row];
+                sum.iter_mut().zip(jacobian).for_each(|(s, j)| *s += pull * j);
+            },
+            |a, b| a.iter_mut().zip(&b).for_each(|(x, y)| *x += y),
+        )
+    }
+
+    /// Adds to `hessian` the part that comes from the law's curvature, `Σ w ψ ∇²r`, by differences
+    /// of exact gradients with ψ held fixed (so the kinks of the objective do not enter).
+    pub(crate) fn add_curvature(
+        &self,
+        u: &[f64],
+        delta: f64,
+        free: &[usize],
+        hessian: &mut Symmetric,
+    ) {
+        let pulls: Vec<f64> = self
+            .residuals(u)
+            .iter()
+            .zip(&self.weight)
+            .map(|(r, w)| w * influence(*r, delta))
+            .collect();
+        let base = self.frozen_gradient(u, &pulls);
+        let mut shifted = u.to_vec();
+        let mut columns = vec![Vec::new(); self.k()];
+        for &j in free {
+            let h = 1e-6 * u[j].abs().max(0.1);
+            // Towards the inside of the box.
+            let h = if u[j] + h > self.upper[j] { -h } else { h };
+            shifted[j] = u[j] + h;
+            columns[j] = self.frozen_gradient(&shifted, &pulls);
+            columns[j].iter_mut().zip(&base).for_each(|(g, b)| *g = (*g - b) / h);
+            shifted[j] = u[j];
+        }
+        for (a, &i) in free.iter().enumerate() {
+            for &j in &free[..=a] {
+                let mean = 0.5 * (columns[i][j] + columns[j][i]);
+                hessian.set(i, j, hessian.at(i, j) + mean);
+            }
+        }
+    }
+
+    /// Returns the log residuals.
+    pub(crate) fn residuals(&self, u: &[f64]) -> Vec<f64> {
+        self.fold(
+            u,
+            Vec::new,
+            |all, _, r, _| all.push(r),
+            |a: &mut Vec<f64>, b| a.extend_from_slice(&b),
+        )
+    }
+
+    /// Returns `Σ w J Jᵀ` over all rows.
+    pub(crate) fn information(&self, u: &[f64]) -> Symmetric {
+        let mut total = self.fold(
+            u,
+            || Symmetric::zeros(self.k()),
+            |sum, row, _, jacobian| sum.add_outer_lower(self.weight[row], jacobian),
+            |a, b| a.add(&b),
+        );
+        total.mirror();
+        total
+    }
+
+    /// Replaces the linear coordinates by the ones that best explain the data given the others
+    /// (variable projection): non-negative least squares on relative residuals.
+    pub(crate) fn project_linear(&self, u: &mut [f64]) {
+        if self.linear.is_empty() {
+            return;
+        }
+        let m = self.linear.len();
+        let q = self.frame.sizes.len();
+        let mut normal = Symmetric::zeros(m);
+        let mut right = vec![0.0; m];
+        let mut gradient = [0.0; MAX_PARAMETERS];
+        let mut basis = [0.0; MAX_SIZES + 1];
+        for row in 0..self.rows() {
+            let x = &self.features[row * q..(row + 1) * q];
+            self.law.value(u, x, &mut gradient[..u.len()]);
+            let (scale, w) = ((-self.target[row]).exp(), self.weight[row]);
+            for (b, j) in basis.iter_mut().zip(&self.linear) {
+                *b = gradient[*j] * scale;
+            }
+            normal.add_outer_lower(w, &basis[..m]);
+            right.iter_mut().zip(&basis).for_each(|(r, b)| *r += w * b);
+        }
+        normal.mirror();
+        for (value, j) in normal.non_negative(&right).into_iter().zip(&self.linear) {
+            u[*j] = value;
+        }
+    }
+}
+
+fn check(
+    data: &Observations,
+    column: &str,
+    values: &[f64],
+    fine: impl Fn(&f64) -> bool,
+    expected: impl Fn() -> String,
+) -> Result<(), ObservationError> {
+    match values.iter().position(|v| !fine(v)) {
+        None => Ok(()),
+        Some(row) => Err(ObservationError::Value {
+            row: data.source_rows()[row],
+            column: column.to_owned(),
+            value: values[row],
+            expected: expected(),
+        }),
+    }
+}
+
+/// Counts rows with different inputs, stopping once there are `enough`.
+fn distinct_rows(columns: &[&[f64]], enough: usize) -> usize {
+    let rows = columns.first().map_or(0, |c| c.len());
+    let mut seen = HashSet::new();
+    for row in 0..rows {
+        seen.insert(columns.iter().map(|c| c[row].to_bits()).collect::<Vec<u64>>());
+        if seen.len() >= enough {
+            break;
+        }
+    }
+    seen.len()
+}

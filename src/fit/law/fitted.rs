@@ -1,0 +1,102 @@
+//! A law with its parameters: the thing that predicts.
+
+use std::sync::Arc;
+
+use super::{Frame, Law, LawError, MAX_PARAMETERS, MAX_SIZES};
+
+/// A law together with natural parameters, ready to predict.
+#[derive(Clone, Debug)]
+pub struct FittedLaw {
+    law: Arc<dyn Law>,
+    natural: Vec<f64>,
+    internal: Vec<f64>,
+    frame: Frame,
+}
+
+impl FittedLaw {
+    /// Builds a predicting law from natural parameters in the law's own order.
+    ///
+    /// # Errors
+    /// [`LawError::Parameters`] when the number of parameters is wrong or one is not finite.
+    pub fn from_parts(law: Arc<dyn Law>, natural: Vec<f64>) -> Result<Self, LawError> {
+        let expected: Vec<String> = law.parameters().into_iter().map(|p| p.name).collect();
+        let problem = if natural.len() != expected.len() {
+            Some(format!("{} were given", natural.len()))
+        } else {
+            let bad = natural.iter().position(|v| !v.is_finite());
+            bad.map(|i| format!("{} is {}", expected[i], natural[i]))
+        };
+        if let Some(problem) = problem {
+            return Err(LawError::Parameters { law: law.name(), expected, problem });
+        }
+        let frame = Frame::unit(law.n_sizes());
+        let internal = law.internal(&natural, &frame);
+        Ok(Self { law, natural, internal, frame })
+    }
+
+    /// Builds a predicting law from named natural parameters.
+    ///
+    /// # Errors
+    /// [`LawError::Parameters`] when a parameter is missing or not finite.
+    pub fn from_named<'a>(
+        law: Arc<dyn Law>,
+        named: impl Fn(&str) -> Option<f64> + 'a,
+    ) -> Result<Self, LawError> {
+        let expected: Vec<String> = law.parameters().into_iter().map(|p| p.name).collect();
+        let mut natural = Vec::with_capacity(expected.len());
+        for name in &expected {
+            match named(name) {
+                Some(value) => natural.push(value),
+                None => {
+                    let problem = format!("{name} is missing");
+                    return Err(LawError::Parameters { law: law.name(), expected, problem });
+                }
+            }
+        }
+        Self::from_parts(law, natural)
+    }
+
+    /// Returns the law.
+    pub fn law(&self) -> &Arc<dyn Law> {
+        &self.law
+    }
+
+    /// Returns the natural parameters in the law's order.
+    pub fn parameters(&self) -> &[f64] {
+        &self.natural
+    }
+
+    /// Predicts the response at inputs given in the order of [`Law::inputs`].
+    ///
+    /// Returns NaN where the law has no value.
+    pub fn predict(&self, inputs: &[f64]) -> f64 {
+        let (mut x, mut g) = ([0.0; MAX_SIZES], [0.0; MAX_PARAMETERS]);
+        let x = &mut x[..self.frame.sizes.len()];
+        self.law.sizes(inputs, x);
+        self.law.features(x, &self.frame);
+        self.law.value(&self.internal, x, &mut g[..self.internal.len()])
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::super::{Chinchilla, by_name};
+    use super::*;
+
+    #[test]
+    fn predicts_the_equation() {
+        let law = by_name("chinchilla").unwrap();
+        let fitted = FittedLaw::from_parts(law, vec![1.8, 400.0, 2000.0, 0.34, 0.37]).unwrap();
+        let expected = 1.8 + 400.0 / 1e9_f64.powf(0.34) + 2000.0 / 2e10_f64.powf(0.37);
+        assert!((fitted.predict(&[1e9, 2e10]) - expected).abs() < 1e-13);
+    }
+
+    #[test]
+    fn a_missing_parameter_is_named() {
+        let error = FittedLaw::from_named(Arc::new(Chinchilla), |name| {
+            (name != "beta").then_some(1.0)
+        });
+        assert!(error.unwrap_err().to_string().contains("beta is missing"));
+    }
+}

@@ -1,0 +1,326 @@
+//! Axes and points → cells.
+
+use super::check::Checker;
+use super::draft::Draft;
+use super::key::Assignment;
+use super::section::{Axis, Declared, Section};
+use super::source::{GridError, Location, Problem};
+use super::{Cell, CellKind};
+use std::collections::HashMap;
+use std::collections::hash_map::{DefaultHasher, Entry};
+use std::hash::Hasher;
+use std::io;
+
+/// Larger grids are refused: a unit or an axis is wrong.
+const MOST_CELLS: usize = 1_000_000;
+/// With so many problems, more would not be read.
+const MOST_PROBLEMS: usize = 10;
+const SIZES: [&str; 3] = ["params", "tokens", "flops"];
+
+/// Combines everything, applies the constraints and removes what is there twice.
+pub(super) fn cells(declared: &Declared) -> Result<Vec<Cell>, GridError> {
+    let mut expansion = Expansion {
+        declared,
+        checker: Checker::default(),
+        cells: Vec::new(),
+        seen: HashMap::new(),
+        problems: Vec::new(),
+    };
+    for section in &declared.sections {
+        // An error here says all that there is to say about the section.
+        if let Err(problem) = expansion.section(section) {
+            expansion.report(problem);
+        }
+    }
+    match expansion.problems.is_empty() {
+        true => Ok(expansion.cells),
+        false => Err(expansion.problems.into()),
+    }
+}
+
+struct Expansion<'a> {
+    declared: &'a Declared,
+    checker: Checker,
+    cells: Vec<Cell>,
+    /// Hash of what a cell trains → its position.
+    seen: HashMap<u64, usize>,
+    problems: Vec<Problem>,
+}
+
+impl Expansion<'_> {
+    fn report(&mut self, problem: Problem) {
+        if !self.problems.contains(&problem) {
+            self.problems.push(problem);
+        }
+    }
+
+    fn section(&mut self, section: &Section) -> Result<(), Problem> {
+        let mut offered = 0;
+        let mut kept = 0;
+        let axes: Vec<&Axis> = section.axes.iter().collect();
+        let product = Combinations::new(&axes, section, &section.location)?;
+        // With points, axes that do not make a whole cell only complete them.
+        let partial = !section.points.is_empty() && {
+            let mut draft = self.declared.base.clone();
+            axes.iter()
+                .filter_map(|axis| axis.values.first())
+                .for_each(|v| v.apply(&mut draft));
+            self.checker.is_incomplete(&draft, section.dense)
+        };
+        let mut batches = Vec::new();
+        if !partial {
+            batches.push((product, &[] as &[Assignment], None));
+        }
+        let mut completions = Vec::new();
+        for point in &section.points {
+            let gives = |name: &str| point.values.iter().any(|value| value.key.path == name);
+            // A point that gives two sizes leaves no room for the grid's.
+            let sized = SIZES.into_iter().filter(|name| gives(name)).count() >= 2;
+            let open: Vec<&Axis> = axes
+                .iter()
+                .copied()
+                .filter(|axis| !gives(axis.key.path))
+                .filter(|axis| !(sized && SIZES.contains(&axis.key.path)))
+                .collect();
+            completions.push((open, point));
+        }
+        for (open, point) in &completions {
+            let combinations = Combinations::new(open, section, &point.location)?;
+            batches.push((combinations, point.values.as_slice(), Some(&point.location)));
+        }
+        for (combinations, fixed, point) in batches {
+            for chosen in combinations {
+                let chosen: Vec<&Assignment> = chosen.into_iter().chain(fixed).collect();
+                let mut draft = self.declared.base.clone();
+                chosen.iter().for_each(|value| value.apply(&mut draft));
+                offered += 1;
+                let mut holds = true;
+                for constraint in &section.constraints {
+                    holds &= constraint.holds(&draft)?;
+                }
+                if !holds {
+                    continue;
+                }
+                kept += 1;
+                let first = chosen.iter().find(|value| value.key.path == "params");
+                let place = point
+                    .or(first.or(chosen.first()).map(|value| &value.location))
+                    .unwrap_or(&section.location);
+                if let Err(problem) = self.add(section.dense, &draft, &chosen, place) {
+                    self.report(problem);
+                    if self.problems.len() >= MOST_PROBLEMS {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+        match section.constraints.first() {
+            Some(constraint) if kept == 0 => Err(Problem::new(format!(
+                "`where` leaves none of {offered} cells"
+            ))
+            .label(constraint.location(), "")
+            .help("loosen it; several constraints must all hold, `or` joins alternatives")),
+            _ => Ok(()),
+        }
+    }
+
+    fn add(
+        &mut self,
+        dense: bool,
+        draft: &Draft,
+        chosen: &[&Assignment],
+        place: &Location,
+    ) -> Result<(), Problem> {
+        let places = Places {
+            chosen,
+            base: &self.declared.places,
+            cell: place,
+        };
+        let size = self.checker.check(draft, dense, &places)?;
+        let kind = match draft.compression_ratio {
+            Some(compression_ratio) if !dense => CellKind::Dlcm {
+                concept_share: draft.concept_share,
+                compression_ratio,
+            },
+            _ => CellKind::Dense,
+        };
+        let cell = Cell {
+            kind,
+            size,
+            seed: draft.seed,
+            shape: draft.shape.clone(),
+            data: draft.data.spec(),
+            recipe: draft.recipe.clone(),
+            axes: chosen
+                .iter()
+                .map(|v| (v.key.path.into(), v.written.to_string()))
+                .collect(),
+            location: place.clone(),
+        };
+        match self.seen.entry(hash(&cell)) {
+            Entry::Occupied(entry) if same(&self.cells[*entry.get()], &cell) => {}
+            Entry::Occupied(_) => self.cells.push(cell),
+            Entry::Vacant(entry) => {
+                entry.insert(self.cells.len());
+                self.cells.push(cell);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Where the values of a cell stand.
+pub(super) struct Places<'a> {
+    chosen: &'a [&'a Assignment],
+    base: &'a [(&'static str, Location)],
+    cell: &'a Location,
+}
+
+impl Places<'_> {
+    /// Labels a problem with those of the keys that someone wrote, else with the cell.
+    pub(super) fn label(&self, problem: Problem, keys: &[&str]) -> Problem {
+        let written = keys.iter().filter_map(|key| {
+            let chosen = self
+                .chosen
+                .iter()
+                .rev()
+                .find(|value| value.key.path == *key);
+            let location = chosen.map(|value| &value.location);
+            location.or(self
+                .base
+                .iter()
+                .find(|(path, _)| path == key)
+                .map(|(_, at)| at))
+        });
+        let mut written: Vec<&Location> = written.collect();
+        if written.is_empty() {
+            written.push(self.cell);
+        }
+        written
+            .into_iter()
+            .fold(problem, |problem, at| problem.label(at, ""))
+    }
+}
+
+/// What two cells have in common when they are the same run.
+fn same(a: &Cell, b: &Cell) -> bool {
+    (a.kind, a.size, a.seed) == (b.kind, b.size, b.seed)
+        && (&a.shape, &a.data, &a.recipe) == (&b.shape, &b.data, &b.recipe)
+}
+
+/// Hashes what [`same`] compares.
+fn hash(cell: &Cell) -> u64 {
+    struct Sink(DefaultHasher);
+    impl io::Write for Sink {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.write(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut sink = Sink(DefaultHasher::new());
+    let identity = (
+        cell.kind,
+        cell.size,
+        cell.seed,
+        &cell.shape,
+        &cell.data,
+        &cell.recipe,
+    );
+    // Plain data into memory: nothing can fail, and a poorer hash would only cost time.
+    serde_json::to_writer(&mut sink, &identity).unwrap_or_default();
+    sink.0.finish()
+}
+
+/// The combinations of axes: a product with the last axis fastest, or a zip.
+struct Combinations<'a> {
+    axes: Vec<&'a Axis>,
+    zip: bool,
+    next: usize,
+    count: usize,
+}
+
+impl<'a> Combinations<'a> {
+    fn new(axes: &[&'a Axis], section: &Section, place: &Location) -> Result<Self, Problem> {
+        let mut lengths = axes.iter().map(|axis| axis.values.len());
+        let count = if section.zip {
+            let longest = lengths.max().unwrap_or(1);
+            let uneven = axes
+                .iter()
+                .find(|a| ![1, longest].contains(&a.values.len()));
+            if let Some(uneven) = uneven {
+                return Err(unequal(axes, uneven, longest));
+            }
+            Some(longest)
+        } else {
+            lengths.try_fold(1_usize, usize::checked_mul)
+        };
+        match count {
+            Some(count) if count <= MOST_CELLS => Ok(Self {
+                axes: axes.to_vec(),
+                zip: section.zip,
+                next: 0,
+                count,
+            }),
+            _ => Err(
+                Problem::new(format!("the axes make more than {MOST_CELLS} cells"))
+                    .label(place, "")
+                    .help("shorten an axis; `combine: zip` pairs axes instead of crossing them"),
+            ),
+        }
+    }
+}
+
+/// Says which axes cannot be zipped.
+fn unequal(axes: &[&Axis], uneven: &Axis, longest: usize) -> Problem {
+    let counted = |axis: &Axis| format!("`{}` has {}", axis.key.path, axis.values.len());
+    let long = axes.iter().find(|axis| axis.values.len() == longest);
+    let mut problem = Problem::new(format!(
+        "axes of unequal length cannot be zipped: {}",
+        long.into_iter()
+            .copied()
+            .chain([uneven])
+            .map(counted)
+            .collect::<Vec<_>>()
+            .join(", ")
+    ));
+    for axis in long.into_iter().copied().chain([uneven]) {
+        if let Some(value) = axis.values.last() {
+            problem = problem.label(
+                &value.location,
+                format!("the last of {}", axis.values.len()),
+            );
+        }
+    }
+    problem.help("give them as many values each, or one value; `combine: product` crosses them")
+}
+
+impl<'a> Iterator for Combinations<'a> {
+    type Item = Vec<&'a Assignment>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.next >= self.count {
+            return None;
+        }
+        let mut rest = self.next;
+        self.next += 1;
+        let mut values: Vec<&Assignment> = self
+            .axes
+            .iter()
+            .rev()
+            .filter_map(|axis| {
+                let length = axis.values.len().max(1);
+                let index = rest % length;
+                if !self.zip {
+                    rest /= length;
+                }
+                axis.values.get(index)
+            })
+            .collect();
+        values.reverse();
+        Some(values)
+    }
+}

@@ -1,0 +1,224 @@
+//! The JSON Schema of an experiment file, from the table of keys that the parser reads.
+
+use super::draft::Draft;
+use super::key::{Form, Key, Range, Role, Shown};
+use super::settings::{AXES, GROUPS, settings};
+use serde_json::{Map, Value, json};
+
+/// A number with a suffix.
+const QUANTITY: &str = r"^[0-9][0-9_]*(\.[0-9]+)?([eE][+-]?[0-9]+)? *[kKMBGT]?$";
+/// A token budget in proportion to N.
+const PER_PARAM: &str =
+    r"^[0-9][0-9_]*(\.[0-9]+)? *(per param|per parameter|per-param|/param|x params)$";
+
+/// Builds the JSON Schema (draft 2020-12) of an experiment file, for editors to complete from.
+pub fn schema() -> Value {
+    let mut root = object("An experiment: what to train, how to analyse it, how to carry it out.");
+    put(
+        &mut root,
+        "$schema",
+        json!("https://json-schema.org/draft/2020-12/schema"),
+    );
+    put(&mut root, "title", json!("orchestrator experiment"));
+    let name = json!({
+        "type": "string", "pattern": "^[A-Za-z0-9_-][A-Za-z0-9._-]*$",
+        "description": "Name of the experiment and its results; the file's name by default.",
+    });
+    insert(&mut root, "name", name);
+    insert(&mut root, "grid", section("grid", false));
+    insert(&mut root, "baselines", section("baselines", true));
+    for (path, doc) in GROUPS
+        .iter()
+        .filter(|(path, _)| !["grid", "baselines"].contains(path))
+    {
+        insert(&mut root, path, object(doc));
+    }
+    for key in settings() {
+        insert(&mut root, key.path, values(key));
+    }
+    put(
+        &mut root,
+        "anyOf",
+        json!([{"required": ["grid"]}, {"required": ["baselines"]}]),
+    );
+    root
+}
+
+fn object(doc: &str) -> Value {
+    json!({ "type": "object", "description": doc, "properties": {}, "additionalProperties": false })
+}
+
+fn put(object: &mut Value, key: &str, value: Value) {
+    if let Some(object) = object.as_object_mut() {
+        object.insert(key.to_owned(), value);
+    }
+}
+
+/// Puts the schema of a dotted path into that of the file.
+fn insert(object: &mut Value, path: &str, schema: Value) {
+    let (first, rest) = path
+        .split_once('.')
+        .map_or((path, None), |(f, rest)| (f, Some(rest)));
+    let Some(properties) = object.get_mut("properties").and_then(Value::as_object_mut) else {
+        return;
+    };
+    let present = properties.get_mut(first);
+    match (present, rest) {
+        (Some(present), rest) => {
+            let mapping = match present.get_mut("anyOf").and_then(Value::as_array_mut) {
+                Some(forms) => forms
+                    .iter_mut()
+                    .find(|form| form.get("properties").is_some()),
+                None => Some(present),
+            };
+            match (mapping, rest) {
+                (Some(mapping), Some(rest)) => insert(mapping, rest, schema),
+                // A key that is a value or a mapping: both forms, under the key's own words.
+                (Some(group), None) => *group = alternatives(schema, group.take()),
+                (None, _) => {}
+            }
+        }
+        (None, None) => {
+            properties.insert(first.to_owned(), schema);
+        }
+        (None, Some(_)) => {}
+    }
+}
+
+/// Adds a form to the schema of a key.
+fn alternatives(mut key: Value, form: Value) -> Value {
+    if let Some(forms) = key.get_mut("anyOf").and_then(Value::as_array_mut) {
+        forms.push(form);
+    }
+    key
+}
+
+/// The schema of `grid` or `baselines`.
+fn section(name: &str, dense: bool) -> Value {
+    let doc = GROUPS
+        .iter()
+        .find(|(path, _)| *path == name)
+        .map_or("", |(_, doc)| doc);
+    let mut schema = object(doc);
+    let fits = |key: &&Key| !(dense && key.role == Role::Dlcm);
+    for key in AXES.iter().filter(fits) {
+        insert(&mut schema, key.path, values(key));
+    }
+    let points: Map<String, Value> = AXES
+        .iter()
+        .chain(settings())
+        .filter(|key| key.is_axis() && !(dense && key.role == Role::Dlcm))
+        .map(|key| (key.path.to_owned(), value(key)))
+        .collect();
+    let rules = [
+        (
+            "combine",
+            json!({
+                "enum": ["product", "zip"], "default": "product",
+                "description": "`product` crosses all axes; `zip` pairs their values in order.",
+            }),
+        ),
+        (
+            "points",
+            json!({
+                "type": "array", "items": {
+                    "type": "object", "properties": points, "additionalProperties": false,
+                },
+                "description": "Explicit points, beside or instead of the product; the axes that \
+                                a point does not give complete it.",
+            }),
+        ),
+        (
+            "where",
+            json!({
+                "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}],
+                "description": "Constraints that all cells fulfil, such as \
+                                `concept_share <= 0.5 or params > 0.3M`.",
+            }),
+        ),
+    ];
+    for (name, rule) in rules {
+        insert(&mut schema, name, rule);
+    }
+    schema
+}
+
+/// The schema of a key: one value, and a list where that makes an axis.
+fn values(key: &Key) -> Value {
+    let one = forms(key);
+    let mut alternatives = one.clone();
+    if key.is_axis() {
+        alternatives.push(json!({
+            "type": "array", "minItems": 1, "items": {"anyOf": one}, "description": "An axis.",
+        }));
+    }
+    described(key, alternatives)
+}
+
+/// The schema of one value of a key.
+fn value(key: &Key) -> Value {
+    described(key, forms(key))
+}
+
+fn described(key: &Key, forms: Vec<Value>) -> Value {
+    let mut schema = json!({ "description": key.doc, "anyOf": forms });
+    let default = match (key.get)(&Draft::default()) {
+        Shown::Number(x) if x.fract() == 0.0 => json!(x as i64),
+        Shown::Number(x) => json!(x),
+        Shown::Word(word) => json!(word),
+        Shown::Nothing => return schema,
+    };
+    put(&mut schema, "default", default);
+    schema
+}
+
+fn forms(key: &Key) -> Vec<Value> {
+    key.forms.iter().flat_map(form).collect()
+}
+
+fn form(form: &Form) -> Vec<Value> {
+    let quantity = json!({ "type": "string", "pattern": QUANTITY });
+    match form {
+        Form::Word(word, _) => vec![json!({ "const": word })],
+        Form::Count(low, u64::MAX, _) => vec![json!({"type": "integer", "minimum": low}), quantity],
+        Form::Count(low, high, _) => {
+            vec![
+                json!({"type": "integer", "minimum": low, "maximum": high}),
+                quantity,
+            ]
+        }
+        Form::Number(range, _) => vec![number(range), quantity],
+        Form::Budget(_) => vec![
+            json!({"type": "integer", "minimum": 1}),
+            quantity,
+            json!({"type": "string", "pattern": PER_PARAM}),
+        ],
+        Form::Path("", _) => vec![json!({"type": "string", "minLength": 1})],
+        Form::Path(ending, _) => {
+            vec![json!({"type": "string", "pattern": format!("{}$", ending.replace('.', "\\."))})]
+        }
+        Form::Paths(_) => vec![
+            json!({"type": "string", "minLength": 1}),
+            json!({"type": "array", "minItems": 1, "items": {"type": "string", "minLength": 1}}),
+        ],
+    }
+}
+
+fn number(range: &Range) -> Value {
+    let mut schema = json!({ "type": "number" });
+    let low = if range.closed_low {
+        "minimum"
+    } else {
+        "exclusiveMinimum"
+    };
+    put(&mut schema, low, json!(range.low));
+    if range.high.is_finite() {
+        let high = if range.closed_high {
+            "maximum"
+        } else {
+            "exclusiveMaximum"
+        };
+        put(&mut schema, high, json!(range.high));
+    }
+    schema
+}

@@ -1,0 +1,187 @@
+//! The table of keys: the one place that parsing, messages and the JSON Schema read.
+
+mod data;
+mod experiment;
+mod model;
+mod training;
+
+use super::draft::{DataKind, Draft};
+use super::key::{Form, Key, Range, Role, Shown};
+use crate::quantity::{Params, TokenBudget};
+
+// Bounds that no model passes; beyond them a unit is wrong, and counts would overflow.
+const WIDTH: u64 = 1 << 20;
+const LAYERS: u64 = 1 << 12;
+const SEQUENCE: u64 = 1 << 24;
+const MANY: u64 = 1 << 40;
+
+/// The mappings of a file that hold keys, and what they are for.
+pub(super) const GROUPS: &[(&str, &str)] = &[
+    (
+        "grid",
+        "The hierarchical (DLCM) models to train: axes, explicit points and constraints.",
+    ),
+    (
+        "baselines",
+        "The dense models they are measured against. What is not given of the size and the seed \
+         is taken from `grid`.",
+    ),
+    (
+        "model",
+        "What is fixed of the shape; the rest is solved from N and P.",
+    ),
+    (
+        "data",
+        "Where tokens come from: one of `synthetic`, `text` and `tokens`.",
+    ),
+    (
+        "data.synthetic",
+        "A generated language: words predictable inside, in an order that each document draws.",
+    ),
+    ("data.tokenizer", "How text becomes tokens."),
+    (
+        "data.tokenizer.bpe",
+        "A byte-level BPE trained on the training part of the text.",
+    ),
+    (
+        "data.tokens",
+        "Token files as nanoGPT and llm.c write them.",
+    ),
+    ("training", "How every model is trained."),
+    (
+        "training.learning_rate",
+        "Base learning rates of the three groups of decoupled muP.",
+    ),
+    (
+        "analysis",
+        "How the laws are fitted and what they are asked.",
+    ),
+    (
+        "execution",
+        "How runs are carried out here; results do not depend on it.",
+    ),
+];
+
+const HALF_OPEN_HINT: &str = "P is above 0 and below 1: P = 1 would leave no parameters to the \
+    token level (0.7 is a large share), and P = 0 is a dense model: declare it under `baselines`";
+const RATIO_HINT: &str = "R is the number of tokens per concept, above 1, such as 4: at R = 1 every \
+    token is a concept; for a model without concepts use `baselines`";
+
+const fn key(
+    path: &'static str,
+    role: Role,
+    doc: &'static str,
+    forms: &'static [Form],
+    get: fn(&Draft) -> Shown,
+) -> Key {
+    Key {
+        path,
+        doc,
+        hint: "",
+        forms,
+        get,
+        role,
+    }
+}
+
+const fn hinted(key: Key, hint: &'static str) -> Key {
+    Key { hint, ..key }
+}
+
+fn count(n: usize) -> Shown {
+    Shown::Number(n as f64)
+}
+
+fn optional(n: Option<usize>) -> Shown {
+    n.map_or(Shown::Nothing, count)
+}
+
+fn word(word: &str) -> Shown {
+    Shown::Word(word.to_owned())
+}
+
+/// The axes of `grid` and `baselines`.
+pub(super) static AXES: &[Key] = &[
+    key(
+        "params",
+        Role::Every,
+        "N: non-embedding parameters.",
+        &[Form::Count(1_000, 10_000_000_000_000, |d, n| {
+            d.params = Some(Params(n))
+        })],
+        |d| d.params.map(|n| n.0 as f64).into(),
+    ),
+    key(
+        "tokens",
+        Role::Every,
+        "D: training tokens, as a number or in proportion to N.",
+        &[Form::Budget(|d, budget| d.tokens = Some(budget))],
+        |d| match (d.tokens, d.params) {
+            (Some(TokenBudget::Absolute(tokens)), _) => Shown::Number(tokens.0 as f64),
+            (Some(budget), Some(params)) => Shown::Number(budget.resolve(params).0 as f64),
+            _ => Shown::Nothing,
+        },
+    ),
+    key(
+        "flops",
+        Role::Every,
+        "C: training FLOPs, counted as `analysis.flops_convention` says.",
+        &[Form::Number(Range::open(0.0, 1e30), |d, flops| {
+            d.flops = Some(flops)
+        })],
+        |d| d.flops.into(),
+    ),
+    hinted(
+        key(
+            "compression_ratio",
+            Role::Dlcm,
+            "R: target number of tokens per concept.",
+            &[Form::Number(Range::open(1.0, 1e6), |d, ratio| {
+                d.compression_ratio = Some(ratio)
+            })],
+            |d| d.compression_ratio.into(),
+        ),
+        RATIO_HINT,
+    ),
+    hinted(
+        key(
+            "concept_share",
+            Role::Dlcm,
+            "P: share of N that lies in the concept backbone.",
+            &[Form::Number(Range::open(0.0, 1.0), |d, share| {
+                d.concept_share = Some(share)
+            })],
+            |d| d.concept_share.into(),
+        ),
+        HALF_OPEN_HINT,
+    ),
+    key(
+        "seed",
+        Role::Every,
+        "Seed of initial weights, order of batches and boundary sampling.",
+        &[Form::Count(0, u64::MAX, |d, seed| d.seed = seed)],
+        |d| Shown::Number(d.seed as f64),
+    ),
+];
+
+/// Lists the keys of `model`, `data`, `training`, `analysis` and `execution`.
+pub(super) fn settings() -> impl Iterator<Item = &'static Key> {
+    [model::KEYS, data::KEYS, training::KEYS, experiment::KEYS]
+        .into_iter()
+        .flatten()
+}
+
+/// Finds the key of a value by its path, or by its name in `grid` or `baselines`.
+pub(super) fn find(path: &str) -> Option<&'static Key> {
+    AXES.iter().chain(settings()).find(|key| key.path == path)
+}
+
+/// The kind of data that a key under `data` chooses.
+pub(super) fn data_kind(key: &str) -> Option<DataKind> {
+    match key {
+        "synthetic" => Some(DataKind::Synthetic),
+        "text" => Some(DataKind::Text),
+        "tokens" => Some(DataKind::Tokens),
+        _ => None,
+    }
+}

@@ -1,0 +1,179 @@
+//! The keys of `data`.
+
+use super::{MANY, SEQUENCE, count, key, word};
+use crate::grid::key::{Form, Key, Range, Role, Shown};
+use crate::run::{TokenWidth, TokenizerSpec};
+use std::path::PathBuf;
+
+pub(super) static KEYS: &[Key] = &[
+    key(
+        "data.synthetic.letters",
+        Role::Every,
+        "Letters of the alphabet: the vocabulary.",
+        &[Form::Count(2, 65_536, |d, n| {
+            d.data.synthetic.letters = n as usize
+        })],
+        |d| count(d.data.synthetic.letters),
+    ),
+    key(
+        "data.synthetic.words",
+        Role::Every,
+        "Words of the lexicon; they differ in their first two letters.",
+        &[Form::Count(2, 1 << 20, |d, n| {
+            d.data.synthetic.words = n as usize
+        })],
+        |d| count(d.data.synthetic.words),
+    ),
+    key(
+        "data.synthetic.min_word",
+        Role::Every,
+        "Letters of the shortest word.",
+        &[Form::Count(2, 1024, |d, n| {
+            d.data.synthetic.min_word = n as usize
+        })],
+        |d| count(d.data.synthetic.min_word),
+    ),
+    key(
+        "data.synthetic.max_word",
+        Role::Every,
+        "Letters of the longest word.",
+        &[Form::Count(2, 1024, |d, n| {
+            d.data.synthetic.max_word = n as usize
+        })],
+        |d| count(d.data.synthetic.max_word),
+    ),
+    key(
+        "data.synthetic.document_words",
+        Role::Every,
+        "Words that a document draws from the lexicon and puts into a hidden order.",
+        &[Form::Count(1, 1 << 20, |d, n| {
+            d.data.synthetic.document_words = n as usize
+        })],
+        |d| count(d.data.synthetic.document_words),
+    ),
+    key(
+        "data.synthetic.document_tokens",
+        Role::Every,
+        "Tokens of a document: how long its hidden order holds.",
+        &[Form::Count(2, SEQUENCE, |d, n| {
+            d.data.synthetic.document_tokens = n as usize
+        })],
+        |d| count(d.data.synthetic.document_tokens),
+    ),
+    key(
+        "data.synthetic.noise",
+        Role::Every,
+        "Probability that a word is drawn at random instead of in order.",
+        &[Form::Number(Range::ZERO_TO_ONE, |d, x| {
+            d.data.synthetic.noise = x
+        })],
+        |d| Shown::Number(d.data.synthetic.noise),
+    ),
+    key(
+        "data.synthetic.train_tokens",
+        Role::Every,
+        "Training tokens generated before they repeat.",
+        &[Form::Count(1, MANY, |d, n| {
+            d.data.synthetic.train_tokens = n
+        })],
+        |d| Shown::Number(d.data.synthetic.train_tokens as f64),
+    ),
+    key(
+        "data.synthetic.validation_tokens",
+        Role::Every,
+        "Held-out tokens generated.",
+        &[Form::Count(1, MANY, |d, n| {
+            d.data.synthetic.validation_tokens = n
+        })],
+        |d| Shown::Number(d.data.synthetic.validation_tokens as f64),
+    ),
+    key(
+        "data.synthetic.seed",
+        Role::Every,
+        "Seed of the language and its documents, apart from a run's seed.",
+        &[Form::Count(0, u64::MAX, |d, n| d.data.synthetic.seed = n)],
+        |d| Shown::Number(d.data.synthetic.seed as f64),
+    ),
+    key(
+        "data.text",
+        Role::Experiment,
+        "UTF-8 text files or globs, relative to the working directory.",
+        &[Form::Paths(|d, paths| d.data.text = paths.to_vec())],
+        |_| Shown::Nothing,
+    ),
+    key(
+        "data.tokenizer",
+        Role::Every,
+        "How text becomes tokens: `bytes`, `bpe: {vocab: 1024}` trained on the text, or the path of \
+         a tokenizer.json.",
+        &[
+            Form::Word("bytes", |d| d.data.tokenizer = TokenizerSpec::Bytes),
+            Form::Path(".json", |d, path| {
+                d.data.tokenizer = TokenizerSpec::File { path: path.into() }
+            }),
+        ],
+        |d| match &d.data.tokenizer {
+            TokenizerSpec::Bytes => word("bytes"),
+            TokenizerSpec::Bpe { .. } => word("bpe"),
+            TokenizerSpec::File { path } => Shown::Word(path.display().to_string()),
+        },
+    ),
+    key(
+        "data.tokenizer.bpe.vocab",
+        Role::Every,
+        "Entries of the BPE vocabulary, the 256 bytes included.",
+        &[Form::Count(257, 1 << 24, |d, n| {
+            d.data.tokenizer = TokenizerSpec::Bpe { vocab: n as usize };
+        })],
+        |d| match d.data.tokenizer {
+            TokenizerSpec::Bpe { vocab } => count(vocab),
+            _ => Shown::Nothing,
+        },
+    ),
+    key(
+        "data.validation",
+        Role::Every,
+        "Share of the tokens held out, from the tail of each file; unused where `data.tokens` \
+         names a validation file.",
+        &[Form::Number(Range::open(0.0, 1.0), |d, x| {
+            d.data.validation = x
+        })],
+        |d| Shown::Number(d.data.validation),
+    ),
+    key(
+        "data.tokens.train",
+        Role::Experiment,
+        "Training tokens: a .bin file, relative to the working directory.",
+        &[Form::Path("", |d, path| d.data.train = PathBuf::from(path))],
+        |_| Shown::Nothing,
+    ),
+    key(
+        "data.tokens.validation",
+        Role::Experiment,
+        "Held-out tokens: a .bin file; without it the tail of `train`.",
+        &[Form::Path("", |d, path| {
+            d.data.held_out = Some(PathBuf::from(path))
+        })],
+        |_| Shown::Nothing,
+    ),
+    key(
+        "data.tokens.width",
+        Role::Experiment,
+        "Integer width of a token.",
+        &[
+            Form::Word("u16", |d| d.data.width = TokenWidth::U16),
+            Form::Word("u32", |d| d.data.width = TokenWidth::U32),
+        ],
+        |d| match d.data.width {
+            TokenWidth::U16 => word("u16"),
+            TokenWidth::U32 => word("u32"),
+        },
+    ),
+    key(
+        "data.tokens.vocab",
+        Role::Experiment,
+        "Vocabulary size: all tokens are below it.",
+        &[Form::Count(2, 1 << 24, |d, n| d.data.vocab = Some(n))],
+        |_| Shown::Nothing,
+    ),
+];

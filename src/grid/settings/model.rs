@@ -1,0 +1,130 @@
+//! The keys of `model`.
+
+use super::{LAYERS, SEQUENCE, WIDTH, count, key, optional, word};
+use crate::architecture::Window;
+use crate::grid::key::{Form, Key, Range, Role, Shown};
+
+pub(super) static KEYS: &[Key] = &[
+    key(
+        "model.seq_len",
+        Role::Every,
+        "L: tokens in a sequence.",
+        &[Form::Count(2, SEQUENCE, |d, n| {
+            d.shape.seq_len = n as usize
+        })],
+        |d| count(d.shape.seq_len),
+    ),
+    key(
+        "model.token_window",
+        Role::Dlcm,
+        "How many tokens back token-level attention sees, the token itself included. With `full` \
+         the concepts tend to be ignored.",
+        &[
+            Form::Count(1, SEQUENCE, |d, n| {
+                d.shape.token_window = Window::Local(n as usize)
+            }),
+            Form::Word("full", |d| d.shape.token_window = Window::Full),
+        ],
+        |d| match d.shape.token_window {
+            Window::Local(n) => count(n),
+            Window::Full => word("full"),
+        },
+    ),
+    key(
+        "model.head_size",
+        Role::Every,
+        "Width of an attention head; without it 16 below 0.5M parameters, then 32, 64 from 20M, \
+         128 from 1B.",
+        &[Form::Count(2, WIDTH, |d, n| {
+            d.shape.head_size = Some(n as usize)
+        })],
+        |d| optional(d.shape.head_size),
+    ),
+    key(
+        "model.query_group",
+        Role::Every,
+        "Query heads per key/value head.",
+        &[Form::Count(1, WIDTH, |d, n| {
+            d.shape.query_group = n as usize
+        })],
+        |d| count(d.shape.query_group),
+    ),
+    key(
+        "model.concept_width_ratio",
+        Role::Dlcm,
+        "Preferred ratio of concept width to token width.",
+        &[Form::Number(
+            Range {
+                low: 1.0,
+                high: 64.0,
+                closed_low: true,
+                closed_high: true,
+            },
+            |d, x| d.shape.concept_width_ratio = x,
+        )],
+        |d| Shown::Number(d.shape.concept_width_ratio),
+    ),
+    key(
+        "model.d_token",
+        Role::Dlcm,
+        "Token width, a multiple of the head size.",
+        &[Form::Count(1, WIDTH, |d, n| {
+            d.shape.d_token = Some(n as usize)
+        })],
+        |d| optional(d.shape.d_token),
+    ),
+    key(
+        "model.d_concept",
+        Role::Dlcm,
+        "Concept width, a multiple of the head size and at least the token width.",
+        &[Form::Count(1, WIDTH, |d, n| {
+            d.shape.d_concept = Some(n as usize)
+        })],
+        |d| optional(d.shape.d_concept),
+    ),
+    key(
+        "model.encoder_layers",
+        Role::Dlcm,
+        "Blocks before segmentation.",
+        &[Form::Count(1, LAYERS, |d, n| {
+            d.shape.encoder_layers = Some(n as usize)
+        })],
+        |d| optional(d.shape.encoder_layers),
+    ),
+    key(
+        "model.backbone_layers",
+        Role::Dlcm,
+        "Blocks of the concept backbone.",
+        &[Form::Count(1, LAYERS, |d, n| {
+            d.shape.backbone_layers = Some(n as usize)
+        })],
+        |d| optional(d.shape.backbone_layers),
+    ),
+    key(
+        "model.decoder_layers",
+        Role::Dlcm,
+        "Blocks after cross-attention.",
+        &[Form::Count(1, LAYERS, |d, n| {
+            d.shape.decoder_layers = Some(n as usize)
+        })],
+        |d| optional(d.shape.decoder_layers),
+    ),
+    key(
+        "model.dense_layers",
+        Role::Dense,
+        "Blocks of a dense baseline.",
+        &[Form::Count(1, LAYERS, |d, n| {
+            d.shape.dense_layers = Some(n as usize)
+        })],
+        |d| optional(d.shape.dense_layers),
+    ),
+    key(
+        "model.dense_width",
+        Role::Dense,
+        "Width of a dense baseline, a multiple of the head size.",
+        &[Form::Count(1, WIDTH, |d, n| {
+            d.shape.dense_width = Some(n as usize)
+        })],
+        |d| optional(d.shape.dense_width),
+    ),
+];

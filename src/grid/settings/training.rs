@@ -1,0 +1,228 @@
+//! The keys of `training`.
+
+use super::{MANY, WIDTH, count, key, word};
+use crate::grid::key::{Form, Key, Range, Role, Shown};
+use crate::recipe::{BoundaryGradient, Regularisation, Threshold};
+
+pub(super) static KEYS: &[Key] = &[
+    key(
+        "training.batch",
+        Role::Every,
+        "Sequences in an optimizer step.",
+        &[Form::Count(1, 1 << 20, |d, n| d.recipe.batch = n as usize)],
+        |d| count(d.recipe.batch),
+    ),
+    key(
+        "training.learning_rate",
+        Role::Every,
+        "Base learning rate: one number for all groups, or a mapping.",
+        &[Form::Number(Range::ABOVE_ZERO, |d, rate| {
+            let rates = &mut d.recipe.rates;
+            (rates.token, rates.concept, rates.other) = (rate, rate, rate);
+        })],
+        |d| Shown::Number(d.recipe.rates.token),
+    ),
+    key(
+        "training.learning_rate.token",
+        Role::Every,
+        "η_token, of token-width matrices, at the base width; it falls as 1/width.",
+        &[Form::Number(Range::ABOVE_ZERO, |d, x| {
+            d.recipe.rates.token = x
+        })],
+        |d| Shown::Number(d.recipe.rates.token),
+    ),
+    key(
+        "training.learning_rate.concept",
+        Role::Dlcm,
+        "η_concept, of concept-width matrices, at the base width; it falls as 1/width.",
+        &[Form::Number(Range::ABOVE_ZERO, |d, x| {
+            d.recipe.rates.concept = x
+        })],
+        |d| Shown::Number(d.recipe.rates.concept),
+    ),
+    key(
+        "training.learning_rate.other",
+        Role::Every,
+        "η_other, of embeddings, norms and other vectors, at every width.",
+        &[Form::Number(Range::ABOVE_ZERO, |d, x| {
+            d.recipe.rates.other = x
+        })],
+        |d| Shown::Number(d.recipe.rates.other),
+    ),
+    key(
+        "training.learning_rate.base_width",
+        Role::Every,
+        "d_base: the width at which the rates hold.",
+        &[Form::Count(1, WIDTH, |d, n| {
+            d.recipe.rates.base_width = n as usize
+        })],
+        |d| count(d.recipe.rates.base_width),
+    ),
+    key(
+        "training.warmup",
+        Role::Every,
+        "Share of steps over which the rate rises from 0.",
+        &[Form::Number(Range::BELOW_ONE, |d, x| {
+            d.recipe.schedule.warmup = x
+        })],
+        |d| Shown::Number(d.recipe.schedule.warmup),
+    ),
+    key(
+        "training.decay",
+        Role::Every,
+        "Share of steps at the end over which the rate falls.",
+        &[Form::Number(Range::ZERO_TO_ONE, |d, x| {
+            d.recipe.schedule.decay = x
+        })],
+        |d| Shown::Number(d.recipe.schedule.decay),
+    ),
+    key(
+        "training.final_rate",
+        Role::Every,
+        "Rate at the very end, as a share of the stable rate.",
+        &[Form::Number(Range::ZERO_TO_ONE, |d, x| {
+            d.recipe.schedule.final_share = x
+        })],
+        |d| Shown::Number(d.recipe.schedule.final_share),
+    ),
+    key(
+        "training.weight_decay",
+        Role::Every,
+        "Decoupled weight decay, of matrices only.",
+        &[Form::Number(Range::FROM_ZERO, |d, x| {
+            d.recipe.adamw.weight_decay = x
+        })],
+        |d| Shown::Number(d.recipe.adamw.weight_decay),
+    ),
+    key(
+        "training.beta1",
+        Role::Every,
+        "AdamW's decay of the first moment.",
+        &[Form::Number(Range::BELOW_ONE, |d, x| {
+            d.recipe.adamw.beta1 = x
+        })],
+        |d| Shown::Number(d.recipe.adamw.beta1),
+    ),
+    key(
+        "training.beta2",
+        Role::Every,
+        "AdamW's decay of the second moment.",
+        &[Form::Number(Range::BELOW_ONE, |d, x| {
+            d.recipe.adamw.beta2 = x
+        })],
+        |d| Shown::Number(d.recipe.adamw.beta2),
+    ),
+    key(
+        "training.epsilon",
+        Role::Every,
+        "AdamW's ε at the base width.",
+        &[Form::Number(Range::ABOVE_ZERO, |d, x| {
+            d.recipe.adamw.epsilon = x
+        })],
+        |d| Shown::Number(d.recipe.adamw.epsilon),
+    ),
+    key(
+        "training.clip",
+        Role::Every,
+        "Bound on the global gradient norm.",
+        &[Form::Number(Range::ABOVE_ZERO, |d, x| {
+            d.recipe.adamw.clip = x
+        })],
+        |d| Shown::Number(d.recipe.adamw.clip),
+    ),
+    key(
+        "training.aux_weight",
+        Role::Dlcm,
+        "λ: weight of the auxiliary loss that holds the compression ratio.",
+        &[Form::Number(Range::FROM_ZERO, |d, x| {
+            d.recipe.boundary.aux_weight = x
+        })],
+        |d| Shown::Number(d.recipe.boundary.aux_weight),
+    ),
+    key(
+        "training.temperature",
+        Role::Dlcm,
+        "τ: sharpens the boundary probability before sampling.",
+        &[Form::Number(Range::ABOVE_ZERO, |d, x| {
+            d.recipe.boundary.temperature = x
+        })],
+        |d| Shown::Number(d.recipe.boundary.temperature),
+    ),
+    key(
+        "training.threshold",
+        Role::Dlcm,
+        "Boundary threshold of evaluation: calibrated in training to the declared ratio, or a \
+         constant.",
+        &[
+            Form::Word("calibrated", |d| {
+                d.recipe.boundary.threshold = Threshold::Calibrated
+            }),
+            Form::Number(Range::open(0.0, 1.0), |d, x| {
+                d.recipe.boundary.threshold = Threshold::Fixed(x);
+            }),
+        ],
+        |d| match d.recipe.boundary.threshold {
+            Threshold::Calibrated => word("calibrated"),
+            Threshold::Fixed(x) => Shown::Number(x),
+        },
+    ),
+    key(
+        "training.boundary_gradient",
+        Role::Dlcm,
+        "Where the auxiliary loss's gradient stops: before the encoder, or nowhere.",
+        &[
+            Form::Word("detached", |d| {
+                d.recipe.boundary.gradient = BoundaryGradient::Detached
+            }),
+            Form::Word("encoder", |d| {
+                d.recipe.boundary.gradient = BoundaryGradient::Encoder
+            }),
+        ],
+        |d| match d.recipe.boundary.gradient {
+            BoundaryGradient::Detached => word("detached"),
+            BoundaryGradient::Encoder => word("encoder"),
+        },
+    ),
+    key(
+        "training.regularisation",
+        Role::Dlcm,
+        "Over what the auxiliary loss takes its means: the whole batch, or each sequence.",
+        &[
+            Form::Word("global", |d| {
+                d.recipe.boundary.regularisation = Regularisation::Global
+            }),
+            Form::Word("per_sequence", |d| {
+                d.recipe.boundary.regularisation = Regularisation::PerSequence;
+            }),
+        ],
+        |d| match d.recipe.boundary.regularisation {
+            Regularisation::Global => word("global"),
+            Regularisation::PerSequence => word("per_sequence"),
+        },
+    ),
+    key(
+        "training.validations",
+        Role::Every,
+        "Validations, evenly spaced; the last is at the end.",
+        &[Form::Count(1, 1 << 20, |d, n| {
+            d.recipe.validations = n as usize
+        })],
+        |d| count(d.recipe.validations),
+    ),
+    key(
+        "training.validation_tokens",
+        Role::Every,
+        "Held-out tokens in a validation.",
+        &[Form::Count(1, MANY, |d, n| d.recipe.validation_tokens = n)],
+        |d| Shown::Number(d.recipe.validation_tokens as f64),
+    ),
+    key(
+        "training.divergence_loss",
+        Role::Every,
+        "A loss above this, in nats per token, ends the run as diverged.",
+        &[Form::Number(Range::ABOVE_ZERO, |d, x| {
+            d.recipe.divergence_loss = x
+        })],
+        |d| Shown::Number(d.recipe.divergence_loss),
+    ),
+];

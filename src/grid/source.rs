@@ -1,0 +1,248 @@
+//! Where something was written, and what is said about it when it is wrong.
+
+use miette::{Diagnostic, LabeledSpan, NamedSource, SourceCode};
+use std::fmt;
+use std::sync::Arc;
+
+/// A text with the name under which errors show it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Source {
+    /// A file's path as the user gave it, or the option that held the text.
+    pub name: String,
+    /// The whole text.
+    pub text: String,
+}
+
+/// A stretch of a [`Source`].
+#[derive(Clone, PartialEq, Eq)]
+pub struct Location {
+    source: Arc<Source>,
+    /// First byte.
+    pub offset: usize,
+    /// Number of bytes.
+    pub length: usize,
+}
+
+impl Location {
+    pub(super) fn new(source: &Arc<Source>, start: usize, end: usize) -> Self {
+        let start = start.min(source.text.len());
+        let length = end.clamp(start, source.text.len()) - start;
+        Self {
+            source: Arc::clone(source),
+            offset: start,
+            length,
+        }
+    }
+
+    /// The text this is a stretch of.
+    pub fn source(&self) -> &Source {
+        &self.source
+    }
+
+    /// The stretch as written.
+    pub fn written(&self) -> &str {
+        self.source
+            .text
+            .get(self.offset..self.offset + self.length)
+            .unwrap_or_default()
+    }
+
+    /// The line of the first byte, from 1.
+    pub fn line(&self) -> usize {
+        self.before().matches('\n').count() + 1
+    }
+
+    /// The column of the first byte, from 1, in characters.
+    pub fn column(&self) -> usize {
+        let before = self.before();
+        before[before.rfind('\n').map_or(0, |newline| newline + 1)..]
+            .chars()
+            .count()
+            + 1
+    }
+
+    /// Makes an error that points here: what is wrong, and what would be right.
+    pub fn error(&self, message: impl Into<String>, help: impl Into<String>) -> GridError {
+        Problem::new(message).label(self, "").help(help).into()
+    }
+
+    /// A part of this stretch, when `start..end` counts bytes from its own first byte.
+    pub(super) fn part(&self, start: usize, end: usize) -> Self {
+        Self::new(&self.source, self.offset + start, self.offset + end)
+    }
+
+    fn before(&self) -> &str {
+        self.source.text.get(..self.offset).unwrap_or_default()
+    }
+}
+
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}", self.source.name, self.line(), self.column())
+    }
+}
+
+impl fmt::Debug for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Location({self})")
+    }
+}
+
+/// One thing that is wrong with an experiment file.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[error("{message}")]
+pub struct Problem {
+    message: String,
+    labels: Vec<(Location, String)>,
+    help: Option<String>,
+}
+
+impl Problem {
+    pub(super) fn new(message: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+            labels: Vec::new(),
+            help: None,
+        }
+    }
+
+    pub(super) fn label(mut self, location: &Location, text: impl Into<String>) -> Self {
+        // A diagnostic shows one source: what another one contributes is left to the message.
+        if self
+            .labels
+            .first()
+            .is_none_or(|(first, _)| first.source == location.source)
+        {
+            self.labels.push((location.clone(), text.into()));
+        }
+        self
+    }
+
+    pub(super) fn help(mut self, help: impl Into<String>) -> Self {
+        let help = help.into();
+        self.help = (!help.is_empty()).then_some(help);
+        self
+    }
+
+    /// Where it is; `None` when it concerns the whole file.
+    pub fn location(&self) -> Option<&Location> {
+        self.labels.first().map(|(location, _)| location)
+    }
+
+    fn named_source(&self) -> Option<NamedSource<String>> {
+        self.location().map(|at| {
+            NamedSource::new(&at.source.name, at.source.text.clone()).with_language("yaml")
+        })
+    }
+}
+
+/// What is wrong with an experiment file: at least one problem, in the order of the file.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", self.first_message())]
+pub struct GridError {
+    shown: Vec<Shown>,
+}
+
+impl GridError {
+    /// The problems, in the order of the file.
+    pub fn problems(&self) -> impl Iterator<Item = &Problem> {
+        self.shown.iter().map(|shown| &shown.problem)
+    }
+
+    fn first_message(&self) -> &str {
+        self.shown
+            .first()
+            .map_or("the experiment file is wrong", |shown| {
+                &shown.problem.message
+            })
+    }
+}
+
+impl From<Vec<Problem>> for GridError {
+    fn from(mut problems: Vec<Problem>) -> Self {
+        problems.sort_by_key(|problem| {
+            problem
+                .location()
+                .map(|at| (at.source.name.clone(), at.offset))
+        });
+        let shown = problems
+            .into_iter()
+            .map(|problem| Shown {
+                text: problem.named_source(),
+                problem,
+            })
+            .collect();
+        Self { shown }
+    }
+}
+
+impl From<Problem> for GridError {
+    fn from(problem: Problem) -> Self {
+        vec![problem].into()
+    }
+}
+
+/// A problem with its source in the form in which it is printed.
+#[derive(Debug, thiserror::Error)]
+#[error("{problem}")]
+struct Shown {
+    problem: Problem,
+    text: Option<NamedSource<String>>,
+}
+
+impl Diagnostic for Shown {
+    fn help(&self) -> Option<Box<dyn fmt::Display + '_>> {
+        self.problem
+            .help
+            .as_ref()
+            .map(|help| Box::new(help) as Box<dyn fmt::Display>)
+    }
+
+    fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
+        Some(Box::new(self.problem.labels.iter().map(|(at, text)| {
+            let text = (!text.is_empty()).then(|| text.clone());
+            LabeledSpan::new(text, at.offset, at.length)
+        })))
+    }
+
+    fn source_code(&self) -> Option<&dyn SourceCode> {
+        self.text.as_ref().map(|text| text as &dyn SourceCode)
+    }
+}
+
+/// Shows the first problem as its own and the others as related ones.
+impl Diagnostic for GridError {
+    fn help(&self) -> Option<Box<dyn fmt::Display + '_>> {
+        self.shown.first().and_then(Diagnostic::help)
+    }
+
+    fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
+        self.shown.first().and_then(Diagnostic::labels)
+    }
+
+    fn source_code(&self) -> Option<&dyn SourceCode> {
+        self.shown.first().and_then(Diagnostic::source_code)
+    }
+
+    fn related<'a>(&'a self) -> Option<Box<dyn Iterator<Item = &'a dyn Diagnostic> + 'a>> {
+        let rest = self.shown.get(1..).filter(|rest| !rest.is_empty())?;
+        Some(Box::new(rest.iter().map(|shown| shown as &dyn Diagnostic)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_and_columns_count_characters_from_one() {
+        let source = Arc::new(Source {
+            name: "a.yaml".into(),
+            text: "é: ü\nb: 3\n".into(),
+        });
+        let at = Location::new(&source, 4, 6);
+        assert_eq!((at.to_string().as_str(), at.written()), ("a.yaml:1:4", "ü"));
+        assert_eq!(Location::new(&source, 10, 11).to_string(), "a.yaml:2:4");
+        assert_eq!(Location::new(&source, 99, 120).length, 0);
+    }
+}

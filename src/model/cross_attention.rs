@@ -1,0 +1,55 @@
+//! From concepts back to tokens (Eq. 12–14, 16–17), strictly causal.
+
+use super::block::{NORM_EPSILON, linear};
+use super::init::Initializer;
+use super::ops::{self, Heads, Segments};
+use crate::architecture::Stack;
+use burn::module::{Module, Param};
+use burn::tensor::Tensor;
+
+/// Cross-attention with queries from tokens, keys and values from concepts.
+#[derive(Module, Debug)]
+pub struct CrossAttention {
+    query: Param<Tensor<2>>,
+    key: Param<Tensor<2>>,
+    value: Param<Tensor<2>>,
+    output: Param<Tensor<2>>,
+    query_norm: Param<Tensor<1>>,
+    key_norm: Param<Tensor<1>>,
+    #[module(skip)]
+    heads: Heads,
+}
+
+impl CrossAttention {
+    pub(crate) fn new(decoder: &Stack, d_concept: usize, init: &mut Initializer) -> Self {
+        let width = decoder.width;
+        let kv_width = decoder.kv_heads * decoder.head_size;
+        Self {
+            query: init.matrix(width, width, 1.0),
+            key: init.matrix(d_concept, kv_width, 1.0),
+            value: init.matrix(d_concept, kv_width, 1.0),
+            output: init.matrix(width, width, 1.0),
+            query_norm: init.constant(decoder.head_size, 1.0),
+            key_norm: init.constant(decoder.head_size, 1.0),
+            heads: Heads {
+                query: decoder.heads,
+                key_value: decoder.kv_heads,
+                size: decoder.head_size,
+            },
+        }
+    }
+
+    /// Lets each token read the concepts before its own.
+    ///
+    /// # Shapes
+    /// `h` [batch, seq_len, d_token]; `slots` [batch, concepts, d_concept], shifted by one, the
+    /// start vector first; result [batch, seq_len, d_token].
+    pub(crate) fn forward(&self, h: Tensor<3>, slots: Tensor<3>, segments: &Segments) -> Tensor<3> {
+        let query =
+            ops::head_norm(linear(h, &self.query), self.query_norm.val(), NORM_EPSILON);
+        let key =
+            ops::head_norm(linear(slots.clone(), &self.key), self.key_norm.val(), NORM_EPSILON);
+        let value = linear(slots, &self.value);
+        linear(ops::cross_attention(query, key, value, &self.heads, segments), &self.output)
+    }
+}

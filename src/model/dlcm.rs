@@ -1,0 +1,145 @@
+//! The dynamic large concept model: encode, segment, pool, reason, smooth, decode.
+//!
+//! # Source
+//! DLCM, arXiv 2512.24617, section 2. Different here: concepts are shifted by one, so that a token
+//! reads only concepts that ended before its own began. The paper lets it read its own concept,
+//! which holds later tokens.
+
+use super::block::{Blocks, linear};
+use super::boundary::{BoundaryPredictor, Decision, segments};
+use super::cross_attention::CrossAttention;
+use super::embedding::{Embedding, Unembedding};
+use super::init::Initializer;
+use super::ops::{self, Segments};
+use crate::architecture::{Dlcm, Window};
+use crate::recipe::BoundaryGradient;
+use burn::module::{Module, Param};
+use burn::tensor::activation::sigmoid;
+use burn::tensor::{Int, Tensor};
+
+/// Standard deviation of the initial start vector, that of a normed concept.
+const START_DEVIATION: f64 = 1.0;
+
+/// A dynamic large concept model.
+#[derive(Module, Debug)]
+pub struct DlcmModel {
+    embedding: Embedding,
+    encoder: Blocks,
+    boundary: BoundaryPredictor,
+    up_projection: Param<Tensor<2>>,
+    backbone: Blocks,
+    smoothing: Param<Tensor<1>>,
+    start: Param<Tensor<1>>,
+    cross_attention: CrossAttention,
+    decoder: Blocks,
+    unembedding: Unembedding,
+}
+
+/// What the segmentation did.
+#[derive(Clone, Debug)]
+pub struct Boundaries {
+    /// p, [batch, seq_len], attached to the graph that trains W_q and W_k.
+    pub probability: Tensor<2>,
+    /// The same numbers on the host, row by row.
+    pub probabilities: Vec<f32>,
+    /// b, row by row.
+    pub decided: Vec<bool>,
+}
+
+impl Boundaries {
+    /// Counts the concepts.
+    pub fn concepts(&self) -> usize {
+        self.decided.iter().filter(|&&boundary| boundary).count()
+    }
+}
+
+impl DlcmModel {
+    pub(crate) fn new(shape: &Dlcm, init: &mut Initializer) -> Self {
+        let d_token = shape.encoder.width;
+        let d_concept = shape.backbone.width;
+        Self {
+            embedding: Embedding::new(shape.vocab, d_token, init),
+            encoder: Blocks::new(&shape.encoder, shape.token_window, init),
+            boundary: BoundaryPredictor::new(d_token, init),
+            up_projection: init.matrix(d_token, d_concept, 1.0),
+            backbone: Blocks::new(&shape.backbone, Window::Full, init),
+            // sigmoid(2) = 0.88: mostly the concept itself to begin with.
+            smoothing: init.constant(d_concept, 2.0),
+            start: init.vector(d_concept, START_DEVIATION),
+            cross_attention: CrossAttention::new(&shape.decoder, d_concept, init),
+            decoder: Blocks::new(&shape.decoder, shape.token_window, init),
+            unembedding: Unembedding::new(shape.vocab, d_token, init),
+        }
+    }
+
+    /// Runs the encoder and the boundary predictor alone.
+    ///
+    /// # Shapes
+    /// `tokens` [batch, seq_len]; h [batch, seq_len, d_token] and the boundaries.
+    pub(crate) fn encode(
+        &self,
+        tokens: Tensor<2, Int>,
+        decision: &Decision,
+        gradient: BoundaryGradient,
+    ) -> (Tensor<3>, Boundaries) {
+        let h = self.encoder.forward(self.embedding.forward(tokens));
+        let probability = self.boundary.forward(h.clone(), gradient);
+        let seq_len = h.dims()[1];
+        let probabilities: Vec<f32> =
+            probability.clone().inner().into_data().iter::<f32>().collect();
+        let decided = decision.decide(&probabilities, seq_len);
+        (h, Boundaries { probability, probabilities, decided })
+    }
+
+    /// Computes logits before the output multiplier.
+    ///
+    /// # Shapes
+    /// `tokens` [batch, seq_len] → [batch · seq_len, vocab].
+    pub(crate) fn forward(
+        &self,
+        tokens: Tensor<2, Int>,
+        decision: &Decision,
+        gradient: BoundaryGradient,
+    ) -> (Tensor<2>, Boundaries) {
+        let (h, boundaries) = self.encode(tokens, decision, gradient);
+        let segments = segments(&boundaries.decided, h.dims()[1], &h.device());
+        let slots = self.reason(h.clone(), &segments);
+        let h = h.clone() + self.cross_attention.forward(h, slots, &segments);
+        (self.unembedding.forward(self.decoder.forward(h)), boundaries)
+    }
+
+    /// Pools tokens into concepts, runs the backbone, smooths, and shifts by one.
+    ///
+    /// # Shapes
+    /// [batch, seq_len, d_token] → [batch, concepts, d_concept].
+    fn reason(&self, h: Tensor<3>, segments: &Segments) -> Tensor<3> {
+        let [batch, _, _] = h.dims();
+        let start = self.start.val();
+        let [d_concept] = start.dims();
+        let start = start.reshape([1, 1, d_concept]).repeat_dim(0, batch);
+        if segments.concepts == 1 {
+            // The only concept of each row is still open everywhere: nobody may read it.
+            return start;
+        }
+        // The last slot's concept is read by no token, so the backbone runs on the others only.
+        let read = segments.concepts - 1;
+        let pooled = ops::segment_mean(h, segments).narrow(1, 0, read);
+        let z = self.backbone.forward(linear(pooled, &self.up_projection));
+        let z = self.smooth(z);
+        Tensor::cat(vec![start, z], 1)
+    }
+
+    /// Computes z̃_k = g ⊙ z_k + (1 − g) ⊙ z_{k−1} (Eq. 11); the first concept stays as it is.
+    fn smooth(&self, z: Tensor<3>) -> Tensor<3> {
+        let [_, concepts, d_concept] = z.dims();
+        if concepts == 1 {
+            return z;
+        }
+        let gate = sigmoid(self.smoothing.val()).reshape([1, 1, d_concept]);
+        let first = z.clone().narrow(1, 0, 1);
+        let before = z.clone().narrow(1, 0, concepts - 1);
+        let current = z.narrow(1, 1, concepts - 1);
+        let mixed = before.clone() + (current - before) * gate;
+        Tensor::cat(vec![first, mixed], 1)
+    }
+}

@@ -1,0 +1,52 @@
+//! Token embedding and unembedding, both outside N.
+
+use super::init::Initializer;
+use burn::module::{Module, Param};
+use burn::tensor::{Int, Tensor};
+
+/// Standard deviation of initial embeddings; it does not change with width (decoupled muP).
+const EMBEDDING_DEVIATION: f64 = 0.1;
+
+/// A table from token ids to vectors.
+#[derive(Module, Debug)]
+pub struct Embedding {
+    table: Param<Tensor<2>>,
+}
+
+impl Embedding {
+    pub(crate) fn new(vocab: usize, width: usize, init: &mut Initializer) -> Self {
+        Self { table: init.table(vocab, width, EMBEDDING_DEVIATION) }
+    }
+
+    /// Looks tokens up.
+    ///
+    /// # Shapes
+    /// [batch, seq_len] → [batch, seq_len, width].
+    pub(crate) fn forward(&self, tokens: Tensor<2, Int>) -> Tensor<3> {
+        let [batch, seq_len] = tokens.dims();
+        let table = self.table.val();
+        let width = table.dims()[1];
+        table.select(0, tokens.reshape([batch * seq_len])).reshape([batch, seq_len, width])
+    }
+}
+
+/// The matrix from hidden states to logits.
+#[derive(Module, Debug)]
+pub struct Unembedding {
+    matrix: Param<Tensor<2>>,
+}
+
+impl Unembedding {
+    pub(crate) fn new(vocab: usize, width: usize, init: &mut Initializer) -> Self {
+        Self { matrix: init.matrix(width, vocab, 1.0) }
+    }
+
+    /// Computes logits before the output multiplier of Eq. 21.
+    ///
+    /// # Shapes
+    /// [batch, seq_len, width] → [batch · seq_len, vocab].
+    pub(crate) fn forward(&self, x: Tensor<3>) -> Tensor<2> {
+        let [batch, seq_len, width] = x.dims();
+        x.reshape([batch * seq_len, width]).matmul(self.matrix.val())
+    }
+}

@@ -1,0 +1,185 @@
+//! The burn networks: the hierarchical token/concept model and the dense baseline.
+//!
+//! Owns tensors and weights; refuses files and SQL. Equations are those of DLCM,
+//! arXiv 2512.24617.
+
+mod block;
+pub mod boundary;
+mod cross_attention;
+mod dense;
+mod dlcm;
+mod embedding;
+mod init;
+pub mod ops;
+
+pub use block::{Block, Blocks};
+pub use boundary::{BoundaryPredictor, Decision, ThresholdEstimate};
+pub use cross_attention::CrossAttention;
+pub use dense::DenseModel;
+pub use dlcm::{Boundaries, DlcmModel};
+pub use embedding::{Embedding, Unembedding};
+
+use crate::architecture::Architecture;
+use crate::recipe::{BoundaryGradient, Group};
+use burn::module::Module;
+use burn::tensor::{Device, Int, Tensor};
+use init::Initializer;
+
+/// A network of either kind.
+#[derive(Module, Debug)]
+pub enum Network {
+    /// A dense baseline.
+    Dense(DenseModel),
+    /// A hierarchical model.
+    Dlcm(DlcmModel),
+}
+
+impl Network {
+    /// Builds a network with initial weights drawn from `seed`.
+    pub fn new(architecture: &Architecture, seed: u64, device: &Device) -> Self {
+        let mut init = Initializer::new(seed, device);
+        match architecture {
+            Architecture::Dense(shape) => Self::Dense(DenseModel::new(shape, &mut init)),
+            Architecture::Dlcm(shape) => Self::Dlcm(DlcmModel::new(shape, &mut init)),
+        }
+    }
+
+    /// Computes logits before the output multiplier, and what the segmentation did.
+    ///
+    /// # Shapes
+    /// `tokens` [batch, seq_len] → [batch · seq_len, vocab].
+    pub fn forward(
+        &self,
+        tokens: Tensor<2, Int>,
+        decision: &Decision,
+        gradient: BoundaryGradient,
+    ) -> (Tensor<2>, Option<Boundaries>) {
+        match self {
+            Self::Dense(model) => (model.forward(tokens), None),
+            Self::Dlcm(model) => {
+                let (logits, boundaries) = model.forward(tokens, decision, gradient);
+                (logits, Some(boundaries))
+            }
+        }
+    }
+
+    /// Decides boundaries without running the rest of the network; `None` for a dense model.
+    ///
+    /// # Shapes
+    /// `tokens` [batch, seq_len].
+    pub fn segment(
+        &self,
+        tokens: Tensor<2, Int>,
+        decision: &Decision,
+        gradient: BoundaryGradient,
+    ) -> Option<Boundaries> {
+        match self {
+            Self::Dense(_) => None,
+            Self::Dlcm(model) => Some(model.encode(tokens, decision, gradient).1),
+        }
+    }
+}
+
+/// Finds the muP group of a weight from its plain name and its rank.
+///
+/// A matrix belongs to the width of the vector it reads.
+pub fn group_of(name: &str, rank: usize) -> Group {
+    if rank < 2 || name.starts_with("embedding.") || name.starts_with("unembedding.") {
+        return Group::Other;
+    }
+    let reads_concepts = name.starts_with("backbone.")
+        || matches!(name, "cross_attention.key" | "cross_attention.value");
+    if reads_concepts { Group::Concept } else { Group::Token }
+}
+
+/// Makes a weight's plain name from a module path, without the enum variant in front.
+pub fn plain_name(path: &[String]) -> String {
+    path[usize::from(!path.is_empty())..].join(".")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::architecture::solver::ShapeSettings;
+    use burn::module::{ModuleVisitor, Param};
+    use std::collections::BTreeMap;
+
+    #[derive(Default)]
+    struct Names {
+        path: Vec<String>,
+        found: BTreeMap<String, (usize, usize)>,
+    }
+
+    impl ModuleVisitor for Names {
+        fn enter_module(&mut self, name: &str, _: &str) {
+            self.path.push(name.to_owned());
+        }
+
+        fn exit_module(&mut self, _: &str, _: &str) {
+            self.path.pop();
+        }
+
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            let elements = param.val().shape().num_elements();
+            self.found.insert(plain_name(&self.path), (D, elements));
+        }
+    }
+
+    fn names(network: &Network) -> BTreeMap<String, (usize, usize)> {
+        let mut names = Names::default();
+        network.visit(&mut names);
+        names.found
+    }
+
+    #[test]
+    fn parameters_are_those_the_architecture_counts() {
+        let settings = ShapeSettings::default();
+        for architecture in [
+            settings.solve_dlcm(200_000, 0.5, 4.0, 256).expect("solvable"),
+            settings.solve_dense(150_000, 256).expect("solvable"),
+        ] {
+            let network = Network::new(&architecture, 0, &Device::flex());
+            let counts = architecture.params();
+            assert_eq!(network.num_params() as u64, counts.total());
+            let names = names(&network);
+            let component = |prefixes: &[&str]| -> u64 {
+                let found = names.iter().filter(|(name, _)| {
+                    prefixes.iter().any(|prefix| {
+                        name.split('.').next() == Some(prefix) || name.as_str() == *prefix
+                    })
+                });
+                found.map(|(_, &(_, elements))| elements as u64).sum()
+            };
+            assert_eq!(component(&["embedding"]), counts.embedding);
+            assert_eq!(component(&["unembedding"]), counts.unembedding);
+            if !architecture.is_dense() {
+                let backbone_norm = names["backbone.norm"].1 as u64;
+                assert_eq!(component(&["encoder"]), counts.encoder);
+                assert_eq!(component(&["boundary"]), counts.boundary);
+                assert_eq!(component(&["up_projection"]), counts.up_projection);
+                assert_eq!(component(&["backbone"]) - backbone_norm, counts.backbone);
+                assert_eq!(component(&["smoothing", "start"]) + backbone_norm, counts.smoothing);
+                assert_eq!(component(&["cross_attention"]), counts.cross_attention);
+                assert_eq!(component(&["decoder"]), counts.decoder);
+            }
+        }
+    }
+
+    #[test]
+    fn groups_follow_the_vector_a_matrix_reads() {
+        for (name, rank, group) in [
+            ("embedding.table", 2, Group::Other),
+            ("unembedding.matrix", 2, Group::Other),
+            ("encoder.blocks.0.query", 2, Group::Token),
+            ("encoder.norm", 1, Group::Other),
+            ("boundary.query", 2, Group::Token),
+            ("up_projection", 2, Group::Token),
+            ("backbone.blocks.1.down", 2, Group::Concept),
+            ("cross_attention.key", 2, Group::Concept),
+            ("cross_attention.query", 2, Group::Token),
+            ("smoothing", 1, Group::Other),
+        ] {
+            assert_eq!(group_of(name, rank), group, "{name}");
+        }
+    }
+}

@@ -1,0 +1,270 @@
+//! From an experiment and what its data turned out to be to the runs it asks for, with their cost.
+//!
+//! Pure: data have been read and the machine timed before. Refuses IO.
+
+use crate::architecture::Architecture;
+use crate::architecture::solver::ShapeError;
+use crate::flops::Convention;
+use crate::grid::{Cell, CellKind, Experiment, GridError, Size};
+use crate::quantity::{Params, TokenBudget};
+use crate::run::{DataFacts, DataSpec, Execution, RunId, RunSpec};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+/// Throughput of one measured model.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Throughput {
+    /// Training FLOPs a token takes, convention `exact`.
+    pub flops_per_token: f64,
+    /// Training tokens per second.
+    pub tokens_per_second: f64,
+}
+
+/// How fast a machine trains, measured on a few models.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Calibration {
+    /// Measured models, in order of FLOPs.
+    pub points: Vec<Throughput>,
+}
+
+impl Calibration {
+    /// Estimates FLOP/s for a model by interpolating over the logarithm of its FLOPs per token;
+    /// `None` when nothing was measured.
+    pub fn flops_per_second(&self, flops_per_token: f64) -> Option<f64> {
+        let rate = |point: &Throughput| point.flops_per_token * point.tokens_per_second;
+        let first = self.points.first()?;
+        let last = self.points.last()?;
+        if flops_per_token <= first.flops_per_token {
+            return Some(rate(first));
+        }
+        if flops_per_token >= last.flops_per_token {
+            return Some(rate(last));
+        }
+        self.points.windows(2).find(|pair| flops_per_token <= pair[1].flops_per_token).map(|pair| {
+            let span = (pair[1].flops_per_token / pair[0].flops_per_token).ln();
+            let share = (flops_per_token / pair[0].flops_per_token).ln() / span;
+            rate(&pair[0]).powf(1.0 - share) * rate(&pair[1]).powf(share)
+        })
+    }
+}
+
+/// A run that an experiment asks for.
+#[derive(Clone, Debug)]
+pub struct Planned {
+    /// Its identity.
+    pub id: RunId,
+    /// What it is.
+    pub spec: RunSpec,
+    /// The axis values as written.
+    pub axes: BTreeMap<String, String>,
+    /// Training FLOPs at the declared ratio, convention `exact`, held-out evaluation not counted.
+    pub flops: f64,
+    /// Passes over the unique training tokens.
+    pub epochs: f64,
+    /// Estimated peak memory of its process, bytes.
+    pub memory: f64,
+}
+
+impl Planned {
+    /// Estimates the seconds it takes on a calibrated machine; `None` without a calibration.
+    pub fn seconds(&self, calibration: &Calibration) -> Option<f64> {
+        let tokens = self.spec.recipe.tokens as f64;
+        let rate = calibration.flops_per_second(self.flops / tokens)?;
+        // Evaluation is forward only, a third of training; the last one runs three times.
+        let evaluated = self.spec.recipe.validation_tokens as f64
+            * (self.spec.recipe.validations as f64 + 2.0)
+            / 3.0;
+        Some(self.flops / rate * (1.0 + evaluated / tokens))
+    }
+}
+
+/// Smallest and largest N that are tried when it is solved for.
+const PARAMS_RANGE: (f64, f64) = (2e4, 1e13);
+
+/// Halvings of ln N: the last interval is below a parameter.
+const BISECTIONS: usize = 40;
+
+/// Relative tolerance on a budget when N is solved for: shapes are integers.
+const BUDGET_TOLERANCE: f64 = 0.02;
+
+/// Plans every cell of an experiment; cells that come to the same run are planned once.
+///
+/// `facts` says what each data specification turned out to be.
+///
+/// # Errors
+/// When a cell has no shape, or no N or D spends its budget; it points at the cell's source.
+pub fn plan(
+    experiment: &Experiment,
+    facts: &dyn Fn(&DataSpec) -> Option<DataFacts>,
+) -> Result<Vec<Planned>, GridError> {
+    let mut shapes = Shapes::default();
+    let mut seen = HashSet::new();
+    let mut planned = Vec::with_capacity(experiment.cells.len());
+    for cell in &experiment.cells {
+        let facts = facts(&cell.data).ok_or_else(|| {
+            cell.location.error("the data of this cell were not read", "this is a bug: report it")
+        })?;
+        let (architecture, tokens) = shapes.size(cell, facts.vocab)?;
+        let mut recipe = cell.recipe.clone();
+        // Whole steps only, and never more than was asked for when that fills at least one.
+        recipe.tokens = whole_steps(tokens, (recipe.batch * architecture.seq_len()) as u64);
+        let run = RunSpec {
+            execution: Execution {
+                micro_batch: experiment.execution.micro_batch.unwrap_or(recipe.batch),
+                threads: experiment.execution.threads.unwrap_or(1),
+            },
+            architecture,
+            data: cell.data.clone(),
+            facts,
+            recipe,
+            seed: cell.seed,
+        };
+        let id = run.id();
+        if !seen.insert(id.clone()) {
+            continue;
+        }
+        let ratio = run.architecture.compression_ratio();
+        planned.push(Planned {
+            flops: run.architecture.training_flops(ratio, Convention::Exact)
+                * run.recipe.tokens as f64,
+            epochs: run.recipe.tokens as f64 / run.facts.train_tokens.max(1) as f64,
+            memory: memory(&run),
+            axes: cell.axes.iter().cloned().collect(),
+            id,
+            spec: run,
+        });
+    }
+    Ok(planned)
+}
+
+fn whole_steps(tokens: u64, step: u64) -> u64 {
+    (tokens as f64 / step as f64).round().max(1.0) as u64 * step
+}
+
+/// Shapes that were solved, so that a large grid solves each once.
+#[derive(Default)]
+struct Shapes {
+    solved: HashMap<String, Result<Architecture, ShapeError>>,
+}
+
+impl Shapes {
+    /// Finds a cell's architecture and tokens, solving for what its budget leaves open.
+    fn size(&mut self, cell: &Cell, vocab: usize) -> Result<(Architecture, u64), GridError> {
+        if let Size::TokensFlops(tokens, flops) = cell.size {
+            return self.spend(cell, tokens, flops.0, vocab);
+        }
+        let declared = cell.size.params();
+        let architecture =
+            self.solve(cell, declared, vocab).map_err(|error| cell.location.error(
+                error.to_string(),
+                "change N or P, or free a width or depth that `model` fixes",
+            ))?;
+        let reached = Params(architecture.params().non_embedding());
+        let tokens = match (cell.size.tokens(), cell.size.flops()) {
+            (Some(tokens), _) => tokens.resolve(declared.unwrap_or(reached)).0,
+            (None, flops) => {
+                let ratio = architecture.compression_ratio();
+                let per_token = architecture.training_flops(ratio, Convention::Exact);
+                (flops.map_or(0.0, |flops| flops.0) / per_token).round() as u64
+            }
+        };
+        if tokens == 0 {
+            return Err(cell.location.error(
+                "the budget does not pay for a single token",
+                "give more `flops`, or fewer `params`",
+            ));
+        }
+        Ok((architecture, tokens))
+    }
+
+    /// Finds the N whose training on `tokens` spends `flops`, by bisection on ln N.
+    fn spend(
+        &mut self,
+        cell: &Cell,
+        tokens: TokenBudget,
+        flops: f64,
+        vocab: usize,
+    ) -> Result<(Architecture, u64), GridError> {
+        let cost = |architecture: &Architecture, params: Params| {
+            let ratio = architecture.compression_ratio();
+            architecture.training_flops(ratio, Convention::Exact) * tokens.resolve(params).0 as f64
+        };
+        let (mut low, mut high) = (PARAMS_RANGE.0.ln(), PARAMS_RANGE.1.ln());
+        let mut best: Option<(f64, Architecture, Params)> = None;
+        for _ in 0..BISECTIONS {
+            let middle = 0.5 * (low + high);
+            let params = Params(middle.exp().round() as u64);
+            // Below what can be built at all there is nothing to compare: go up.
+            let Ok(architecture) = self.solve(cell, Some(params), vocab) else {
+                low = middle;
+                continue;
+            };
+            let spent = cost(&architecture, params);
+            let distance = (spent / flops).ln().abs();
+            if best.as_ref().is_none_or(|(nearest, ..)| distance < *nearest) {
+                best = Some((distance, architecture, params));
+            }
+            if spent > flops { high = middle } else { low = middle }
+        }
+        match best {
+            Some((distance, architecture, params)) if distance < BUDGET_TOLERANCE => {
+                Ok((architecture, tokens.resolve(params).0))
+            }
+            Some((_, architecture, params)) => Err(cell.location.error(
+                format!(
+                    "no N spends {flops:.3e} FLOPs on these tokens: the closest spends {:.3e}",
+                    cost(&architecture, params)
+                ),
+                "change `flops` or `tokens`, or free a width or depth that `model` fixes",
+            )),
+            None => Err(cell.location.error(
+                "no shape could be built for any N",
+                "free a width or depth that `model` fixes",
+            )),
+        }
+    }
+
+    fn solve(
+        &mut self,
+        cell: &Cell,
+        params: Option<Params>,
+        vocab: usize,
+    ) -> Result<Architecture, ShapeError> {
+        let key = format!("{:?} {params:?} {vocab} {:?}", cell.kind, cell.shape);
+        self.solved
+            .entry(key)
+            .or_insert_with(|| match (&cell.kind, params) {
+                (CellKind::Dense, Some(params)) => cell.shape.solve_dense(params.0, vocab),
+                (CellKind::Dense, None) => cell.shape.explicit_dense(vocab),
+                (CellKind::Dlcm { concept_share: Some(share), compression_ratio }, Some(params)) => {
+                    cell.shape.solve_dlcm(params.0, *share, *compression_ratio, vocab)
+                }
+                (CellKind::Dlcm { compression_ratio, .. }, _) => {
+                    cell.shape.explicit_dlcm(*compression_ratio, vocab)
+                }
+            })
+            .clone()
+    }
+}
+
+/// Estimates the peak memory of a run's process, in bytes.
+///
+/// Weights, their gradients and two moments in f32, the activations that the backward pass keeps,
+/// and what the program itself takes.
+fn memory(run: &RunSpec) -> f64 {
+    const PROGRAM: f64 = 60e6;
+    let tokens = (run.execution.micro_batch * run.architecture.seq_len()) as f64;
+    let stack = |stack: &crate::architecture::Stack| {
+        (stack.layers * (8 * stack.width + 5 * stack.ffn)) as f64
+    };
+    let per_token = match &run.architecture {
+        Architecture::Dense(dense) => stack(&dense.stack),
+        Architecture::Dlcm(dlcm) => {
+            stack(&dlcm.encoder)
+                + stack(&dlcm.decoder)
+                + stack(&dlcm.backbone) / dlcm.compression_ratio
+                + 10.0 * dlcm.encoder.width as f64
+        }
+    } + 3.0 * run.architecture.vocab() as f64;
+    PROGRAM + 16.0 * run.architecture.params().total() as f64 + 4.0 * tokens * per_token
+}

@@ -1,0 +1,245 @@
+//! What a run is: everything that determines its result, its identity, and how it can end.
+//!
+//! Owns the specification and the stable content hash; refuses IO.
+
+use crate::architecture::Architecture;
+use crate::recipe::Recipe;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::fmt;
+use std::path::PathBuf;
+
+/// Bumped when a change to the program changes the numbers of a run: older results then keep
+/// their identity and new ones get their own.
+pub const NUMERICS_VERSION: u32 = 1;
+
+/// How text becomes token ids.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TokenizerSpec {
+    /// One token a byte, 256 in all.
+    Bytes,
+    /// Byte-level BPE trained on the training files.
+    Bpe {
+        /// Number of entries, the 256 bytes included.
+        vocab: usize,
+    },
+    /// An existing `tokenizer.json`.
+    File {
+        /// Its path.
+        path: PathBuf,
+    },
+}
+
+/// The synthetic language: words predictable inside, chosen by a hidden process that must be
+/// read from the document's own long-range context.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SyntheticSpec {
+    /// Letters in the alphabet; the vocabulary is these and nothing else.
+    pub letters: usize,
+    /// Words in the lexicon.
+    pub words: usize,
+    /// Shortest word, in letters.
+    pub min_word: usize,
+    /// Longest word, in letters.
+    pub max_word: usize,
+    /// Words a document draws from the lexicon.
+    pub document_words: usize,
+    /// Tokens in a document.
+    pub document_tokens: usize,
+    /// Probability that a word is a uniform draw instead of its document's successor.
+    pub noise: f64,
+    /// Training tokens generated before the stream repeats.
+    pub train_tokens: u64,
+    /// Held-out tokens generated.
+    pub validation_tokens: u64,
+    /// Seed of the language and its documents, apart from the run's seed.
+    pub seed: u64,
+}
+
+/// Integer width of a token file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TokenWidth {
+    /// Two bytes, little-endian.
+    U16,
+    /// Four bytes, little-endian.
+    U32,
+}
+
+/// Where tokens come from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DataSpec {
+    /// A generated language with a known floor.
+    Synthetic(SyntheticSpec),
+    /// UTF-8 text files.
+    Text {
+        /// Paths or globs, in order.
+        text: Vec<String>,
+        /// How text becomes tokens.
+        tokenizer: TokenizerSpec,
+        /// Share of the tokens held out, from the tail of each file.
+        validation: f64,
+    },
+    /// Token files as nanoGPT and llm.c write them, memory-mapped.
+    Tokens {
+        /// Training tokens.
+        train: PathBuf,
+        /// Held-out tokens; without it the tail of `train`.
+        validation: Option<PathBuf>,
+        /// Integer width; llm.c headers are recognised and skipped.
+        width: TokenWidth,
+        /// Vocabulary size.
+        vocab: usize,
+        /// Share of `train` held out when `validation` is not given.
+        validation_share: f64,
+    },
+}
+
+/// What planning must know of data once it has been read.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DataFacts {
+    /// Hash of the token streams, hexadecimal: the data's identity, wherever its files lie.
+    pub fingerprint: String,
+    /// Vocabulary size.
+    pub vocab: usize,
+    /// Unique training tokens.
+    pub train_tokens: u64,
+    /// Held-out tokens.
+    pub validation_tokens: u64,
+    /// UTF-8 bytes a token stands for on the held-out part; `None` where tokens have no text.
+    pub bytes_per_token: Option<f64>,
+    /// Conditional entropy per token given the hidden state, in nats: no honest loss passes it.
+    /// `None` where it is not known.
+    pub entropy_floor: Option<f64>,
+}
+
+/// Everything that determines a run's result, and where its data lie.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunSpec {
+    /// The model's shape.
+    pub architecture: Architecture,
+    /// Where tokens come from; its fingerprint, not its paths, is part of the identity.
+    pub data: DataSpec,
+    /// What was found there.
+    pub facts: DataFacts,
+    /// How it is trained.
+    pub recipe: Recipe,
+    /// Seed of initial weights, order of batches and boundary sampling.
+    pub seed: u64,
+    /// How it is carried out; the result does not depend on it beyond rounding, nor the identity.
+    pub execution: Execution,
+}
+
+/// How a run is carried out on a machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Execution {
+    /// Sequences in one forward pass; the rest of the batch is accumulated.
+    pub micro_batch: usize,
+    /// Threads of a run's process.
+    pub threads: usize,
+}
+
+/// A run's identity: a hash of what determines its result, never of names, paths or hardware.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct RunId(pub String);
+
+impl fmt::Display for RunId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl RunSpec {
+    /// Computes the run's identity: 12 hexadecimal digits of SHA-256 over canonical JSON.
+    pub fn id(&self) -> RunId {
+        #[derive(Serialize)]
+        struct Identity<'a> {
+            numerics: u32,
+            architecture: &'a Architecture,
+            data: &'a str,
+            recipe: &'a Recipe,
+            seed: u64,
+        }
+        let identity = Identity {
+            numerics: NUMERICS_VERSION,
+            architecture: &self.architecture,
+            data: &self.facts.fingerprint,
+            recipe: &self.recipe,
+            seed: self.seed,
+        };
+        // A `Value` keeps its keys sorted, so the order of fields in the source does not matter.
+        let canonical = serde_json::to_value(&identity)
+            .map(|value| value.to_string())
+            .unwrap_or_else(|error| unreachable!("a run specification is plain data: {error}"));
+        let digest = Sha256::digest(canonical.as_bytes());
+        RunId(
+            digest
+                .iter()
+                .take(6)
+                .map(|byte| format!("{byte:02x}"))
+                .collect(),
+        )
+    }
+}
+
+/// Where a run stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunState {
+    /// Planned, not started or interrupted before its end.
+    Pending,
+    /// A process is training it.
+    Running,
+    /// It ended by itself; its outcome says how.
+    Ended,
+}
+
+/// How a run, or an attempt at it, ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunOutcome {
+    /// Trained to its last token.
+    Finished,
+    /// The loss was not a number or passed the bound.
+    Diverged,
+    /// The process was killed for memory, or said so.
+    OutOfMemory,
+    /// The process ended in any other wrong way.
+    Crashed,
+    /// Stopped on request; it can be continued.
+    Interrupted,
+}
+
+macro_rules! names {
+    ($type:ty { $($variant:ident => $name:literal),+ $(,)? }) => {
+        impl $type {
+            /// The name used in the database and in JSON.
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name),+ }
+            }
+
+            /// Finds the value with this name.
+            pub fn from_name(name: &str) -> Option<Self> {
+                match name { $($name => Some(Self::$variant),)+ _ => None }
+            }
+        }
+
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(self.name())
+            }
+        }
+    };
+}
+
+names!(RunState { Pending => "pending", Running => "running", Ended => "ended" });
+names!(RunOutcome {
+    Finished => "finished",
+    Diverged => "diverged",
+    OutOfMemory => "out_of_memory",
+    Crashed => "crashed",
+    Interrupted => "interrupted",
+});

@@ -1,0 +1,474 @@
+//! The database: the only SQL of the program.
+//!
+//! One SQLite file a results folder, one writer. Every statement is exercised against the
+//! migrated schema by a test below.
+
+mod records;
+
+pub use records::{AttemptRecord, ExperimentRecord, FitRecord, PlannedRun, RunRecord};
+
+use crate::event::{Event, Line, Measurement};
+use crate::run::{RunId, RunOutcome, RunSpec, RunState};
+use sqlx::migrate::MigrateError;
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Name of the database in a results folder.
+pub const DATABASE: &str = "orchestrator.db";
+
+static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
+
+/// What can go wrong with the database.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The results folder cannot be made or written.
+    #[error("cannot write the results folder {}: {source}", path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The database was written by a newer program.
+    #[error(
+        "{} was written by a newer version of this program (schema {found}, this one knows up to \
+         {known}); use that version, or another results folder (--results)",
+        path.display()
+    )]
+    Newer {
+        /// The database.
+        path: PathBuf,
+        /// Its schema version.
+        found: i64,
+        /// The newest this program knows.
+        known: i64,
+    },
+    /// The file is not a database, or is damaged.
+    #[error("cannot open {} as a database: {source}", path.display())]
+    Open {
+        /// The database.
+        path: PathBuf,
+        /// Why.
+        source: sqlx::Error,
+    },
+    /// There is no database yet.
+    #[error("there are no results in {}: run the experiment first", path.display())]
+    Missing {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A statement failed.
+    #[error("the database refused: {0}")]
+    Sql(#[from] sqlx::Error),
+    /// Something stored does not have the form it should have.
+    #[error("the database holds something unexpected in {what}: {why}")]
+    Content {
+        /// Where.
+        what: String,
+        /// What is wrong.
+        why: String,
+    },
+}
+
+fn content(what: &str, why: impl ToString) -> StoreError {
+    StoreError::Content { what: what.to_owned(), why: why.to_string() }
+}
+
+/// An open database.
+#[derive(Clone, Debug)]
+pub struct Store {
+    pool: SqlitePool,
+}
+
+impl Store {
+    /// Opens the database of a results folder, making both when they do not exist.
+    ///
+    /// # Errors
+    /// When the folder cannot be written, or the file is foreign, damaged or newer.
+    pub async fn create(results: &Path) -> Result<Self, StoreError> {
+        std::fs::create_dir_all(results)
+            .map_err(|source| StoreError::Folder { path: results.to_owned(), source })?;
+        // A read-only folder would show itself only at the first write: show it now.
+        let probe = results.join(".write-probe.tmp");
+        std::fs::write(&probe, b"")
+            .and_then(|()| std::fs::remove_file(&probe))
+            .map_err(|source| StoreError::Folder { path: results.to_owned(), source })?;
+        Self::connect(&results.join(DATABASE), true).await
+    }
+
+    /// Opens the database of a results folder that must exist.
+    ///
+    /// # Errors
+    /// When there is none, or the file is foreign, damaged or newer.
+    pub async fn open(results: &Path) -> Result<Self, StoreError> {
+        let path = results.join(DATABASE);
+        if !path.exists() {
+            return Err(StoreError::Missing { path: results.to_owned() });
+        }
+        Self::connect(&path, false).await
+    }
+
+    async fn connect(path: &Path, create: bool) -> Result<Self, StoreError> {
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(create)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .busy_timeout(Duration::from_secs(30))
+            .foreign_keys(true);
+        let open = |source| StoreError::Open { path: path.to_owned(), source };
+        let pool = SqlitePoolOptions::new()
+            .max_connections(1)
+            .connect_with(options)
+            .await
+            .map_err(open)?;
+        match MIGRATIONS.run(&pool).await {
+            Ok(()) => Ok(Self { pool }),
+            Err(MigrateError::VersionMissing(found)) => Err(StoreError::Newer {
+                path: path.to_owned(),
+                found,
+                known: MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0),
+            }),
+            Err(error) => Err(open(sqlx::Error::Migrate(Box::new(error)))),
+        }
+    }
+
+    /// Records an experiment and its planned runs; runs known already keep what they have.
+    ///
+    /// Runs of an earlier plan that are no longer asked for stay, marked as not wanted.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn plan(
+        &self,
+        experiment: &ExperimentRecord,
+        planned: &[PlannedRun],
+        now: f64,
+    ) -> Result<i64, StoreError> {
+        let mut transaction = self.pool.begin().await?;
+        let (id,): (i64,) = sqlx::query_as(
+            "INSERT INTO experiments
+                 (name, config, config_hash, program_version, git_commit, created_at, updated_at)
+             VALUES (?, ?, ?, ?, ?, ?, ?)
+             ON CONFLICT (name) DO UPDATE SET
+                 config = excluded.config, config_hash = excluded.config_hash,
+                 program_version = excluded.program_version, git_commit = excluded.git_commit,
+                 updated_at = excluded.updated_at
+             RETURNING id",
+        )
+        .bind(&experiment.name)
+        .bind(&experiment.config)
+        .bind(&experiment.config_hash)
+        .bind(&experiment.program_version)
+        .bind(&experiment.git_commit)
+        .bind(now)
+        .bind(now)
+        .fetch_one(&mut *transaction)
+        .await?;
+        sqlx::query("UPDATE experiment_runs SET wanted = 0 WHERE experiment_id = ?")
+            .bind(id)
+            .execute(&mut *transaction)
+            .await?;
+        for (position, run) in planned.iter().enumerate() {
+            let spec = &run.spec;
+            let params = spec.architecture.params();
+            let json = serde_json::to_string(spec).map_err(|error| content("a plan", error))?;
+            sqlx::query(
+                "INSERT INTO runs
+                     (id, kind, spec, params, concept_share, compression_ratio, tokens, seed,
+                      planned_flops, created_at)
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                 ON CONFLICT (id) DO UPDATE SET spec = excluded.spec",
+            )
+            .bind(&run.id.0)
+            .bind(if spec.architecture.is_dense() { "dense" } else { "dlcm" })
+            .bind(json)
+            .bind(params.non_embedding() as i64)
+            .bind(params.concept_share())
+            .bind(spec.architecture.compression_ratio())
+            .bind(spec.recipe.tokens as i64)
+            .bind(spec.seed as i64)
+            .bind(run.flops)
+            .bind(now)
+            .execute(&mut *transaction)
+            .await?;
+            let axes =
+                serde_json::to_string(&run.axes).map_err(|error| content("a plan", error))?;
+            sqlx::query(
+                "INSERT INTO experiment_runs (experiment_id, run_id, position, axes)
+                 VALUES (?, ?, ?, ?)
+                 ON CONFLICT (experiment_id, run_id) DO UPDATE SET
+                     position = excluded.position, axes = excluded.axes, wanted = 1",
+            )
+            .bind(id)
+            .bind(&run.id.0)
+            .bind(position as i64)
+            .bind(axes)
+            .execute(&mut *transaction)
+            .await?;
+        }
+        transaction.commit().await?;
+        Ok(id)
+    }
+
+    /// Finds an experiment's id by name.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn experiment(&self, name: &str) -> Result<Option<i64>, StoreError> {
+        let row: Option<(i64,)> = sqlx::query_as("SELECT id FROM experiments WHERE name = ?")
+            .bind(name)
+            .fetch_optional(&self.pool)
+            .await?;
+        Ok(row.map(|(id,)| id))
+    }
+
+    /// Lists the names of all experiments.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn experiments(&self) -> Result<Vec<String>, StoreError> {
+        let rows: Vec<(String,)> = sqlx::query_as("SELECT name FROM experiments ORDER BY name")
+            .fetch_all(&self.pool)
+            .await?;
+        Ok(rows.into_iter().map(|(name,)| name).collect())
+    }
+
+    /// Reads the runs that an experiment's file asks for, in plan order.
+    ///
+    /// # Errors
+    /// When the database refuses or holds a run this program cannot read.
+    pub async fn runs(&self, experiment: i64) -> Result<Vec<RunRecord>, StoreError> {
+        let rows: Vec<records::RunRow> = sqlx::query_as(
+            "SELECT runs.*, experiment_runs.axes FROM experiment_runs
+             JOIN runs ON runs.id = experiment_runs.run_id
+             WHERE experiment_id = ? AND wanted = 1 ORDER BY position",
+        )
+        .bind(experiment)
+        .fetch_all(&self.pool)
+        .await?;
+        rows.into_iter().map(RunRecord::try_from).collect()
+    }
+
+    /// Reads a run's measurements in order of step.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn measurements(&self, run: &RunId) -> Result<Vec<Measurement>, StoreError> {
+        let rows: Vec<records::MeasurementRow> =
+            sqlx::query_as("SELECT * FROM measurements WHERE run_id = ? ORDER BY step")
+                .bind(&run.0)
+                .fetch_all(&self.pool)
+                .await?;
+        Ok(rows.into_iter().map(Measurement::from).collect())
+    }
+
+    /// Starts an attempt at a run and returns its number.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn start_attempt(
+        &self,
+        run: &RunId,
+        attempt: &AttemptRecord,
+    ) -> Result<i64, StoreError> {
+        let mut transaction = self.pool.begin().await?;
+        let (number,): (i64,) = sqlx::query_as(
+            "INSERT INTO attempts
+                 (run_id, number, pid, host, device, threads, program_version, git_commit,
+                  started_at, log_path)
+             SELECT ?1, COALESCE(MAX(number), 0) + 1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9
+             FROM attempts WHERE run_id = ?1
+             RETURNING number",
+        )
+        .bind(&run.0)
+        .bind(attempt.pid)
+        .bind(&attempt.host)
+        .bind(&attempt.device)
+        .bind(attempt.threads)
+        .bind(&attempt.program_version)
+        .bind(&attempt.git_commit)
+        .bind(attempt.started_at)
+        .bind(&attempt.log_path)
+        .fetch_one(&mut *transaction)
+        .await?;
+        sqlx::query("UPDATE runs SET state = 'running', outcome = NULL WHERE id = ?")
+            .bind(&run.0)
+            .execute(&mut *transaction)
+            .await?;
+        transaction.commit().await?;
+        Ok(number)
+    }
+
+    /// Ends an attempt and sets the run's state from its outcome.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn end_attempt(
+        &self,
+        run: &RunId,
+        number: i64,
+        ended: &records::Ended,
+    ) -> Result<(), StoreError> {
+        let mut transaction = self.pool.begin().await?;
+        sqlx::query(
+            "UPDATE attempts SET ended_at = ?, outcome = ?, exit_code = ?, signal = ?, message = ?
+             WHERE run_id = ? AND number = ?",
+        )
+        .bind(ended.at)
+        .bind(ended.outcome.name())
+        .bind(ended.exit_code)
+        .bind(ended.signal)
+        .bind(&ended.message)
+        .bind(&run.0)
+        .bind(number)
+        .execute(&mut *transaction)
+        .await?;
+        let state = match ended.outcome {
+            RunOutcome::Interrupted => RunState::Pending,
+            _ => RunState::Ended,
+        };
+        sqlx::query("UPDATE runs SET state = ?, outcome = ?, ended_at = ? WHERE id = ?")
+            .bind(state.name())
+            .bind(ended.outcome.name())
+            .bind(ended.at)
+            .bind(&run.0)
+            .execute(&mut *transaction)
+            .await?;
+        transaction.commit().await?;
+        Ok(())
+    }
+
+    /// Closes attempts that an orchestrator left open when it died; their runs are pending again.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn close_abandoned(&self, now: f64) -> Result<u64, StoreError> {
+        let mut transaction = self.pool.begin().await?;
+        let closed = sqlx::query(
+            "UPDATE attempts SET ended_at = ?, outcome = 'interrupted',
+                 message = 'the orchestrator ended before the attempt did'
+             WHERE ended_at IS NULL",
+        )
+        .bind(now)
+        .execute(&mut *transaction)
+        .await?
+        .rows_affected();
+        sqlx::query("UPDATE runs SET state = 'pending' WHERE state = 'running'")
+            .execute(&mut *transaction)
+            .await?;
+        transaction.commit().await?;
+        Ok(closed)
+    }
+
+    /// Takes in journal lines of a run; lines taken in before change nothing.
+    ///
+    /// # Errors
+    /// When the database refuses; nothing of the batch is then kept.
+    pub async fn ingest(&self, run: &RunId, lines: &[Line]) -> Result<(), StoreError> {
+        let mut transaction = self.pool.begin().await?;
+        let (last,): (Option<i64>,) = sqlx::query_as("SELECT last_seq FROM runs WHERE id = ?")
+            .bind(&run.0)
+            .fetch_one(&mut *transaction)
+            .await?;
+        let mut newest = last;
+        for line in lines.iter().filter(|line| last.is_none_or(|last| line.seq as i64 > last)) {
+            newest = newest.max(Some(line.seq as i64));
+            if let Event::Measured(row) = &line.event {
+                records::insert_measurement(&mut transaction, run, row).await?;
+            }
+        }
+        if newest != last {
+            sqlx::query(
+                "UPDATE runs SET last_seq = ?2,
+                     (loss, bits_per_byte, realised_ratio, concept_gain, boundary_gain) =
+                     (SELECT validation_loss, bits_per_byte, realised_thresholded, concept_gain,
+                             boundary_gain
+                      FROM measurements WHERE run_id = ?1 AND validation_loss IS NOT NULL
+                      ORDER BY step DESC LIMIT 1),
+                     (flops, realised_sampled) =
+                     (SELECT flops, realised_sampled FROM measurements WHERE run_id = ?1
+                      ORDER BY step DESC LIMIT 1)
+                 WHERE id = ?1",
+            )
+            .bind(&run.0)
+            .bind(newest)
+            .execute(&mut *transaction)
+            .await?;
+        }
+        transaction.commit().await?;
+        Ok(())
+    }
+
+    /// Stores a fit.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn save_fit(&self, experiment: i64, fit: &FitRecord) -> Result<(), StoreError> {
+        sqlx::query(
+            "INSERT INTO fits (experiment_id, law, result, runs, program_version, created_at)
+             VALUES (?, ?, ?, ?, ?, ?)",
+        )
+        .bind(experiment)
+        .bind(&fit.law)
+        .bind(fit.result.to_string())
+        .bind(serde_json::to_string(&fit.runs).map_err(|error| content("a fit", error))?)
+        .bind(env!("CARGO_PKG_VERSION"))
+        .bind(fit.created_at)
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
+    /// Reads the newest fit of a law.
+    ///
+    /// # Errors
+    /// When the database refuses or holds a fit this program cannot read.
+    pub async fn newest_fit(
+        &self,
+        experiment: i64,
+        law: &str,
+    ) -> Result<Option<FitRecord>, StoreError> {
+        let row: Option<(String, String, f64)> = sqlx::query_as(
+            "SELECT result, runs, created_at FROM fits
+             WHERE experiment_id = ? AND law = ? ORDER BY id DESC LIMIT 1",
+        )
+        .bind(experiment)
+        .bind(law)
+        .fetch_optional(&self.pool)
+        .await?;
+        row.map(|(result, runs, created_at)| {
+            let wrong = |error: serde_json::Error| content("fits", error);
+            Ok(FitRecord {
+                law: law.to_owned(),
+                result: serde_json::from_str(&result).map_err(wrong)?,
+                runs: serde_json::from_str(&runs).map_err(wrong)?,
+                created_at,
+            })
+        })
+        .transpose()
+    }
+
+    /// Counts the attempts at a run.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn attempts(&self, run: &RunId) -> Result<i64, StoreError> {
+        let (count,): (i64,) = sqlx::query_as("SELECT COUNT(*) FROM attempts WHERE run_id = ?")
+            .bind(&run.0)
+            .fetch_one(&self.pool)
+            .await?;
+        Ok(count)
+    }
+}
+
+/// How an attempt ended, for [`Store::end_attempt`].
+pub use records::Ended;
+
+/// Reads a run's specification from its JSON.
+fn read_spec(json: &str) -> Result<RunSpec, StoreError> {
+    serde_json::from_str(json).map_err(|error| content("runs.spec", error))
+}

@@ -1,0 +1,260 @@
+//! The rows of the database as values.
+
+use super::{StoreError, content, read_spec};
+use crate::event::Measurement;
+use crate::run::{RunId, RunOutcome, RunSpec, RunState};
+use serde::{Deserialize, Serialize};
+use sqlx::SqliteConnection;
+use std::collections::BTreeMap;
+
+/// An experiment to record.
+#[derive(Clone, Debug)]
+pub struct ExperimentRecord {
+    /// Its name.
+    pub name: String,
+    /// The YAML as given.
+    pub config: String,
+    /// SHA-256 of it, hexadecimal.
+    pub config_hash: String,
+    /// Version of this program.
+    pub program_version: String,
+    /// Commit of the working folder's repository.
+    pub git_commit: Option<String>,
+}
+
+/// A planned run to record.
+#[derive(Clone, Debug)]
+pub struct PlannedRun {
+    /// Its identity.
+    pub id: RunId,
+    /// What it is.
+    pub spec: RunSpec,
+    /// Training FLOPs at the declared ratio, convention `exact`.
+    pub flops: f64,
+    /// The axis values as written.
+    pub axes: BTreeMap<String, String>,
+}
+
+/// A run as stored.
+#[derive(Clone, Debug, Serialize)]
+pub struct RunRecord {
+    /// Its identity.
+    pub id: RunId,
+    /// What it is.
+    #[serde(skip)]
+    pub spec: RunSpec,
+    /// Where it stands.
+    pub state: RunState,
+    /// `dlcm` or `dense`.
+    pub kind: String,
+    /// Non-embedding parameters N of the shape that was built.
+    pub params: u64,
+    /// Training tokens D.
+    pub tokens: u64,
+    /// Concept share P of the shape that was built.
+    pub concept_share: f64,
+    /// Declared tokens per concept R.
+    pub compression_ratio: f64,
+    /// Tokens per concept in evaluation.
+    pub realised_ratio: Option<f64>,
+    /// Tokens per concept in training's last measured step.
+    pub realised_sampled: Option<f64>,
+    /// Seed.
+    pub seed: u64,
+    /// Last held-out loss, nats per token.
+    pub loss: Option<f64>,
+    /// The same in bits per UTF-8 byte.
+    pub bits_per_byte: Option<f64>,
+    /// Training FLOPs spent, convention `exact`, at realised R.
+    pub flops: Option<f64>,
+    /// Training FLOPs expected at the declared R.
+    pub planned_flops: f64,
+    /// Loss without concepts minus with.
+    pub concept_gain: Option<f64>,
+    /// Loss with random boundaries minus with learned ones.
+    pub boundary_gain: Option<f64>,
+    /// How it ended, where it has.
+    pub outcome: Option<RunOutcome>,
+    /// The axis values as written.
+    pub axes: BTreeMap<String, String>,
+}
+
+/// A row of `runs` with the axes of its experiment.
+#[derive(sqlx::FromRow)]
+pub(super) struct RunRow {
+    id: String,
+    kind: String,
+    spec: String,
+    params: i64,
+    concept_share: f64,
+    compression_ratio: f64,
+    tokens: i64,
+    seed: i64,
+    planned_flops: f64,
+    state: String,
+    outcome: Option<String>,
+    loss: Option<f64>,
+    bits_per_byte: Option<f64>,
+    flops: Option<f64>,
+    realised_ratio: Option<f64>,
+    realised_sampled: Option<f64>,
+    concept_gain: Option<f64>,
+    boundary_gain: Option<f64>,
+    axes: String,
+}
+
+impl TryFrom<RunRow> for RunRecord {
+    type Error = StoreError;
+
+    fn try_from(row: RunRow) -> Result<Self, StoreError> {
+        Ok(Self {
+            spec: read_spec(&row.spec)?,
+            id: RunId(row.id),
+            state: RunState::from_name(&row.state)
+                .ok_or_else(|| content("runs.state", &row.state))?,
+            kind: row.kind,
+            params: row.params as u64,
+            tokens: row.tokens as u64,
+            concept_share: row.concept_share,
+            compression_ratio: row.compression_ratio,
+            realised_ratio: row.realised_ratio,
+            realised_sampled: row.realised_sampled,
+            seed: row.seed as u64,
+            loss: row.loss,
+            bits_per_byte: row.bits_per_byte,
+            flops: row.flops,
+            planned_flops: row.planned_flops,
+            concept_gain: row.concept_gain,
+            boundary_gain: row.boundary_gain,
+            outcome: row
+                .outcome
+                .map(|name| {
+                    RunOutcome::from_name(&name).ok_or_else(|| content("runs.outcome", &name))
+                })
+                .transpose()?,
+            axes: serde_json::from_str(&row.axes)
+                .map_err(|error| content("experiment_runs.axes", error))?,
+        })
+    }
+}
+
+/// An attempt to start.
+#[derive(Clone, Debug)]
+pub struct AttemptRecord {
+    /// Its process, once it has one.
+    pub pid: Option<i64>,
+    /// The machine's name.
+    pub host: String,
+    /// The device's name.
+    pub device: String,
+    /// Threads of its process.
+    pub threads: i64,
+    /// Version of this program.
+    pub program_version: String,
+    /// Commit of the working folder's repository.
+    pub git_commit: Option<String>,
+    /// Seconds since the Unix epoch.
+    pub started_at: f64,
+    /// Where its output goes.
+    pub log_path: String,
+}
+
+/// How an attempt ended.
+#[derive(Clone, Debug)]
+pub struct Ended {
+    /// Seconds since the Unix epoch.
+    pub at: f64,
+    /// The outcome.
+    pub outcome: RunOutcome,
+    /// Exit code, where the process exited.
+    pub exit_code: Option<i64>,
+    /// Signal, where it was killed.
+    pub signal: Option<i64>,
+    /// What it said, or the last lines of its log.
+    pub message: Option<String>,
+}
+
+/// A stored fit.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct FitRecord {
+    /// Name of the law.
+    pub law: String,
+    /// The fit with its intervals and diagnostics.
+    pub result: serde_json::Value,
+    /// The runs it used.
+    pub runs: Vec<RunId>,
+    /// Seconds since the Unix epoch.
+    pub created_at: f64,
+}
+
+#[derive(sqlx::FromRow)]
+pub(super) struct MeasurementRow {
+    step: i64,
+    tokens: i64,
+    flops: f64,
+    loss: Option<f64>,
+    validation_loss: Option<f64>,
+    bits_per_byte: Option<f64>,
+    realised_sampled: Option<f64>,
+    realised_thresholded: Option<f64>,
+    concept_gain: Option<f64>,
+    boundary_gain: Option<f64>,
+    auxiliary_loss: Option<f64>,
+    gradient_norm: Option<f64>,
+    rate_share: Option<f64>,
+    tokens_per_second: Option<f64>,
+}
+
+impl From<MeasurementRow> for Measurement {
+    fn from(row: MeasurementRow) -> Self {
+        Self {
+            step: row.step as u64,
+            tokens: row.tokens as u64,
+            flops: row.flops,
+            loss: row.loss,
+            validation_loss: row.validation_loss,
+            bits_per_byte: row.bits_per_byte,
+            realised_sampled: row.realised_sampled,
+            realised_thresholded: row.realised_thresholded,
+            concept_gain: row.concept_gain,
+            boundary_gain: row.boundary_gain,
+            auxiliary_loss: row.auxiliary_loss,
+            gradient_norm: row.gradient_norm,
+            rate_share: row.rate_share,
+            tokens_per_second: row.tokens_per_second,
+        }
+    }
+}
+
+/// Inserts a measurement; a step measured again after a resume replaces its row.
+pub(super) async fn insert_measurement(
+    connection: &mut SqliteConnection,
+    run: &RunId,
+    row: &Measurement,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT OR REPLACE INTO measurements
+             (run_id, step, tokens, flops, loss, validation_loss, bits_per_byte,
+              realised_sampled, realised_thresholded, concept_gain, boundary_gain,
+              auxiliary_loss, gradient_norm, rate_share, tokens_per_second)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    )
+    .bind(&run.0)
+    .bind(row.step as i64)
+    .bind(row.tokens as i64)
+    .bind(row.flops)
+    .bind(row.loss)
+    .bind(row.validation_loss)
+    .bind(row.bits_per_byte)
+    .bind(row.realised_sampled)
+    .bind(row.realised_thresholded)
+    .bind(row.concept_gain)
+    .bind(row.boundary_gain)
+    .bind(row.auxiliary_loss)
+    .bind(row.gradient_norm)
+    .bind(row.rate_share)
+    .bind(row.tokens_per_second)
+    .execute(connection)
+    .await?;
+    Ok(())
+}

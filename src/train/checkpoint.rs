@@ -1,0 +1,300 @@
+//! Checkpoints: everything a run needs to go on to the same numbers.
+//!
+//! A checkpoint is one safetensors file: weights as `weights.<name>`, moments as
+//! `moments.first.<name>` and `moments.second.<name>`, the rest as JSON in its metadata with a
+//! checksum over all tensor bytes. It is written under a temporary name, synced and renamed; the
+//! one before it is kept until then, and is used when the newest turns out damaged.
+
+use super::TrainError;
+use super::optimizer::{Moments, Optimizer};
+use crate::model::{Network, ThresholdEstimate, plain_name};
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::tensor::{Device, Tensor, TensorData};
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::collections::{BTreeMap, HashMap};
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// The part of a run's state that is not a tensor.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Progress {
+    /// Optimizer steps taken.
+    pub step: u64,
+    /// Training FLOPs spent.
+    pub flops: f64,
+    /// The calibrated threshold's running estimate.
+    pub threshold: ThresholdEstimate,
+    /// Threshold that the last evaluation used.
+    pub evaluated_threshold: Option<f64>,
+}
+
+const NEWEST: &str = "checkpoint.safetensors";
+const PREVIOUS: &str = "checkpoint.previous.safetensors";
+const FINAL: &str = "weights.safetensors";
+const STATE_KEY: &str = "progress";
+const CHECK_KEY: &str = "sha256";
+
+/// A tensor on its way to or from a file.
+struct Stored {
+    shape: Vec<usize>,
+    bytes: Vec<u8>,
+}
+
+type StoredTensors = BTreeMap<String, Stored>;
+
+impl Stored {
+    fn take<const D: usize>(tensor: Tensor<D>) -> Self {
+        let data = tensor.into_data();
+        let bytes = data.iter::<f32>().flat_map(f32::to_le_bytes).collect();
+        Self { shape: data.shape().to_vec(), bytes }
+    }
+
+    fn tensor<const D: usize>(&self, device: &Device) -> Tensor<D> {
+        let values: Vec<f32> = self
+            .bytes
+            .as_chunks::<4>()
+            .0
+            .iter()
+            .map(|&bytes| f32::from_le_bytes(bytes))
+            .collect();
+        Tensor::from_data(TensorData::new(values, self.shape.clone()), device)
+    }
+}
+
+struct Collect {
+    path: Vec<String>,
+    tensors: StoredTensors,
+}
+
+impl ModuleVisitor for Collect {
+    fn enter_module(&mut self, name: &str, _: &str) {
+        self.path.push(name.to_owned());
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.path.pop();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let name = format!("weights.{}", plain_name(&self.path));
+        self.tensors.insert(name, Stored::take(param.val().inner()));
+    }
+}
+
+struct Restore<'a> {
+    path: Vec<String>,
+    tensors: &'a StoredTensors,
+    wrong: Option<String>,
+}
+
+impl ModuleMapper for Restore<'_> {
+    fn enter_module(&mut self, name: &str, _: &str) {
+        self.path.push(name.to_owned());
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.path.pop();
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let name = format!("weights.{}", plain_name(&self.path));
+        let (id, tensor, mapper) = param.consume();
+        let tensor = match self.tensors.get(&name) {
+            Some(stored) if stored.shape == tensor.dims() => {
+                let device = tensor.device();
+                let loaded = stored.tensor::<D>(&device.clone().inner());
+                if device.is_autodiff() { loaded.autodiff().require_grad() } else { loaded }
+            }
+            found => {
+                let why = if found.is_some() { "has another shape" } else { "is missing" };
+                self.wrong.get_or_insert_with(|| format!("`{name}` {why}"));
+                tensor
+            }
+        };
+        Param::from_mapped_value(id, tensor, mapper)
+    }
+}
+
+/// Collects a network's weights under `weights.<name>`.
+fn weights(network: &Network) -> StoredTensors {
+    let mut collect = Collect { path: Vec::new(), tensors: BTreeMap::new() };
+    network.visit(&mut collect);
+    collect.tensors
+}
+
+/// Writes a checkpoint into a run's folder and keeps the one before it.
+///
+/// # Errors
+/// When the file cannot be written; the checkpoints before it are then as they were.
+pub fn save(
+    folder: &Path,
+    network: &Network,
+    optimizer: &Optimizer,
+    progress: &Progress,
+) -> Result<(), TrainError> {
+    let mut tensors = weights(network);
+    for (name, moments) in &optimizer.moments {
+        tensors.insert(format!("moments.first.{name}"), Stored::take(moments.first.clone()));
+        tensors.insert(format!("moments.second.{name}"), Stored::take(moments.second.clone()));
+    }
+    let newest = folder.join(NEWEST);
+    let written = write_temporary(&newest, &tensors, progress)?;
+    if newest.exists() {
+        let previous = folder.join(PREVIOUS);
+        fs::rename(&newest, &previous).map_err(TrainError::io("replace", &previous))?;
+    }
+    publish(&written, &newest)
+}
+
+/// Writes the final weights, without moments, and drops the checkpoints.
+///
+/// # Errors
+/// When the file cannot be written; the checkpoints are then kept.
+pub fn save_final(
+    folder: &Path,
+    network: &Network,
+    progress: &Progress,
+) -> Result<(), TrainError> {
+    let path = folder.join(FINAL);
+    let written = write_temporary(&path, &weights(network), progress)?;
+    publish(&written, &path)?;
+    for name in [NEWEST, PREVIOUS] {
+        let path = folder.join(name);
+        if path.exists() {
+            fs::remove_file(&path).map_err(TrainError::io("remove", &path))?;
+        }
+    }
+    Ok(())
+}
+
+/// Restores the newest undamaged checkpoint of a run's folder; `None` when there is none.
+///
+/// # Errors
+/// When there are checkpoints but none can be used.
+pub fn restore(
+    folder: &Path,
+    network: Network,
+    device: &Device,
+) -> Result<(Network, Option<(Optimizer, Progress)>), TrainError> {
+    let mut wrong = Vec::new();
+    for name in [NEWEST, PREVIOUS] {
+        let path = folder.join(name);
+        if !path.exists() {
+            continue;
+        }
+        match read(&path) {
+            Ok((tensors, progress)) => {
+                let device = device.clone().inner();
+                let optimizer = Optimizer { moments: moments(&tensors, &device) };
+                return match apply(network, &tensors) {
+                    Ok(network) => Ok((network, Some((optimizer, progress)))),
+                    Err(why) => Err(TrainError::Checkpoint { path: folder.to_owned(), why }),
+                };
+            }
+            Err(why) => {
+                tracing::warn!(path = %path.display(), why, "checkpoint not usable");
+                wrong.push(format!("{name}: {why}"));
+            }
+        }
+    }
+    if wrong.is_empty() {
+        return Ok((network, None));
+    }
+    Err(TrainError::Checkpoint { path: folder.to_owned(), why: wrong.join("; ") })
+}
+
+/// Loads the final weights of a finished run into a network of its architecture.
+///
+/// # Errors
+/// When there are none or they are damaged.
+pub fn load_final(folder: &Path, network: Network) -> Result<(Network, Progress), TrainError> {
+    let wrong = |why: String| TrainError::Checkpoint { path: folder.to_owned(), why };
+    let (tensors, progress) = read(&folder.join(FINAL)).map_err(wrong)?;
+    let wrong = |why: String| TrainError::Checkpoint { path: folder.to_owned(), why };
+    Ok((apply(network, &tensors).map_err(wrong)?, progress))
+}
+
+fn apply(network: Network, tensors: &StoredTensors) -> Result<Network, String> {
+    let mut restore = Restore { path: Vec::new(), tensors, wrong: None };
+    let network = network.map(&mut restore);
+    restore.wrong.map_or(Ok(network), Err)
+}
+
+fn moments(tensors: &StoredTensors, device: &Device) -> BTreeMap<String, Moments> {
+    let firsts = tensors.iter().filter_map(|(name, first)| {
+        let name = name.strip_prefix("moments.first.")?;
+        let second = tensors.get(&format!("moments.second.{name}"))?;
+        let moments = Moments { first: first.tensor(device), second: second.tensor(device) };
+        Some((name.to_owned(), moments))
+    });
+    firsts.collect()
+}
+
+fn checksum(tensors: &StoredTensors, state: &str) -> String {
+    let mut digest = Sha256::new();
+    digest.update(state.as_bytes());
+    for (name, stored) in tensors {
+        digest.update(name.as_bytes());
+        digest.update(&stored.bytes);
+    }
+    digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Writes and syncs the file under a temporary name beside `path`, and returns that name.
+fn write_temporary(
+    path: &Path,
+    tensors: &StoredTensors,
+    progress: &Progress,
+) -> Result<PathBuf, TrainError> {
+    let state = serde_json::to_string(progress)
+        .map_err(|error| TrainError::io("write", path)(error.into()))?;
+    let metadata = HashMap::from([
+        (CHECK_KEY.to_owned(), checksum(tensors, &state)),
+        (STATE_KEY.to_owned(), state),
+    ]);
+    let views: Result<Vec<_>, _> = tensors
+        .iter()
+        .map(|(name, stored)| {
+            TensorView::new(Dtype::F32, stored.shape.clone(), &stored.bytes)
+                .map(|view| (name.clone(), view))
+        })
+        .collect();
+    let bytes = views
+        .and_then(|views| safetensors::serialize(views, Some(metadata)))
+        .map_err(|error| TrainError::io("write", path)(std::io::Error::other(error)))?;
+    let temporary = path.with_extension("tmp");
+    let mut file = File::create(&temporary).map_err(TrainError::io("create", &temporary))?;
+    file.write_all(&bytes).map_err(TrainError::io("write", &temporary))?;
+    file.sync_all().map_err(TrainError::io("sync", &temporary))?;
+    Ok(temporary)
+}
+
+fn publish(written: &Path, path: &Path) -> Result<(), TrainError> {
+    fs::rename(written, path).map_err(TrainError::io("rename to", path))?;
+    let folder = path.parent().unwrap_or(Path::new("."));
+    // The rename itself is only safe once the folder is.
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(TrainError::io("sync", folder))
+}
+
+fn read(path: &Path) -> Result<(StoredTensors, Progress), String> {
+    let bytes = fs::read(path).map_err(|error| error.to_string())?;
+    let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|error| error.to_string())?;
+    let metadata = header.metadata().clone().unwrap_or_default();
+    let file = SafeTensors::deserialize(&bytes).map_err(|error| error.to_string())?;
+    let tensors: StoredTensors = file
+        .tensors()
+        .into_iter()
+        .map(|(name, view)| {
+            (name, Stored { shape: view.shape().to_vec(), bytes: view.data().to_vec() })
+        })
+        .collect();
+    let state = metadata.get(STATE_KEY).ok_or("it does not say how far the run was")?;
+    if metadata.get(CHECK_KEY) != Some(&checksum(&tensors, state)) {
+        return Err("its checksum does not match: it was damaged".into());
+    }
+    let progress = serde_json::from_str(state).map_err(|error| error.to_string())?;
+    Ok((tensors, progress))
+}

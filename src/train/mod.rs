@@ -1,0 +1,71 @@
+//! The child side: one process that trains one run.
+//!
+//! Owns the training loop, the optimizer, evaluation, checkpoints and the run's journal. Refuses
+//! SQL and the terminal; what it has to say it says as [`crate::event`]s.
+
+pub mod calibrate;
+pub mod checkpoint;
+pub mod device;
+pub mod evaluate;
+pub mod journal;
+pub mod optimizer;
+pub mod session;
+pub mod step;
+
+use std::path::PathBuf;
+
+/// Why a training process had to give up.
+#[derive(Debug, thiserror::Error)]
+pub enum TrainError {
+    /// The data could not be prepared.
+    #[error(transparent)]
+    Data(#[from] crate::data::DataError),
+    /// The data are not those the run was planned on.
+    #[error(
+        "the data changed since planning: fingerprint {found}, planned {planned}; plan again to \
+         make new runs on the new data"
+    )]
+    DataChanged {
+        /// What was found.
+        found: String,
+        /// What the run was planned on.
+        planned: String,
+    },
+    /// A file could not be read or written.
+    #[error("cannot {action} {}: {source}", path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On which path.
+        path: PathBuf,
+        /// Why it failed.
+        source: std::io::Error,
+    },
+    /// No checkpoint could be read, though there is one.
+    #[error("no usable checkpoint in {}: {why}", path.display())]
+    Checkpoint {
+        /// The run's folder.
+        path: PathBuf,
+        /// What is wrong with each.
+        why: String,
+    },
+    /// The device is not one this binary can use.
+    #[error("device `{name}` is not available in this binary; it can use: {available}")]
+    UnknownDevice {
+        /// As asked for.
+        name: String,
+        /// What there is.
+        available: String,
+    },
+}
+
+impl TrainError {
+    /// Makes an IO error that says what was tried on which path.
+    pub(crate) fn io(
+        action: &'static str,
+        path: &std::path::Path,
+    ) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io { action, path, source }
+    }
+}

@@ -1,0 +1,291 @@
+//! The training loop of one run.
+
+use super::checkpoint::{self, Progress};
+use super::evaluate::{Evaluation, Evaluator};
+use super::journal::Journal;
+use super::optimizer::{Optimizer, Widths};
+use super::step::{Sequences, Settings, batch, uniforms};
+use super::{TrainError, device};
+use crate::architecture::Architecture;
+use crate::data::{self, batches::Batches};
+use crate::event::{Event, Measurement};
+use crate::flops::Convention;
+use crate::model::Network;
+use crate::recipe::Threshold;
+use crate::run::{RunOutcome, RunSpec};
+use burn::module::Module;
+use burn::tensor::Device;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// Time between checkpoints.
+const CHECKPOINT_EVERY: Duration = Duration::from_secs(60);
+
+/// About so many training rows are measured over a run.
+const TRAINING_ROWS: u64 = 200;
+
+/// Where and how a session works.
+pub struct Place<'a> {
+    /// The run's folder: journal, checkpoints, weights.
+    pub folder: &'a Path,
+    /// Where prepared data are kept.
+    pub data_cache: &'a Path,
+    /// Name of the device.
+    pub device: &'a str,
+    /// Says, between steps, whether to stop.
+    pub should_stop: &'a dyn Fn() -> bool,
+}
+
+/// Trains a run from its newest checkpoint, or from the start, to its end or until told to stop.
+///
+/// # Errors
+/// When data, device, checkpoint or journal fail; what training itself comes to is the outcome.
+pub fn train(spec: &RunSpec, place: &Place) -> Result<RunOutcome, TrainError> {
+    let mut journal = Journal::open(place.folder)?;
+    let outcome = Session::open(spec, place, &mut journal)
+        .and_then(|(mut session, network)| session.run(network, &mut journal, place));
+    if let Err(error) = &outcome {
+        journal.append(Event::Failed { message: error.to_string() })?;
+    }
+    journal.sync()?;
+    outcome
+}
+
+/// Widths that a run's learning rates depend on.
+pub fn widths(architecture: &Architecture) -> Widths {
+    match architecture {
+        Architecture::Dense(dense) => {
+            Widths { token: dense.stack.width, concept: dense.stack.width }
+        }
+        Architecture::Dlcm(dlcm) => {
+            Widths { token: dlcm.encoder.width, concept: dlcm.backbone.width }
+        }
+    }
+}
+
+struct Session<'a> {
+    spec: &'a RunSpec,
+    device: Device,
+    optimizer: Optimizer,
+    progress: Progress,
+    batches: Batches,
+    held_out: Sequences,
+    widths: Widths,
+    steps: u64,
+}
+
+impl<'a> Session<'a> {
+    fn open(
+        spec: &'a RunSpec,
+        place: &Place,
+        journal: &mut Journal,
+    ) -> Result<(Self, Network), TrainError> {
+        let device = device::open(place.device)?.autodiff();
+        let dataset = data::prepare(&spec.data, place.data_cache)?;
+        if dataset.facts.fingerprint != spec.facts.fingerprint {
+            return Err(TrainError::DataChanged {
+                found: dataset.facts.fingerprint.clone(),
+                planned: spec.facts.fingerprint.clone(),
+            });
+        }
+        let seq_len = spec.architecture.seq_len();
+        let batches = Batches::new(&dataset, seq_len, spec.seed)?;
+        let mut held_out = Sequences::new(seq_len);
+        let rows = (spec.recipe.validation_tokens / seq_len as u64).max(1);
+        for row in batches.validation(rows) {
+            held_out.push(&row);
+        }
+        let network = Network::new(&spec.architecture, spec.seed, &device).train();
+        let (network, restored) = checkpoint::restore(place.folder, network, &device)?;
+        let (optimizer, progress) = restored.unwrap_or_default();
+        journal.append(Event::Started {
+            run: spec.id(),
+            pid: std::process::id(),
+            host: host_name(),
+            device: place.device.to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            resumed_step: progress.step,
+        })?;
+        journal.sync()?;
+        let session = Self {
+            spec,
+            optimizer,
+            progress,
+            batches,
+            held_out,
+            widths: widths(&spec.architecture),
+            steps: spec.recipe.steps(seq_len),
+            device,
+        };
+        Ok((session, network))
+    }
+
+    fn run(
+        &mut self,
+        mut network: Network,
+        journal: &mut Journal,
+        place: &Place,
+    ) -> Result<RunOutcome, TrainError> {
+        let recipe = &self.spec.recipe;
+        let mut saved = Instant::now();
+        let mut measured = (Instant::now(), self.progress.step);
+        let every = (self.steps / TRAINING_ROWS).max(1);
+        while self.progress.step < self.steps {
+            if (place.should_stop)() {
+                self.checkpoint(&network, journal, place)?;
+                journal.append(Event::Interrupted { step: self.progress.step })?;
+                return Ok(RunOutcome::Interrupted);
+            }
+            let mut row;
+            (network, row) = self.step(network);
+            let finite = row.loss.is_some_and(f64::is_finite)
+                && row.gradient_norm.is_some_and(f64::is_finite);
+            if !finite || row.loss.is_some_and(|loss| loss > recipe.divergence_loss) {
+                let loss = row.loss.filter(|loss| loss.is_finite());
+                journal.append(Event::Diverged { step: self.progress.step, loss })?;
+                return Ok(RunOutcome::Diverged);
+            }
+            let step = self.progress.step;
+            let validates = is_validation(step, self.steps, recipe.validations as u64);
+            if validates || step.is_multiple_of(every) {
+                let seconds = measured.0.elapsed().as_secs_f64();
+                let tokens = (step - measured.1) * self.tokens_per_step();
+                row.tokens_per_second = (seconds > 0.0).then(|| tokens as f64 / seconds);
+                if validates && !self.validate(&network, &mut row) {
+                    journal.append(Event::Diverged { step, loss: None })?;
+                    return Ok(RunOutcome::Diverged);
+                }
+                journal.append(Event::Measured(row))?;
+                measured = (Instant::now(), step);
+            }
+            if saved.elapsed() >= CHECKPOINT_EVERY && step < self.steps {
+                self.checkpoint(&network, journal, place)?;
+                saved = Instant::now();
+            }
+        }
+        checkpoint::save_final(place.folder, &network, &self.progress)?;
+        journal.append(Event::Finished)?;
+        Ok(RunOutcome::Finished)
+    }
+
+    fn tokens_per_step(&self) -> u64 {
+        (self.spec.recipe.batch * self.spec.architecture.seq_len()) as u64
+    }
+
+    /// Takes one optimizer step and says what it measured.
+    ///
+    /// The network is handed through by value, so that its weights are updated in place.
+    fn step(&mut self, network: Network) -> (Network, Measurement) {
+        let recipe = &self.spec.recipe;
+        let seq_len = self.spec.architecture.seq_len();
+        let rows = recipe.batch as u64;
+        let step = self.progress.step;
+        let sequences = batch(&self.batches, step, recipe.batch, seq_len);
+        let uniforms = uniforms(self.spec.seed, step * rows..(step + 1) * rows, seq_len);
+        let settings = Settings {
+            recipe,
+            output_multiplier: recipe.output_multiplier(self.widths.token),
+            compression_ratio: self.spec.architecture.compression_ratio(),
+            micro_batch: self.spec.execution.micro_batch,
+            device: &self.device,
+        };
+        let passes = settings.run(&network, &sequences, &uniforms);
+        if !passes.probabilities.is_empty() {
+            self.progress.threshold.update(&passes.probabilities, settings.compression_ratio);
+        }
+        let rate_share = recipe.schedule.at(step, self.steps);
+        let (network, gradient_norm) = self.optimizer.step(
+            network,
+            passes.gradients,
+            recipe,
+            self.widths,
+            step + 1,
+            rate_share,
+        );
+        self.progress.step += 1;
+        let ratio = passes.realised_ratio.unwrap_or(1.0);
+        let per_token = self.spec.architecture.training_flops(ratio, Convention::Exact);
+        self.progress.flops += per_token * self.tokens_per_step() as f64;
+        let row = Measurement {
+            step: self.progress.step,
+            tokens: self.progress.step * self.tokens_per_step(),
+            flops: self.progress.flops,
+            loss: Some(passes.loss),
+            auxiliary_loss: passes.auxiliary_loss,
+            realised_sampled: passes.realised_ratio,
+            gradient_norm: Some(gradient_norm),
+            rate_share: Some(rate_share),
+            ..Measurement::default()
+        };
+        (network, row)
+    }
+
+    /// Adds the held-out measurements to a row; false when the loss is not a number.
+    fn validate(&mut self, network: &Network, row: &mut Measurement) -> bool {
+        let device = self.device.clone().inner();
+        let evaluator = Evaluator {
+            sequences: &self.held_out,
+            output_multiplier: self.spec.recipe.output_multiplier(self.widths.token),
+            micro_batch: self.spec.execution.micro_batch,
+            device: &device,
+        };
+        let threshold = match self.spec.recipe.boundary.threshold {
+            Threshold::Fixed(threshold) => threshold,
+            Threshold::Calibrated => self.progress.threshold.value().unwrap_or(0.5),
+        };
+        let plain: Evaluation = evaluator.evaluate(network, threshold);
+        self.progress.evaluated_threshold = plain.realised_ratio.map(|_| threshold);
+        row.validation_loss = Some(plain.loss);
+        row.bits_per_byte = self
+            .spec
+            .facts
+            .bytes_per_token
+            .map(|bytes| plain.loss / std::f64::consts::LN_2 / bytes);
+        row.realised_thresholded = plain.realised_ratio;
+        if self.progress.step == self.steps {
+            let gains = evaluator.gains(network, plain, self.spec.seed);
+            row.concept_gain = gains.map(|gains| gains.concept);
+            row.boundary_gain = gains.map(|gains| gains.boundary);
+        }
+        plain.loss.is_finite()
+    }
+
+    fn checkpoint(
+        &self,
+        network: &Network,
+        journal: &mut Journal,
+        place: &Place,
+    ) -> Result<(), TrainError> {
+        checkpoint::save(place.folder, network, &self.optimizer, &self.progress)?;
+        journal.append(Event::Checkpointed { step: self.progress.step })?;
+        journal.sync()
+    }
+}
+
+/// Says whether a validation falls on this step: `count` of them, evenly spaced, the last at the
+/// end.
+fn is_validation(step: u64, steps: u64, count: u64) -> bool {
+    let count = count.max(1);
+    // The k-th validation is at step ceil(k · steps / count).
+    step * count / steps > (step - 1) * count / steps
+}
+
+fn host_name() -> String {
+    nix::unistd::gethostname()
+        .map_or_else(|_| "unknown".into(), |name| name.to_string_lossy().into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_validation;
+
+    #[test]
+    fn validations_are_even_and_end_at_the_end() {
+        for (steps, count) in [(100, 5), (7, 3), (3, 5), (1, 1), (10, 0)] {
+            let at: Vec<u64> =
+                (1..=steps).filter(|&step| is_validation(step, steps, count)).collect();
+            assert_eq!(at.len() as u64, count.clamp(1, steps), "{steps} {count}");
+            assert_eq!(at.last(), Some(&steps));
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! Training as a whole: it learns, it resumes to the same numbers, accumulation changes nothing.
+
+use orchestrator::architecture::solver::ShapeSettings;
+use orchestrator::architecture::{Architecture, Window};
+use orchestrator::data;
+use orchestrator::event::{Event, Line, Measurement};
+use orchestrator::recipe::{
+    AdamW, BoundaryGradient, BoundaryRecipe, LearningRates, Recipe, Regularisation, Schedule,
+    Threshold,
+};
+use orchestrator::run::{DataSpec, Execution, RunOutcome, RunSpec, SyntheticSpec};
+use orchestrator::train::session::{Place, train};
+use std::cell::Cell;
+use std::path::Path;
+
+fn recipe(steps: u64) -> Recipe {
+    Recipe {
+        tokens: steps * 8 * 64,
+        batch: 8,
+        rates: LearningRates { token: 4e-3, concept: 4e-3, other: 4e-3, base_width: 64 },
+        schedule: Schedule { warmup: 0.05, decay: 0.2, final_share: 0.0 },
+        adamw: AdamW { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weight_decay: 0.1, clip: 1.0 },
+        boundary: BoundaryRecipe {
+            aux_weight: 0.05,
+            temperature: 0.5,
+            threshold: Threshold::Calibrated,
+            gradient: BoundaryGradient::Detached,
+            regularisation: Regularisation::Global,
+        },
+        validations: 3,
+        validation_tokens: 1024,
+        divergence_loss: 20.0,
+    }
+}
+
+fn synthetic() -> DataSpec {
+    DataSpec::Synthetic(SyntheticSpec {
+        letters: 24,
+        words: 64,
+        min_word: 2,
+        max_word: 6,
+        document_words: 6,
+        document_tokens: 64,
+        noise: 0.05,
+        train_tokens: 1 << 20,
+        validation_tokens: 1024,
+        seed: 1,
+    })
+}
+
+fn spec(architecture: impl FnOnce(usize) -> Architecture, recipe: Recipe) -> RunSpec {
+    let folder = tempfile::tempdir().expect("a folder");
+    let facts = data::prepare(&synthetic(), folder.path()).expect("synthetic data").facts;
+    RunSpec {
+        architecture: architecture(facts.vocab),
+        data: synthetic(),
+        facts,
+        recipe,
+        seed: 3,
+        execution: Execution { micro_batch: 8, threads: 1 },
+    }
+}
+
+fn settings() -> ShapeSettings {
+    ShapeSettings { seq_len: 64, token_window: Window::Local(8), ..ShapeSettings::default() }
+}
+
+fn dlcm(vocab: usize) -> Architecture {
+    settings().solve_dlcm(60_000, 0.4, 4.0, vocab).expect("a shape")
+}
+
+fn dense(vocab: usize) -> Architecture {
+    settings().solve_dense(50_000, vocab).expect("a shape")
+}
+
+fn place<'a>(folder: &'a Path, should_stop: &'a dyn Fn() -> bool) -> Place<'a> {
+    Place { folder, data_cache: folder, device: "cpu", should_stop }
+}
+
+fn rows(folder: &Path) -> Vec<Measurement> {
+    let text = std::fs::read_to_string(folder.join("events.jsonl")).expect("a journal");
+    let rows = text.lines().filter_map(|line| match Line::decode(line).expect("a line").event {
+        // Speed is the one thing that may differ.
+        Event::Measured(row) => Some(Measurement { tokens_per_second: None, ..row }),
+        _ => None,
+    });
+    rows.collect()
+}
+
+fn run(spec: &RunSpec) -> Vec<Measurement> {
+    let folder = tempfile::tempdir().expect("a folder");
+    let outcome = train(spec, &place(folder.path(), &|| false)).expect("training");
+    assert_eq!(outcome, RunOutcome::Finished);
+    rows(folder.path())
+}
+
+#[test]
+fn both_kinds_learn_and_measure_everything() {
+    let start = (24f64).ln();
+    let hierarchical = spec(dlcm, recipe(150));
+    let floor = hierarchical.facts.entropy_floor.expect("known");
+    let last = run(&hierarchical).pop().expect("rows");
+    let loss = last.validation_loss.expect("measured");
+    assert!(loss > floor && loss < 0.75 * start, "{loss} is not between {floor} and {start}");
+    assert_eq!(last.tokens, 150 * 8 * 64);
+    assert!(last.flops > 0.0);
+    let realised = last.realised_thresholded.expect("measured");
+    assert!((2.5..6.0).contains(&realised), "{realised}");
+    assert!(last.realised_sampled.is_some() && last.auxiliary_loss.is_some());
+    assert!(last.concept_gain.is_some() && last.boundary_gain.is_some());
+    assert_eq!(last.bits_per_byte.is_some(), hierarchical.facts.bytes_per_token.is_some());
+
+    let last = run(&spec(dense, recipe(150))).pop().expect("rows");
+    let loss = last.validation_loss.expect("measured");
+    assert!(loss > floor && loss < 0.75 * start, "{loss}");
+    assert_eq!((last.realised_thresholded, last.concept_gain), (None, None));
+}
+
+#[test]
+fn an_interrupted_run_goes_on_to_the_same_numbers() {
+    let spec = spec(dlcm, recipe(24));
+    let whole = run(&spec);
+    let folder = tempfile::tempdir().expect("a folder");
+    for stop_after in [5, 9, u64::MAX] {
+        let steps = Cell::new(0);
+        let stop = || {
+            steps.set(steps.get() + 1);
+            steps.get() > stop_after
+        };
+        let outcome = train(&spec, &place(folder.path(), &stop)).expect("training");
+        let expected = match stop_after {
+            u64::MAX => RunOutcome::Finished,
+            _ => RunOutcome::Interrupted,
+        };
+        assert_eq!(outcome, expected);
+    }
+    assert_eq!(rows(folder.path()), whole);
+}
+
+#[test]
+fn a_damaged_checkpoint_gives_way_to_the_one_before() {
+    let spec = spec(dlcm, recipe(16));
+    let whole = run(&spec);
+    let folder = tempfile::tempdir().expect("a folder");
+    for _ in 0..2 {
+        let steps = Cell::new(0);
+        let stop = || {
+            steps.set(steps.get() + 1);
+            steps.get() > 4
+        };
+        train(&spec, &place(folder.path(), &stop)).expect("training");
+    }
+    let newest = folder.path().join("checkpoint.safetensors");
+    let mut bytes = std::fs::read(&newest).expect("a checkpoint");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&newest, bytes).expect("damaged");
+    train(&spec, &place(folder.path(), &|| false)).expect("training");
+    assert_eq!(rows(folder.path()).last(), whole.last());
+}
+
+#[test]
+fn accumulated_steps_equal_whole_ones() {
+    for regularisation in [Regularisation::Global, Regularisation::PerSequence] {
+        let mut whole = spec(dlcm, recipe(6));
+        whole.recipe.boundary.regularisation = regularisation;
+        whole.recipe.boundary.gradient = BoundaryGradient::Encoder;
+        let mut parts = whole.clone();
+        parts.execution.micro_batch = 3;
+        assert_eq!(whole.id(), parts.id(), "how a run is carried out is not what it is");
+        for (whole, parts) in run(&whole).iter().zip(run(&parts)) {
+            let close = |a: Option<f64>, b: Option<f64>| {
+                let (a, b) = (a.expect("measured"), b.expect("measured"));
+                assert!((a - b).abs() <= 2e-4 * a.abs().max(1e-2), "{a} {b}");
+            };
+            close(whole.loss, parts.loss);
+            close(whole.auxiliary_loss, parts.auxiliary_loss);
+            close(whole.gradient_norm, parts.gradient_norm);
+        }
+    }
+}
+
+#[test]
+fn a_huge_rate_is_an_outcome() {
+    let mut spec = spec(dlcm, recipe(40));
+    spec.recipe.rates = LearningRates { token: 1e9, concept: 1e9, other: 1e9, base_width: 64 };
+    let folder = tempfile::tempdir().expect("a folder");
+    let outcome = train(&spec, &place(folder.path(), &|| false)).expect("training");
+    assert_eq!(outcome, RunOutcome::Diverged);
+    assert!(rows(folder.path()).iter().all(|row| row.loss.is_none_or(f64::is_finite)));
+}
