@@ -7,6 +7,7 @@
 //! turns values into checked assignments by the table of keys in `settings`, `expand` combines axes
 //! and points into cells, and `check` refuses cells that cannot be run.
 
+mod axes;
 mod check;
 mod constraint;
 mod document;
@@ -202,7 +203,8 @@ pub fn parse_with_overrides(
             text,
         });
         let node = document::read(&replacement, path.len() + 1)?;
-        root.set(&path.split('.').collect::<Vec<_>>(), node)?;
+        let at = Location::new(&replacement, 0, path.len());
+        root.set(&path.split('.').collect::<Vec<_>>(), &at, node)?;
     }
     let declared = section::read(&root, name)?;
     let cells = expand::cells(&declared)?;
@@ -229,3 +231,6 @@ pub fn decode(name: &str, bytes: Vec<u8>) -> Result<String, GridError> {
         .into()
     })
 }
+
+#[cfg(test)]
+mod tests;

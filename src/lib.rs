@@ -16,6 +16,8 @@ pub mod plan;
 pub mod model;
 pub mod data;
 pub mod train;
+pub mod fit;
 pub mod launch;
 pub mod store;
 pub mod orchestrate;
+pub mod cli;

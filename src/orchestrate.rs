@@ -50,6 +50,8 @@ pub enum OrchestrateError {
 pub struct Setting {
     /// The results folder.
     pub results: PathBuf,
+    /// The folder of prepared data.
+    pub data_cache: PathBuf,
     /// The device's name.
     pub device: String,
     /// The machine's name.
@@ -62,11 +64,6 @@ impl Setting {
     /// Finds a run's folder.
     pub fn run_folder(&self, run: &RunId) -> PathBuf {
         self.results.join("runs").join(&run.0)
-    }
-
-    /// Finds the folder of prepared data.
-    pub fn data_cache(&self) -> PathBuf {
-        self.results.join("data")
     }
 }
 
@@ -224,7 +221,7 @@ impl Grid<'_> {
         write_spec(&folder, run)?;
         let job = Job {
             run: run.id.clone(),
-            data_cache: self.setting.data_cache(),
+            data_cache: self.setting.data_cache.clone(),
             device: self.setting.device.clone(),
             threads: run.spec.execution.threads,
             folder,

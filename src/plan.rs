@@ -97,7 +97,7 @@ pub fn plan(
     experiment: &Experiment,
     facts: &dyn Fn(&DataSpec) -> Option<DataFacts>,
 ) -> Result<Vec<Planned>, GridError> {
-    let mut shapes = Shapes::default();
+    let mut shapes = Shapes { solved: HashMap::new(), convention: experiment.analysis.flops_convention };
     let mut seen = HashSet::new();
     let mut planned = Vec::with_capacity(experiment.cells.len());
     for cell in &experiment.cells {
@@ -142,8 +142,9 @@ fn whole_steps(tokens: u64, step: u64) -> u64 {
 }
 
 /// Shapes that were solved, so that a large grid solves each once.
-#[derive(Default)]
 struct Shapes {
+    /// How a cell's `flops` are counted.
+    convention: Convention,
     solved: HashMap<String, Result<Architecture, ShapeError>>,
 }
 
@@ -164,7 +165,7 @@ impl Shapes {
             (Some(tokens), _) => tokens.resolve(declared.unwrap_or(reached)).0,
             (None, flops) => {
                 let ratio = architecture.compression_ratio();
-                let per_token = architecture.training_flops(ratio, Convention::Exact);
+                let per_token = architecture.training_flops(ratio, self.convention);
                 (flops.map_or(0.0, |flops| flops.0) / per_token).round() as u64
             }
         };
@@ -185,9 +186,10 @@ impl Shapes {
         flops: f64,
         vocab: usize,
     ) -> Result<(Architecture, u64), GridError> {
+        let convention = self.convention;
         let cost = |architecture: &Architecture, params: Params| {
             let ratio = architecture.compression_ratio();
-            architecture.training_flops(ratio, Convention::Exact) * tokens.resolve(params).0 as f64
+            architecture.training_flops(ratio, convention) * tokens.resolve(params).0 as f64
         };
         let (mut low, mut high) = (PARAMS_RANGE.0.ln(), PARAMS_RANGE.1.ln());
         let mut best: Option<(f64, Architecture, Params)> = None;

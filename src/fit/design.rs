@@ -4,11 +4,11 @@ use std::collections::HashSet;
 
 use rayon::prelude::*;
 
-use super::law::{Frame, Law, Role, MAX_PARAMETERS, MAX_SIZES};
+use super::law::{Frame, Law, MAX_PARAMETERS, MAX_SIZES, Role};
 use super::matrix::Symmetric;
-use super::valley::Valley;
 use super::objective::{huber, influence};
 use super::observations::{ObservationError, Observations};
+use super::valley::Valley;
 
 /// Rows summed by one task; below it a sum is sequential, so results never depend on threads.
 const CHUNK: usize = 8192;
@@ -67,7 +67,10 @@ impl Sums {
 
     fn merge(&mut self, other: &Self) {
         self.objective += other.objective;
-        self.gradient.iter_mut().zip(&other.gradient).for_each(|(a, b)| *a += b);
+        self.gradient
+            .iter_mut()
+            .zip(&other.gradient)
+            .for_each(|(a, b)| *a += b);
         self.inside.add(&other.inside);
         self.outside.add(&other.outside);
         self.count_inside += other.count_inside;
@@ -83,8 +86,10 @@ impl<'a> Design<'a> {
     /// different rows than parameters.
     pub(crate) fn new(law: &'a dyn Law, data: &Observations) -> Result<Self, ObservationError> {
         let inputs = law.inputs();
-        let columns: Vec<&[f64]> =
-            inputs.iter().map(|input| data.required(&input.name)).collect::<Result<_, _>>()?;
+        let columns: Vec<&[f64]> = inputs
+            .iter()
+            .map(|input| data.required(&input.name))
+            .collect::<Result<_, _>>()?;
         for (input, values) in inputs.iter().zip(&columns) {
             let fine = |v: &f64| v.is_finite() && *v > input.above && *v < input.below;
             check(data, &input.name, values, fine, || {
@@ -97,7 +102,9 @@ impl<'a> Design<'a> {
         }
         let response = data.required(law.response())?;
         let fine = |v: &f64| v.is_finite() && *v > 0.0;
-        check(data, law.response(), response, fine, || "a finite number above 0".into())?;
+        check(data, law.response(), response, fine, || {
+            "a finite number above 0".into()
+        })?;
         let parameters = law.parameters();
         let distinct = distinct_rows(&columns, parameters.len());
         if distinct < parameters.len() {
@@ -110,21 +117,31 @@ impl<'a> Design<'a> {
         }
 
         let (rows, q) = (data.len(), law.n_sizes());
-        let weight = data.weights().map_or_else(|| vec![1.0; rows], <[f64]>::to_vec);
+        let weight = data
+            .weights()
+            .map_or_else(|| vec![1.0; rows], <[f64]>::to_vec);
         let mut features = vec![0.0; rows * q];
         let mut ln_sum = vec![0.0; q];
         let mut input = vec![0.0; inputs.len()];
         for (row, sizes) in features.chunks_exact_mut(q).enumerate() {
-            input.iter_mut().zip(&columns).for_each(|(to, column)| *to = column[row]);
+            input
+                .iter_mut()
+                .zip(&columns)
+                .for_each(|(to, column)| *to = column[row]);
             law.sizes(&input, sizes);
-            ln_sum.iter_mut().zip(&*sizes).for_each(|(sum, size)| *sum += size.ln());
+            ln_sum
+                .iter_mut()
+                .zip(&*sizes)
+                .for_each(|(sum, size)| *sum += size.ln());
         }
         let n = rows as f64;
         let frame = Frame {
             sizes: ln_sum.iter().map(|sum| (sum / n).exp()).collect(),
             response: (response.iter().map(|v| v.ln()).sum::<f64>() / n).exp(),
         };
-        features.chunks_exact_mut(q).for_each(|sizes| law.features(sizes, &frame));
+        features
+            .chunks_exact_mut(q)
+            .for_each(|sizes| law.features(sizes, &frame));
         let target = response.iter().map(|v| (v / frame.response).ln()).collect();
         Ok(Self {
             law,
@@ -134,7 +151,9 @@ impl<'a> Design<'a> {
             weight,
             lower: parameters.iter().map(|p| p.bounds.0).collect(),
             upper: parameters.iter().map(|p| p.bounds.1).collect(),
-            linear: (0..parameters.len()).filter(|j| parameters[*j].role == Role::Linear).collect(),
+            linear: (0..parameters.len())
+                .filter(|j| parameters[*j].role == Role::Linear)
+                .collect(),
             start: parameters.iter().map(|p| p.start).collect(),
             valley: Valley::of(law),
             pin: None,
@@ -164,7 +183,10 @@ impl<'a> Design<'a> {
             frame: self.frame.clone(),
             features,
             target: chosen.iter().map(|row| self.target[*row]).collect(),
-            weight: chosen.iter().map(|row| self.weight[*row] * counts[*row]).collect(),
+            weight: chosen
+                .iter()
+                .map(|row| self.weight[*row] * counts[*row])
+                .collect(),
             lower: self.lower.clone(),
             upper: self.upper.clone(),
             linear: self.linear.clone(),
@@ -184,7 +206,9 @@ impl<'a> Design<'a> {
     /// Returns the point with a pinned parameter's coordinate solved for, and that coordinate's
     /// derivatives with respect to the others.
     pub(crate) fn pinned(&self, u: &[f64]) -> (Vec<f64>, Option<(usize, Vec<f64>)>) {
-        let Some(Pin { index, value }) = self.pin else { return (u.to_vec(), None) };
+        let Some(Pin { index, value }) = self.pin else {
+            return (u.to_vec(), None);
+        };
         let solve = |v: &[f64]| {
             let mut natural = self.law.natural(v, &self.frame);
             natural[index] = value;
@@ -225,7 +249,10 @@ impl<'a> Design<'a> {
                 gradient.iter_mut().for_each(|g| *g *= scale);
                 if let Some((index, slopes)) = &slopes {
                     let through = gradient[*index];
-                    gradient.iter_mut().zip(slopes).for_each(|(g, s)| *g += through * s);
+                    gradient
+                        .iter_mut()
+                        .zip(slopes)
+                        .for_each(|(g, s)| *g += through * s);
                     gradient[*index] = 0.0;
                 }
                 // A non-positive prediction has no logarithm: NaN, which rejects the step.
@@ -258,7 +285,10 @@ impl<'a> Design<'a> {
                 sums.objective += w * huber(r, delta);
                 sums.squared_influence += w * psi * psi;
                 let pull = w * psi;
-                sums.gradient.iter_mut().zip(jacobian).for_each(|(g, j)| *g += pull * j);
+                sums.gradient
+                    .iter_mut()
+                    .zip(jacobian)
+                    .for_each(|(g, j)| *g += pull * j);
                 if r.abs() <= delta {
                     sums.count_inside += w;
                     sums.inside.add_outer_lower(w, jacobian);
@@ -283,7 +313,9 @@ impl<'a> Design<'a> {
             || vec![0.0; self.k()],
             |sum, row, _, jacobian| {
                 let pull = pulls[row];
-                sum.iter_mut().zip(jacobian).for_each(|(s, j)| *s += pull * j);
+                sum.iter_mut()
+                    .zip(jacobian)
+                    .for_each(|(s, j)| *s += pull * j);
             },
             |a, b| a.iter_mut().zip(&b).for_each(|(x, y)| *x += y),
         )
@@ -313,7 +345,10 @@ impl<'a> Design<'a> {
             let h = if u[j] + h > self.upper[j] { -h } else { h };
             shifted[j] = u[j] + h;
             columns[j] = self.frozen_gradient(&shifted, &pulls);
-            columns[j].iter_mut().zip(&base).for_each(|(g, b)| *g = (*g - b) / h);
+            columns[j]
+                .iter_mut()
+                .zip(&base)
+                .for_each(|(g, b)| *g = (*g - b) / h);
             shifted[j] = u[j];
         }
         for (a, &i) in free.iter().enumerate() {
@@ -398,7 +433,12 @@ fn distinct_rows(columns: &[&[f64]], enough: usize) -> usize {
     let rows = columns.first().map_or(0, |c| c.len());
     let mut seen = HashSet::new();
     for row in 0..rows {
-        seen.insert(columns.iter().map(|c| c[row].to_bits()).collect::<Vec<u64>>());
+        seen.insert(
+            columns
+                .iter()
+                .map(|c| c[row].to_bits())
+                .collect::<Vec<u64>>(),
+        );
         if seen.len() >= enough {
             break;
         }

@@ -16,7 +16,10 @@ pub(crate) struct Symmetric {
 impl Symmetric {
     /// Returns the zero matrix of size `n`.
     pub(crate) fn zeros(n: usize) -> Self {
-        Self { n, cells: vec![0.0; n * n] }
+        Self {
+            n,
+            cells: vec![0.0; n * n],
+        }
     }
 
     /// Returns one cell.
@@ -71,7 +74,9 @@ impl Symmetric {
 
     /// Returns `vᵀ M v`.
     pub(crate) fn quadratic(&self, v: &[f64]) -> f64 {
-        (0..self.n).map(|i| v[i] * (0..self.n).map(|j| self.at(i, j) * v[j]).sum::<f64>()).sum()
+        (0..self.n)
+            .map(|i| v[i] * (0..self.n).map(|j| self.at(i, j) * v[j]).sum::<f64>())
+            .sum()
     }
 
     /// Solves `M x = b` by Cholesky, or returns `None` when M is not positive definite.
@@ -159,7 +164,9 @@ impl Symmetric {
             }
         }
         let values = (0..n).map(|i| a[i * n + i]).collect();
-        let vectors = (0..n).map(|i| (0..n).map(|k| v[k * n + i]).collect()).collect();
+        let vectors = (0..n)
+            .map(|i| (0..n).map(|k| v[k * n + i]).collect())
+            .collect();
         (values, vectors)
     }
 
@@ -195,7 +202,13 @@ mod tests {
 
     fn sample() -> Symmetric {
         let mut m = Symmetric::zeros(3);
-        for (i, j, v) in [(0, 0, 4.0), (1, 1, 3.0), (2, 2, 2.0), (0, 1, 1.0), (1, 2, 0.5)] {
+        for (i, j, v) in [
+            (0, 0, 4.0),
+            (1, 1, 3.0),
+            (2, 2, 2.0),
+            (0, 1, 1.0),
+            (1, 2, 0.5),
+        ] {
             m.set(i, j, v);
         }
         m
@@ -224,7 +237,9 @@ mod tests {
         let (values, vectors) = m.eigen();
         for i in 0..3 {
             for j in 0..3 {
-                let cell: f64 = (0..3).map(|k| values[k] * vectors[k][i] * vectors[k][j]).sum();
+                let cell: f64 = (0..3)
+                    .map(|k| values[k] * vectors[k][i] * vectors[k][j])
+                    .sum();
                 assert!((cell - m.at(i, j)).abs() < 1e-12);
             }
         }

@@ -2,6 +2,7 @@
 
 pub mod allocation;
 pub mod diagnostics;
+pub mod isoflop;
 pub mod law;
 
 mod bootstrap;
@@ -10,6 +11,7 @@ mod estimate;
 mod matrix;
 mod objective;
 mod observations;
+mod profile;
 mod solve;
 mod valley;
 
@@ -18,4 +20,5 @@ pub use estimate::{Fit, FitError, FitOptions, Prediction, fit};
 pub use law::{FittedLaw, Law, LawError};
 pub use objective::Objective;
 pub use observations::{Exclusion, ObservationError, Observations, Row};
+pub use profile::{Profile, ProfilePoint, profile};
 pub use solve::Outcome;

@@ -82,7 +82,11 @@ impl Objective {
 #[inline]
 pub(crate) fn huber(residual: f64, delta: f64) -> f64 {
     let size = residual.abs();
-    if size <= delta { 0.5 * size * size } else { delta * (size - 0.5 * delta) }
+    if size <= delta {
+        0.5 * size * size
+    } else {
+        delta * (size - 0.5 * delta)
+    }
 }
 
 /// Returns the derivative of the Huber function.

@@ -93,7 +93,9 @@ pub struct Row<'a> {
 impl Row<'_> {
     /// Returns the value in a column, or `None` when there is no such column.
     pub fn get(&self, column: &str) -> Option<f64> {
-        self.observations.column(column).map(|values| values[self.index])
+        self.observations
+            .column(column)
+            .map(|values| values[self.index])
     }
 
     /// Returns the name of the row's cluster.
@@ -117,9 +119,15 @@ impl Observations {
         N: Into<String>,
         I: IntoIterator<Item = (N, Vec<f64>)>,
     {
-        let columns: Vec<(String, Vec<f64>)> =
-            columns.into_iter().map(|(name, values)| (name.into(), values)).collect();
-        let rows = columns.first().ok_or(ObservationError::Empty("columns"))?.1.len();
+        let columns: Vec<(String, Vec<f64>)> = columns
+            .into_iter()
+            .map(|(name, values)| (name.into(), values))
+            .collect();
+        let rows = columns
+            .first()
+            .ok_or(ObservationError::Empty("columns"))?
+            .1
+            .len();
         if rows == 0 {
             return Err(ObservationError::Empty("rows"));
         }
@@ -180,8 +188,14 @@ impl Observations {
     /// Leaves out the rows for which `predicate` holds and records the reason.
     #[must_use]
     pub fn exclude(self, reason: &str, predicate: impl Fn(Row<'_>) -> bool) -> Self {
-        let keep: Vec<bool> =
-            (0..self.len()).map(|index| !predicate(Row { observations: &self, index })).collect();
+        let keep: Vec<bool> = (0..self.len())
+            .map(|index| {
+                !predicate(Row {
+                    observations: &self,
+                    index,
+                })
+            })
+            .collect();
         self.keep(&keep, reason)
     }
 
@@ -194,7 +208,10 @@ impl Observations {
         }
         for (row, kept) in self.source_rows.iter().zip(keep) {
             if !kept {
-                self.exclusions.push(Exclusion { row: *row, reason: reason.to_owned() });
+                self.exclusions.push(Exclusion {
+                    row: *row,
+                    reason: reason.to_owned(),
+                });
             }
         }
         for (_, values) in &mut self.columns {
@@ -233,7 +250,10 @@ impl Observations {
 
     /// Returns a column.
     pub fn column(&self, name: &str) -> Option<&[f64]> {
-        self.columns.iter().find(|(known, _)| known == name).map(|(_, values)| values.as_slice())
+        self.columns
+            .iter()
+            .find(|(known, _)| known == name)
+            .map(|(_, values)| values.as_slice())
     }
 
     /// Returns a column, or the error that says which columns there are.
@@ -241,10 +261,11 @@ impl Observations {
     /// # Errors
     /// [`ObservationError::MissingColumn`].
     pub fn required(&self, name: &str) -> Result<&[f64], ObservationError> {
-        self.column(name).ok_or_else(|| ObservationError::MissingColumn {
-            name: name.to_owned(),
-            available: self.names().map(str::to_owned).collect(),
-        })
+        self.column(name)
+            .ok_or_else(|| ObservationError::MissingColumn {
+                name: name.to_owned(),
+                available: self.names().map(str::to_owned).collect(),
+            })
     }
 
     /// Returns the names of the columns.
@@ -289,7 +310,11 @@ fn check_length(what: &str, found: usize, expected: usize) -> Result<(), Observa
     if found == expected {
         return Ok(());
     }
-    Err(ObservationError::Length { what: what.to_owned(), found, expected })
+    Err(ObservationError::Length {
+        what: what.to_owned(),
+        found,
+        expected,
+    })
 }
 
 #[cfg(test)]
@@ -298,7 +323,11 @@ mod tests {
     use super::*;
 
     fn three() -> Observations {
-        Observations::new([("params", vec![1.0, 2.0, 3.0]), ("loss", vec![3.0, 2.5, 2.2])]).unwrap()
+        Observations::new([
+            ("params", vec![1.0, 2.0, 3.0]),
+            ("loss", vec![3.0, 2.5, 2.2]),
+        ])
+        .unwrap()
     }
 
     #[test]
@@ -308,8 +337,11 @@ mod tests {
             .exclude("too good", |row| row.get("loss") < Some(2.3));
         assert_eq!(kept.column("params"), Some(&[2.0][..]));
         assert_eq!(kept.source_rows(), [1]);
-        let reasons: Vec<(usize, &str)> =
-            kept.exclusions().iter().map(|e| (e.row, e.reason.as_str())).collect();
+        let reasons: Vec<(usize, &str)> = kept
+            .exclusions()
+            .iter()
+            .map(|e| (e.row, e.reason.as_str()))
+            .collect();
         assert_eq!(reasons, [(0, "too small"), (2, "too good")]);
     }
 
@@ -324,14 +356,28 @@ mod tests {
     #[test]
     fn unequal_lengths_and_missing_columns_are_errors() {
         let unequal = Observations::new([("a", vec![1.0]), ("b", vec![1.0, 2.0])]);
-        assert!(unequal.unwrap_err().to_string().contains("column `b` has 2 rows"));
+        assert!(
+            unequal
+                .unwrap_err()
+                .to_string()
+                .contains("column `b` has 2 rows")
+        );
         let missing = three().required("tokens").unwrap_err().to_string();
-        assert!(missing.contains("tokens") && missing.contains("params, loss"), "{missing}");
+        assert!(
+            missing.contains("tokens") && missing.contains("params, loss"),
+            "{missing}"
+        );
     }
 
     #[test]
     fn a_bad_weight_is_named() {
-        let error = three().with_weights(vec![1.0, f64::NAN, 1.0]).unwrap_err().to_string();
-        assert!(error.contains("row 2") && error.contains("weight"), "{error}");
+        let error = three()
+            .with_weights(vec![1.0, f64::NAN, 1.0])
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("row 2") && error.contains("weight"),
+            "{error}"
+        );
     }
 }

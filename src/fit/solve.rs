@@ -38,6 +38,9 @@ const SETTLED: f64 = 1e-15;
 /// Starts whose objective is this close (relative) to the best one have reached the minimum.
 const SAME_MINIMUM: f64 = 1e-7;
 
+/// A coordinate whose mean squared effect on the log residuals is below this has none.
+pub(crate) const SILENT: f64 = 1e-24;
+
 /// Rows above which starts are tried on a subsample and only the best are finished on all rows.
 const SCREEN_ROWS: usize = 4096;
 
@@ -91,7 +94,12 @@ pub(crate) fn search(
             break;
         }
     }
-    Some(Search { best, starts: points.len(), at_minimum, alternates })
+    Some(Search {
+        best,
+        starts: points.len(),
+        at_minimum,
+        alternates,
+    })
 }
 
 /// Searches on evenly strided rows, then finishes the distinct ends on all of them.
@@ -114,7 +122,10 @@ fn search_large(
         .map(|u| descend(design, objective, u))
         .collect();
     ends.sort_by(|a, b| a.objective.total_cmp(&b.objective));
-    Some(Search { best: ends.into_iter().next()?, ..small })
+    Some(Search {
+        best: ends.into_iter().next()?,
+        ..small
+    })
 }
 
 /// An objective below which residuals are only rounding.
@@ -125,14 +136,20 @@ fn exact_floor(design: &Design<'_>) -> f64 {
 /// Draws points from the law's start ranges by an additive recurrence, solves their linear
 /// coordinates, and returns the most promising ones.
 fn screened(design: &Design<'_>, objective: Objective, keep: usize) -> Vec<Vec<f64>> {
-    let nonlinear: Vec<usize> = (0..design.k()).filter(|j| !design.linear.contains(j)).collect();
+    let nonlinear: Vec<usize> = (0..design.k())
+        .filter(|j| !design.linear.contains(j))
+        .collect();
     let steps = recurrence_steps(nonlinear.len());
     // The spread of the losses is the coarsest scale a residual can have.
     let width = objective.width().max(spread(&design.target));
     let mut scored: Vec<(f64, Vec<f64>)> = (0..keep * 8)
         .into_par_iter()
         .map(|index| {
-            let mut u: Vec<f64> = design.start.iter().map(|(lo, hi)| 0.5 * (lo + hi)).collect();
+            let mut u: Vec<f64> = design
+                .start
+                .iter()
+                .map(|(lo, hi)| 0.5 * (lo + hi))
+                .collect();
             for (j, step) in nonlinear.iter().zip(&steps) {
                 let (lo, hi) = design.start[*j];
                 u[*j] = lo + (hi - lo) * (0.5 + step * (index + 1) as f64).fract();
@@ -210,7 +227,11 @@ pub(crate) fn descend(design: &Design<'_>, objective: Objective, start: &[f64]) 
         };
     }
     let (u, _) = design.pinned(&at.u);
-    Solution { u, objective: at.sums.objective, outcome }
+    Solution {
+        u,
+        objective: at.sums.objective,
+        outcome,
+    }
 }
 
 /// A point with its sums.
@@ -224,12 +245,20 @@ struct State {
 impl State {
     fn new(design: &Design<'_>, u: Vec<f64>, delta: f64) -> Self {
         let sums = design.sums(&u, delta);
-        Self { u, delta, sums, damping: 1e-3 }
+        Self {
+            u,
+            delta,
+            sums,
+            damping: 1e-3,
+        }
     }
 
-    /// Coordinates that may move: not pinned, and not pushed against a bound.
+    /// Coordinates that may move: not pinned, not pushed against a bound, and with an effect (a
+    /// coordinate that changes nothing but rounding stays where it is).
     fn free(&self, design: &Design<'_>) -> Vec<usize> {
+        let silent = SILENT * design.rows() as f64;
         (0..self.u.len())
+            .filter(|&j| self.sums.inside.at(j, j) + self.sums.outside.at(j, j) > silent)
             .filter(|&j| {
                 let g = self.sums.gradient[j];
                 let low = self.u[j] <= design.lower[j] && g >= 0.0;
@@ -279,7 +308,11 @@ impl State {
                 if sums.objective < self.sums.objective + tolerance {
                     let gain = (self.sums.objective - sums.objective) / decrease.max(1e-300);
                     let trusted = gain > 0.75 || promised < 1e-12;
-                    self.damping *= if trusted { 0.1 } else { 0.5_f64.max(1.0 - gain) };
+                    self.damping *= if trusted {
+                        0.1
+                    } else {
+                        0.5_f64.max(1.0 - gain)
+                    };
                     self.damping = self.damping.max(1e-14);
                     self.u = u;
                     self.sums = sums;
@@ -313,7 +346,9 @@ fn approach(design: &Design<'_>, at: &mut State, limit: usize) {
 /// Descends with the exact Hessian until a step promises a relative decrease under `tolerance`.
 fn newton(design: &Design<'_>, at: &mut State, limit: usize, tolerance: f64) -> Outcome {
     if !at.sums.objective.is_finite() {
-        return Outcome::Stalled { decrement: f64::INFINITY };
+        return Outcome::Stalled {
+            decrement: f64::INFINITY,
+        };
     }
     at.damping = 1e-8;
     let floor = exact_floor(design);
@@ -324,7 +359,9 @@ fn newton(design: &Design<'_>, at: &mut State, limit: usize, tolerance: f64) -> 
         let exact = at.sums.objective <= floor;
         if !exact {
             design.add_curvature(&at.u, at.delta, &free, &mut hessian);
-            design.valley.flatten(&at.u, &at.sums.gradient, &free, &mut hessian);
+            design
+                .valley
+                .flatten(&at.u, &at.sums.gradient, &free, &mut hessian);
         }
         let before = at.damping;
         let (promised, moved) = at.step(design, &hessian, &free);

@@ -40,12 +40,18 @@ impl Valley {
     /// Returns where a step leads: straight in level, slope and bend.
     pub(crate) fn follow(&self, u: &[f64], step: &[f64], free: &[usize]) -> Vec<f64> {
         let mut next: Vec<f64> = u.iter().zip(step).map(|(v, s)| v + s).collect();
-        let Some((floor, terms)) = &self.form else { return next };
+        let Some((floor, terms)) = &self.form else {
+            return next;
+        };
         let is_free = |j: usize| free.contains(&j);
         let mut surplus = 0.0;
         for term in terms {
             let Values { t, e, s } = values(term, u);
-            let Term { amplitude, exponent, offset } = *term;
+            let Term {
+                amplitude,
+                exponent,
+                offset,
+            } = *term;
             let e_next = next[exponent];
             if !is_free(amplitude) || e < SMALL || e_next < SMALL {
                 continue;
@@ -61,7 +67,8 @@ impl Valley {
                     continue;
                 }
             }
-            let slope = t * e * s + e * s * step[amplitude] + t * s * step[exponent] + t * e * s_step;
+            let slope =
+                t * e * s + e * s * step[amplitude] + t * s * step[exponent] + t * e * s_step;
             let t_next = slope / (e_next * s_next);
             surplus += t_next - (t + step[amplitude]);
             next[amplitude] = t_next;
@@ -80,15 +87,25 @@ impl Valley {
         free: &[usize],
         hessian: &mut Symmetric,
     ) {
-        let Some((floor, terms)) = &self.form else { return };
+        let Some((floor, terms)) = &self.form else {
+            return;
+        };
         let is_free = |j: usize| free.contains(&j);
-        let level = if is_free(*floor) { gradient[*floor] } else { 0.0 };
+        let level = if is_free(*floor) {
+            gradient[*floor]
+        } else {
+            0.0
+        };
         let mut subtract = |i: usize, j: usize, value: f64| {
             hessian.set(i, j, hessian.at(i, j) - value);
         };
         for term in terms {
             let Values { t, e, s } = values(term, u);
-            let Term { amplitude, exponent, offset } = *term;
+            let Term {
+                amplitude,
+                exponent,
+                offset,
+            } = *term;
             if !is_free(amplitude) || e < SMALL {
                 continue;
             }
@@ -104,7 +121,11 @@ impl Valley {
 }
 
 fn values(term: &Term, u: &[f64]) -> Values {
-    Values { t: u[term.amplitude], e: u[term.exponent], s: term.offset.map_or(1.0, |j| u[j]) }
+    Values {
+        t: u[term.amplitude],
+        e: u[term.exponent],
+        s: term.offset.map_or(1.0, |j| u[j]),
+    }
 }
 
 #[cfg(test)]

@@ -11,6 +11,20 @@ use std::collections::HashMap;
 /// Above it a shape takes seconds to solve: that is left to planning.
 const MOST_PARAMS_SOLVED: u64 = 20_000_000_000;
 
+/// Keys that can make a shape impossible.
+const SHAPE_KEYS: [&str; 10] = [
+    "params",
+    "concept_share",
+    "model.head_size",
+    "model.d_token",
+    "model.d_concept",
+    "model.encoder_layers",
+    "model.backbone_layers",
+    "model.decoder_layers",
+    "model.dense_layers",
+    "model.dense_width",
+];
+
 /// Checks cells; what was found about a shape is kept for the cells that share it.
 #[derive(Default)]
 pub(super) struct Checker {
@@ -21,13 +35,6 @@ pub(super) struct Checker {
 type ShapeKey = (bool, Option<u64>, Option<u64>);
 
 impl Checker {
-    /// Says whether a cell lacks a value that points could give.
-    pub(super) fn is_incomplete(&self, draft: &Draft, dense: bool) -> bool {
-        let ratio = dense || draft.compression_ratio.is_some();
-        let share = dense || draft.concept_share.is_some() || is_explicit(&draft.shape, dense);
-        !ratio || !share || matches!(size(draft, dense), Err(Sizing::Missing))
-    }
-
     /// Checks a cell and finds how it is sized.
     pub(super) fn check(
         &mut self,
@@ -86,23 +93,19 @@ impl Checker {
         };
         match found {
             None => Ok(()),
-            Some(why) => {
-                let keys = ["params", "concept_share"];
-                let pinned = ["model.d_token", "model.d_concept", "model.dense_width"];
-                let keys = if params.is_some() {
-                    &keys[..]
-                } else {
-                    &pinned[..]
-                };
-                Err(places
-                    .label(Problem::new(format!("impossible shape: {why}")), keys)
-                    .help(
-                        "shapes come within 1% of N and 0.01 of P, with whole heads and layers; \
+            Some(why) => Err(places.label(Problem::new(why), &SHAPE_KEYS).help(
+                "shapes come within 1% of N and 0.01 of P, with whole heads and layers; \
                      `orchestrator plan` shows what was reached",
-                    ))
-            }
+            )),
         }
     }
+}
+
+/// Says whether a cell lacks a value that points could give.
+pub(super) fn is_incomplete(draft: &Draft, dense: bool) -> bool {
+    let ratio = dense || draft.compression_ratio.is_some();
+    let share = dense || draft.concept_share.is_some() || is_explicit(&draft.shape, dense);
+    !ratio || !share || matches!(size(draft, dense), Err(Sizing::Missing))
 }
 
 /// Solves a shape; neither vocabulary nor R changes whether there is one.

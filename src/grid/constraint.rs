@@ -3,13 +3,13 @@
 //! Comparisons (chained ones too: `0.3 <= concept_share < 0.7`), arithmetic, `and`, `or`, `not`,
 //! parentheses, numbers with suffixes and words in quotes; names are those of the keys.
 
+mod parser;
+
 use super::document::{Content, Node};
 use super::draft::Draft;
 use super::key::{Key, Shown};
-use super::settings::{self, AXES};
 use super::source::{Location, Problem};
-use super::spelling::nearest;
-use crate::quantity;
+use parser::Parser;
 use serde_yaml::Value as Yaml;
 
 /// Deeper nesting is refused.
@@ -230,7 +230,8 @@ impl Comparison {
         let (equal, less) = match (left, right) {
             // `0.3M` is 299999.99999999994 in binary: what is written equal is equal.
             (Value::Number(a), Value::Number(b)) => {
-                ((a - b).abs() <= 1e-12 * a.abs().max(b.abs()), a < b)
+                let close = (a - b).abs() <= 1e-12 * a.abs().max(b.abs());
+                (a == b || close && a.is_finite() && b.is_finite(), a < b)
             }
             (Value::Word(a), Value::Word(b)) if matches!(self, Self::Equal | Self::Unequal) => {
                 (a == b, false)
@@ -248,288 +249,106 @@ impl Comparison {
     }
 }
 
-#[derive(Clone, PartialEq)]
-enum Token {
-    Number(f64),
-    Word(String),
-    Name(String),
-    Compare(Comparison),
-    Symbol(char),
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::quantity::{Params, TokenBudget};
+    use proptest::prelude::*;
 
-/// A recursive-descent parser: `or` binds loosest, then `and`, `not`, comparisons, sums, products.
-struct Parser {
-    tokens: Vec<(Token, Span)>,
-    next: usize,
-    depth: usize,
-    end: usize,
-}
-
-impl Parser {
-    fn new(text: &str) -> Result<Self, Wrong> {
-        let mut tokens = Vec::new();
-        let mut at = 0;
-        while let Some(c) = text[at..].chars().next() {
-            let rest = &text[at..];
-            let (token, length) = if c.is_whitespace() {
-                at += c.len_utf8();
-                continue;
-            } else if let Some((symbol, comparison)) = Comparison::SYMBOLS
-                .into_iter()
-                .find(|(symbol, _)| rest.starts_with(symbol))
-            {
-                (Token::Compare(comparison), symbol.len())
-            } else if c.is_ascii_digit() || c == '.' {
-                let length = number_length(rest);
-                (number(&rest[..length], (at, at + length))?, length)
-            } else if c.is_alphabetic() || c == '_' {
-                let inside = |c: char| c.is_alphanumeric() || c == '_' || c == '.';
-                let length = rest.find(|c| !inside(c)).unwrap_or(rest.len());
-                (Token::Name(rest[..length].to_owned()), length)
-            } else if c == '\'' || c == '"' {
-                let Some(length) = rest[1..].find(c) else {
-                    return Err(Wrong::new((at, text.len()), "a quote is not closed"));
-                };
-                (Token::Word(rest[1..=length].to_owned()), length + 2)
-            } else if "+-*/()".contains(c) {
-                (Token::Symbol(c), 1)
-            } else {
-                let wrong = Wrong::new((at, at + c.len_utf8()), format!("`{c}` means nothing"));
-                return Err(match c {
-                    '=' => wrong.help("equality is `==`"),
-                    '&' | '|' | '!' => wrong.help("write `and`, `or`, `not`"),
-                    _ => wrong,
-                });
-            };
-            tokens.push((token, (at, at + length)));
-            at += length;
-        }
-        Ok(Self {
-            tokens,
-            next: 0,
-            depth: 0,
-            end: text.len(),
-        })
-    }
-
-    fn parse(mut self) -> Result<Expression, Wrong> {
-        let expression = self.any()?;
-        match self.tokens.get(self.next) {
-            None => Ok(expression),
-            Some((_, span)) => Err(Wrong::new(*span, "an operator is missing before this")),
-        }
-    }
-
-    /// Takes the next token when `wanted` makes something of it.
-    fn take<T>(&mut self, wanted: impl FnOnce(&Token) -> Option<T>) -> Option<T> {
-        let taken = self
-            .tokens
-            .get(self.next)
-            .and_then(|(token, _)| wanted(token))?;
-        self.next += 1;
-        Some(taken)
-    }
-
-    fn take_name(&mut self, name: &str) -> bool {
-        self.take(|token| matches!(token, Token::Name(n) if n == name).then_some(()))
-            .is_some()
-    }
-
-    fn take_symbol(&mut self, symbols: &str) -> Option<char> {
-        self.take(|token| match token {
-            Token::Symbol(c) if symbols.contains(*c) => Some(*c),
-            _ => None,
-        })
-    }
-
-    /// The place of the token before the next one, or of the end.
-    fn here(&self) -> Span {
-        self.tokens
-            .get(self.next)
-            .map_or((self.end, self.end), |&(_, span)| span)
-    }
-
-    fn any(&mut self) -> Result<Expression, Wrong> {
-        self.joined("or", Self::all, Operation::Any)
-    }
-
-    fn all(&mut self) -> Result<Expression, Wrong> {
-        self.joined("and", Self::not, Operation::All)
-    }
-
-    /// Reads `part (word part)*`.
-    fn joined(
-        &mut self,
-        word: &str,
-        part: fn(&mut Self) -> Result<Expression, Wrong>,
-        join: fn(Vec<Expression>) -> Operation,
-    ) -> Result<Expression, Wrong> {
-        let first = part(self)?;
-        let mut parts = vec![first];
-        while self.take_name(word) {
-            parts.push(part(self)?);
-        }
-        let span = cover(&parts);
-        match parts.len() {
-            1 => parts
-                .pop()
-                .ok_or_else(|| Wrong::new(span, "nothing stands here")),
-            _ => Ok(Expression {
-                span,
-                node: join(parts),
-            }),
-        }
-    }
-
-    fn not(&mut self) -> Result<Expression, Wrong> {
-        let start = self.here().0;
-        if !self.take_name("not") {
-            return self.comparison();
-        }
-        let inner = self.deeper(Self::not)?;
-        let span = (start, inner.span.1);
-        Ok(Expression {
-            span,
-            node: Operation::Not(Box::new(inner)),
-        })
-    }
-
-    fn comparison(&mut self) -> Result<Expression, Wrong> {
-        let first = self.sum()?;
-        let mut rest = Vec::new();
-        while let Some(comparison) = self.take(|token| match token {
-            Token::Compare(comparison) => Some(*comparison),
-            _ => None,
-        }) {
-            rest.push((comparison, self.sum()?));
-        }
-        let Some((_, last)) = rest.last() else {
-            return Ok(first);
+    /// Evaluates an expression over N = 0.3M, D = 20 per param, P = 0.5, R = 4.
+    fn holds(text: &str) -> Result<bool, String> {
+        let draft = Draft {
+            params: Some(Params(300_000)),
+            tokens: Some(TokenBudget::PerParam(20.0)),
+            concept_share: Some(0.5),
+            compression_ratio: Some(4.0),
+            ..Draft::default()
         };
-        let span = (first.span.0, last.span.1);
-        Ok(Expression {
-            span,
-            node: Operation::Compare(Box::new(first), rest),
-        })
+        Parser::new(text)
+            .and_then(Parser::parse)
+            .and_then(|expression| expression.truth(&draft))
+            .map_err(|wrong| wrong.why)
     }
 
-    fn sum(&mut self) -> Result<Expression, Wrong> {
-        self.chain("+-", Self::product)
-    }
-
-    fn product(&mut self) -> Result<Expression, Wrong> {
-        self.chain("*/", Self::atom)
-    }
-
-    /// Reads `part (operator part)*`, from left to right.
-    fn chain(
-        &mut self,
-        operators: &str,
-        part: fn(&mut Self) -> Result<Expression, Wrong>,
-    ) -> Result<Expression, Wrong> {
-        let mut left = part(self)?;
-        let mut links = 0;
-        while let Some(operator) = self.take_symbol(operators) {
-            // The tree grows to the left: its depth is the number of links.
-            links += 1;
-            if links > MAX_DEPTH {
-                return Err(Wrong::new(self.here(), "it is too long"));
-            }
-            let right = part(self)?;
-            let span = (left.span.0, right.span.1);
-            let node = Operation::Arithmetic(Box::new(left), operator, Box::new(right));
-            left = Expression { span, node };
+    #[test]
+    fn expressions_mean_what_they_mean_in_mathematics() {
+        for (text, truth) in [
+            ("concept_share <= 0.5 or params > 0.3M", true),
+            (
+                "params == 0.3M and params == 3e5 and params == 300_000",
+                true,
+            ),
+            ("params < 0.3M or params > 0.3M", false),
+            ("0.3 <= concept_share < 0.5", false),
+            ("0.3 < concept_share <= 0.5 < compression_ratio", true),
+            (
+                "1 + 2 * 3 == 7 and (1 + 2) * 3 == 9 and 8 / 4 / 2 == 1 and 5 - 2 - 1 == 2",
+                true,
+            ),
+            ("not concept_share > 0.6 and not (params > 1M)", true),
+            ("not concept_share < 0.6 or compression_ratio != 4", false),
+            ("tokens / params == 20", true),
+            ("-concept_share + 1 >= 0", true),
+            (
+                "training.batch >= 16 and training.threshold == 'calibrated'",
+                true,
+            ),
+            ("training.threshold != \"calibrated\"", false),
+            ("1 / 0 > 5", true),
+            ("0 / 0 == 0 or 0 / 0 < 1", false),
+        ] {
+            assert_eq!(holds(text), Ok(truth), "{text}");
         }
-        Ok(left)
     }
 
-    fn atom(&mut self) -> Result<Expression, Wrong> {
-        let span = self.here();
-        if self.take_symbol("-").is_some() {
-            let inner = self.deeper(Self::atom)?;
-            let span = (span.0, inner.span.1);
-            return Ok(Expression {
-                span,
-                node: Operation::Negative(Box::new(inner)),
-            });
+    #[test]
+    fn mistakes_are_named() {
+        for (text, why) in [
+            ("", "a name or a number is missing here"),
+            ("params >", "a name or a number is missing here"),
+            ("params 3", "an operator is missing before this"),
+            ("params", "a value stands where a comparison is needed"),
+            ("params = 3", "`=` means nothing"),
+            ("(params > 3", "this parenthesis is not closed"),
+            ("prams > 3", "there is no `prams`"),
+            ("params > 'x'", "these cannot be compared"),
+            ("training.threshold > 'a'", "these cannot be compared"),
+            ("params + 'x' > 1", "this is not a number"),
+            (
+                "params > 1X",
+                "`X` in `1X` is not a known suffix; use K (10^3), M (10^6), B (10^9) or T (10^12)",
+            ),
+            ("params > 'x", "a quote is not closed"),
+            ("flops > 1", "`flops` has no value here"),
+            (
+                "params > 1 and 3",
+                "a value stands where a comparison is needed",
+            ),
+        ] {
+            assert_eq!(holds(text), Err(why.to_owned()), "{text}");
         }
-        if self.take_symbol("(").is_some() {
-            let inner = self.deeper(Self::any)?;
-            return match self.take_symbol(")") {
-                Some(_) => Ok(inner),
-                None => Err(Wrong::new(span, "this parenthesis is not closed")),
-            };
+        assert_eq!(
+            holds(&"(".repeat(5000)),
+            Err("it is nested too deeply".into())
+        );
+        assert_eq!(
+            holds(&"not ".repeat(5000)),
+            Err("it is nested too deeply".into())
+        );
+        assert_eq!(holds(&"1 + ".repeat(5000)), Err("it is too long".into()));
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_panics(text in any::<String>()) {
+            let _ = holds(&text);
         }
-        let node = match self.take(|token| Some(token.clone())) {
-            Some(Token::Number(number)) => Operation::Number(number),
-            Some(Token::Word(word)) => Operation::Word(word),
-            Some(Token::Name(name)) => Operation::Name(find(&name, span)?),
-            _ => return Err(Wrong::new(span, "a name or a number is missing here")),
-        };
-        Ok(Expression { span, node })
-    }
 
-    fn deeper(
-        &mut self,
-        part: fn(&mut Self) -> Result<Expression, Wrong>,
-    ) -> Result<Expression, Wrong> {
-        self.depth += 1;
-        if self.depth > MAX_DEPTH {
-            return Err(Wrong::new(self.here(), "it is nested too deeply"));
+        #[test]
+        fn nothing_like_an_expression_panics(
+            text in "(params|seed|1M|0|'é'|[-+*/()<>=!., ]|and |or |not |\\PC){0,40}"
+        ) {
+            let _ = holds(&text);
         }
-        let expression = part(self);
-        self.depth -= 1;
-        expression
     }
-}
-
-fn cover(parts: &[Expression]) -> Span {
-    (
-        parts.first().map_or(0, |e| e.span.0),
-        parts.last().map_or(0, |e| e.span.1),
-    )
-}
-
-/// Measures a number with exponent and suffix.
-fn number_length(text: &str) -> usize {
-    let mut previous = ' ';
-    text.find(|c: char| {
-        let sign = (c == '+' || c == '-') && matches!(previous, 'e' | 'E');
-        let inside = c.is_alphanumeric() || c == '.' || c == '_' || sign;
-        previous = c;
-        !inside
-    })
-    .unwrap_or(text.len())
-}
-
-fn number(text: &str, span: Span) -> Result<Token, Wrong> {
-    // Quantities are above zero; a comparison with zero is fine.
-    if text.parse() == Ok(0.0) {
-        return Ok(Token::Number(0.0));
-    }
-    quantity::parse_number(text)
-        .map(Token::Number)
-        .map_err(|error| Wrong::new(span, error.to_string()))
-}
-
-fn find(name: &str, span: Span) -> Result<&'static Key, Wrong> {
-    if let Some(key) = settings::find(name) {
-        return Ok(key);
-    }
-    let names = || AXES.iter().chain(settings::settings()).map(|key| key.path);
-    let suffix = format!(".{name}");
-    let meant = names()
-        .find(|path| path.ends_with(&suffix))
-        .or_else(|| nearest(name, names()));
-    let wrong = Wrong::new(span, format!("there is no `{name}`"));
-    Err(match meant {
-        Some(meant) => wrong.help(format!("did you mean `{meant}`? words stand in quotes")),
-        None => wrong.help(format!(
-            "names are {}, and paths such as training.batch; words stand in quotes",
-            AXES.iter()
-                .map(|key| key.path)
-                .collect::<Vec<_>>()
-                .join(", ")
-        )),
-    })
 }

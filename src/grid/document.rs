@@ -3,15 +3,12 @@
 //! serde_yaml gives the values, a marker parser the places; the two are walked side by side, so
 //! that anchors, flow style and quoting mean here exactly what they mean to serde_yaml.
 
-use super::source::{Location, Problem, Source};
-use saphyr_parser::{Event, Parser, Span};
-use serde_yaml::Value;
-use std::collections::HashMap;
-use std::rc::Rc;
-use std::sync::Arc;
+mod skeleton;
 
-/// Deeper files are refused; the deepest key of an experiment is at level 4.
-const MAX_DEPTH: usize = 32;
+use super::source::{Location, Problem, Source};
+use serde_yaml::Value;
+use skeleton::{Places, Shape, Skeleton, Trouble};
+use std::sync::Arc;
 
 /// A value with its place.
 #[derive(Clone, Debug)]
@@ -73,13 +70,14 @@ impl Node {
                 value: Value::Null, ..
             } => "nothing".into(),
             Content::Scalar { written, .. } => format!("`{written}`"),
+            Content::List(items) if items.is_empty() => "an empty list".into(),
             Content::List(_) => "a list".into(),
             Content::Map(_) => "a mapping".into(),
         }
     }
 
-    /// Puts `node` at a dotted path, in place of what was there.
-    pub(super) fn set(&mut self, path: &[&str], node: Node) -> Result<(), Problem> {
+    /// Puts `node` at a path, in place of what was there; `at` is where the path was written.
+    pub(super) fn set(&mut self, path: &[&str], at: &Location, node: Node) -> Result<(), Problem> {
         let Some((first, rest)) = path.split_first() else {
             *self = node;
             return Ok(());
@@ -89,33 +87,34 @@ impl Node {
         }
         let Content::Map(entries) = &mut self.content else {
             return Err(
-                Problem::new(format!("`{first}` cannot be set inside one value"))
-                    .label(&node.location, "")
+                Problem::new(format!("there is no key `{first}` inside one value"))
+                    .label(at, "")
                     .help(format!(
-                        "the file gives {} there; set that whole",
+                        "the file gives {} there: set that whole",
                         self.describe()
                     )),
             );
         };
-        let position = entries.iter().position(|entry| entry.key == *first);
-        let index = position.unwrap_or_else(|| {
-            let empty = Content::Scalar {
-                value: Value::Null,
-                written: String::new(),
-            };
-            let node = Node {
-                location: node.location.clone(),
-                content: empty,
-            };
-            let key_location = node.location.clone();
-            entries.push(Entry {
-                key: (*first).to_owned(),
-                key_location,
-                node,
+        let index = entries
+            .iter()
+            .position(|entry| entry.key == *first)
+            .unwrap_or_else(|| {
+                let content = Content::Scalar {
+                    value: Value::Null,
+                    written: String::new(),
+                };
+                let node = Node {
+                    location: at.clone(),
+                    content,
+                };
+                entries.push(Entry {
+                    key: (*first).to_owned(),
+                    key_location: at.clone(),
+                    node,
+                });
+                entries.len() - 1
             });
-            entries.len() - 1
-        });
-        entries[index].node.set(rest, node)
+        entries[index].node.set(rest, at, node)
     }
 }
 
@@ -123,16 +122,13 @@ impl Node {
 pub(super) fn read(source: &Arc<Source>, from: usize) -> Result<Node, Problem> {
     let text = source.text.get(from..).unwrap_or_default();
     refuse_binary(source, text)?;
-    let places = Places {
-        source,
-        from,
-        bytes: byte_offsets(text),
-    };
+    let places = Places::new(source, from, text);
     let skeleton = places.read(text);
     if let Err(Trouble::Meaning(problem)) = skeleton {
         return Err(problem);
     }
-    let value: Value = serde_yaml::from_str(text).map_err(|error| syntax(&places, text, &error))?;
+    let value: Value =
+        serde_yaml::from_str(text).map_err(|error| syntax(source, from, text, &error))?;
     match skeleton {
         Ok(skeleton) => combine(&skeleton, value).ok_or_else(|| {
             Problem::new("this YAML can be read in more than one way")
@@ -163,16 +159,8 @@ fn refuse_binary(source: &Arc<Source>, text: &str) -> Result<(), Problem> {
     .help("give the experiment's YAML file; `experiments/quickstart.yaml` is one"))
 }
 
-/// Lists the byte offset of every character, and of the end.
-fn byte_offsets(text: &str) -> Vec<usize> {
-    text.char_indices()
-        .map(|(offset, _)| offset)
-        .chain([text.len()])
-        .collect()
-}
-
 /// Turns a serde_yaml error into a problem with its place.
-fn syntax(places: &Places<'_>, text: &str, error: &serde_yaml::Error) -> Problem {
+fn syntax(source: &Arc<Source>, from: usize, text: &str, error: &serde_yaml::Error) -> Problem {
     let said = error.to_string();
     let (message, context) = said.split_once(" at line ").unwrap_or((&said, ""));
     let context = context.split_once(", ").map_or("", |(_, context)| context);
@@ -208,177 +196,12 @@ fn syntax(places: &Places<'_>, text: &str, error: &serde_yaml::Error) -> Problem
             .map_or(0, |(last, _)| last),
         false => offset,
     };
-    let from = places.from;
     Problem::new(format!("not valid YAML: {message}"))
         .label(
-            &Location::new(places.source, from + offset, from + offset + 1),
+            &Location::new(source, from + offset, from + offset + 1),
             context,
         )
         .help(help)
-}
-
-/// The tree of places.
-struct Skeleton {
-    location: Location,
-    shape: Shape,
-}
-
-enum Shape {
-    Scalar(String),
-    List(Vec<Rc<Skeleton>>),
-    Map(Vec<(String, Location, Rc<Skeleton>)>),
-    Alias(Rc<Skeleton>),
-}
-
-/// A collection that has begun and not ended.
-struct Open {
-    start: usize,
-    anchor: usize,
-    is_map: bool,
-    items: Vec<Rc<Skeleton>>,
-}
-
-enum Trouble {
-    /// Well-formed, but refused here.
-    Meaning(Problem),
-    /// Not YAML; serde_yaml says it better when it agrees.
-    Syntax(Problem),
-}
-
-struct Places<'a> {
-    source: &'a Arc<Source>,
-    from: usize,
-    bytes: Vec<usize>,
-}
-
-impl Places<'_> {
-    fn byte(&self, character: usize) -> usize {
-        self.from
-            + self
-                .bytes
-                .get(character)
-                .or(self.bytes.last())
-                .copied()
-                .unwrap_or(0)
-    }
-
-    fn location(&self, span: Span) -> Location {
-        let (start, end) = (self.byte(span.start.index()), self.byte(span.end.index()));
-        Location::new(self.source, start, end)
-    }
-
-    fn read(&self, text: &str) -> Result<Rc<Skeleton>, Trouble> {
-        let mut open: Vec<Open> = Vec::new();
-        let mut anchors: HashMap<usize, Rc<Skeleton>> = HashMap::new();
-        let mut root = None;
-        for event in Parser::new_from_str(text) {
-            let (event, span) = event.map_err(|error| {
-                let at = self.byte(error.marker().index());
-                let problem = Problem::new(format!("not valid YAML: {}", error.info()));
-                Trouble::Syntax(problem.label(&Location::new(self.source, at, at + 1), ""))
-            })?;
-            let location = self.location(span);
-            let refused = |why: &str, help: &str| {
-                Err(Trouble::Meaning(
-                    Problem::new(why).label(&location, "").help(help),
-                ))
-            };
-            let (done, anchor) = match event {
-                Event::Scalar(_, _, _, Some(_))
-                | Event::SequenceStart(_, Some(_))
-                | Event::MappingStart(_, Some(_)) => {
-                    return refused("a YAML tag", "tags mean nothing here: leave it out");
-                }
-                Event::Scalar(written, _, anchor, None) => {
-                    let shape = Shape::Scalar(written.into_owned());
-                    (Skeleton { location, shape }, anchor)
-                }
-                Event::Alias(id) => match anchors.get(&id) {
-                    Some(target) => (
-                        Skeleton {
-                            location,
-                            shape: Shape::Alias(Rc::clone(target)),
-                        },
-                        0,
-                    ),
-                    None => return refused("an anchor that contains itself", "write it out"),
-                },
-                Event::SequenceStart(anchor, None) | Event::MappingStart(anchor, None) => {
-                    if open.len() >= MAX_DEPTH {
-                        return refused("nested too deeply", "an experiment has four levels");
-                    }
-                    let is_map = matches!(event, Event::MappingStart(..));
-                    open.push(Open {
-                        start: location.offset,
-                        anchor,
-                        is_map,
-                        items: Vec::new(),
-                    });
-                    continue;
-                }
-                Event::SequenceEnd | Event::MappingEnd => {
-                    let Some(closed) = open.pop() else { continue };
-                    let anchor = closed.anchor;
-                    let end = location.offset + location.length;
-                    (self.close(closed, end).map_err(Trouble::Meaning)?, anchor)
-                }
-                _ => continue,
-            };
-            let done = Rc::new(done);
-            if anchor > 0 {
-                anchors.insert(anchor, Rc::clone(&done));
-            }
-            match open.last_mut() {
-                Some(parent) => parent.items.push(done),
-                // A second document: serde_yaml refuses it.
-                None => root = root.or(Some(done)),
-            }
-        }
-        root.ok_or_else(|| Trouble::Meaning(empty(self.source)))
-    }
-
-    /// Ends a collection; a mapping's items are its keys and values in turn.
-    fn close(&self, open: Open, end: usize) -> Result<Skeleton, Problem> {
-        let location = |end| Location::new(self.source, open.start, end);
-        // A block collection ends where its last item does, not on the line after.
-        let last = open
-            .items
-            .last()
-            .map(|item| item.location.offset + item.location.length);
-        let block = self
-            .source
-            .text
-            .get(open.start..)
-            .is_some_and(|t| !t.starts_with(['[', '{']));
-        let location = location(last.filter(|_| block).unwrap_or(end));
-        if !open.is_map {
-            return Ok(Skeleton {
-                location,
-                shape: Shape::List(open.items),
-            });
-        }
-        let mut entries: Vec<(String, Location, Rc<Skeleton>)> = Vec::new();
-        let mut first_at: HashMap<String, Location> = HashMap::new();
-        for pair in open.items.chunks_exact(2) {
-            let [key, value] = pair else { continue };
-            let Shape::Scalar(name) = &key.shape else {
-                return Err(Problem::new("a key must be a plain name")
-                    .label(&key.location, "")
-                    .help("write `key: value`"));
-            };
-            if let Some(first) = first_at.insert(name.clone(), key.location.clone()) {
-                return Err(Problem::new(format!("the key `{name}` is given twice"))
-                    .label(&key.location, "given again")
-                    .label(&first, "given first")
-                    .help("keep one of them; for several values write a list"));
-            }
-            entries.push((name.clone(), key.location.clone(), Rc::clone(value)));
-        }
-        Ok(Skeleton {
-            location,
-            shape: Shape::Map(entries),
-        })
-    }
 }
 
 /// Joins places and values; `None` when the two parsers disagree about the structure.
@@ -417,4 +240,164 @@ fn combine(skeleton: &Skeleton, value: Value) -> Option<Node> {
         location: skeleton.location.clone(),
         content,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn parse(text: &str) -> Result<Node, Problem> {
+        read(
+            &Arc::new(Source {
+                name: "a.yaml".into(),
+                text: text.into(),
+            }),
+            0,
+        )
+    }
+
+    /// Lists `key path: place = text at that place` for every scalar.
+    fn places(node: &Node, path: &str, found: &mut Vec<String>) {
+        match &node.content {
+            Content::Scalar { .. } => {
+                let at = &node.location;
+                found.push(format!(
+                    "{path} {}:{} {}",
+                    at.line(),
+                    at.column(),
+                    at.written()
+                ));
+            }
+            Content::List(items) => {
+                items
+                    .iter()
+                    .enumerate()
+                    .for_each(|(i, n)| places(n, &format!("{path}.{i}"), found));
+            }
+            Content::Map(entries) => entries.iter().for_each(|entry| {
+                assert_eq!(
+                    entry.key_location.written().trim_matches(['\'', '"']),
+                    entry.key
+                );
+                places(&entry.node, &format!("{path}.{}", entry.key), found);
+            }),
+        }
+    }
+
+    #[test]
+    fn every_value_knows_its_place_in_every_style() {
+        let text = "# höher\n\"grid\":   # flow\n  params: [0.2M, 'ü', {a: \"x\"}]\n  block:\n  - \
+                    é: 1\n    b: ~\n  -   plain words # c\n  anchor: &n [1, 2]\n  alias: *n\n\
+                    ? odd\n: value\nfolded: >-\n  one\n  two\nempty:\n";
+        let node = parse(text).expect("valid");
+        let mut found = Vec::new();
+        places(&node, "", &mut found);
+        insta::assert_snapshot!(found.join("\n"), @r#"
+        .grid.params.0 3:12 0.2M
+        .grid.params.1 3:18 'ü'
+        .grid.params.2.a 3:27 "x"
+        .grid.block.0.é 5:8 1
+        .grid.block.0.b 6:8 ~
+        .grid.block.1 7:7 plain words
+        .grid.anchor.0 8:15 1
+        .grid.anchor.1 8:18 2
+        .grid.alias.0 8:15 1
+        .grid.alias.1 8:18 2
+        .odd 11:3 value
+        .folded 13:3 one
+          two
+
+        .empty 15:6 
+        "#);
+        let alias = &node
+            .get("grid")
+            .and_then(|e| e.node.get("alias"))
+            .expect("there")
+            .node;
+        assert_eq!((alias.location.line(), alias.location.written()), (9, "*n"));
+    }
+
+    #[test]
+    fn values_are_serde_yamls() {
+        let node = parse("a: 1\nb: '1'\nc: 0x10\nd: yes\ne: 1e3\nf: true\n").expect("valid");
+        let values: Vec<&Value> = node
+            .entries()
+            .expect("a mapping")
+            .iter()
+            .filter_map(|entry| match &entry.node.content {
+                Content::Scalar { value, .. } => Some(value),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(
+            format!("{values:?}"),
+            "[Number(1), String(\"1\"), Number(16), String(\"yes\"), Number(1000.0), Bool(true)]"
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_refused() {
+        for (text, message) in [
+            ("", "a.yaml is empty: it declares nothing"),
+            ("# nothing\n", "a.yaml is empty: it declares nothing"),
+            ("a: 1\nb: {c: 1, c: 2}", "the key `c` is given twice"),
+            ("a: 1\n\"a\": 2", "the key `a` is given twice"),
+            ("a: !!int 1", "YAML tags mean nothing here"),
+            ("a: &x [*x]", "this anchor contains itself"),
+            ("? [a]\n: 1", "a key must be a plain name"),
+            (
+                "a: 1\n---\nb: 1",
+                "not valid YAML: deserializing from YAML containing more than one document is not \
+                 supported",
+            ),
+            ("a: *b", "not valid YAML: unknown anchor"),
+            (
+                "\u{0}",
+                "a.yaml:1:1: the control character U+0000 stands here: this is not a YAML \
+                       text file",
+            ),
+        ] {
+            assert_eq!(
+                parse(text).map(|_| ()).map_err(|e| e.to_string()),
+                Err(message.into())
+            );
+        }
+        let deep = format!("{}{}", "[".repeat(40), "]".repeat(40));
+        let error = parse(&deep).map(|_| ()).expect_err("too deep");
+        assert_eq!(error.to_string(), "this is nested too deeply");
+        assert!(parse(&"[".repeat(10_000)).is_err());
+        // Each level names the one before ten times: 10^9 values in a few lines.
+        let laughs: String = (0..9)
+            .map(|i| {
+                format!(
+                    "x{}: &a{} [{}]\n",
+                    i + 1,
+                    i + 1,
+                    vec![format!("*a{i}"); 10].join(", ")
+                )
+            })
+            .collect();
+        let error = parse(&format!("x0: &a0 [1]\n{laughs}"))
+            .map(|_| ())
+            .expect_err("too large");
+        assert_eq!(
+            error.to_string(),
+            "not valid YAML: repetition limit exceeded"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_panics(text in any::<String>()) {
+            let _ = parse(&text);
+        }
+
+        #[test]
+        fn nothing_like_yaml_panics(
+            text in "([a-c]|\\[|\\]|\\{|\\}|: |, |- |\n| |\t|'|\"|&a |\\*a|#|\\||>|!|%|\\?|---|é|\r){0,40}"
+        ) {
+            let _ = parse(&text);
+        }
+    }
 }

@@ -1,15 +1,15 @@
 //! Axes and points → cells.
 
-use super::check::Checker;
+use super::axes::{Axis, Section};
+use super::check::{Checker, is_incomplete};
 use super::draft::Draft;
 use super::key::Assignment;
-use super::section::{Axis, Declared, Section};
+use super::section::Declared;
 use super::source::{GridError, Location, Problem};
 use super::{Cell, CellKind};
 use std::collections::HashMap;
 use std::collections::hash_map::{DefaultHasher, Entry};
 use std::hash::Hasher;
-use std::io;
 
 /// Larger grids are refused: a unit or an axis is wrong.
 const MOST_CELLS: usize = 1_000_000;
@@ -24,6 +24,7 @@ pub(super) fn cells(declared: &Declared) -> Result<Vec<Cell>, GridError> {
         checker: Checker::default(),
         cells: Vec::new(),
         seen: HashMap::new(),
+        buffer: Vec::new(),
         problems: Vec::new(),
     };
     for section in &declared.sections {
@@ -44,6 +45,7 @@ struct Expansion<'a> {
     cells: Vec<Cell>,
     /// Hash of what a cell trains → its position.
     seen: HashMap<u64, usize>,
+    buffer: Vec<u8>,
     problems: Vec<Problem>,
 }
 
@@ -57,40 +59,9 @@ impl Expansion<'_> {
     fn section(&mut self, section: &Section) -> Result<(), Problem> {
         let mut offered = 0;
         let mut kept = 0;
-        let axes: Vec<&Axis> = section.axes.iter().collect();
-        let product = Combinations::new(&axes, section, &section.location)?;
-        // With points, axes that do not make a whole cell only complete them.
-        let partial = !section.points.is_empty() && {
-            let mut draft = self.declared.base.clone();
-            axes.iter()
-                .filter_map(|axis| axis.values.first())
-                .for_each(|v| v.apply(&mut draft));
-            self.checker.is_incomplete(&draft, section.dense)
-        };
-        let mut batches = Vec::new();
-        if !partial {
-            batches.push((product, &[] as &[Assignment], None));
-        }
-        let mut completions = Vec::new();
-        for point in &section.points {
-            let gives = |name: &str| point.values.iter().any(|value| value.key.path == name);
-            // A point that gives two sizes leaves no room for the grid's.
-            let sized = SIZES.into_iter().filter(|name| gives(name)).count() >= 2;
-            let open: Vec<&Axis> = axes
-                .iter()
-                .copied()
-                .filter(|axis| !gives(axis.key.path))
-                .filter(|axis| !(sized && SIZES.contains(&axis.key.path)))
-                .collect();
-            completions.push((open, point));
-        }
-        for (open, point) in &completions {
-            let combinations = Combinations::new(open, section, &point.location)?;
-            batches.push((combinations, point.values.as_slice(), Some(&point.location)));
-        }
-        for (combinations, fixed, point) in batches {
-            for chosen in combinations {
-                let chosen: Vec<&Assignment> = chosen.into_iter().chain(fixed).collect();
+        for batch in self.batches(section)? {
+            for chosen in batch.combinations {
+                let chosen: Vec<&Assignment> = chosen.into_iter().chain(batch.fixed).collect();
                 let mut draft = self.declared.base.clone();
                 chosen.iter().for_each(|value| value.apply(&mut draft));
                 offered += 1;
@@ -102,10 +73,9 @@ impl Expansion<'_> {
                     continue;
                 }
                 kept += 1;
-                let first = chosen.iter().find(|value| value.key.path == "params");
-                let place = point
-                    .or(first.or(chosen.first()).map(|value| &value.location))
-                    .unwrap_or(&section.location);
+                let params = chosen.iter().find(|value| value.key.path == "params");
+                let value = params.or(chosen.first()).map(|value| &value.location);
+                let place = batch.point.or(value).unwrap_or(&section.location);
                 if let Err(problem) = self.add(section.dense, &draft, &chosen, place) {
                     self.report(problem);
                     if self.problems.len() >= MOST_PROBLEMS {
@@ -115,13 +85,51 @@ impl Expansion<'_> {
             }
         }
         match section.constraints.first() {
-            Some(constraint) if kept == 0 => Err(Problem::new(format!(
-                "`where` leaves none of {offered} cells"
-            ))
-            .label(constraint.location(), "")
-            .help("loosen it; several constraints must all hold, `or` joins alternatives")),
+            Some(constraint) if kept == 0 => {
+                let message = format!("`where` leaves no cell: it excludes all {offered}");
+                Err(Problem::new(message)
+                    .label(constraint.location(), "")
+                    .help("loosen it; several constraints must all hold, `or` joins alternatives"))
+            }
             _ => Ok(()),
         }
+    }
+
+    /// Lists what a section combines: its own axes, then those that complete each point.
+    fn batches<'s>(&self, section: &'s Section) -> Result<Vec<Batch<'s>>, Problem> {
+        let mut batches = Vec::new();
+        let axes: Vec<&Axis> = section.axes.iter().collect();
+        let mut draft = self.declared.base.clone();
+        let first_values = axes.iter().filter_map(|axis| axis.values.first());
+        first_values.for_each(|value| value.apply(&mut draft));
+        // With points, axes that do not make a whole cell only complete them.
+        if section.points.is_empty() || !is_incomplete(&draft, section.dense) {
+            let combinations = Combinations::new(axes.clone(), section, &section.location)?;
+            batches.push(Batch {
+                combinations,
+                fixed: &[],
+                point: None,
+            });
+        }
+        for point in &section.points {
+            let gives = |name: &str| point.values.iter().any(|value| value.key.path == name);
+            // A point that gives two sizes leaves no room for the grid's.
+            let sized = SIZES.into_iter().filter(|name| gives(name)).count() >= 2;
+            let closed = |name: &str| gives(name) || sized && SIZES.contains(&name);
+            let open = axes
+                .iter()
+                .copied()
+                .filter(|axis| !closed(axis.key.path))
+                .collect();
+            let combinations = Combinations::new(open, section, &point.location)?;
+            let (fixed, point) = (point.values.as_slice(), Some(&point.location));
+            batches.push(Batch {
+                combinations,
+                fixed,
+                point,
+            });
+        }
+        Ok(batches)
     }
 
     fn add(
@@ -157,7 +165,7 @@ impl Expansion<'_> {
                 .collect(),
             location: place.clone(),
         };
-        match self.seen.entry(hash(&cell)) {
+        match self.seen.entry(hash(&cell, &mut self.buffer)) {
             Entry::Occupied(entry) if same(&self.cells[*entry.get()], &cell) => {}
             Entry::Occupied(_) => self.cells.push(cell),
             Entry::Vacant(entry) => {
@@ -167,6 +175,13 @@ impl Expansion<'_> {
         }
         Ok(())
     }
+}
+
+/// Combinations of axes, each completed by the values of a point.
+struct Batch<'a> {
+    combinations: Combinations<'a>,
+    fixed: &'a [Assignment],
+    point: Option<&'a Location>,
 }
 
 /// Where the values of a cell stand.
@@ -208,20 +223,9 @@ fn same(a: &Cell, b: &Cell) -> bool {
         && (&a.shape, &a.data, &a.recipe) == (&b.shape, &b.data, &b.recipe)
 }
 
-/// Hashes what [`same`] compares.
-fn hash(cell: &Cell) -> u64 {
-    struct Sink(DefaultHasher);
-    impl io::Write for Sink {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.write(bytes);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-    let mut sink = Sink(DefaultHasher::new());
+/// Hashes what [`same`] compares, through its JSON in `buffer`.
+fn hash(cell: &Cell, buffer: &mut Vec<u8>) -> u64 {
+    buffer.clear();
     let identity = (
         cell.kind,
         cell.size,
@@ -231,8 +235,10 @@ fn hash(cell: &Cell) -> u64 {
         &cell.recipe,
     );
     // Plain data into memory: nothing can fail, and a poorer hash would only cost time.
-    serde_json::to_writer(&mut sink, &identity).unwrap_or_default();
-    sink.0.finish()
+    serde_json::to_writer(&mut *buffer, &identity).unwrap_or_default();
+    let mut hasher = DefaultHasher::new();
+    hasher.write(buffer);
+    hasher.finish()
 }
 
 /// The combinations of axes: a product with the last axis fastest, or a zip.
@@ -244,15 +250,16 @@ struct Combinations<'a> {
 }
 
 impl<'a> Combinations<'a> {
-    fn new(axes: &[&'a Axis], section: &Section, place: &Location) -> Result<Self, Problem> {
+    fn new(axes: Vec<&'a Axis>, section: &Section, place: &Location) -> Result<Self, Problem> {
         let mut lengths = axes.iter().map(|axis| axis.values.len());
-        let count = if section.zip {
+        let zip = section.zip.unwrap_or(false);
+        let count = if zip {
             let longest = lengths.max().unwrap_or(1);
             let uneven = axes
                 .iter()
                 .find(|a| ![1, longest].contains(&a.values.len()));
             if let Some(uneven) = uneven {
-                return Err(unequal(axes, uneven, longest));
+                return Err(unequal(&axes, uneven, longest));
             }
             Some(longest)
         } else {
@@ -260,8 +267,8 @@ impl<'a> Combinations<'a> {
         };
         match count {
             Some(count) if count <= MOST_CELLS => Ok(Self {
-                axes: axes.to_vec(),
-                zip: section.zip,
+                axes,
+                zip,
                 next: 0,
                 count,
             }),

@@ -3,6 +3,7 @@
 use super::document::{Content, Node};
 use super::draft::Draft;
 use super::source::{Location, Problem};
+use super::spelling::nearest;
 use crate::quantity::{self, TokenBudget};
 use serde_yaml::Value;
 use std::sync::Arc;
@@ -158,11 +159,6 @@ impl Assignment {
 }
 
 impl Key {
-    /// The last part of the path.
-    pub(super) fn name(&self) -> &'static str {
-        self.path.rsplit('.').next().unwrap_or(self.path)
-    }
-
     /// Says whether a list of values makes an axis.
     pub(super) fn is_axis(&self) -> bool {
         self.role != Role::Experiment && !self.takes_list()
@@ -204,7 +200,7 @@ impl Key {
         match &node.content {
             Content::Scalar {
                 value: Value::Null, ..
-            } => Err(self.refuse(node, "there is no value".into())),
+            } => Err(self.refuse(node, "nothing stands here".into())),
             Content::Scalar { value, written } => {
                 let mut why = String::new();
                 for form in self.forms {
@@ -214,7 +210,7 @@ impl Key {
                         Err(_) => {}
                     }
                 }
-                Err(self.refuse(node, why))
+                Err(self.refuse(node, self.meant(written).unwrap_or(why)))
             }
             Content::List(items) => {
                 let set = self.forms.iter().find_map(|form| match form {
@@ -227,7 +223,7 @@ impl Key {
                         let written = paths.join(", ");
                         Ok(assignment(Set::Paths(set, paths.into()), &written))
                     }
-                    _ => Err(self.refuse(node, "a list cannot stand here".into())),
+                    _ => Err(self.refuse(node, "this list cannot stand here".into())),
                 }
             }
             Content::Map(_) => Err(self.refuse(node, "a mapping cannot stand here".into())),
@@ -239,9 +235,20 @@ impl Key {
             "" => self.expected(),
             hint => hint.to_owned(),
         };
-        Problem::new(format!("`{}` cannot be {}", self.path, node.describe()))
-            .label(&node.location, why)
-            .help(help)
+        let message = match &node.content {
+            _ if node.is_null() => format!("`{}` has no value", self.path),
+            _ => format!("`{}` cannot be {}", self.path, node.describe()),
+        };
+        Problem::new(message).label(&node.location, why).help(help)
+    }
+
+    /// Says which of the key's words was meant.
+    fn meant(&self, written: &str) -> Option<String> {
+        let words = self.forms.iter().filter_map(|form| match form {
+            Form::Word(word, _) => Some(*word),
+            _ => None,
+        });
+        nearest(written, words).map(|word| format!("did you mean `{word}`?"))
     }
 
     /// Says what a value looks like.

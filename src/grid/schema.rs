@@ -222,3 +222,52 @@ fn number(range: &Range) -> Value {
     }
     schema
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Finds the schema of a mapping's key, also where the mapping is one of several forms.
+    fn property<'a>(schema: &'a Value, name: &str) -> Option<&'a Value> {
+        let forms = schema
+            .get("anyOf")
+            .and_then(Value::as_array)
+            .map_or(&[][..], Vec::as_slice);
+        let mut mappings = [schema].into_iter().chain(forms);
+        mappings.find_map(|mapping| mapping.get("properties")?.get(name))
+    }
+
+    #[test]
+    fn every_key_is_described() {
+        let schema = schema();
+        for key in settings() {
+            let found = key.path.split('.').try_fold(&schema, property);
+            let found = found.unwrap_or_else(|| panic!("{} is missing", key.path));
+            assert_eq!(found["description"], key.doc);
+            let forms = found["anyOf"].as_array().expect("forms");
+            let list = forms.iter().any(|form| form["type"] == "array");
+            assert_eq!(
+                list,
+                key.is_axis() || key.path == "data.text",
+                "{}",
+                key.path
+            );
+        }
+        for key in AXES {
+            assert!(schema["properties"]["grid"]["properties"][key.path].is_object());
+        }
+        assert_eq!(
+            schema["properties"]["training"]["properties"]["batch"]["default"],
+            16
+        );
+    }
+
+    #[test]
+    fn a_key_may_be_a_value_or_a_mapping() {
+        let schema = schema();
+        let rate = &schema["properties"]["training"]["properties"]["learning_rate"];
+        assert_eq!(rate["anyOf"][0]["type"], "number");
+        let token = property(rate, "token").expect("a group's rate");
+        assert_eq!(token["anyOf"][0]["exclusiveMinimum"], 0.0);
+    }
+}

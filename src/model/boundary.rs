@@ -102,33 +102,55 @@ pub(crate) fn segments(boundaries: &[bool], seq_len: usize, device: &Device) -> 
     Segments { index, concepts }
 }
 
-/// A running estimate of the threshold with which a share 1/R of tokens start a concept.
-#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
-pub struct ThresholdEstimate {
-    weighted: f64,
-    weight: f64,
+/// The most recent probabilities of training, from which the threshold of evaluation is taken.
+///
+/// The threshold is their quantile that gives rate 1/R. A mean of every step's quantile would
+/// not do: where few probabilities lie between two clusters it falls between them, and the rate
+/// of neither side is 1/R.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RecentProbabilities {
+    values: Vec<f32>,
+    next: usize,
 }
 
-/// Weight that the running estimate keeps at each step.
-const ESTIMATE_DECAY: f64 = 0.95;
+/// Probabilities that are kept: the rate's sampling error at R = 8 is then 1%.
+const KEPT: usize = 1 << 16;
 
-impl ThresholdEstimate {
+impl RecentProbabilities {
     /// Takes in one step's probabilities.
-    pub fn update(&mut self, probabilities: &[f32], compression_ratio: f64) {
-        let mut sorted = probabilities.to_vec();
-        sorted.sort_unstable_by(|a, b| b.total_cmp(a));
-        let boundaries = (sorted.len() as f64 / compression_ratio).round() as usize;
-        let boundaries = boundaries.clamp(1, sorted.len());
-        // Halfway to the next lower value: either side of it decides the same.
-        let least = f64::from(sorted[boundaries - 1]);
-        let quantile = sorted.get(boundaries).map_or(least, |&next| 0.5 * (least + f64::from(next)));
-        self.weighted = ESTIMATE_DECAY * self.weighted + (1.0 - ESTIMATE_DECAY) * quantile;
-        self.weight = ESTIMATE_DECAY * self.weight + (1.0 - ESTIMATE_DECAY);
+    pub fn extend(&mut self, probabilities: &[f32]) {
+        for &probability in probabilities {
+            if self.values.len() < KEPT {
+                self.values.push(probability);
+            } else {
+                self.values[self.next] = probability;
+                self.next = (self.next + 1) % KEPT;
+            }
+        }
     }
 
-    /// Reads the estimate; `None` before the first update.
-    pub fn value(&self) -> Option<f64> {
-        (self.weight > 0.0).then(|| self.weighted / self.weight)
+    /// Finds the threshold with which a share 1/R of them start a concept; `None` when there are
+    /// none.
+    pub fn threshold(&self, compression_ratio: f64) -> Option<f64> {
+        let mut sorted = self.values.clone();
+        sorted.sort_unstable_by(|a, b| b.total_cmp(a));
+        let boundaries = (sorted.len() as f64 / compression_ratio).round() as usize;
+        let least = f64::from(*sorted.get(boundaries.max(1) - 1)?);
+        // Halfway to the next lower value: either side of it decides the same.
+        Some(sorted.get(boundaries).map_or(least, |&next| 0.5 * (least + f64::from(next))))
+    }
+
+    /// Lists them from the oldest, for a checkpoint.
+    pub fn to_vec(&self) -> Vec<f32> {
+        [&self.values[self.next..], &self.values[..self.next]].concat()
+    }
+}
+
+impl From<Vec<f32>> for RecentProbabilities {
+    fn from(values: Vec<f32>) -> Self {
+        let mut recent = Self::default();
+        recent.extend(&values);
+        recent
     }
 }
 
@@ -156,15 +178,29 @@ mod tests {
     }
 
     #[test]
-    fn the_estimate_finds_the_rate() {
-        let mut estimate = ThresholdEstimate::default();
-        assert_eq!(estimate.value(), None);
+    fn the_threshold_gives_the_rate() {
+        let mut recent = RecentProbabilities::default();
+        assert_eq!(recent.threshold(4.0), None);
         let p: Vec<f32> = (0..1000).map(|i| i as f32 / 1000.0).collect();
-        for _ in 0..10 {
-            estimate.update(&p, 4.0);
+        for ratio in [1.01, 2.0, 4.0, 64.0, 2000.0] {
+            recent.extend(&p);
+            let threshold = recent.threshold(ratio).expect("filled");
+            let rate = p.iter().filter(|&&p| f64::from(p) >= threshold).count() as f64;
+            assert!((rate - 1000.0 / ratio).abs() <= 1.0, "{ratio}: {rate}");
         }
-        let threshold = estimate.value().expect("updated");
-        let rate = p.iter().filter(|&&p| f64::from(p) >= threshold).count();
-        assert_eq!(rate, 250);
+    }
+
+    #[test]
+    fn only_the_most_recent_count_and_their_order_is_kept() {
+        let mut recent = RecentProbabilities::default();
+        recent.extend(&vec![0.9; KEPT]);
+        recent.extend(&vec![0.1; KEPT - 1]);
+        let listed = recent.to_vec();
+        assert_eq!((listed[0], listed[1], listed.len()), (0.9, 0.1, KEPT));
+        let mut again = RecentProbabilities::from(listed);
+        for recent in [&mut recent, &mut again] {
+            recent.extend(&[0.2, 0.3]);
+        }
+        assert_eq!(recent.to_vec(), again.to_vec());
     }
 }

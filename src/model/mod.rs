@@ -5,6 +5,7 @@
 
 mod block;
 pub mod boundary;
+pub mod causality;
 mod cross_attention;
 mod dense;
 mod dlcm;
@@ -13,7 +14,7 @@ mod init;
 pub mod ops;
 
 pub use block::{Block, Blocks};
-pub use boundary::{BoundaryPredictor, Decision, ThresholdEstimate};
+pub use boundary::{BoundaryPredictor, Decision, RecentProbabilities};
 pub use cross_attention::CrossAttention;
 pub use dense::DenseModel;
 pub use dlcm::{Boundaries, DlcmModel};

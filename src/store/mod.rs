@@ -472,3 +472,6 @@ pub use records::Ended;
 fn read_spec(json: &str) -> Result<RunSpec, StoreError> {
     serde_json::from_str(json).map_err(|error| content("runs.spec", error))
 }
+
+#[cfg(test)]
+mod tests;

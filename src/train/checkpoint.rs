@@ -1,13 +1,13 @@
 //! Checkpoints: everything a run needs to go on to the same numbers.
 //!
 //! A checkpoint is one safetensors file: weights as `weights.<name>`, moments as
-//! `moments.first.<name>` and `moments.second.<name>`, the rest as JSON in its metadata with a
-//! checksum over all tensor bytes. It is written under a temporary name, synced and renamed; the
+//! `moments.first.<name>` and `moments.second.<name>`, the recent boundary probabilities as
+//! `probabilities`, the rest as JSON in its metadata with a checksum over all tensor bytes. It is written under a temporary name, synced and renamed; the
 //! one before it is kept until then, and is used when the newest turns out damaged.
 
 use super::TrainError;
 use super::optimizer::{Moments, Optimizer};
-use crate::model::{Network, ThresholdEstimate, plain_name};
+use crate::model::{Network, RecentProbabilities, plain_name};
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Device, Tensor, TensorData};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
@@ -25,15 +25,25 @@ pub struct Progress {
     pub step: u64,
     /// Training FLOPs spent.
     pub flops: f64,
-    /// The calibrated threshold's running estimate.
-    pub threshold: ThresholdEstimate,
-    /// Threshold that the last evaluation used.
-    pub evaluated_threshold: Option<f64>,
+    /// Threshold that the last evaluation used; `None` for a dense model.
+    pub threshold: Option<f64>,
+}
+
+/// Everything beside the weights that a run goes on with.
+#[derive(Clone, Debug, Default)]
+pub struct State {
+    /// AdamW's moments.
+    pub optimizer: Optimizer,
+    /// Where the threshold of evaluation comes from.
+    pub probabilities: RecentProbabilities,
+    /// How far the run is.
+    pub progress: Progress,
 }
 
 const NEWEST: &str = "checkpoint.safetensors";
 const PREVIOUS: &str = "checkpoint.previous.safetensors";
 const FINAL: &str = "weights.safetensors";
+const PROBABILITIES: &str = "probabilities";
 const STATE_KEY: &str = "progress";
 const CHECK_KEY: &str = "sha256";
 
@@ -52,15 +62,12 @@ impl Stored {
         Self { shape: data.shape().to_vec(), bytes }
     }
 
+    fn values(&self) -> Vec<f32> {
+        self.bytes.as_chunks::<4>().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect()
+    }
+
     fn tensor<const D: usize>(&self, device: &Device) -> Tensor<D> {
-        let values: Vec<f32> = self
-            .bytes
-            .as_chunks::<4>()
-            .0
-            .iter()
-            .map(|&bytes| f32::from_le_bytes(bytes))
-            .collect();
-        Tensor::from_data(TensorData::new(values, self.shape.clone()), device)
+        Tensor::from_data(TensorData::new(self.values(), self.shape.clone()), device)
     }
 }
 
@@ -129,19 +136,20 @@ fn weights(network: &Network) -> StoredTensors {
 ///
 /// # Errors
 /// When the file cannot be written; the checkpoints before it are then as they were.
-pub fn save(
-    folder: &Path,
-    network: &Network,
-    optimizer: &Optimizer,
-    progress: &Progress,
-) -> Result<(), TrainError> {
+pub fn save(folder: &Path, network: &Network, state: &State) -> Result<(), TrainError> {
     let mut tensors = weights(network);
-    for (name, moments) in &optimizer.moments {
+    let probabilities = state.probabilities.to_vec();
+    let stored = Stored {
+        shape: vec![probabilities.len()],
+        bytes: probabilities.into_iter().flat_map(f32::to_le_bytes).collect(),
+    };
+    tensors.insert(PROBABILITIES.to_owned(), stored);
+    for (name, moments) in &state.optimizer.moments {
         tensors.insert(format!("moments.first.{name}"), Stored::take(moments.first.clone()));
         tensors.insert(format!("moments.second.{name}"), Stored::take(moments.second.clone()));
     }
     let newest = folder.join(NEWEST);
-    let written = write_temporary(&newest, &tensors, progress)?;
+    let written = write_temporary(&newest, &tensors, &state.progress)?;
     if newest.exists() {
         let previous = folder.join(PREVIOUS);
         fs::rename(&newest, &previous).map_err(TrainError::io("replace", &previous))?;
@@ -178,7 +186,7 @@ pub fn restore(
     folder: &Path,
     network: Network,
     device: &Device,
-) -> Result<(Network, Option<(Optimizer, Progress)>), TrainError> {
+) -> Result<(Network, Option<State>), TrainError> {
     let mut wrong = Vec::new();
     for name in [NEWEST, PREVIOUS] {
         let path = folder.join(name);
@@ -188,9 +196,17 @@ pub fn restore(
         match read(&path) {
             Ok((tensors, progress)) => {
                 let device = device.clone().inner();
-                let optimizer = Optimizer { moments: moments(&tensors, &device) };
+                let state = State {
+                    optimizer: Optimizer { moments: moments(&tensors, &device) },
+                    probabilities: tensors
+                        .get(PROBABILITIES)
+                        .map(|stored| stored.values())
+                        .unwrap_or_default()
+                        .into(),
+                    progress,
+                };
                 return match apply(network, &tensors) {
-                    Ok(network) => Ok((network, Some((optimizer, progress)))),
+                    Ok(network) => Ok((network, Some(state))),
                     Err(why) => Err(TrainError::Checkpoint { path: folder.to_owned(), why }),
                 };
             }

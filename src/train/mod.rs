@@ -49,6 +49,13 @@ pub enum TrainError {
         /// What is wrong with each.
         why: String,
     },
+    /// A token knows what comes after it: every loss would be false.
+    #[error(
+        "this architecture leaks: token {} changes with the tokens after {}; no run of it can be \
+         trusted, please report it with the experiment file",
+        .0.token, .0.after
+    )]
+    Leak(crate::model::causality::Leak),
     /// The device is not one this binary can use.
     #[error("device `{name}` is not available in this binary; it can use: {available}")]
     UnknownDevice {

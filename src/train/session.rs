@@ -1,9 +1,9 @@
 //! The training loop of one run.
 
-use super::checkpoint::{self, Progress};
+use super::checkpoint::{self, State};
 use super::evaluate::{Evaluation, Evaluator};
 use super::journal::Journal;
-use super::optimizer::{Optimizer, Widths};
+use super::optimizer::Widths;
 use super::step::{Sequences, Settings, batch, uniforms};
 use super::{TrainError, device};
 use crate::architecture::Architecture;
@@ -11,6 +11,7 @@ use crate::data::{self, batches::Batches};
 use crate::event::{Event, Measurement};
 use crate::flops::Convention;
 use crate::model::Network;
+use crate::model::causality::find_leak;
 use crate::recipe::Threshold;
 use crate::run::{RunOutcome, RunSpec};
 use burn::module::Module;
@@ -66,8 +67,7 @@ pub fn widths(architecture: &Architecture) -> Widths {
 struct Session<'a> {
     spec: &'a RunSpec,
     device: Device,
-    optimizer: Optimizer,
-    progress: Progress,
+    state: State,
     batches: Batches,
     held_out: Sequences,
     widths: Widths,
@@ -97,20 +97,22 @@ impl<'a> Session<'a> {
         }
         let network = Network::new(&spec.architecture, spec.seed, &device).train();
         let (network, restored) = checkpoint::restore(place.folder, network, &device)?;
-        let (optimizer, progress) = restored.unwrap_or_default();
+        if restored.is_none() {
+            check_causality(spec, &network, &device)?;
+        }
+        let state = restored.unwrap_or_default();
         journal.append(Event::Started {
             run: spec.id(),
             pid: std::process::id(),
             host: host_name(),
             device: place.device.to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            resumed_step: progress.step,
+            resumed_step: state.progress.step,
         })?;
         journal.sync()?;
         let session = Self {
             spec,
-            optimizer,
-            progress,
+            state,
             batches,
             held_out,
             widths: widths(&spec.architecture),
@@ -128,12 +130,12 @@ impl<'a> Session<'a> {
     ) -> Result<RunOutcome, TrainError> {
         let recipe = &self.spec.recipe;
         let mut saved = Instant::now();
-        let mut measured = (Instant::now(), self.progress.step);
+        let mut measured = (Instant::now(), self.state.progress.step);
         let every = (self.steps / TRAINING_ROWS).max(1);
-        while self.progress.step < self.steps {
+        while self.state.progress.step < self.steps {
             if (place.should_stop)() {
                 self.checkpoint(&network, journal, place)?;
-                journal.append(Event::Interrupted { step: self.progress.step })?;
+                journal.append(Event::Interrupted { step: self.state.progress.step })?;
                 return Ok(RunOutcome::Interrupted);
             }
             let mut row;
@@ -142,10 +144,10 @@ impl<'a> Session<'a> {
                 && row.gradient_norm.is_some_and(f64::is_finite);
             if !finite || row.loss.is_some_and(|loss| loss > recipe.divergence_loss) {
                 let loss = row.loss.filter(|loss| loss.is_finite());
-                journal.append(Event::Diverged { step: self.progress.step, loss })?;
+                journal.append(Event::Diverged { step: self.state.progress.step, loss })?;
                 return Ok(RunOutcome::Diverged);
             }
-            let step = self.progress.step;
+            let step = self.state.progress.step;
             let validates = is_validation(step, self.steps, recipe.validations as u64);
             if validates || step.is_multiple_of(every) {
                 let seconds = measured.0.elapsed().as_secs_f64();
@@ -163,7 +165,7 @@ impl<'a> Session<'a> {
                 saved = Instant::now();
             }
         }
-        checkpoint::save_final(place.folder, &network, &self.progress)?;
+        checkpoint::save_final(place.folder, &network, &self.state.progress)?;
         journal.append(Event::Finished)?;
         Ok(RunOutcome::Finished)
     }
@@ -179,7 +181,7 @@ impl<'a> Session<'a> {
         let recipe = &self.spec.recipe;
         let seq_len = self.spec.architecture.seq_len();
         let rows = recipe.batch as u64;
-        let step = self.progress.step;
+        let step = self.state.progress.step;
         let sequences = batch(&self.batches, step, recipe.batch, seq_len);
         let uniforms = uniforms(self.spec.seed, step * rows..(step + 1) * rows, seq_len);
         let settings = Settings {
@@ -190,11 +192,9 @@ impl<'a> Session<'a> {
             device: &self.device,
         };
         let passes = settings.run(&network, &sequences, &uniforms);
-        if !passes.probabilities.is_empty() {
-            self.progress.threshold.update(&passes.probabilities, settings.compression_ratio);
-        }
+        self.state.probabilities.extend(&passes.probabilities);
         let rate_share = recipe.schedule.at(step, self.steps);
-        let (network, gradient_norm) = self.optimizer.step(
+        let (network, gradient_norm) = self.state.optimizer.step(
             network,
             passes.gradients,
             recipe,
@@ -202,14 +202,14 @@ impl<'a> Session<'a> {
             step + 1,
             rate_share,
         );
-        self.progress.step += 1;
+        self.state.progress.step += 1;
         let ratio = passes.realised_ratio.unwrap_or(1.0);
         let per_token = self.spec.architecture.training_flops(ratio, Convention::Exact);
-        self.progress.flops += per_token * self.tokens_per_step() as f64;
+        self.state.progress.flops += per_token * self.tokens_per_step() as f64;
         let row = Measurement {
-            step: self.progress.step,
-            tokens: self.progress.step * self.tokens_per_step(),
-            flops: self.progress.flops,
+            step: self.state.progress.step,
+            tokens: self.state.progress.step * self.tokens_per_step(),
+            flops: self.state.progress.flops,
             loss: Some(passes.loss),
             auxiliary_loss: passes.auxiliary_loss,
             realised_sampled: passes.realised_ratio,
@@ -231,10 +231,13 @@ impl<'a> Session<'a> {
         };
         let threshold = match self.spec.recipe.boundary.threshold {
             Threshold::Fixed(threshold) => threshold,
-            Threshold::Calibrated => self.progress.threshold.value().unwrap_or(0.5),
+            Threshold::Calibrated => {
+                let ratio = self.spec.architecture.compression_ratio();
+                self.state.probabilities.threshold(ratio).unwrap_or(0.5)
+            }
         };
         let plain: Evaluation = evaluator.evaluate(network, threshold);
-        self.progress.evaluated_threshold = plain.realised_ratio.map(|_| threshold);
+        self.state.progress.threshold = plain.realised_ratio.map(|_| threshold);
         row.validation_loss = Some(plain.loss);
         row.bits_per_byte = self
             .spec
@@ -242,7 +245,7 @@ impl<'a> Session<'a> {
             .bytes_per_token
             .map(|bytes| plain.loss / std::f64::consts::LN_2 / bytes);
         row.realised_thresholded = plain.realised_ratio;
-        if self.progress.step == self.steps {
+        if self.state.progress.step == self.steps {
             let gains = evaluator.gains(network, plain, self.spec.seed);
             row.concept_gain = gains.map(|gains| gains.concept);
             row.boundary_gain = gains.map(|gains| gains.boundary);
@@ -256,10 +259,22 @@ impl<'a> Session<'a> {
         journal: &mut Journal,
         place: &Place,
     ) -> Result<(), TrainError> {
-        checkpoint::save(place.folder, network, &self.optimizer, &self.progress)?;
-        journal.append(Event::Checkpointed { step: self.progress.step })?;
+        checkpoint::save(place.folder, network, &self.state)?;
+        journal.append(Event::Checkpointed { step: self.state.progress.step })?;
         journal.sync()
     }
+}
+
+/// Refuses to train a network in which a token knows its future.
+fn check_causality(spec: &RunSpec, network: &Network, device: &Device) -> Result<(), TrainError> {
+    let architecture = &spec.architecture;
+    // Long enough for several concepts and windows, short enough to cost nothing.
+    let seq_len = architecture.seq_len().min(96);
+    let device = device.clone().inner();
+    let leak = [0.4, 0.5, 0.6].into_iter().find_map(|threshold| {
+        find_leak(&network.valid(), architecture.vocab(), seq_len, threshold, spec.seed, &device)
+    });
+    leak.map_or(Ok(()), |leak| Err(TrainError::Leak(leak)))
 }
 
 /// Says whether a validation falls on this step: `count` of them, evenly spaced, the last at the

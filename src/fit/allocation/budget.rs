@@ -21,8 +21,12 @@ pub enum Variable {
 
 impl Variable {
     /// The variables in the order of [`Setting::values`].
-    pub const ALL: [Self; 4] =
-        [Self::Params, Self::Tokens, Self::ConceptShare, Self::CompressionRatio];
+    pub const ALL: [Self; 4] = [
+        Self::Params,
+        Self::Tokens,
+        Self::ConceptShare,
+        Self::CompressionRatio,
+    ];
 
     /// Returns the name of the column that holds it.
     pub fn name(self) -> &'static str {
@@ -36,7 +40,9 @@ impl Variable {
 
     /// Returns the variable held by a column.
     pub fn of_column(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|variable| variable.name() == name)
+        Self::ALL
+            .into_iter()
+            .find(|variable| variable.name() == name)
     }
 }
 
@@ -101,7 +107,10 @@ impl Range {
 
     /// Returns a fixed value.
     pub fn fixed(value: f64) -> Self {
-        Self { low: value, high: value }
+        Self {
+            low: value,
+            high: value,
+        }
     }
 
     /// Returns whether the value is fixed.
@@ -167,7 +176,11 @@ impl Domain {
                 Variable::CompressionRatio => low >= 1.0,
             };
             if !(low <= high && low.is_finite() && high.is_finite() && lawful) {
-                return Err(AllocationError::Domain { variable, low, high });
+                return Err(AllocationError::Domain {
+                    variable,
+                    low,
+                    high,
+                });
             }
         }
         Ok(())
@@ -188,7 +201,10 @@ pub struct Budget {
 impl Budget {
     /// Returns a training budget.
     pub fn training(flops: f64) -> Self {
-        Self { training: Some(flops), ..Self::default() }
+        Self {
+            training: Some(flops),
+            ..Self::default()
+        }
     }
 
     /// Returns the same budget with a limit on FLOPs per generated token.
@@ -214,7 +230,9 @@ impl Budget {
             ));
         }
         if self.training.is_none() && self.inference_per_token.is_none() {
-            return Err(AllocationError::Budget("neither training nor inference is limited".into()));
+            return Err(AllocationError::Budget(
+                "neither training nor inference is limited".into(),
+            ));
         }
         if self.training.is_none() && !domain.tokens.is_fixed() {
             return Err(AllocationError::Budget(
@@ -238,7 +256,9 @@ impl Budget {
                 inference * self.served_tokens
             }
         };
-        let Some(training) = self.training else { return Some(f64::INFINITY) };
+        let Some(training) = self.training else {
+            return Some(f64::INFINITY);
+        };
         Some((training - served) / cost.training_per_token(shape))
     }
 }

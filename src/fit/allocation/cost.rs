@@ -106,7 +106,11 @@ mod tests {
 
     #[test]
     fn concepts_cost_a_share_of_a_token() {
-        let shape = Shape { params: 1e9, concept_share: 0.6, compression_ratio: 4.0 };
+        let shape = Shape {
+            params: 1e9,
+            concept_share: 0.6,
+            compression_ratio: 4.0,
+        };
         assert!((Convention::SixNActive.training_per_token(&shape) - 6.0 * 0.55e9).abs() < 1.0);
         assert!((Convention::SixN.inference_per_token(&shape) - 2e9).abs() < 1.0);
     }

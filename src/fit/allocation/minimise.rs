@@ -57,13 +57,7 @@ pub(crate) fn minimise(
 }
 
 /// Moves along the axes while that helps, halving the stride down to `last`.
-fn compass(
-    f: &dyn Fn(&[f64]) -> f64,
-    x: &mut [f64],
-    mut value: f64,
-    first: f64,
-    last: f64,
-) -> f64 {
+fn compass(f: &dyn Fn(&[f64]) -> f64, x: &mut [f64], mut value: f64, first: f64, last: f64) -> f64 {
     let mut stride = first;
     while stride > last {
         let mut moved = false;
@@ -90,28 +84,42 @@ fn compass(
 /// Takes Newton steps on central differences, freezing coordinates pushed against the box.
 fn newton(f: &dyn Fn(&[f64]) -> f64, x: &mut Vec<f64>, mut value: f64) -> f64 {
     for _ in 0..20 {
-        let Some((gradient, hessian)) = derivatives(f, x) else { return value };
+        let Some((gradient, hessian)) = derivatives(f, x) else {
+            return value;
+        };
         let free: Vec<usize> = (0..x.len())
             .filter(|&j| !(x[j] <= 0.0 && gradient[j] >= 0.0 || x[j] >= 1.0 && gradient[j] <= 0.0))
             .collect();
         let mut matrix = hessian.submatrix(&free);
         let downhill: Vec<f64> = free.iter().map(|&j| -gradient[j]).collect();
-        let size = (0..free.len()).map(|a| matrix.at(a, a).abs()).fold(1e-12, f64::max);
+        let size = (0..free.len())
+            .map(|a| matrix.at(a, a).abs())
+            .fold(1e-12, f64::max);
         let mut damping = 0.0;
         let mut moved = 0.0_f64;
         for _ in 0..12 {
             if let Some(step) = matrix.solve(&downhill) {
                 let mut next = x.clone();
-                free.iter().zip(&step).for_each(|(&j, s)| next[j] = (x[j] + s).clamp(0.0, 1.0));
+                free.iter()
+                    .zip(&step)
+                    .for_each(|(&j, s)| next[j] = (x[j] + s).clamp(0.0, 1.0));
                 let at = f(&next);
                 if at <= value + 1e-15 * value.abs() {
-                    moved = x.iter().zip(&next).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+                    moved = x
+                        .iter()
+                        .zip(&next)
+                        .map(|(a, b)| (a - b).abs())
+                        .fold(0.0, f64::max);
                     *x = next;
                     value = at;
                     break;
                 }
             }
-            let more = if damping == 0.0 { 1e-4 * size } else { 3.0 * damping };
+            let more = if damping == 0.0 {
+                1e-4 * size
+            } else {
+                3.0 * damping
+            };
             (0..free.len()).for_each(|a| matrix.set(a, a, matrix.at(a, a) + more));
             damping += more;
         }
@@ -146,7 +154,9 @@ fn derivatives(f: &dyn Fn(&[f64]) -> f64, x: &[f64]) -> Option<(Vec<f64>, Symmet
         }
     }
     for (i, g) in gradient.iter_mut().enumerate() {
-        *g += (0..n).map(|j| hessian.at(i, j) * (x[j] - x[j].clamp(H, 1.0 - H))).sum::<f64>();
+        *g += (0..n)
+            .map(|j| hessian.at(i, j) * (x[j] - x[j].clamp(H, 1.0 - H)))
+            .sum::<f64>();
     }
     let finite = gradient.iter().all(|g| g.is_finite())
         && (0..n).all(|i| (0..n).all(|j| hessian.at(i, j).is_finite()));

@@ -9,9 +9,11 @@ mod minimise;
 mod optimum;
 mod region;
 mod saving;
+mod suggest;
 
 pub use budget::{Budget, Domain, Range, Setting, Variable};
 pub use cost::{Convention, Cost, CostFn, Shape};
 pub use optimum::{ActiveBound, AllocationError, Optimum, Surface, optimum};
 pub use region::{FrontierPoint, Region, frontier, region};
 pub use saving::{Baseline, Saving, SavingInterval, Unreachable, saving, saving_interval};
+pub use suggest::{Candidate, Suggestion, suggest};

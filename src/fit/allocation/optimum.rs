@@ -83,7 +83,10 @@ impl Surface {
     /// Returns the same surface with the parameters of another fit of the same law.
     #[must_use]
     pub fn with_law(&self, law: FittedLaw) -> Self {
-        Self { law, slots: self.slots.clone() }
+        Self {
+            law,
+            slots: self.slots.clone(),
+        }
     }
 
     /// Returns the law.
@@ -105,12 +108,17 @@ impl Surface {
 
     /// Returns whether the loss depends on a quantity.
     pub fn uses(&self, variable: Variable) -> bool {
-        self.slots.iter().any(|slot| matches!(slot, Slot::Variable(v) if *v == variable))
+        self.slots
+            .iter()
+            .any(|slot| matches!(slot, Slot::Variable(v) if *v == variable))
     }
 
     /// Fixes P = 0 and R = 1 where the law knows neither (a dense law).
     pub(crate) fn restrict(&self, mut domain: Domain) -> Domain {
-        for (variable, value) in [(Variable::ConceptShare, 0.0), (Variable::CompressionRatio, 1.0)] {
+        for (variable, value) in [
+            (Variable::ConceptShare, 0.0),
+            (Variable::CompressionRatio, 1.0),
+        ] {
             if !self.uses(variable) {
                 domain = domain.with(variable, Range::fixed(value));
             }
@@ -189,15 +197,31 @@ pub(crate) fn best(
     domain.check()?;
     budget.check(domain)?;
     let domain = surface.restrict(*domain);
-    let problem = Problem { cost, domain, budget };
+    let problem = Problem {
+        cost,
+        domain,
+        budget,
+    };
     let axes = problem.axes();
-    let objective = |x: &[f64]| problem.setting(&axes, x).map_or(f64::INFINITY, |s| surface.loss(&s));
-    let hints: Vec<Vec<f64>> = hint.map(|s| problem.coordinates(&axes, s)).into_iter().collect();
+    let objective = |x: &[f64]| {
+        problem
+            .setting(&axes, x)
+            .map_or(f64::INFINITY, |s| surface.loss(&s))
+    };
+    let hints: Vec<Vec<f64>> = hint
+        .map(|s| problem.coordinates(&axes, s))
+        .into_iter()
+        .collect();
     let found = minimise(&objective, axes.len(), side, &hints)
         .and_then(|(x, loss)| Some((problem.setting(&axes, &x)?, loss)));
-    let Some((setting, loss)) = found else { return Err(problem.unaffordable()) };
+    let Some((setting, loss)) = found else {
+        return Err(problem.unaffordable());
+    };
     let shape = setting.shape();
-    let (flops, inference) = (setting.training_flops(cost), cost.inference_per_token(&shape));
+    let (flops, inference) = (
+        setting.training_flops(cost),
+        cost.inference_per_token(&shape),
+    );
     let spent = flops + budget.served_tokens * inference;
     let reached = |limit: Option<f64>, spent: f64| limit.is_some_and(|l| spent > l * (1.0 - 1e-6));
     Ok(Optimum {
@@ -222,9 +246,17 @@ pub(crate) fn active_bounds(domain: &Domain, setting: &Setting) -> Vec<ActiveBou
         }
         let close = |bound: f64| (value - bound).abs() <= 1e-7 * bound.abs();
         if close(range.low) {
-            found.push(ActiveBound { variable, side: Side::Lower, value: range.low });
+            found.push(ActiveBound {
+                variable,
+                side: Side::Lower,
+                value: range.low,
+            });
         } else if close(range.high) {
-            found.push(ActiveBound { variable, side: Side::Upper, value: range.high });
+            found.push(ActiveBound {
+                variable,
+                side: Side::Upper,
+                value: range.high,
+            });
         }
     }
     found
@@ -243,15 +275,21 @@ struct Problem<'a> {
 
 impl Problem<'_> {
     fn axes(&self) -> Vec<Variable> {
-        [Variable::ConceptShare, Variable::CompressionRatio, Variable::Params]
-            .into_iter()
-            .filter(|variable| !self.domain.get(*variable).is_fixed())
-            .collect()
+        [
+            Variable::ConceptShare,
+            Variable::CompressionRatio,
+            Variable::Params,
+        ]
+        .into_iter()
+        .filter(|variable| !self.domain.get(*variable).is_fixed())
+        .collect()
     }
 
     fn affordable(&self, shape: &Shape) -> bool {
         let least = self.domain.tokens.low * (1.0 - 1e-12);
-        self.budget.most_tokens(self.cost, shape).is_some_and(|tokens| tokens >= least)
+        self.budget
+            .most_tokens(self.cost, shape)
+            .is_some_and(|tokens| tokens >= least)
     }
 
     /// Lower and upper end of R given P.
@@ -260,7 +298,11 @@ impl Problem<'_> {
         let params = self.domain.params.low;
         let fits = |ln_ratio: f64| {
             let compression_ratio = ln_ratio.exp();
-            self.affordable(&Shape { params, concept_share, compression_ratio })
+            self.affordable(&Shape {
+                params,
+                concept_share,
+                compression_ratio,
+            })
         };
         Some((bisect(high.ln(), low.ln(), fits)?.exp().max(low), high))
     }
@@ -270,14 +312,20 @@ impl Problem<'_> {
         let Range { low, high } = self.domain.params;
         let fits = |ln_params: f64| {
             let params = ln_params.exp();
-            self.affordable(&Shape { params, concept_share, compression_ratio })
+            self.affordable(&Shape {
+                params,
+                concept_share,
+                compression_ratio,
+            })
         };
         Some((low, bisect(low.ln(), high.ln(), fits)?.exp().min(high)))
     }
 
     fn setting(&self, axes: &[Variable], x: &[f64]) -> Option<Setting> {
         let at = |variable: Variable| {
-            axes.iter().position(|axis| *axis == variable).map_or(0.0, |i| x[i])
+            axes.iter()
+                .position(|axis| *axis == variable)
+                .map_or(0.0, |i| x[i])
         };
         let share = self.domain.concept_share;
         let concept_share = blend(share.low, share.high, at(Variable::ConceptShare));
@@ -285,10 +333,19 @@ impl Problem<'_> {
         let compression_ratio = blend_log(low, high, at(Variable::CompressionRatio));
         let (low, high) = self.sizes(concept_share, compression_ratio)?;
         let params = blend_log(low, high, at(Variable::Params));
-        let shape = Shape { params, concept_share, compression_ratio };
+        let shape = Shape {
+            params,
+            concept_share,
+            compression_ratio,
+        };
         let Range { low, high } = self.domain.tokens;
         let tokens = self.budget.most_tokens(self.cost, &shape)?.clamp(low, high);
-        Some(Setting { params, tokens, concept_share, compression_ratio })
+        Some(Setting {
+            params,
+            tokens,
+            concept_share,
+            compression_ratio,
+        })
     }
 
     /// The box coordinates of a setting, clipped into the box.
@@ -296,7 +353,11 @@ impl Problem<'_> {
         let place = |value: f64, ends: Option<(f64, f64)>| {
             let (low, high) = ends.unwrap_or((1.0, 2.0));
             let x = (value / low).ln() / (high / low).ln();
-            if x.is_finite() { x.clamp(0.0, 1.0) } else { 0.5 }
+            if x.is_finite() {
+                x.clamp(0.0, 1.0)
+            } else {
+                0.5
+            }
         };
         let (share, ratio) = (setting.concept_share, setting.compression_ratio);
         axes.iter()
@@ -312,12 +373,14 @@ impl Problem<'_> {
     }
 
     fn unaffordable(&self) -> AllocationError {
-        let shapes = [self.domain.concept_share.low, self.domain.concept_share.high].map(|share| {
-            Shape {
-                params: self.domain.params.low,
-                concept_share: share,
-                compression_ratio: self.domain.compression_ratio.high,
-            }
+        let shapes = [
+            self.domain.concept_share.low,
+            self.domain.concept_share.high,
+        ]
+        .map(|share| Shape {
+            params: self.domain.params.low,
+            concept_share: share,
+            compression_ratio: self.domain.compression_ratio.high,
         });
         let total = |shape: &Shape| {
             self.domain.tokens.low * self.cost.training_per_token(shape)
@@ -326,7 +389,10 @@ impl Problem<'_> {
         let [a, b] = shapes;
         let shape = if total(&a) <= total(&b) { a } else { b };
         let per_token = self.cost.inference_per_token(&shape);
-        AllocationError::Unaffordable { cheapest: total(&shape), per_token }
+        AllocationError::Unaffordable {
+            cheapest: total(&shape),
+            per_token,
+        }
     }
 }
 
@@ -344,13 +410,21 @@ fn bisect(near: f64, far: f64, fits: impl Fn(f64) -> bool) -> Option<f64> {
         if middle == good || middle == bad {
             break;
         }
-        if fits(middle) { good = middle } else { bad = middle }
+        if fits(middle) {
+            good = middle
+        } else {
+            bad = middle
+        }
     }
     Some(good)
 }
 
 fn blend(low: f64, high: f64, x: f64) -> f64 {
-    if x >= 1.0 { high } else { low + (high - low) * x }
+    if x >= 1.0 {
+        high
+    } else {
+        low + (high - low) * x
+    }
 }
 
 fn blend_log(low: f64, high: f64, x: f64) -> f64 {
@@ -358,5 +432,196 @@ fn blend_log(low: f64, high: f64, x: f64) -> f64 {
         x if x <= 0.0 => low,
         x if x >= 1.0 => high,
         x => (low.ln() + (high / low).ln() * x).exp().clamp(low, high),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::{Convention, CostFn};
+    use super::*;
+    use crate::fit::law::by_name;
+
+    fn dlcm() -> Surface {
+        let p = vec![
+            1.6, 110.0, 2e7, 0.3, 55.0, 0.15, 3e7, 0.28, 850.0, 1e9, 0.33,
+        ];
+        Surface::new(
+            FittedLaw::from_parts(by_name("dlcm").unwrap(), p).unwrap(),
+            &[],
+        )
+        .unwrap()
+    }
+
+    fn chinchilla() -> Surface {
+        let p = vec![1.8, 480.0, 2100.0, 0.35, 0.37];
+        Surface::new(
+            FittedLaw::from_parts(by_name("chinchilla").unwrap(), p).unwrap(),
+            &[],
+        )
+        .unwrap()
+    }
+
+    #[test]
+    fn a_dense_law_has_its_closed_form() {
+        let found = optimum(
+            &chinchilla(),
+            &Convention::SixN,
+            &Domain::default(),
+            &Budget::training(1e22),
+        )
+        .unwrap();
+        let g = f64::powf(0.35 * 480.0 / (0.37 * 2100.0), 1.0 / 0.72);
+        let params = g * (1e22_f64 / 6.0).powf(0.37 / 0.72);
+        assert!(
+            (found.setting.params / params - 1.0).abs() < 1e-6,
+            "{found:?}"
+        );
+        assert!((found.setting.concept_share, found.setting.compression_ratio) == (0.0, 1.0));
+        assert!(found.training_binds && found.active_bounds.is_empty());
+    }
+
+    #[test]
+    fn active_bounds_are_named() {
+        let budget = Budget::training(1e21);
+        let found = optimum(
+            &dlcm(),
+            &Convention::SixNActive,
+            &Domain::default(),
+            &budget,
+        )
+        .unwrap();
+        assert_eq!(
+            found.active_bounds,
+            [ActiveBound {
+                variable: Variable::CompressionRatio,
+                side: Side::Upper,
+                value: 16.0
+            }]
+        );
+    }
+
+    #[test]
+    fn an_inference_budget_binds() {
+        let (surface, cost) = (dlcm(), Convention::SixNActive);
+        let free = optimum(&surface, &cost, &Domain::default(), &Budget::training(1e21)).unwrap();
+        let limit = 0.3 * free.inference_flops;
+        let budget = Budget::training(1e21).with_inference_per_token(limit);
+        let found = optimum(&surface, &cost, &Domain::default(), &budget).unwrap();
+        assert!(found.inference_binds && found.training_binds, "{found:?}");
+        assert!((found.inference_flops / limit - 1.0).abs() < 1e-6 && found.loss > free.loss);
+        // The Lagrange condition in P at fixed cost per token: moving P along it gains nothing.
+        for step in [-1e-3, 1e-3] {
+            let mut moved = found.setting;
+            moved.concept_share += step;
+            let share = moved.concept_share;
+            moved.params = limit / 2.0 / (1.0 - share + share / moved.compression_ratio);
+            assert!(surface.loss(&moved) > found.loss);
+        }
+    }
+
+    #[test]
+    fn served_tokens_make_models_smaller() {
+        let (surface, cost) = (chinchilla(), Convention::SixN);
+        let at = |served: f64| {
+            let budget = Budget::training(1e22).with_served_tokens(served);
+            optimum(&surface, &cost, &Domain::default(), &budget).unwrap()
+        };
+        let (none, many) = (at(0.0), at(1e12));
+        assert!(many.setting.params < 0.7 * none.setting.params && many.loss > none.loss);
+        let spent = many.flops + 1e12 * many.inference_flops;
+        assert!((spent / 1e22 - 1.0).abs() < 1e-9, "{spent}");
+    }
+
+    #[test]
+    fn only_inference_needs_fixed_tokens() {
+        let (surface, cost) = (dlcm(), Convention::SixNActive);
+        let budget = Budget {
+            inference_per_token: Some(2e9),
+            ..Budget::default()
+        };
+        assert!(optimum(&surface, &cost, &Domain::default(), &budget).is_err());
+        let domain = Domain::default().with(Variable::Tokens, Range::fixed(1e11));
+        let found = optimum(&surface, &cost, &domain, &budget).unwrap();
+        assert!(found.inference_binds && found.setting.tokens == 1e11);
+    }
+
+    #[test]
+    fn stepped_costs_are_searched_too() {
+        // Layers come in whole numbers of 5M parameters.
+        let whole = |shape: &Shape| 5e6 * (shape.params / 5e6).ceil();
+        let cost = CostFn {
+            convention: "exact".into(),
+            training: move |shape: &Shape| 6.0 * whole(shape),
+            inference: move |shape: &Shape| 2.0 * whole(shape),
+        };
+        let domain = Domain::default().with(Variable::Params, Range::between(1e7, 1e9));
+        let stepped = optimum(&chinchilla(), &cost, &domain, &Budget::training(1e19)).unwrap();
+        let smooth = optimum(
+            &chinchilla(),
+            &Convention::SixN,
+            &domain,
+            &Budget::training(1e19),
+        )
+        .unwrap();
+        assert!(
+            stepped.loss >= smooth.loss && stepped.loss < smooth.loss * 1.002,
+            "{stepped:?}"
+        );
+        assert!(stepped.flops <= 1e19 * (1.0 + 1e-9));
+    }
+
+    #[test]
+    fn what_cannot_be_afforded_is_an_error_with_numbers() {
+        let budget = Budget::training(1e9);
+        let error = optimum(
+            &dlcm(),
+            &Convention::SixNActive,
+            &Domain::default(),
+            &budget,
+        );
+        assert!(error.unwrap_err().to_string().contains("affords nothing"));
+        let domain = Domain::default().with(Variable::ConceptShare, Range::between(0.2, 1.0));
+        let error = optimum(
+            &dlcm(),
+            &Convention::SixNActive,
+            &domain,
+            &Budget::training(1e21),
+        );
+        assert!(error.unwrap_err().to_string().contains("concept_share"));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+
+        #[test]
+        fn no_affordable_setting_is_better(
+            exponent in 18.0_f64..23.0, n in 0.0_f64..1.0, p in 0.05_f64..0.95, r in 1.0_f64..16.0,
+        ) {
+            let (surface, cost) = (dlcm(), Convention::SixNActive);
+            let flops = 10_f64.powf(exponent);
+            let best =
+                optimum(&surface, &cost, &Domain::default(), &Budget::training(flops)).unwrap();
+            let shape = Shape {
+                params: 1e7 * 1e4_f64.powf(n), concept_share: p, compression_ratio: r,
+            };
+            let tokens = (flops / cost.training_per_token(&shape)).min(1e16);
+            prop_assume!(tokens >= 1e6);
+            let other = Setting {
+                params: shape.params, tokens, concept_share: p, compression_ratio: r,
+            };
+            prop_assert!(surface.loss(&other) >= best.loss * (1.0 - 1e-12));
+        }
+
+        #[test]
+        fn more_compute_is_never_worse(exponent in 18.0_f64..23.0, more in 0.0_f64..1.0) {
+            let at = |exponent: f64| {
+                let budget = Budget::training(10_f64.powf(exponent));
+                optimum(&dlcm(), &Convention::SixNActive, &Domain::default(), &budget).unwrap().loss
+            };
+            prop_assert!(at(exponent + more) <= at(exponent) * (1.0 + 1e-12));
+        }
     }
 }

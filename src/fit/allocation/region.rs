@@ -46,8 +46,11 @@ pub fn region(
             let hint = Some(&reported.setting);
             let found = best(&drawn, cost, domain, budget, 5, hint).ok()?;
             let regret = (drawn.loss(&reported.setting) - found.loss).max(0.0);
-            (found.loss.is_finite() && regret.is_finite())
-                .then_some((found.setting, found.loss, regret))
+            (found.loss.is_finite() && regret.is_finite()).then_some((
+                found.setting,
+                found.loss,
+                regret,
+            ))
         })
         .collect();
     let mut intervals = BTreeMap::new();
@@ -57,7 +60,10 @@ pub fn region(
         }
     };
     for variable in Variable::ALL {
-        keep(variable.name(), optima.iter().map(|(s, _, _)| s.get(variable)).collect());
+        keep(
+            variable.name(),
+            optima.iter().map(|(s, _, _)| s.get(variable)).collect(),
+        );
     }
     keep("loss", optima.iter().map(|(_, loss, _)| *loss).collect());
     let mut regrets: Vec<f64> = optima.iter().map(|(_, _, regret)| *regret).collect();
@@ -99,11 +105,74 @@ pub fn frontier(
     flops
         .par_iter()
         .map(|&flops| {
-            let budget = Budget { training: Some(flops), ..*budget };
+            let budget = Budget {
+                training: Some(flops),
+                ..*budget
+            };
             let found = optimum(surface, cost, domain, &budget)?;
             let region = (!draws.is_empty())
                 .then(|| region(surface, draws, cost, domain, &budget, &found, level));
-            Ok(FrontierPoint { flops, optimum: found, region })
+            Ok(FrontierPoint {
+                flops,
+                optimum: found,
+                region,
+            })
         })
         .collect()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::super::Convention;
+    use super::*;
+    use crate::fit::law::by_name;
+
+    fn law(alpha: f64) -> FittedLaw {
+        let p = vec![1.8, 480.0 * 1e9_f64.powf(alpha - 0.35), 2100.0, alpha, 0.37];
+        FittedLaw::from_parts(by_name("chinchilla").unwrap(), p).unwrap()
+    }
+
+    #[test]
+    fn a_region_holds_its_optima_and_regret_is_what_ignorance_costs() {
+        let surface = Surface::new(law(0.35), &[]).unwrap();
+        let draws: Vec<FittedLaw> = (0..=20).map(|i| law(0.30 + 0.005 * f64::from(i))).collect();
+        let (cost, domain, budget) = (Convention::SixN, Domain::default(), Budget::training(1e22));
+        let found = optimum(&surface, &cost, &domain, &budget).unwrap();
+        let region = region(&surface, &draws, &cost, &domain, &budget, &found, 0.9);
+        let [low, high] = region.intervals["params"];
+        assert!(low < found.setting.params && found.setting.params < high);
+        assert!(region.expected_regret > 0.0 && region.regret_95 >= region.expected_regret);
+        assert_eq!((region.failed, region.settings.len()), (0, 21));
+        let certain = super::region(
+            &surface,
+            &draws[10..11],
+            &cost,
+            &domain,
+            &budget,
+            &found,
+            0.9,
+        );
+        assert!(certain.expected_regret < 1e-9);
+    }
+
+    #[test]
+    fn a_frontier_follows_the_budget() {
+        let surface = Surface::new(law(0.35), &[]).unwrap();
+        let budgets = [1e20, 1e21, 1e22];
+        let budget = Budget::training(1.0);
+        let points = frontier(
+            &surface,
+            &[],
+            &Convention::SixN,
+            &Domain::default(),
+            &budget,
+            &budgets,
+            0.9,
+        )
+        .unwrap();
+        let exponent =
+            (points[2].optimum.setting.params / points[0].optimum.setting.params).log10() / 2.0;
+        assert!((exponent - 0.37 / 0.72).abs() < 1e-6, "{exponent}");
+    }
 }

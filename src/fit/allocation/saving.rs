@@ -120,19 +120,26 @@ fn cheapest(
         let (mut above, mut below) = (low.ln(), high.ln());
         for _ in 0..60 {
             let middle = 0.5 * (above + below);
-            if reaches(middle) { below = middle } else { above = middle }
+            if reaches(middle) {
+                below = middle
+            } else {
+                above = middle
+            }
         }
         Some(place(x, below.exp()))
     };
-    let price = |x: &[f64]| {
-        smallest(x).map_or(f64::INFINITY, |s| cost.training_per_token(&s.shape()).ln())
-    };
+    let price =
+        |x: &[f64]| smallest(x).map_or(f64::INFINITY, |s| cost.training_per_token(&s.shape()).ln());
     let found = minimise(&price, axes.len(), side, &[]).and_then(|(x, _)| smallest(&x));
     let Some(setting) = found else {
         let loss = |x: &[f64]| surface.loss(&place(x, domain.params.high));
         let lowest = minimise(&loss, axes.len(), side, &[]);
         let lowest_loss = lowest.map_or(f64::NAN, |(_, loss)| loss);
-        return Err(Unreachable { baseline, target_loss, lowest_loss });
+        return Err(Unreachable {
+            baseline,
+            target_loss,
+            lowest_loss,
+        });
     };
     let saved = |price: fn(&dyn Cost, &Shape) -> f64| {
         1.0 - price(cost, &setting.shape()) / price(cost, &baseline.setting().shape())
@@ -171,7 +178,10 @@ pub struct SavingInterval {
 ///
 /// # Errors
 /// [`AllocationError`] when the domain is unusable.
-#[expect(clippy::too_many_arguments, reason = "two laws, each with its resamples")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "two laws, each with its resamples"
+)]
 pub fn saving_interval(
     dense: &Surface,
     dense_draws: &[FittedLaw],
@@ -193,8 +203,10 @@ pub fn saving_interval(
         })
         .collect();
     let values = |pick: fn(&Saving) -> f64| -> Vec<f64> {
-        let mut all: Vec<f64> =
-            pairs.iter().map(|p| p.as_ref().map_or(f64::NEG_INFINITY, pick)).collect();
+        let mut all: Vec<f64> = pairs
+            .iter()
+            .map(|p| p.as_ref().map_or(f64::NEG_INFINITY, pick))
+            .collect();
         all.sort_by(f64::total_cmp);
         all
     };
@@ -210,4 +222,114 @@ pub fn saving_interval(
         unreachable,
         draws: pairs.len(),
     })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::super::Convention;
+    use super::*;
+    use crate::fit::law::by_name;
+
+    fn surface(law: &str, p: &[f64]) -> Surface {
+        let law = by_name(law).unwrap();
+        Surface::new(FittedLaw::from_parts(law, p.to_vec()).unwrap(), &[]).unwrap()
+    }
+
+    const BASELINE: Baseline = Baseline {
+        params: 1e9,
+        tokens: 2e10,
+    };
+
+    #[test]
+    fn a_law_saves_nothing_against_itself() {
+        let dense = surface("chinchilla", &[1.8, 480.0, 2100.0, 0.35, 0.37]);
+        let saved = saving(
+            &dense,
+            &dense,
+            &Convention::SixN,
+            &Domain::default(),
+            BASELINE,
+        );
+        let saved = saved.unwrap().unwrap();
+        assert!(
+            saved.training.abs() < 1e-9 && saved.inference.abs() < 1e-9,
+            "{saved:?}"
+        );
+    }
+
+    #[test]
+    fn a_smaller_amplitude_saves_what_it_says() {
+        // A → A/2 at the same D: N shrinks by 2^(1/α).
+        let dense = surface("chinchilla", &[1.8, 480.0, 2100.0, 0.35, 0.37]);
+        let other = surface("chinchilla", &[1.8, 240.0, 2100.0, 0.35, 0.37]);
+        let saved = saving(
+            &dense,
+            &other,
+            &Convention::SixN,
+            &Domain::default(),
+            BASELINE,
+        );
+        let expected = 1.0 - 0.5_f64.powf(1.0 / 0.35);
+        assert!((saved.unwrap().unwrap().training - expected).abs() < 1e-9);
+    }
+
+    #[test]
+    fn the_cheapest_match_reaches_the_loss_and_nothing_near_is_cheaper() {
+        let dense = surface("chinchilla", &[1.6, 420.0, 850.0, 0.33, 0.33]);
+        let other = surface(
+            "dlcm",
+            &[
+                1.6, 110.0, 2e7, 0.3, 55.0, 0.15, 3e7, 0.28, 850.0, 1e9, 0.33,
+            ],
+        );
+        let (cost, domain) = (Convention::SixNActive, Domain::default());
+        let saved = saving(&dense, &other, &cost, &domain, BASELINE)
+            .unwrap()
+            .unwrap();
+        assert!((other.loss(&saved.setting) / saved.target_loss - 1.0).abs() < 1e-12);
+        for share in [0.3, 0.5, 0.7, 0.9] {
+            for ratio in [2.0, 4.0, 8.0, 16.0] {
+                let domain = domain
+                    .with(Variable::ConceptShare, Range::fixed(share))
+                    .with(Variable::CompressionRatio, Range::fixed(ratio));
+                let fixed = saving(&dense, &other, &cost, &domain, BASELINE)
+                    .unwrap()
+                    .unwrap();
+                assert!(
+                    fixed.training <= saved.training + 1e-12,
+                    "P {share} R {ratio}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_loss_out_of_reach_is_said_to_be() {
+        let dense = surface("chinchilla", &[1.0, 480.0, 2100.0, 0.35, 0.37]);
+        let other = surface("chinchilla", &[3.5, 480.0, 2100.0, 0.35, 0.37]);
+        let missed = saving(
+            &dense,
+            &other,
+            &Convention::SixN,
+            &Domain::default(),
+            BASELINE,
+        );
+        let missed = missed.unwrap().unwrap_err();
+        assert!(missed.lowest_loss > missed.target_loss);
+        let draws = [dense.law().clone(), other.law().clone()];
+        let dense_draws = [dense.law().clone(), dense.law().clone()];
+        let interval = saving_interval(
+            &dense,
+            &dense_draws,
+            &dense,
+            &draws,
+            &Convention::SixN,
+            &Domain::default(),
+            BASELINE,
+            0.9,
+        )
+        .unwrap();
+        assert_eq!((interval.unreachable, interval.training[0]), (1, None));
+    }
 }

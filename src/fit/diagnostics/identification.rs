@@ -100,7 +100,11 @@ pub(crate) fn at_bounds(law: &dyn Law, design: &Design<'_>, u: &[f64]) -> Vec<At
             (Side::Upper, true) => Side::Lower,
             (side, false) => side,
         };
-        found.push(AtBound { parameter: parameter.name, side, value: natural[j] });
+        found.push(AtBound {
+            parameter: parameter.name,
+            side,
+            value: natural[j],
+        });
     }
     found
 }
@@ -115,70 +119,134 @@ pub(crate) fn identification(
     let names: Vec<String> = law.parameters().into_iter().map(|p| p.name).collect();
     let k = names.len();
     let information = design.information(u);
-    let (mut unidentified, mut standard_errors) = (Vec::new(), BTreeMap::new());
-    // A parameter on a bound has no curvature of its own; the others are judged given it.
-    let inside = |j: &usize| u[*j] > design.lower[*j] && u[*j] < design.upper[*j];
-    let (active, silent): (Vec<usize>, Vec<usize>) =
-        (0..k).filter(inside).partition(|&j| information.at(j, j) > 1e-24 * design.rows() as f64);
-    let single = single_valued(law, data);
-    for j in silent {
-        let why = match single.is_empty() {
-            true => Why::NoEffect,
-            false => Why::Degenerate { single_valued: single.clone() },
-        };
-        unidentified.push((j, why));
-    }
-
-    let scale: Vec<f64> = active.iter().map(|&j| information.at(j, j).sqrt()).collect();
-    let mut scaled = Symmetric::zeros(active.len());
-    for (a, &i) in active.iter().enumerate() {
-        for (b, &j) in active[..=a].iter().enumerate() {
-            scaled.set(a, b, information.at(i, j) / (scale[a] * scale[b]));
-        }
-    }
-    let (values, vectors) = scaled.eigen();
-    let largest = values.iter().copied().fold(0.0, f64::max);
-    let smallest = values.iter().copied().fold(f64::INFINITY, f64::min);
-    let null = |value: f64| value < NULL * largest;
-
-    let slopes = natural_slopes(law, design, u);
     let natural = law.natural(u, &design.frame);
+    let slopes = natural_slopes(law, design, u);
+    let single_valued = single_valued(law, data);
+    let silent =
+        |j: usize| information.at(j, j) <= crate::fit::solve::SILENT * design.rows() as f64;
+    let moves = |j: usize, by: f64| by.abs() > 1e-4 * natural[j].abs().max(f64::MIN_POSITIVE);
+
+    // Directions in which nothing changes, bounds or not: whatever moves along one is arbitrary.
+    let everything = Spectrum::of(&information, (0..k).filter(|j| !silent(*j)).collect());
+    let arbitrary = |j: usize| {
+        let by_silent = (0..k).filter(|i| silent(*i) && *i != j);
+        by_silent.map(|i| slopes[j][i]).any(|by| moves(j, by))
+            || everything
+                .null()
+                .any(|vector| moves(j, everything.along(vector, &slopes[j])))
+    };
+
+    // A parameter on a bound has no curvature of its own; errors of the others are given it.
+    let inside = |j: usize| u[j] > design.lower[j] && u[j] < design.upper[j];
+    let free = Spectrum::of(
+        &information,
+        (0..k).filter(|j| !silent(*j) && inside(*j)).collect(),
+    );
     let noise = noise_scale(design, u, objective);
+    let (mut unidentified, mut standard_errors) = (Vec::new(), BTreeMap::new());
     for (j, name) in names.iter().enumerate() {
-        // How the natural parameter moves along every eigenvector.
-        let along = |vector: &[f64]| -> f64 {
-            active.iter().zip(vector).zip(&scale).map(|((&i, v), s)| slopes[j][i] * v / s).sum()
+        let error = noise * free.variance(&slopes[j]).sqrt();
+        let relative_error = error / natural[j].abs();
+        let why = if silent(j) && single_valued.is_empty() {
+            Some(Why::NoEffect)
+        } else if silent(j) || arbitrary(j) {
+            Some(Why::Degenerate {
+                single_valued: single_valued.clone(),
+            })
+        } else if inside(j) && relative_error > IMPRECISE {
+            Some(Why::Imprecise { relative_error })
+        } else {
+            None
         };
-        let mut variance = 0.0;
-        let mut degenerate = false;
-        for (value, vector) in values.iter().zip(&vectors) {
-            if null(*value) {
-                let own = active.iter().position(|&i| i == j).map_or(0.0, |a| vector[a]);
-                degenerate |= own.abs() > 1e-3;
-            } else {
-                variance += along(vector).powi(2) / value;
+        let infinite = matches!(why, Some(Why::NoEffect | Why::Degenerate { .. }));
+        standard_errors.insert(name.clone(), StandardError((!infinite).then_some(error)));
+        unidentified.extend(why.map(|why| Unidentified {
+            parameter: name.clone(),
+            why,
+        }));
+    }
+    (
+        Identification {
+            condition_number: free.condition(),
+            standard_errors,
+        },
+        unidentified,
+    )
+}
+
+/// Eigenvalues of the information in coordinates scaled to a unit diagonal.
+struct Spectrum {
+    /// The coordinates it is about.
+    coordinates: Vec<usize>,
+    /// Their scales.
+    scales: Vec<f64>,
+    values: Vec<f64>,
+    vectors: Vec<Vec<f64>>,
+}
+
+impl Spectrum {
+    fn of(information: &Symmetric, coordinates: Vec<usize>) -> Self {
+        let scales: Vec<f64> = coordinates
+            .iter()
+            .map(|&j| information.at(j, j).sqrt())
+            .collect();
+        let mut scaled = Symmetric::zeros(coordinates.len());
+        for (a, &i) in coordinates.iter().enumerate() {
+            for (b, &j) in coordinates[..=a].iter().enumerate() {
+                scaled.set(a, b, information.at(i, j) / (scales[a] * scales[b]));
             }
         }
-        let error = noise * variance.sqrt();
-        let infinite = degenerate || unidentified.iter().any(|(i, _)| *i == j);
-        standard_errors.insert(name.clone(), StandardError((!infinite).then_some(error)));
-        if degenerate {
-            unidentified.push((j, Why::Degenerate { single_valued: single.clone() }));
-        } else if !infinite && inside(&j) && error > IMPRECISE * natural[j].abs() {
-            let relative_error = error / natural[j].abs();
-            unidentified.push((j, Why::Imprecise { relative_error }));
+        let (values, vectors) = scaled.eigen();
+        Self {
+            coordinates,
+            scales,
+            values,
+            vectors,
         }
     }
-    unidentified.sort_by_key(|(j, _)| *j);
-    let condition = (largest / smallest).sqrt();
-    let singular = active.is_empty() || null(smallest) || !condition.is_finite();
-    let identification =
-        Identification { condition_number: (!singular).then_some(condition), standard_errors };
-    let named = unidentified
-        .into_iter()
-        .map(|(j, why)| Unidentified { parameter: names[j].clone(), why })
-        .collect();
-    (identification, named)
+
+    fn floor(&self) -> f64 {
+        NULL * self.values.iter().copied().fold(0.0, f64::max)
+    }
+
+    /// Eigenvectors without information.
+    fn null(&self) -> impl Iterator<Item = &Vec<f64>> {
+        let floor = self.floor();
+        let pairs = self.values.iter().zip(&self.vectors);
+        pairs
+            .filter(move |(value, _)| **value < floor)
+            .map(|(_, vector)| vector)
+    }
+
+    /// How a quantity with these slopes moves along an eigenvector.
+    fn along(&self, vector: &[f64], slopes: &[f64]) -> f64 {
+        let steps = vector.iter().zip(&self.scales).map(|(v, scale)| v / scale);
+        self.coordinates
+            .iter()
+            .zip(steps)
+            .map(|(&i, step)| slopes[i] * step)
+            .sum()
+    }
+
+    /// Variance of such a quantity for unit noise, leaving out directions without information.
+    fn variance(&self, slopes: &[f64]) -> f64 {
+        let floor = self.floor();
+        let pairs = self
+            .values
+            .iter()
+            .zip(&self.vectors)
+            .filter(|(value, _)| **value >= floor);
+        pairs
+            .map(|(value, vector)| self.along(vector, slopes).powi(2) / value)
+            .sum()
+    }
+
+    fn condition(&self) -> Option<f64> {
+        let largest = self.values.iter().copied().fold(0.0, f64::max);
+        let smallest = self.values.iter().copied().fold(f64::INFINITY, f64::min);
+        let condition = (largest / smallest).sqrt();
+        (largest > 0.0 && smallest >= self.floor() && condition.is_finite()).then_some(condition)
+    }
 }
 
 /// Names the law's columns that have one value only.
@@ -186,7 +254,8 @@ fn single_valued(law: &dyn Law, data: &Observations) -> Vec<String> {
     law.inputs()
         .into_iter()
         .filter(|input| {
-            data.column(&input.name).is_some_and(|v| v.windows(2).all(|pair| pair[0] == pair[1]))
+            data.column(&input.name)
+                .is_some_and(|v| v.windows(2).all(|pair| pair[0] == pair[1]))
         })
         .map(|input| input.name)
         .collect()
@@ -224,5 +293,9 @@ fn noise_scale(design: &Design<'_>, u: &[f64], objective: Objective) -> f64 {
     let n: f64 = design.weight.iter().sum();
     let freedom = (n - u.len() as f64).max(1.0);
     let slope = sums.count_inside / n;
-    if slope > 0.0 { (sums.squared_influence / freedom).sqrt() / slope } else { robust }
+    if slope > 0.0 {
+        (sums.squared_influence / freedom).sqrt() / slope
+    } else {
+        robust
+    }
 }

@@ -79,7 +79,10 @@ pub(crate) fn goodness(
         robust_residual: spread(residuals),
         autocorrelation: autocorrelation(data.clusters(), residuals),
         trends,
-        worst_rows: order.iter().map(|r| (data.source_rows()[*r], residuals[*r])).collect(),
+        worst_rows: order
+            .iter()
+            .map(|r| (data.source_rows()[*r], residuals[*r]))
+            .collect(),
     }
 }
 
@@ -119,5 +122,9 @@ fn trend(column: &str, values: &[f64], residuals: &[f64]) -> Option<Trend> {
     let slope = xr / xx;
     let error = ((rr - slope * xr).max(0.0) / (n - 2.0) / xx).sqrt();
     let t = if error > 0.0 { slope / error } else { 0.0 };
-    Some(Trend { column: column.to_owned(), slope, t })
+    Some(Trend {
+        column: column.to_owned(),
+        slope,
+        t,
+    })
 }

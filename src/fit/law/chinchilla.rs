@@ -26,7 +26,10 @@ impl Law for Chinchilla {
     }
 
     fn inputs(&self) -> Vec<Input> {
-        vec![Input::resource("params", "parameters"), Input::resource("tokens", "tokens")]
+        vec![
+            Input::resource("params", "parameters"),
+            Input::resource("tokens", "tokens"),
+        ]
     }
 
     fn parameters(&self) -> Vec<Parameter> {
@@ -40,7 +43,11 @@ impl Law for Chinchilla {
     }
 
     fn terms(&self) -> Option<(usize, Vec<Term>)> {
-        let power = |amplitude, exponent| Term { amplitude, exponent, offset: None };
+        let power = |amplitude, exponent| Term {
+            amplitude,
+            exponent,
+            offset: None,
+        };
         Some((0, vec![power(1, 3), power(2, 4)]))
     }
 
@@ -90,8 +97,10 @@ mod tests {
 
     #[test]
     fn gradient_and_coordinates_agree() {
-        let rows: Vec<Vec<f64>> =
-            [[1e8, 2e9], [3e9, 5e10], [7e9, 1e12]].iter().map(|r| r.to_vec()).collect();
+        let rows: Vec<Vec<f64>> = [[1e8, 2e9], [3e9, 5e10], [7e9, 1e12]]
+            .iter()
+            .map(|r| r.to_vec())
+            .collect();
         super::super::checks::law_is_consistent(
             &Chinchilla,
             &[1.8172, 477.8, 2143.4, 0.3473, 0.3672],

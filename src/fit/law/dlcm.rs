@@ -79,8 +79,11 @@ impl Law for Dlcm {
     }
 
     fn terms(&self) -> Option<(usize, Vec<Term>)> {
-        let power =
-            |amplitude, exponent, offset| Term { amplitude, exponent, offset: Some(offset) };
+        let power = |amplitude, exponent, offset| Term {
+            amplitude,
+            exponent,
+            offset: Some(offset),
+        };
         let token = power(A_TOKEN, DELTA1, T_TOKEN);
         let concept = power(A_CONCEPT, DELTA2, T_CONCEPT);
         Some((E0, vec![token, concept, power(A_DATA, ALPHA, T_DATA)]))
@@ -178,13 +181,19 @@ mod tests {
 
     #[test]
     fn gradient_and_coordinates_agree() {
-        let rows: Vec<Vec<f64>> = [[3e8, 2e10, 4.0, 0.5], [8e8, 1e12, 8.0, 0.7], [2e7, 1e9, 1.5, 0.1]]
-            .iter()
-            .map(|r| r.to_vec())
-            .collect();
+        let rows: Vec<Vec<f64>> = [
+            [3e8, 2e10, 4.0, 0.5],
+            [8e8, 1e12, 8.0, 0.7],
+            [2e7, 1e9, 1.5, 0.1],
+        ]
+        .iter()
+        .map(|r| r.to_vec())
+        .collect();
         super::super::checks::law_is_consistent(
             &Dlcm,
-            &[1.6, 110.0, 2e7, 0.3, 55.0, 0.15, 3e7, 0.28, 850.0, 1e9, 0.33],
+            &[
+                1.6, 110.0, 2e7, 0.3, 55.0, 0.15, 3e7, 0.28, 850.0, 1e9, 0.33,
+            ],
             &rows,
         );
     }
@@ -192,7 +201,9 @@ mod tests {
     #[test]
     fn without_offset_the_concept_term_is_a_plain_power() {
         let frame = Frame::unit(4);
-        let p = [1.6, 110.0, 0.0, 0.3, 55.0, 0.15, 0.0, 0.28, 850.0, 0.0, 0.33];
+        let p = [
+            1.6, 110.0, 0.0, 0.3, 55.0, 0.15, 0.0, 0.28, 850.0, 0.0, 0.33,
+        ];
         let mut x = [0.0; 4];
         Dlcm.sizes(&[1e9, 1e11, 4.0, 0.6], &mut x);
         Dlcm.features(&mut x, &frame);
@@ -201,6 +212,9 @@ mod tests {
             + 110.0 / 4e8_f64.powf(0.3)
             + 55.0 * 4_f64.powf(0.15) / 6e8_f64.powf(0.28)
             + 850.0 / 1e11_f64.powf(0.33);
-        assert!((loss - expected).abs() < 1e-12 * expected, "{loss} {expected}");
+        assert!(
+            (loss - expected).abs() < 1e-12 * expected,
+            "{loss} {expected}"
+        );
     }
 }

@@ -27,11 +27,20 @@ impl FittedLaw {
             bad.map(|i| format!("{} is {}", expected[i], natural[i]))
         };
         if let Some(problem) = problem {
-            return Err(LawError::Parameters { law: law.name(), expected, problem });
+            return Err(LawError::Parameters {
+                law: law.name(),
+                expected,
+                problem,
+            });
         }
         let frame = Frame::unit(law.n_sizes());
         let internal = law.internal(&natural, &frame);
-        Ok(Self { law, natural, internal, frame })
+        Ok(Self {
+            law,
+            natural,
+            internal,
+            frame,
+        })
     }
 
     /// Builds a predicting law from named natural parameters.
@@ -49,7 +58,11 @@ impl FittedLaw {
                 Some(value) => natural.push(value),
                 None => {
                     let problem = format!("{name} is missing");
-                    return Err(LawError::Parameters { law: law.name(), expected, problem });
+                    return Err(LawError::Parameters {
+                        law: law.name(),
+                        expected,
+                        problem,
+                    });
                 }
             }
         }
@@ -74,7 +87,8 @@ impl FittedLaw {
         let x = &mut x[..self.frame.sizes.len()];
         self.law.sizes(inputs, x);
         self.law.features(x, &self.frame);
-        self.law.value(&self.internal, x, &mut g[..self.internal.len()])
+        self.law
+            .value(&self.internal, x, &mut g[..self.internal.len()])
     }
 }
 
@@ -94,9 +108,8 @@ mod tests {
 
     #[test]
     fn a_missing_parameter_is_named() {
-        let error = FittedLaw::from_named(Arc::new(Chinchilla), |name| {
-            (name != "beta").then_some(1.0)
-        });
+        let error =
+            FittedLaw::from_named(Arc::new(Chinchilla), |name| (name != "beta").then_some(1.0));
         assert!(error.unwrap_err().to_string().contains("beta is missing"));
     }
 }

@@ -9,12 +9,22 @@
 //! `t` is `s = 1/(1 + t/reference)` in (0, 1]. Reports use the natural parameters only.
 
 mod chinchilla;
+mod data_constrained;
 mod dlcm;
+mod dlcm_decay;
 mod fitted;
+mod gamma;
+mod kaplan;
+mod power;
 
 pub use chinchilla::Chinchilla;
+pub use data_constrained::DataConstrained;
 pub use dlcm::Dlcm;
+pub use dlcm_decay::DlcmDecay;
 pub use fitted::FittedLaw;
+pub use gamma::Gamma;
+pub use kaplan::Kaplan;
+pub use power::Power;
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -45,17 +55,35 @@ pub struct Input {
 impl Input {
     /// Describes a positive quantity of which more lowers the loss.
     pub fn resource(name: impl Into<String>, unit: &'static str) -> Self {
-        Self { name: name.into(), unit, above: 0.0, below: f64::INFINITY, helps: Some(true) }
+        Self {
+            name: name.into(),
+            unit,
+            above: 0.0,
+            below: f64::INFINITY,
+            helps: Some(true),
+        }
     }
 
     /// Describes a positive quantity whose effect the law does not presuppose.
     pub fn factor(name: impl Into<String>, unit: &'static str) -> Self {
-        Self { name: name.into(), unit, above: 0.0, below: f64::INFINITY, helps: None }
+        Self {
+            name: name.into(),
+            unit,
+            above: 0.0,
+            below: f64::INFINITY,
+            helps: None,
+        }
     }
 
     /// Describes a share, strictly between 0 and 1.
     pub fn share(name: impl Into<String>) -> Self {
-        Self { name: name.into(), unit: "1", above: 0.0, below: 1.0, helps: None }
+        Self {
+            name: name.into(),
+            unit: "1",
+            above: 0.0,
+            below: 1.0,
+            helps: None,
+        }
     }
 }
 
@@ -90,7 +118,13 @@ impl Parameter {
     /// Describes an amplitude: non-negative, and linear in the prediction.
     pub fn amplitude(name: impl Into<String>, unit: &'static str) -> Self {
         let bounds = (0.0, f64::INFINITY);
-        Self { name: name.into(), unit, role: Role::Linear, bounds, start: (0.0, 1.0) }
+        Self {
+            name: name.into(),
+            unit,
+            role: Role::Linear,
+            bounds,
+            start: (0.0, 1.0),
+        }
     }
 
     /// Describes the exponent of a decreasing power.
@@ -101,7 +135,13 @@ impl Parameter {
     /// Describes an offset `t` added to a size, kept internally as `s = 1/(1 + t/reference)`.
     pub fn offset(name: impl Into<String>, unit: &'static str) -> Self {
         let name = name.into();
-        Self { name, unit, role: Role::Offset, bounds: (1e-4, 1.0), start: (0.4, 1.0) }
+        Self {
+            name,
+            unit,
+            role: Role::Offset,
+            bounds: (1e-4, 1.0),
+            start: (0.4, 1.0),
+        }
     }
 
     /// Describes any other parameter by its internal bounds and the range of its starts.
@@ -111,7 +151,13 @@ impl Parameter {
         bounds: (f64, f64),
         start: (f64, f64),
     ) -> Self {
-        Self { name: name.into(), unit, role: Role::Nonlinear, bounds, start }
+        Self {
+            name: name.into(),
+            unit,
+            role: Role::Nonlinear,
+            bounds,
+            start,
+        }
     }
 }
 
@@ -141,7 +187,10 @@ pub struct Frame {
 impl Frame {
     /// Returns the frame in which nothing is rescaled.
     pub fn unit(sizes: usize) -> Self {
-        Self { sizes: vec![1.0; sizes], response: 1.0 }
+        Self {
+            sizes: vec![1.0; sizes],
+            response: 1.0,
+        }
     }
 }
 
@@ -203,7 +252,12 @@ pub trait Law: Debug + Send + Sync {
 /// The laws that can be asked for by name: name, and how to make it from what follows a colon.
 const REGISTRY: &[(&str, Maker)] = &[
     ("dlcm", |_| Ok(Arc::new(Dlcm))),
+    ("dlcm_decay", |_| Ok(Arc::new(DlcmDecay))),
     ("chinchilla", |_| Ok(Arc::new(Chinchilla))),
+    ("kaplan", |_| Ok(Arc::new(Kaplan))),
+    ("power", |columns| Ok(Arc::new(Power::parse(columns)?))),
+    ("gamma", |_| Ok(Arc::new(Gamma))),
+    ("data_constrained", |_| Ok(Arc::new(DataConstrained))),
 ];
 
 type Maker = fn(Option<&str>) -> Result<Arc<dyn Law>, LawError>;
@@ -255,7 +309,10 @@ pub fn by_name(name: &str) -> Result<Arc<dyn Law>, LawError> {
     };
     match REGISTRY.iter().find(|(known, _)| *known == head.trim()) {
         Some((_, make)) => make(arguments),
-        None => Err(LawError::Unknown { name: name.to_owned(), known: names() }),
+        None => Err(LawError::Unknown {
+            name: name.to_owned(),
+            known: names(),
+        }),
     }
 }
 
@@ -277,7 +334,10 @@ pub(crate) fn offset_power_natural(
     reference: f64,
     response: f64,
 ) -> (f64, f64) {
-    (t * response * (reference / s).powf(e), reference * (1.0 / s - 1.0))
+    (
+        t * response * (reference / s).powf(e),
+        reference * (1.0 / s - 1.0),
+    )
 }
 
 /// Internal amplitude and `s` of a term `A/(size + t)^e`; the inverse of [`offset_power_natural`].
@@ -307,9 +367,14 @@ pub(crate) mod checks {
         frame.response = 2.5;
         let u = law.internal(natural, &frame);
         for (a, b) in law.natural(&u, &frame).iter().zip(natural) {
-            assert!((a - b).abs() <= 1e-9 * b.abs().max(1e-12), "{}: {a} is not {b}", law.name());
+            assert!(
+                (a - b).abs() <= 1e-9 * b.abs().max(1e-12),
+                "{}: {a} is not {b}",
+                law.name()
+            );
         }
-        let fitted = FittedLaw::from_parts(by_name(&law.name()).unwrap(), natural.to_vec()).unwrap();
+        let fitted =
+            FittedLaw::from_parts(by_name(&law.name()).unwrap(), natural.to_vec()).unwrap();
         let k = u.len();
         for row in rows {
             let mut x = vec![0.0; law.n_sizes()];
@@ -352,7 +417,11 @@ mod tests {
     #[test]
     fn every_registered_name_finds_its_law() {
         for name in names() {
-            let spec = if name == "power" { "power:params,tokens" } else { name };
+            let spec = if name == "power" {
+                "power:params,tokens"
+            } else {
+                name
+            };
             let law = by_name(spec).unwrap();
             assert_eq!(law.name(), spec);
             assert!(law.n_sizes() <= MAX_SIZES && law.parameters().len() <= MAX_PARAMETERS);
@@ -362,6 +431,9 @@ mod tests {
     #[test]
     fn an_unknown_law_is_named_with_the_known_ones() {
         let message = by_name("chinchila").unwrap_err().to_string();
-        assert!(message.contains("chinchila") && message.contains("dlcm"), "{message}");
+        assert!(
+            message.contains("chinchila") && message.contains("dlcm"),
+            "{message}"
+        );
     }
 }

@@ -5,6 +5,7 @@ use burn::backend::flex::{FlexTensor, Layout};
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::tensor::{Bytes, DType, Shape, Tensor};
 
+use super::buffers::{recycle, room};
 use super::fused::{
     BoundaryProbability, CausalAttention, CrossAttention, CrossEntropy, FusedOps, Linear, Op,
     RmsNorm, SegmentMean, SwiGlu, fused_ops,
@@ -64,8 +65,8 @@ fn dims<const D: usize>(tensor: &FlexTensor) -> [usize; D] {
 }
 
 /// Room for as many elements as another tensor has.
-fn room(tensor: &FlexTensor) -> Vec<f32> {
-    vec![0.0; tensor.layout().num_elements()]
+fn room_like(tensor: &FlexTensor) -> Vec<f32> {
+    room(tensor.layout().num_elements())
 }
 
 /// The elements of an integer tensor.
@@ -94,7 +95,7 @@ impl Op<Flex, 2> for Linear {
         let inputs = inputs.map(contiguous);
         let [x, weight] = inputs.each_ref().map(elements);
         let [width, outputs] = dims(&inputs[1]);
-        let mut out = vec![0.0; x.len() / width * outputs];
+        let mut out = room(x.len() / width * outputs);
         linear::forward(x, weight, outputs, &mut out);
         let mut out_shape = shape(&inputs[0]).to_vec();
         out_shape.pop();
@@ -102,23 +103,27 @@ impl Op<Flex, 2> for Linear {
         (tensor(out, out_shape), inputs)
     }
 
-    fn backward(self, inputs: Self::Saved, grad: FlexTensor) -> [FlexTensor; 2] {
+    fn backward(
+        self,
+        inputs: Self::Saved,
+        grad: FlexTensor,
+        [x_wanted, weight_wanted]: [bool; 2],
+    ) -> [FlexTensor; 2] {
         let grad = contiguous(grad);
         let [x, weight] = inputs.each_ref().map(elements);
         let [_, outputs] = dims(&inputs[1]);
-        let [mut x_grad, mut weight_grad] = inputs.each_ref().map(room);
-        linear::backward(
-            x,
-            weight,
-            outputs,
-            elements(&grad),
-            &mut x_grad,
-            &mut weight_grad,
-        );
-        [
-            tensor(x_grad, shape(&inputs[0])),
-            tensor(weight_grad, shape(&inputs[1])),
-        ]
+        let [mut x_grad, mut weight_grad] = inputs.each_ref().map(room_like);
+        if x_wanted {
+            linear::backward_x(weight, outputs, elements(&grad), &mut x_grad);
+        }
+        if weight_wanted {
+            linear::backward_weight(x, outputs, elements(&grad), &mut weight_grad);
+        }
+        let [x_shape, weight_shape] = inputs.each_ref().map(shape);
+        let [x, _] = inputs;
+        recycle(x);
+        recycle(grad);
+        [tensor(x_grad, x_shape), tensor(weight_grad, weight_shape)]
     }
 }
 
@@ -129,17 +134,19 @@ impl Op<Flex, 2> for RmsNorm {
     fn forward(&self, inputs: [FlexTensor; 2]) -> (FlexTensor, Self::Saved) {
         let inputs = inputs.map(contiguous);
         let [x, weight] = inputs.each_ref().map(elements);
-        let (mut out, mut inverse) = (room(&inputs[0]), vec![0.0; x.len() / weight.len()]);
+        let (mut out, mut inverse) = (room_like(&inputs[0]), room(x.len() / weight.len()));
         norm::forward(x, weight, self.eps, &mut out, &mut inverse);
         (tensor(out, shape(&inputs[0])), (inputs, inverse))
     }
 
-    fn backward(self, saved: Self::Saved, grad: FlexTensor) -> [FlexTensor; 2] {
+    fn backward(self, saved: Self::Saved, grad: FlexTensor, _: [bool; 2]) -> [FlexTensor; 2] {
         let (inputs, inverse) = saved;
         let [x, weight] = inputs.each_ref().map(elements);
         let mut grad = exact(grad);
         let weight_grad = norm::backward(x, weight, &inverse, grad.storage_mut());
-        [grad, tensor(weight_grad, shape(&inputs[1]))]
+        let weight_grad = tensor(weight_grad, shape(&inputs[1]));
+        inputs.into_iter().for_each(recycle);
+        [grad, weight_grad]
     }
 }
 
@@ -149,17 +156,19 @@ impl Op<Flex, 2> for SwiGlu {
     fn forward(&self, inputs: [FlexTensor; 2]) -> (FlexTensor, Self::Saved) {
         let inputs = inputs.map(contiguous);
         let [gate, up] = inputs.each_ref().map(elements);
-        let mut out = room(&inputs[0]);
+        let mut out = room_like(&inputs[0]);
         swiglu::forward(gate, up, &mut out);
         (tensor(out, shape(&inputs[0])), inputs)
     }
 
-    fn backward(self, inputs: Self::Saved, grad: FlexTensor) -> [FlexTensor; 2] {
+    fn backward(self, inputs: Self::Saved, grad: FlexTensor, _: [bool; 2]) -> [FlexTensor; 2] {
         let [gate, up] = inputs.each_ref().map(elements);
         let mut grad = exact(grad);
-        let mut up_grad = room(&inputs[1]);
+        let mut up_grad = room_like(&inputs[1]);
         swiglu::backward(gate, up, grad.storage_mut(), &mut up_grad);
-        [grad, tensor(up_grad, shape(&inputs[1]))]
+        let up_grad = tensor(up_grad, shape(&inputs[1]));
+        inputs.into_iter().for_each(recycle);
+        [grad, up_grad]
     }
 }
 
@@ -180,7 +189,7 @@ fn attend(
 ) -> (FlexTensor, Attended) {
     let inputs = inputs.map(contiguous);
     let [batch, queries, _] = dims(&inputs[0]);
-    let (mut out, mut lse) = (room(&inputs[0]), vec![0.0; batch * heads.query * queries]);
+    let (mut out, mut lse) = (room_like(&inputs[0]), room(batch * heads.query * queries));
     attention(&inputs, heads, rotary, visible).forward(&mut out, &mut lse);
     let out = tensor(out, shape(&inputs[0]));
     (out.clone(), Attended { inputs, out, lse })
@@ -196,7 +205,7 @@ fn attend_backward(
 ) -> [FlexTensor; 3] {
     let Attended { inputs, out, lse } = saved;
     let grad = contiguous(grad);
-    let [mut q, mut k, mut v] = inputs.each_ref().map(room);
+    let [mut q, mut k, mut v] = inputs.each_ref().map(room_like);
     attention(&inputs, heads, rotary, visible).backward(
         elements(&out),
         &lse,
@@ -204,6 +213,9 @@ fn attend_backward(
         [&mut q, &mut k, &mut v],
     );
     let [q_shape, k_shape, v_shape] = inputs.each_ref().map(shape);
+    inputs.into_iter().for_each(recycle);
+    recycle(out);
+    recycle(grad);
     [tensor(q, q_shape), tensor(k, k_shape), tensor(v, v_shape)]
 }
 
@@ -245,7 +257,7 @@ impl Op<Flex, 3> for CausalAttention {
         attend(inputs, self.heads, Some(&rotary), self.visible(length))
     }
 
-    fn backward(self, saved: Attended, grad: FlexTensor) -> [FlexTensor; 3] {
+    fn backward(self, saved: Attended, grad: FlexTensor, _: [bool; 3]) -> [FlexTensor; 3] {
         let [_, length, _] = dims(&grad);
         let rotary = Rotary::table(self.heads.size, length);
         attend_backward(saved, self.heads, Some(&rotary), self.visible(length), grad)
@@ -263,7 +275,12 @@ impl Op<Flex, 3> for CrossAttention<IntTensor<Flex>> {
         (out, (saved, counts))
     }
 
-    fn backward(self, (saved, counts): Self::Saved, grad: FlexTensor) -> [FlexTensor; 3] {
+    fn backward(
+        self,
+        (saved, counts): Self::Saved,
+        grad: FlexTensor,
+        _: [bool; 3],
+    ) -> [FlexTensor; 3] {
         attend_backward(saved, self.heads, None, Visible::Segments(&counts), grad)
     }
 }
@@ -275,17 +292,18 @@ impl Op<Flex, 1> for SegmentMean<IntTensor<Flex>> {
         let h = contiguous(h);
         let [batch, length, width] = dims(&h);
         let index = indices(&self.index);
-        let mut out = vec![0.0; batch * self.concepts * width];
+        let mut out = room(batch * self.concepts * width);
         pooling::forward(elements(&h), &index, length, self.concepts, &mut out);
         (tensor(out, [batch, self.concepts, width]), index)
     }
 
-    fn backward(self, index: Self::Saved, grad: FlexTensor) -> [FlexTensor; 1] {
+    fn backward(self, index: Self::Saved, grad: FlexTensor, _: [bool; 1]) -> [FlexTensor; 1] {
         let grad = contiguous(grad);
         let [batch, _, width] = dims(&grad);
         let length = index.len() / batch.max(1);
-        let mut h_grad = vec![0.0; index.len() * width];
+        let mut h_grad = room(index.len() * width);
         pooling::backward(elements(&grad), &index, length, self.concepts, &mut h_grad);
+        recycle(grad);
         [tensor(h_grad, [batch, length, width])]
     }
 }
@@ -298,7 +316,7 @@ impl Op<Flex, 1> for CrossEntropy<IntTensor<Flex>> {
         let logits = contiguous(logits);
         let targets = indices(&self.targets);
         let rows = targets.len();
-        let (mut losses, mut lse) = (vec![0.0; rows], vec![0.0; rows]);
+        let (mut losses, mut lse) = (room(rows), room(rows));
         loss::forward(
             elements(&logits),
             self.scale,
@@ -309,7 +327,7 @@ impl Op<Flex, 1> for CrossEntropy<IntTensor<Flex>> {
         (tensor(losses, [rows]), (logits, targets, lse))
     }
 
-    fn backward(self, saved: Self::Saved, grad: FlexTensor) -> [FlexTensor; 1] {
+    fn backward(self, saved: Self::Saved, grad: FlexTensor, _: [bool; 1]) -> [FlexTensor; 1] {
         let (logits, targets, lse) = saved;
         let grad = contiguous(grad);
         // Usually nobody else holds the logits any more, and their memory becomes the gradient's.
@@ -332,20 +350,21 @@ impl Op<Flex, 2> for BoundaryProbability {
         let inputs = inputs.map(contiguous);
         let [batch, length, width] = dims(&inputs[0]);
         let [q, k] = inputs.each_ref().map(elements);
-        let mut out = vec![0.0; batch * length];
+        let mut out = room(batch * length);
         boundary::forward(q, k, width, length, &mut out);
         (tensor(out, [batch, length]), inputs)
     }
 
-    fn backward(self, inputs: Self::Saved, grad: FlexTensor) -> [FlexTensor; 2] {
+    fn backward(self, inputs: Self::Saved, grad: FlexTensor, _: [bool; 2]) -> [FlexTensor; 2] {
         let grad = contiguous(grad);
         let [_, length, width] = dims(&inputs[0]);
         let [q, k] = inputs.each_ref().map(elements);
-        let (q_grad, k_grad) = boundary::backward(q, k, width, length, elements(&grad));
-        [
-            tensor(q_grad, shape(&inputs[0])),
-            tensor(k_grad, shape(&inputs[1])),
-        ]
+        let [mut q_grad, mut k_grad] = inputs.each_ref().map(room_like);
+        let grads = [&mut q_grad[..], &mut k_grad];
+        boundary::backward([q, k], width, length, elements(&grad), grads);
+        let [q_shape, k_shape] = inputs.each_ref().map(shape);
+        inputs.into_iter().for_each(recycle);
+        [tensor(q_grad, q_shape), tensor(k_grad, k_shape)]
     }
 }
 
@@ -354,8 +373,7 @@ pub(super) fn adamw<const D: usize>(
     tensors: [Tensor<D>; 4],
     step: &AdamWStep,
 ) -> (Tensor<D>, Tensor<D>, Tensor<D>) {
-    let [param, grad, m, v] = tensors.map(|tensor| exact(primitive(tensor)));
-    let [mut param, mut m, mut v] = [param, m, v];
+    let [mut param, grad, mut m, mut v] = tensors.map(|tensor| exact(primitive(tensor)));
     adam::step(
         param.storage_mut(),
         elements(&grad),
@@ -363,6 +381,7 @@ pub(super) fn adamw<const D: usize>(
         v.storage_mut(),
         step,
     );
+    recycle(grad);
     let wrap = |tensor| Tensor::from_primitive::<Flex>(tensor);
     (wrap(param), wrap(m), wrap(v))
 }

@@ -26,7 +26,14 @@ pub(crate) trait Op<B: Backend, const N: usize>: Clone + Debug + Send + 'static 
     fn forward(&self, inputs: [FloatTensor<B>; N]) -> (FloatTensor<B>, Self::Saved);
 
     /// Computes the gradients of the inputs from that of the output.
-    fn backward(self, saved: Self::Saved, grad: FloatTensor<B>) -> [FloatTensor<B>; N];
+    ///
+    /// One that is not wanted may hold anything.
+    fn backward(
+        self,
+        saved: Self::Saved,
+        grad: FloatTensor<B>,
+        wanted: [bool; N],
+    ) -> [FloatTensor<B>; N];
 }
 
 /// Multiplies the last axis by a matrix: inputs x, weight.
@@ -163,7 +170,8 @@ impl<B: Backend, O: Op<B, N>, const N: usize> Backward<B, N> for Recorded<O> {
         _checkpointer: &mut Checkpointer,
     ) {
         let grad = grads.consume::<B>(&ops.node);
-        let input_grads = self.0.backward(ops.state, grad);
+        let wanted = ops.parents.each_ref().map(Option::is_some);
+        let input_grads = self.0.backward(ops.state, grad, wanted);
         for (parent, grad) in ops.parents.into_iter().zip(input_grads) {
             if let Some(parent) = parent {
                 grads.register::<B>(parent.id, grad);

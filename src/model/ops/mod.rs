@@ -4,6 +4,7 @@
 //! levels, pooling, the loss, and the optimizer's arithmetic. Refuses parameters, layers and
 //! files. Every function takes and returns ordinary tensors and is differentiable when they are.
 
+mod buffers;
 mod flex;
 mod fused;
 mod kernels;

@@ -12,6 +12,7 @@ use super::rotary::Rotary;
 use super::tile::{Panels, Rows, multiply, multiply_transposed};
 use super::vector::{LANES, dot, exp, largest, sum_lanes, vectorized};
 use crate::model::ops::Heads;
+use crate::model::ops::buffers::Scratch;
 
 /// Which keys a query row sees, and what is added to their scores.
 pub(crate) enum Visible<'a> {
@@ -332,9 +333,9 @@ vectorized! {
         let Geometry { queries, size, wide, group, stride, .. } = *geometry;
         let (batch, shared) = (task / attention.heads.key_value, task % attention.heads.key_value);
         let Packed { keys, values, .. } = Packed::forward(attention, geometry, batch, shared);
-        let mut query_rows = vec![0.0; queries * wide];
-        let mut scores = vec![0.0; geometry.rows * stride];
-        let mut mixed = vec![0.0; geometry.rows * wide];
+        let mut query_rows = Scratch::zeros(queries * wide);
+        let mut scores = Scratch::zeros(geometry.rows * stride);
+        let mut mixed = Scratch::zeros(geometry.rows * wide);
         let mut shares = vec![0.0; geometry.rows];
         for member in 0..group {
             let lse = &mut lse[member * queries..][..queries];
@@ -393,15 +394,15 @@ vectorized! {
         let (batch, shared) = (task / attention.heads.key_value, task % attention.heads.key_value);
         let Packed { keys, key_rows, values } =
             Packed::backward(attention, geometry, batch, shared);
-        let mut query_rows = vec![0.0; queries * wide];
+        let mut query_rows = Scratch::zeros(queries * wide);
         // Probabilities, and the gradients of the scores.
-        let mut weights = vec![0.0; geometry.rows * stride];
-        let mut slopes = vec![0.0; geometry.rows * stride];
-        let mut mixed = vec![0.0; geometry.rows * wide];
+        let mut weights = Scratch::zeros(geometry.rows * stride);
+        let mut slopes = Scratch::zeros(geometry.rows * stride);
+        let mut mixed = Scratch::zeros(geometry.rows * wide);
         let mut query_panels = Panels::zeros(geometry.rows, size);
         let mut grad_panels = Panels::zeros(geometry.rows, size);
         let sums = geometry.keys.next_multiple_of(LANES) * wide;
-        let (mut k_sums, mut v_sums) = (vec![0.0; sums], vec![0.0; sums]);
+        let (mut k_sums, mut v_sums) = (Scratch::zeros(sums), Scratch::zeros(sums));
         for member in 0..group {
             let head = shared * group + member;
             let lse = &known.lse[(task * group + member) * queries..][..queries];

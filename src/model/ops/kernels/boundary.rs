@@ -1,6 +1,6 @@
 //! Boundary probabilities from the cosine of neighbouring states.
 
-use super::parallel::{collect, each};
+use super::parallel::each;
 use super::vector::{dot, vectorized};
 use crate::model::ops::NORM_FLOOR;
 
@@ -46,16 +46,15 @@ fn cosine(q: &[f32], k: &[f32]) -> (f32, f32, f32) {
     (dot(q, k) / q_length / k_length, q_length, k_length)
 }
 
-/// Returns the gradients of q and k.
+/// Writes the gradients of q and k.
 pub(crate) fn backward(
-    q: &[f32],
-    k: &[f32],
+    [q, k]: [&[f32]; 2],
     width: usize,
     length: usize,
     grad: &[f32],
-) -> (Vec<f32>, Vec<f32>) {
+    [q_grad, k_grad]: [&mut [f32]; 2],
+) {
     let row = length * width;
-    let (mut q_grad, mut k_grad) = (vec![0.0; q.len()], vec![0.0; k.len()]);
     let items = (q.chunks_exact(row).zip(k.chunks_exact(row)))
         .zip(
             q_grad
@@ -63,10 +62,9 @@ pub(crate) fn backward(
                 .zip(k_grad.chunks_exact_mut(row)),
         )
         .zip(grad.chunks_exact(length));
-    collect(items, q.len(), |(((q, k), (q_grad, k_grad)), grad)| {
+    each(items, q.len(), |(((q, k), (q_grad, k_grad)), grad)| {
         backward_row(q, k, width, grad, q_grad, k_grad);
     });
-    (q_grad, k_grad)
 }
 
 vectorized! {
@@ -79,6 +77,9 @@ vectorized! {
         k_grad: &mut [f32],
     ) {
         let floor = NORM_FLOOR as f32;
+        // The last query and the first key meet nobody.
+        q_grad[q.len() - width..].fill(0.0);
+        k_grad[..width].fill(0.0);
         let inputs = q.chunks_exact(width).zip(k.chunks_exact(width).skip(1));
         let outputs =
             q_grad.chunks_exact_mut(width).zip(k_grad.chunks_exact_mut(width).skip(1));

@@ -95,19 +95,16 @@ pub(crate) fn forward(x: &[f32], weight: &[f32], outputs: usize, out: &mut [f32]
     Matrix::new(x, weight.rows).times(weight, out);
 }
 
-/// Writes the gradients of x and of the weight.
-pub(crate) fn backward(
-    x: &[f32],
-    weight: &[f32],
-    outputs: usize,
-    grad: &[f32],
-    x_grad: &mut [f32],
-    weight_grad: &mut [f32],
-) {
+/// Writes the gradient of x.
+pub(crate) fn backward_x(weight: &[f32], outputs: usize, grad: &[f32], x_grad: &mut [f32]) {
     let weight = Matrix::new(weight, outputs);
-    let grad = Matrix::new(grad, outputs);
-    grad.times(weight.transposed(), x_grad);
-    Matrix::new(x, weight.rows)
+    Matrix::new(grad, outputs).times(weight.transposed(), x_grad);
+}
+
+/// Writes the gradient of the weight.
+pub(crate) fn backward_weight(x: &[f32], outputs: usize, grad: &[f32], weight_grad: &mut [f32]) {
+    let inputs = weight_grad.len() / outputs.max(1);
+    Matrix::new(x, inputs)
         .transposed()
-        .times(grad, weight_grad);
+        .times(Matrix::new(grad, outputs), weight_grad);
 }

@@ -4,13 +4,14 @@
 //! the left operand against one panel keep their sums in registers.
 
 use super::vector::LANES;
+use crate::model::ops::buffers::Scratch;
 
 /// Rows of the left operand taken together: 6 × 16 sums fill twelve of AVX2's sixteen registers.
 pub(crate) const ROWS: usize = 6;
 
 /// A matrix in panels.
 pub(crate) struct Panels {
-    data: Vec<[f32; LANES]>,
+    data: Scratch,
     depth: usize,
 }
 
@@ -18,7 +19,7 @@ impl Panels {
     /// Makes a matrix of zeros, `depth` rows by at least `columns` columns.
     pub(crate) fn zeros(depth: usize, columns: usize) -> Self {
         Self {
-            data: vec![[0.0; LANES]; columns.div_ceil(LANES) * depth],
+            data: Scratch::zeros(columns.next_multiple_of(LANES) * depth),
             depth,
         }
     }
@@ -26,7 +27,7 @@ impl Panels {
     /// Returns rows of one panel.
     #[inline(always)]
     pub(crate) fn rows(&self, panel: usize, rows: std::ops::Range<usize>) -> &[[f32; LANES]] {
-        &self.data[panel * self.depth..][..self.depth][rows]
+        &self.data.as_chunks().0[panel * self.depth..][..self.depth][rows]
     }
 
     /// Returns one whole panel.
@@ -39,14 +40,16 @@ impl Panels {
     #[inline(always)]
     pub(crate) fn set_row(&mut self, row: usize, values: &[f32]) {
         for (panel, values) in values.chunks(LANES).enumerate() {
-            self.data[panel * self.depth + row][..values.len()].copy_from_slice(values);
+            let start = (panel * self.depth + row) * LANES;
+            self.data[start..][..values.len()].copy_from_slice(values);
         }
     }
 
     /// Overwrites a column.
     #[inline(always)]
     pub(crate) fn set_column(&mut self, column: usize, values: &[f32]) {
-        let panel = &mut self.data[column / LANES * self.depth..][..self.depth];
+        let start = column / LANES * self.depth * LANES;
+        let (panel, _) = self.data[start..].as_chunks_mut::<LANES>();
         for (row, value) in panel.iter_mut().zip(values) {
             row[column % LANES] = *value;
         }

@@ -1,0 +1,200 @@
+//! Stored runs → observations → fitted laws → allocation → savings.
+//!
+//! Numbers in, numbers out: the result holds everything a figure or a report draws, so that it can
+//! be stored as JSON and drawn again without a fit. Refuses SQL, files and drawing.
+
+mod allocate;
+mod cost;
+mod curves;
+mod estimate;
+mod laws;
+mod observe;
+mod report;
+mod saving;
+mod summary;
+mod warning;
+
+#[cfg(test)]
+pub(crate) mod simulated;
+
+pub use allocate::{Allocation, Choice, FrontierStep, LossSurface, Outside};
+pub use cost::{CostModel, PowerLaw, SmoothShapes};
+pub use curves::{CurvePoint, LossCurve};
+pub use laws::{DlcmForm, LawForm};
+pub use observe::{LeftOut, Observed, SeedNoise};
+pub use report::{
+    CannotFit, LawOutcome, LawReport, NoiseSource, ParameterEstimate, Predicted, Uncertainty,
+};
+pub use saving::{SavingCurve, SavingPoint, Savings};
+pub use summary::summary;
+pub use warning::Warning;
+
+use crate::architecture::solver::ShapeSettings;
+use crate::grid::Analysis;
+use crate::store::RunRecord;
+use estimate::Estimate;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+
+/// Coverage of every interval.
+pub const LEVEL: f64 = 0.95;
+
+/// Version of the stored form.
+pub const RESULT_VERSION: u32 = 1;
+
+/// Everything that is known once an experiment's runs have been analysed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AnalysisResult {
+    /// Version of this form.
+    pub version: u32,
+    /// What was asked for.
+    pub settings: Analysis,
+    /// What settings cost.
+    pub cost: CostModel,
+    /// The runs that were fitted.
+    pub runs: Vec<Observed>,
+    /// The others, with reasons.
+    pub left_out: Vec<LeftOut>,
+    /// Noise between seeds, where settings were repeated.
+    pub seed_noise: Option<SeedNoise>,
+    /// Eq. 22 on the DLCM runs.
+    pub dlcm: LawOutcome,
+    /// The dense law on the baselines.
+    pub dense: LawOutcome,
+    /// Loss against P for every N and R of the grid; empty without a DLCM law.
+    pub curves: Vec<LossCurve>,
+    /// What to train for the budget.
+    pub allocation: Maybe<Allocation>,
+    /// FLOPs saved against the dense law.
+    pub savings: Maybe<Savings>,
+    /// What limits all this, the most serious first.
+    pub warnings: Vec<Warning>,
+}
+
+/// A result, or in words why there is none.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Maybe<T> {
+    /// The result.
+    Known(T),
+    /// Why there is none.
+    Unknown(String),
+}
+
+impl<T> Maybe<T> {
+    /// Returns the result, where there is one.
+    pub fn known(&self) -> Option<&T> {
+        match self {
+            Self::Known(value) => Some(value),
+            Self::Unknown(_) => None,
+        }
+    }
+}
+
+/// Analyses an experiment's runs.
+///
+/// `shape` is what the experiment fixes of its models' shapes: the cost of sizes that were not
+/// trained follows from it. Never fails: what cannot be fitted says so in the result.
+pub fn analyse(runs: &[RunRecord], settings: &Analysis, shape: &ShapeSettings) -> AnalysisResult {
+    #[cfg(test)]
+    let t0 = std::time::Instant::now();
+    let observe::Sorted { used, left_out, noise, mut warnings } = observe::sort(runs);
+    let vocab = runs.first().map_or(256, |run| run.spec.architecture.vocab());
+    let smallest = used.iter().map(|run| run.params).fold(f64::INFINITY, f64::min);
+    let smallest = if smallest.is_finite() { smallest } else { 1e5 };
+    let cost = CostModel::new(settings.flops_convention, shape, vocab, smallest);
+    let sets: BTreeSet<&str> =
+        runs.iter().map(|run| run.spec.facts.fingerprint.as_str()).collect();
+    let (dlcm, dense) = if sets.len() > 1 {
+        let why = || Err(CannotFit::SeveralDataSets { sets: sets.len() });
+        (why(), why())
+    } else {
+        let dlcm = estimate::dlcm(&used, settings, noise, &mut warnings);
+        let shared = dlcm.as_ref().ok();
+        let dense = estimate::dense(&used, settings, noise, shared, &mut warnings);
+        (dlcm, dense)
+    };
+    #[cfg(test)]
+    eprintln!("T fits {:?}", t0.elapsed());
+    let (curves, allocation, savings) = match (&dlcm, &dense) {
+        (Ok(dlcm), Ok(dense)) => (
+            curves::curves(dlcm, &used),
+            allocate::allocate(dlcm, &used, &cost, settings),
+            saving::savings(dlcm, dense, &used, &cost),
+        ),
+        (Ok(dlcm), Err(why)) => (
+            curves::curves(dlcm, &used),
+            allocate::allocate(dlcm, &used, &cost, settings),
+            Maybe::Unknown(format!("no dense law: {why}")),
+        ),
+        (Err(why), _) => {
+            let why = format!("no DLCM law: {why}");
+            (Vec::new(), Maybe::Unknown(why.clone()), Maybe::Unknown(why))
+        }
+    };
+    warnings.sort_by_key(|warning| !warning.is_loud());
+    AnalysisResult {
+        version: RESULT_VERSION,
+        settings: settings.clone(),
+        cost,
+        runs: used,
+        left_out,
+        seed_noise: noise,
+        dlcm: outcome(dlcm),
+        dense: outcome(dense),
+        curves,
+        allocation,
+        savings,
+        warnings,
+    }
+}
+
+fn outcome(estimate: Result<Estimate, CannotFit>) -> LawOutcome {
+    match estimate {
+        Ok(estimate) => LawOutcome::Fitted(estimate.report),
+        Err(why) => LawOutcome::CannotFit { why },
+    }
+}
+
+/// Returns the central interval of finite values; `None` when there are none.
+fn interval(values: &[f64], level: f64) -> Option<[f64; 2]> {
+    let mut sorted: Vec<f64> = values.iter().copied().filter(|value| value.is_finite()).collect();
+    sorted.sort_by(f64::total_cmp);
+    let last = sorted.len().checked_sub(1)?;
+    let quantile = |probability: f64| {
+        let position = probability * last as f64;
+        let (low, share) = (position.floor() as usize, position.fract());
+        sorted[low] * (1.0 - share) + sorted[(low + 1).min(last)] * share
+    };
+    let tail = 0.5 * (1.0 - level);
+    Some([quantile(tail), quantile(1.0 - tail)])
+}
+
+/// Returns at most `most` values, evenly strided.
+fn thin<T: Clone>(values: &[T], most: usize) -> Vec<T> {
+    let step = values.len().div_ceil(most).max(1);
+    values.iter().step_by(step).cloned().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::simulated::{FIRST, Grid, LARGE, QUICK, true_dlcm};
+    use super::*;
+
+    fn quick(grid: &Grid<'_>, budget: Option<f64>) -> AnalysisResult {
+        let settings = Analysis { bootstrap: 200, budget, ..Analysis::default() };
+        analyse(&grid.runs(), &settings, &ShapeSettings::default())
+    }
+
+    #[test]
+    fn show() {
+        for (name, grid) in [("first", FIRST), ("large", LARGE), ("quick", QUICK)] {
+            let start = std::time::Instant::now();
+            let settings = Analysis::default();
+            let result = analyse(&grid.runs(), &settings, &ShapeSettings::default());
+            println!("=== {name} {:?}\n{}", start.elapsed(), summary(&result));
+            println!("json {} bytes", serde_json::to_string(&result).map_or(0, |s| s.len()));
+            println!("deviation {:?}", result.cost.shapes.as_ref().map(|s| s.deviation));
+        }
+    }
+}

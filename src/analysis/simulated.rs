@@ -1,0 +1,230 @@
+//! Runs whose losses follow a known law, for tests here and in `report`.
+
+use crate::architecture::solver::ShapeSettings;
+use crate::event::Measurement;
+use crate::fit::FittedLaw;
+use crate::fit::law::by_name;
+use crate::recipe::{
+    AdamW, BoundaryGradient, BoundaryRecipe, LearningRates, Recipe, Regularisation, Schedule,
+    Threshold,
+};
+use crate::run::{
+    DataFacts, DataSpec, Execution, RunId, RunOutcome, RunSpec, RunState, TokenizerSpec,
+};
+use crate::store::RunRecord;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use std::collections::BTreeMap;
+
+/// A grid of runs and how noisy they are.
+pub(crate) struct Grid<'a> {
+    pub(crate) sizes: &'a [u64],
+    pub(crate) shares: &'a [f64],
+    pub(crate) ratios: &'a [f64],
+    pub(crate) tokens: &'a [u64],
+    pub(crate) dense_sizes: &'a [u64],
+    pub(crate) seeds: u64,
+    /// Standard deviation of ln loss.
+    pub(crate) noise: f64,
+    pub(crate) noise_seed: u64,
+}
+
+/// The first experiment: 27 DLCMs and three dense baselines on the same tokens.
+pub(crate) const FIRST: Grid<'static> = Grid {
+    sizes: &[200_000, 400_000, 800_000],
+    shares: &[0.3, 0.5, 0.7],
+    ratios: &[2.0, 4.0, 8.0],
+    tokens: &[2_000_000],
+    dense_sizes: &[200_000, 400_000, 800_000],
+    seeds: 1,
+    noise: 0.01,
+    noise_seed: 1,
+};
+
+/// Several D and sizes, enough for the whole of Eq. 22.
+pub(crate) const LARGE: Grid<'static> = Grid {
+    sizes: &[200_000, 400_000, 800_000, 1_600_000, 3_200_000],
+    shares: &[0.3, 0.5, 0.7],
+    ratios: &[2.0, 4.0, 8.0],
+    tokens: &[2_000_000, 6_000_000, 20_000_000, 60_000_000],
+    dense_sizes: &[200_000, 400_000, 800_000, 1_600_000, 3_200_000],
+    seeds: 1,
+    noise: 0.005,
+    noise_seed: 2,
+};
+
+/// What the README's first command trains.
+pub(crate) const QUICK: Grid<'static> = Grid {
+    sizes: &[100_000, 200_000],
+    shares: &[0.3, 0.6],
+    ratios: &[2.0, 4.0],
+    tokens: &[500_000],
+    dense_sizes: &[100_000, 200_000],
+    seeds: 1,
+    noise: 0.02,
+    noise_seed: 3,
+};
+
+/// Eq. 22 with plausible values at this scale.
+pub(crate) fn true_dlcm() -> FittedLaw {
+    let law = by_name("dlcm").expect("registered");
+    let values = vec![1.1, 14.0, 1e4, 0.28, 9.0, 0.12, 1e4, 0.3, 300.0, 0.0, 0.42];
+    FittedLaw::from_parts(law, values).expect("complete")
+}
+
+/// The dense law on the same data.
+pub(crate) fn true_dense() -> FittedLaw {
+    let law = by_name("chinchilla").expect("registered");
+    FittedLaw::from_parts(law, vec![1.1, 29.0, 300.0, 0.285, 0.42]).expect("complete")
+}
+
+impl Grid<'_> {
+    /// Makes the runs.
+    pub(crate) fn runs(&self) -> Vec<RunRecord> {
+        let mut random = ChaCha8Rng::seed_from_u64(self.noise_seed);
+        let mut runs = Vec::new();
+        for &tokens in self.tokens {
+            for seed in 0..self.seeds {
+                for &size in self.sizes {
+                    for &share in self.shares {
+                        for &ratio in self.ratios {
+                            let cell = Some((share, ratio));
+                            runs.push(self.run(size, tokens, cell, seed, &mut random));
+                        }
+                    }
+                }
+                for &size in self.dense_sizes {
+                    runs.push(self.run(size, tokens, None, seed, &mut random));
+                }
+            }
+        }
+        runs
+    }
+
+    fn run(
+        &self,
+        size: u64,
+        tokens: u64,
+        cell: Option<(f64, f64)>,
+        seed: u64,
+        random: &mut ChaCha8Rng,
+    ) -> RunRecord {
+        const VOCAB: usize = 1024;
+        let settings = ShapeSettings::default();
+        let architecture = match cell {
+            Some((share, ratio)) => settings.solve_dlcm(size, share, ratio, VOCAB),
+            None => settings.solve_dense(size, VOCAB),
+        }
+        .expect("solvable");
+        let params = architecture.params();
+        let n = params.non_embedding() as f64;
+        let mut normal = || {
+            let sum: f64 = (0..12).map(|_| random.random::<f64>()).sum();
+            sum - 6.0
+        };
+        let factor = (self.noise * normal()).exp();
+        let wander = 1.0 + 0.008 * normal();
+        let (kind, realised, loss) = match cell {
+            None => ("dense", None, true_dense().predict(&[n, tokens as f64])),
+            Some((_, ratio)) => {
+                let realised = ratio * wander;
+                let inputs = [n, tokens as f64, realised, params.concept_share()];
+                ("dlcm", Some(realised), true_dlcm().predict(&inputs))
+            }
+        };
+        let loss = loss * factor;
+        let ratio = architecture.compression_ratio();
+        let convention = crate::flops::Convention::Exact;
+        let flops = tokens as f64 * architecture.training_flops(ratio, convention);
+        let spec = RunSpec {
+            data: DataSpec::Text {
+                text: vec!["english.txt".into()],
+                tokenizer: TokenizerSpec::Bpe { vocab: VOCAB },
+                validation: 0.05,
+            },
+            facts: DataFacts {
+                fingerprint: "00".into(),
+                vocab: VOCAB,
+                train_tokens: 100_000_000,
+                validation_tokens: 100_000,
+                bytes_per_token: Some(2.6),
+                entropy_floor: None,
+            },
+            recipe: recipe(tokens),
+            execution: Execution { micro_batch: 16, threads: 1 },
+            architecture,
+            seed,
+        };
+        let mut axes = BTreeMap::from([("params".to_owned(), size.to_string())]);
+        if let Some((share, ratio)) = cell {
+            axes.insert("concept_share".into(), share.to_string());
+            axes.insert("compression_ratio".into(), ratio.to_string());
+        }
+        RunRecord {
+            id: RunId(format!("{:.12}", spec.id().0)),
+            state: RunState::Ended,
+            kind: kind.into(),
+            params: params.non_embedding(),
+            tokens,
+            concept_share: params.concept_share(),
+            compression_ratio: ratio,
+            realised_ratio: realised,
+            realised_sampled: realised.map(|r| r * 1.003),
+            seed,
+            loss: Some(loss),
+            bits_per_byte: Some(loss / 2.6 / std::f64::consts::LN_2),
+            flops: Some(flops),
+            planned_flops: flops,
+            concept_gain: realised.map(|_| 0.3),
+            boundary_gain: realised.map(|_| 0.02),
+            outcome: Some(RunOutcome::Finished),
+            axes,
+            spec,
+        }
+    }
+}
+
+fn recipe(tokens: u64) -> Recipe {
+    Recipe {
+        tokens,
+        batch: 16,
+        rates: LearningRates { token: 4e-3, concept: 4e-3, other: 4e-3, base_width: 64 },
+        schedule: Schedule { warmup: 0.05, decay: 0.2, final_share: 0.1 },
+        adamw: AdamW { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weight_decay: 0.1, clip: 1.0 },
+        boundary: BoundaryRecipe {
+            aux_weight: 0.05,
+            temperature: 0.5,
+            threshold: Threshold::Calibrated,
+            gradient: BoundaryGradient::Detached,
+            regularisation: Regularisation::Global,
+        },
+        validations: 10,
+        validation_tokens: 100_000,
+        divergence_loss: 20.0,
+    }
+}
+
+/// Makes the measurements of a run: a falling training loss, and ten validations.
+pub(crate) fn measurements(run: &RunRecord) -> Vec<Measurement> {
+    let mut random = ChaCha8Rng::seed_from_u64(run.params);
+    let last = run.loss.unwrap_or(3.0);
+    (1..=100u64)
+        .map(|step| {
+            let share = step as f64 / 100.0;
+            let loss = last + 3.5 * (-6.0 * share).exp() + 0.4 * (1.0 - share).powi(2);
+            let validated = step % 10 == 0;
+            Measurement {
+                step,
+                tokens: (run.tokens as f64 * share) as u64,
+                flops: run.planned_flops * share,
+                loss: Some(loss + 0.1 * (random.random::<f64>() - 0.5)),
+                validation_loss: validated.then_some(loss),
+                realised_sampled: run.realised_ratio.map(|r| r * (1.0 + 0.5 * (-9.0 * share).exp())),
+                realised_thresholded: run.realised_ratio.filter(|_| validated),
+                rate_share: Some(1.0),
+                tokens_per_second: Some(20_000.0),
+                ..Measurement::default()
+            }
+        })
+        .collect()
+}

@@ -1,0 +1,242 @@
+//! The result in words, for a terminal.
+
+use super::allocate::{Allocation, Choice};
+use super::report::{LawOutcome, LawReport, NoiseSource, Uncertainty};
+use super::saving::{SavingCurve, SavingPoint, Savings};
+use super::{AnalysisResult, LawForm, Maybe};
+use crate::quantity::human;
+use std::fmt::Write;
+
+/// Writes the result as plain text: laws, optimum, saving and warnings.
+pub fn summary(result: &AnalysisResult) -> String {
+    let mut text = String::new();
+    // Writing to a string cannot fail.
+    let _ = write_summary(&mut text, result);
+    text
+}
+
+fn write_summary(out: &mut String, result: &AnalysisResult) -> std::fmt::Result {
+    let (loud, other): (Vec<_>, Vec<_>) = result.warnings.iter().partition(|w| w.is_loud());
+    for warning in loud {
+        writeln!(out, "WARNING: {warning}")?;
+    }
+    write_law(out, "DLCM law", &result.dlcm)?;
+    write_law(out, "Dense law", &result.dense)?;
+    writeln!(out)?;
+    match &result.allocation {
+        Maybe::Known(allocation) => write_allocation(out, allocation)?,
+        Maybe::Unknown(why) => writeln!(out, "Optimum: not known: {why}")?,
+    }
+    writeln!(out)?;
+    match &result.savings {
+        Maybe::Known(savings) => write_savings(out, savings)?,
+        Maybe::Unknown(why) => writeln!(out, "FLOPs saved: not known: {why}")?,
+    }
+    if !other.is_empty() || result.seed_noise.is_none() {
+        writeln!(out, "\nNotes")?;
+    }
+    match result.seed_noise {
+        Some(noise) => writeln!(
+            out,
+            "  - seed noise: {:.3} nats/token (from {} runs of {} settings)",
+            noise.nats, noise.runs, noise.settings
+        )?,
+        None if !result.runs.is_empty() => writeln!(
+            out,
+            "  - no setting was run with two seeds: the noise is only known from what the fit \
+             leaves"
+        )?,
+        None => {}
+    }
+    for warning in other {
+        writeln!(out, "  - {warning}")?;
+    }
+    Ok(())
+}
+
+fn write_law(out: &mut String, title: &str, outcome: &LawOutcome) -> std::fmt::Result {
+    let report = match outcome {
+        LawOutcome::CannotFit { why } => {
+            return writeln!(out, "\n{title}: cannot be fitted: {why}");
+        }
+        LawOutcome::Fitted(report) => report,
+    };
+    writeln!(out, "\n{title}: {}", report.equation)?;
+    for reduction in reductions(report) {
+        writeln!(out, "  reduced: {reduction}")?;
+    }
+    let r2 = report.r2.map_or_else(|| "R² undefined".to_owned(), |r2| format!("R² = {r2:.4}"));
+    writeln!(
+        out,
+        "  {r2} over {} runs; typical residual {:.2}%; {}",
+        report.runs,
+        100.0 * report.rms_residual,
+        intervals_from(report.uncertainty)
+    )?;
+    for parameter in &report.parameters {
+        let interval = parameter.interval.map_or_else(String::new, |[low, high]| {
+            format!("  [{}, {}]", number(low), number(high))
+        });
+        let mut remark = String::new();
+        if let Some(why) = &parameter.unidentified {
+            write!(remark, "  not identified: {why}")?;
+        }
+        if let Some(side) = parameter.at_bound {
+            write!(remark, "  at its {} bound", super::estimate::side(side))?;
+        }
+        let value = number(parameter.value);
+        let line = format!("    {:<10} {value:>10}{interval:<24}{remark}", parameter.name);
+        writeln!(out, "{}", line.trim_end())?;
+    }
+    Ok(())
+}
+
+/// Says in words how a fitted law is less than the whole one; empty for a whole law.
+pub(super) fn reductions(report: &LawReport) -> Vec<String> {
+    let at = report.at_tokens.map_or_else(String::new, |at| format!(" at D = {}", human(at)));
+    match report.form {
+        LawForm::Dlcm(form) => form.left_out().into_iter().map(str::to_owned).collect(),
+        LawForm::Chinchilla => Vec::new(),
+        LawForm::DenseAtOneD => vec![format!("holds only{at}; E includes the data term")],
+        LawForm::DenseSharedFloor => vec![format!(
+            "holds only{at}; too few sizes for an E of its own: E is the DLCM law's loss of an \
+             infinite model at that D"
+        )],
+    }
+}
+
+fn intervals_from(uncertainty: Uncertainty) -> String {
+    match uncertainty {
+        Uncertainty::None => "no intervals".to_owned(),
+        Uncertainty::Runs { draws } => format!("95% intervals from {draws} resamples of runs"),
+        Uncertainty::Noise { draws, sigma, source } => {
+            let source = match source {
+                NoiseSource::Replicates => "as replicates show".to_owned(),
+                NoiseSource::Residuals { freedom } => {
+                    format!("as the fit leaves, {freedom} runs to spare")
+                }
+                NoiseSource::OtherLaw => "as the other law's fit leaves".to_owned(),
+            };
+            format!(
+                "95% intervals from {draws} refits with {:.1}% noise ({source})",
+                100.0 * sigma
+            )
+        }
+    }
+}
+
+fn write_allocation(out: &mut String, allocation: &Allocation) -> std::fmt::Result {
+    let origin = match allocation.stated {
+        true => "as stated",
+        false => "no budget was stated: 10 times the largest run",
+    };
+    writeln!(
+        out,
+        "Optimum for {} training FLOPs ({}; {origin})",
+        human(allocation.budget),
+        allocation.convention
+    )?;
+    if let Some(tokens) = allocation.at_tokens {
+        writeln!(
+            out,
+            "  D is held at {}: runs at one D cannot tell how to divide a budget between N and D",
+            human(tokens)
+        )?;
+    }
+    write_choice(out, "R free", &allocation.best)?;
+    for choice in &allocation.by_ratio {
+        let label = choice.declared_ratio.map_or_else(String::new, |ratio| format!("R = {ratio}"));
+        write_choice(out, &label, choice)?;
+    }
+    Ok(())
+}
+
+fn write_choice(out: &mut String, label: &str, choice: &Choice) -> std::fmt::Result {
+    let interval = |name: &str, print: &dyn Fn(f64) -> String| {
+        choice.intervals.get(name).map_or_else(String::new, |[low, high]| {
+            format!(" [{}, {}]", print(*low), print(*high))
+        })
+    };
+    let share = |value: f64| format!("{value:.2}");
+    let count = |value: f64| human(value);
+    let setting = &choice.setting;
+    write!(
+        out,
+        "  {label:<7} P* = {:.2}{}  N* = {}{}",
+        setting.concept_share,
+        interval("concept_share", &share),
+        human(setting.params),
+        interval("params", &count),
+    )?;
+    if choice.declared_ratio.is_none() {
+        let ratio = interval("compression_ratio", &|value| format!("{value:.1}"));
+        write!(out, "  R* = {:.1}{ratio}", setting.compression_ratio)?;
+    }
+    writeln!(
+        out,
+        "  D = {}  loss {:.3}{}",
+        human(setting.tokens),
+        choice.loss,
+        interval("loss", &|value| format!("{value:.3}")),
+    )?;
+    let mut remarks: Vec<String> = choice
+        .outside
+        .iter()
+        .map(|outside| format!("{} is {:.1}x beyond the runs", outside.quantity, outside.factor))
+        .collect();
+    remarks.extend(choice.at_edge.iter().map(|edge| format!("{edge} end of the search")));
+    if !remarks.is_empty() {
+        writeln!(out, "          extrapolated: {}", remarks.join("; "))?;
+    }
+    Ok(())
+}
+
+fn write_savings(out: &mut String, savings: &Savings) -> std::fmt::Result {
+    writeln!(
+        out,
+        "FLOPs saved against dense at equal loss, D = {} ({}; training and inference alike)",
+        human(savings.tokens),
+        savings.convention
+    )?;
+    for curve in &savings.curves {
+        for point in told(curve, savings.trained) {
+            writeln!(out, "  R = {:<5} {}", curve.declared_ratio, in_words(point))?;
+        }
+    }
+    Ok(())
+}
+
+/// Picks the points worth a line: the largest trained baseline and the farthest one.
+fn told(curve: &SavingCurve, trained: [f64; 2]) -> impl Iterator<Item = &SavingPoint> {
+    let largest = curve.points.iter().rev().find(|point| point.baseline <= trained[1] * 1.03);
+    largest.into_iter().chain(curve.points.last())
+}
+
+fn in_words(point: &SavingPoint) -> String {
+    let baseline = format!("dense N = {:<6}", human(point.baseline));
+    let Some(saved) = point.training else {
+        return format!("{baseline} its loss is out of reach of the DLCM law");
+    };
+    let end = |end: Option<f64>| {
+        end.map_or_else(|| "out of reach".to_owned(), |v| format!("{:+.0}%", 100.0 * v))
+    };
+    let interval = match point.interval {
+        [None, None] => String::new(),
+        [low, high] => format!(" [{}, {}]", end(low), end(high)),
+    };
+    let doubt = if point.sign_is_known() { "" } else { "  (may be none, or a loss)" };
+    let far = if point.extrapolated { "  extrapolated" } else { "" };
+    format!("{baseline} {:+.0}%{interval}{far}{doubt}", 100.0 * saved)
+}
+
+/// Prints a parameter with three significant digits.
+pub(super) fn number(value: f64) -> String {
+    match value.abs() {
+        m if m == 0.0 => "0".to_owned(),
+        m if (1e-3..1e4).contains(&m) => {
+            let decimals = (2 - m.log10().floor() as i32).clamp(0, 5) as usize;
+            format!("{value:.decimals$}")
+        }
+        _ => format!("{value:.2e}"),
+    }
+}

@@ -1,0 +1,84 @@
+//! How a command fails: the message and the exit status.
+
+use crate::data::DataError;
+use crate::grid::GridError;
+use crate::orchestrate::{LockError, OrchestrateError};
+use crate::store::StoreError;
+use crate::train::TrainError;
+use miette::{Report, miette};
+use std::process::ExitCode;
+
+/// Exit status when some runs failed or the machine did.
+pub(super) const FAILED: u8 = 1;
+/// Exit status when the input is wrong.
+const INPUT: u8 = 2;
+
+/// A command's failure.
+#[derive(Debug)]
+pub struct Failure {
+    report: Report,
+    status: u8,
+}
+
+impl Failure {
+    /// The input is wrong: a file, an argument, a path.
+    pub(super) fn input(message: impl std::fmt::Display) -> Self {
+        Self { report: miette!("{message}"), status: INPUT }
+    }
+
+    /// The machine, not the input, is at fault.
+    pub(super) fn machine(message: impl std::fmt::Display) -> Self {
+        Self { report: miette!("{message}"), status: FAILED }
+    }
+
+    /// Prints the failure and gives its exit status.
+    pub(super) fn report(self) -> ExitCode {
+        eprintln!("{:?}", self.report);
+        ExitCode::from(self.status)
+    }
+}
+
+impl From<GridError> for Failure {
+    fn from(error: GridError) -> Self {
+        Self { report: Report::new(error), status: INPUT }
+    }
+}
+
+impl From<DataError> for Failure {
+    fn from(error: DataError) -> Self {
+        Self::input(error)
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Folder { .. }
+            | StoreError::Newer { .. }
+            | StoreError::Open { .. }
+            | StoreError::Missing { .. } => Self::input(error),
+            StoreError::Sql(_) | StoreError::Content { .. } => Self::machine(error),
+        }
+    }
+}
+
+impl From<LockError> for Failure {
+    fn from(error: LockError) -> Self {
+        Self::machine(error)
+    }
+}
+
+impl From<OrchestrateError> for Failure {
+    fn from(error: OrchestrateError) -> Self {
+        match error {
+            OrchestrateError::Store(error) => error.into(),
+            error => Self::machine(error),
+        }
+    }
+}
+
+impl From<TrainError> for Failure {
+    fn from(error: TrainError) -> Self {
+        Self::machine(error)
+    }
+}

@@ -1,0 +1,78 @@
+//! The command line: one file a subcommand, arguments and the call. The only place that prints.
+
+mod check;
+mod experiment;
+mod failure;
+mod fit;
+mod plan;
+mod plot;
+mod progress;
+mod provenance;
+mod run;
+mod schema;
+mod status;
+mod train;
+
+use clap::{Parser, Subcommand};
+pub use failure::Failure;
+use std::process::ExitCode;
+
+/// Scaling-law experiments for hierarchical token/concept language models.
+///
+/// Declare a grid over compression ratio R and concept share P in YAML; get losses and FLOPs in
+/// SQLite, fitted laws with intervals, the optimal allocation, and figures.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100, arg_required_else_help = true)]
+#[command(after_help = "Example:\n  orchestrator run experiments/quickstart.yaml\n\n\
+    Exit status: 0 done, 1 some runs failed or are left, 2 the input is wrong.")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Run(run::Args),
+    Plan(plan::Args),
+    Check(check::Args),
+    Status(status::Args),
+    Fit(fit::Args),
+    Plot(plot::Args),
+    Schema(schema::Args),
+    #[command(hide = true)]
+    Train(train::Args),
+}
+
+/// Runs the program and returns its exit status.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    tracing_subscriber::fmt()
+        .with_env_filter(
+            tracing_subscriber::EnvFilter::try_from_default_env()
+                .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn")),
+        )
+        .with_writer(std::io::stderr)
+        .init();
+    let result = match cli.command {
+        Command::Run(args) => run::run(&args),
+        Command::Plan(args) => plan::run(&args),
+        Command::Check(args) => check::run(&args),
+        Command::Status(args) => status::run(&args),
+        Command::Fit(args) => fit::run(&args),
+        Command::Plot(args) => plot::run(&args),
+        Command::Schema(args) => schema::run(&args),
+        Command::Train(args) => return train::run(&args),
+    };
+    match result {
+        Ok(status) => status,
+        Err(failure) => failure.report(),
+    }
+}
+
+/// Starts the runtime that the database needs.
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::machine(format!("cannot start the runtime: {error}")))
+}

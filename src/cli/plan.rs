@@ -1,0 +1,223 @@
+//! `orchestrator plan`: what would run, and what it would cost.
+
+use super::Failure;
+use super::experiment::{ExperimentArgs, Loaded, calibration, slots};
+use crate::architecture::Architecture;
+use crate::flops::Convention;
+use crate::orchestrate::is_done;
+use crate::plan::{Calibration, Planned};
+use crate::quantity::{Flops, Params, Tokens, human};
+use crate::run::RunId;
+use crate::store::{RunRecord, Store};
+use std::collections::HashMap;
+use std::process::ExitCode;
+
+/// Print the runs of an experiment with their shapes, FLOPs, time and memory; run nothing.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  orchestrator plan experiments/text.yaml --set data.text=my.txt")]
+pub(super) struct Args {
+    #[command(flatten)]
+    experiment: ExperimentArgs,
+
+    /// Do not time this machine, and do not estimate time.
+    #[arg(long)]
+    no_time: bool,
+
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
+    let loaded = args.experiment.load()?;
+    let planned = loaded.plan()?;
+    let stored = super::runtime()?.block_on(stored(&loaded))?;
+    let calibration = match args.no_time {
+        true => None,
+        false => calibration(&loaded.experiment, "cpu"),
+    };
+    if args.json {
+        println!("{:#}", json(&planned, &stored, calibration.as_ref()));
+        return Ok(ExitCode::SUCCESS);
+    }
+    print!("{}", table(&planned, &stored, calibration.as_ref()));
+    println!("{}", totals(&loaded, &planned, &stored, calibration.as_ref()));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Reads the runs stored already; none when there is no database yet.
+pub(super) async fn stored(loaded: &Loaded) -> Result<HashMap<RunId, RunRecord>, Failure> {
+    if !loaded.results.join(crate::store::DATABASE).exists() {
+        return Ok(HashMap::new());
+    }
+    let store = Store::open(&loaded.results).await?;
+    let Some(experiment) = store.experiment(&loaded.experiment.name).await? else {
+        return Ok(HashMap::new());
+    };
+    let runs = store.runs(experiment).await?;
+    Ok(runs.into_iter().map(|record| (record.id.clone(), record)).collect())
+}
+
+fn state(record: Option<&RunRecord>) -> &'static str {
+    match record {
+        None => "pending",
+        Some(record) => match record.outcome {
+            Some(outcome) if record.state == crate::run::RunState::Ended => outcome.name(),
+            _ => record.state.name(),
+        },
+    }
+}
+
+fn shape(architecture: &Architecture) -> String {
+    match architecture {
+        Architecture::Dense(dense) => {
+            format!("{}×{} ffn {}", dense.stack.layers, dense.stack.width, dense.stack.ffn)
+        }
+        Architecture::Dlcm(dlcm) => format!(
+            "{}+{}×{} ffn {}, {}×{} ffn {}",
+            dlcm.encoder.layers,
+            dlcm.decoder.layers,
+            dlcm.encoder.width,
+            dlcm.encoder.ffn,
+            dlcm.backbone.layers,
+            dlcm.backbone.width,
+            dlcm.backbone.ffn
+        ),
+    }
+}
+
+fn seconds(seconds: f64) -> String {
+    match seconds {
+        s if s < 90.0 => format!("{s:.0} s"),
+        s if s < 5400.0 => format!("{:.0} min", s / 60.0),
+        s => format!("{:.1} h", s / 3600.0),
+    }
+}
+
+fn table(
+    planned: &[Planned],
+    stored: &HashMap<RunId, RunRecord>,
+    calibration: Option<&Calibration>,
+) -> String {
+    let mut rows = vec![
+        ["id", "kind", "N", "P", "R", "D", "seed", "shape (token, concept)", "FLOPs", "time",
+         "memory", "state"]
+        .map(str::to_owned)
+        .to_vec(),
+    ];
+    for run in planned {
+        let architecture = &run.spec.architecture;
+        let params = architecture.params();
+        rows.push(vec![
+            run.id.to_string(),
+            if architecture.is_dense() { "dense" } else { "dlcm" }.to_owned(),
+            Params(params.non_embedding()).to_string(),
+            match architecture.is_dense() {
+                true => "-".to_owned(),
+                false => format!("{:.3}", params.concept_share()),
+            },
+            match architecture.is_dense() {
+                true => "-".to_owned(),
+                false => format!("{}", architecture.compression_ratio()),
+            },
+            Tokens(run.spec.recipe.tokens).to_string(),
+            run.spec.seed.to_string(),
+            shape(architecture),
+            Flops(run.flops).to_string(),
+            calibration.and_then(|c| run.seconds(c)).map_or("-".to_owned(), seconds),
+            format!("{}B", human(run.memory)),
+            state(stored.get(&run.id)).to_owned(),
+        ]);
+    }
+    let mut widths = vec![0; rows[0].len()];
+    for row in &rows {
+        for (width, text) in widths.iter_mut().zip(row) {
+            *width = (*width).max(text.chars().count());
+        }
+    }
+    let line = |row: &Vec<String>| {
+        let cells: Vec<String> = row
+            .iter()
+            .zip(&widths)
+            .map(|(text, &width)| format!("{text:<width$}"))
+            .collect();
+        format!("{}\n", cells.join("  ").trim_end())
+    };
+    rows.iter().map(line).collect()
+}
+
+fn totals(
+    loaded: &Loaded,
+    planned: &[Planned],
+    stored: &HashMap<RunId, RunRecord>,
+    calibration: Option<&Calibration>,
+) -> String {
+    let left: Vec<&Planned> =
+        planned.iter().filter(|run| !stored.get(&run.id).is_some_and(is_done)).collect();
+    let flops: f64 = left.iter().map(|run| run.flops).sum();
+    let (parallel, threads) = slots(&loaded.experiment);
+    let mut text = format!(
+        "\n{} runs, {} done, {} to do: {} training FLOPs",
+        planned.len(),
+        planned.len() - left.len(),
+        left.len(),
+        Flops(flops)
+    );
+    let times: Option<Vec<f64>> =
+        calibration.and_then(|c| left.iter().map(|run| run.seconds(c)).collect());
+    if let Some(times) = times {
+        let longest = times.iter().copied().fold(0.0, f64::max);
+        let wall = (times.iter().sum::<f64>() / parallel as f64).max(longest);
+        text += &format!(
+            ", about {} with {parallel} at once on {threads} thread(s) each",
+            seconds(wall)
+        );
+    }
+    let epochs = planned.iter().map(|run| run.epochs).fold(0.0, f64::max);
+    if epochs > 1.0 {
+        text += &format!(
+            "\nwarning: the text is read up to {epochs:.1} times; a law fitted on repeated text \
+             is not one of fresh text"
+        );
+    }
+    text
+}
+
+fn json(
+    planned: &[Planned],
+    stored: &HashMap<RunId, RunRecord>,
+    calibration: Option<&Calibration>,
+) -> serde_json::Value {
+    let runs: Vec<_> = planned
+        .iter()
+        .map(|run| {
+            let architecture = &run.spec.architecture;
+            let params = architecture.params();
+            let ratio = architecture.compression_ratio();
+            serde_json::json!({
+                "id": run.id,
+                "state": state(stored.get(&run.id)),
+                "axes": run.axes,
+                "architecture": architecture,
+                "params": params,
+                "non_embedding_params": params.non_embedding(),
+                "concept_share": params.concept_share(),
+                "compression_ratio": ratio,
+                "tokens": run.spec.recipe.tokens,
+                "epochs": run.epochs,
+                "seed": run.spec.seed,
+                "forward_flops_per_token": architecture.forward_flops(ratio),
+                "training_flops": {
+                    "exact": run.flops,
+                    "6N": architecture.training_flops(ratio, Convention::SixN)
+                        * run.spec.recipe.tokens as f64,
+                    "6N_active": architecture.training_flops(ratio, Convention::SixNActive)
+                        * run.spec.recipe.tokens as f64,
+                },
+                "seconds": calibration.and_then(|c| run.seconds(c)),
+                "memory_bytes": run.memory,
+            })
+        })
+        .collect();
+    serde_json::json!({ "runs": runs })
+}

@@ -1,0 +1,142 @@
+//! `orchestrator run`: plan, train what is missing, store, fit, draw.
+
+use super::experiment::{ExperimentArgs, Loaded, data_cache, slots};
+use super::failure::FAILED;
+use super::progress::Progress;
+use super::{Failure, fit, provenance};
+use crate::clock::now;
+use crate::launch::local::Local;
+use crate::orchestrate::{self, Lock, Setting, Summary, is_done};
+use crate::plan::Planned;
+use crate::store::{ExperimentRecord, PlannedRun, Store};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Run an experiment: train what is missing, store it, fit the laws and draw the figures.
+///
+/// Running the same file again trains only what is missing. Ctrl-C lets running runs write a
+/// checkpoint and ends; a second one kills them.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  orchestrator run experiments/quickstart.yaml")]
+pub(super) struct Args {
+    #[command(flatten)]
+    experiment: ExperimentArgs,
+
+    /// The device that runs train on.
+    #[arg(long, default_value = "auto")]
+    device: String,
+}
+
+pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
+    let loaded = args.experiment.load()?;
+    crate::train::device::open(&args.device).map_err(Failure::input)?;
+    let planned = loaded.plan()?;
+    if let Some(epochs) = planned.iter().map(|run| run.epochs).reduce(f64::max)
+        && epochs > 1.0
+    {
+        eprintln!("warning: the text is read up to {epochs:.1} times");
+    }
+    super::runtime()?.block_on(train_and_fit(args, &loaded, &planned))
+}
+
+async fn train_and_fit(
+    args: &Args,
+    loaded: &Loaded,
+    planned: &[Planned],
+) -> Result<ExitCode, Failure> {
+    let store = Store::create(&loaded.results).await?;
+    let host = provenance::host();
+    let _lock = Lock::take(&loaded.results, &host)?;
+    let git_commit = provenance::git_commit();
+    let experiment = record(&store, loaded, planned, git_commit.clone()).await?;
+    let setting = Setting {
+        results: loaded.results.clone(),
+        data_cache: data_cache(),
+        device: args.device.clone(),
+        host,
+        git_commit,
+    };
+    let summary = train(&store, experiment, loaded, planned, &setting).await?;
+    eprintln!(
+        "{} finished, {} finished before, {} diverged, {} failed, {} left",
+        summary.finished, summary.already, summary.diverged, summary.failed, summary.left
+    );
+    if summary.left > 0 {
+        eprintln!("run the same command again to continue");
+        return Ok(ExitCode::from(FAILED));
+    }
+    fit::fit_and_draw(&store, experiment, loaded).await?;
+    Ok(if summary.failed > 0 { ExitCode::from(FAILED) } else { ExitCode::SUCCESS })
+}
+
+/// Records the experiment and its plan; returns the experiment's id.
+async fn record(
+    store: &Store,
+    loaded: &Loaded,
+    planned: &[Planned],
+    git_commit: Option<String>,
+) -> Result<i64, Failure> {
+    let config = &loaded.experiment.source.text;
+    let experiment = ExperimentRecord {
+        name: loaded.experiment.name.clone(),
+        config_hash: provenance::hash(config),
+        config: config.clone(),
+        program_version: env!("CARGO_PKG_VERSION").to_owned(),
+        git_commit,
+    };
+    let runs: Vec<PlannedRun> = planned
+        .iter()
+        .map(|run| PlannedRun {
+            id: run.id.clone(),
+            spec: run.spec.clone(),
+            flops: run.flops,
+            axes: run.axes.clone(),
+        })
+        .collect();
+    Ok(store.plan(&experiment, &runs, now()).await?)
+}
+
+async fn train(
+    store: &Store,
+    experiment: i64,
+    loaded: &Loaded,
+    planned: &[Planned],
+    setting: &Setting,
+) -> Result<Summary, Failure> {
+    let stored = store.runs(experiment).await?;
+    let done = |run: &Planned| stored.iter().any(|record| record.id == run.id && is_done(record));
+    let mut progress = Progress::new(planned.iter().filter(|run| !done(run)));
+    let program = std::env::current_exe()
+        .map_err(|error| Failure::machine(format!("cannot find this program: {error}")))?;
+    let mut launcher = Local::new(program, slots(&loaded.experiment).0);
+    let stop = Arc::new(AtomicUsize::new(0));
+    for signal in [SIGINT, SIGTERM] {
+        count_signal(signal, &stop)?;
+    }
+    let summary = orchestrate::run(
+        store,
+        experiment,
+        planned,
+        setting,
+        &mut launcher,
+        &mut progress,
+        &stop,
+    )
+    .await?;
+    Ok(summary)
+}
+
+/// Counts a signal instead of dying of it.
+fn count_signal(signal: i32, stop: &Arc<AtomicUsize>) -> Result<(), Failure> {
+    let mut signals = signal_hook::iterator::Signals::new([signal])
+        .map_err(|error| Failure::machine(format!("cannot watch for signals: {error}")))?;
+    let stop = Arc::clone(stop);
+    std::thread::spawn(move || {
+        for _ in signals.forever() {
+            stop.fetch_add(1, Ordering::Relaxed);
+        }
+    });
+    Ok(())
+}

@@ -1,0 +1,293 @@
+//! The text of a constraint → its tree.
+
+use super::{Comparison, Expression, MAX_DEPTH, Operation, Span, Wrong};
+use crate::grid::key::Key;
+use crate::grid::settings::{self, AXES};
+use crate::grid::spelling::nearest;
+use crate::quantity;
+
+#[derive(Clone, PartialEq)]
+enum Token {
+    Number(f64),
+    Word(String),
+    Name(String),
+    Compare(Comparison),
+    Symbol(char),
+}
+
+/// A recursive-descent parser: `or` binds loosest, then `and`, `not`, comparisons, sums, products.
+pub(super) struct Parser {
+    tokens: Vec<(Token, Span)>,
+    next: usize,
+    depth: usize,
+    end: usize,
+}
+
+impl Parser {
+    pub(super) fn new(text: &str) -> Result<Self, Wrong> {
+        let mut tokens = Vec::new();
+        let mut at = 0;
+        while let Some(c) = text[at..].chars().next() {
+            let rest = &text[at..];
+            let (token, length) = if c.is_whitespace() {
+                at += c.len_utf8();
+                continue;
+            } else if let Some((symbol, comparison)) = Comparison::SYMBOLS
+                .into_iter()
+                .find(|(symbol, _)| rest.starts_with(symbol))
+            {
+                (Token::Compare(comparison), symbol.len())
+            } else if c.is_ascii_digit() || c == '.' {
+                let length = number_length(rest);
+                (number(&rest[..length], (at, at + length))?, length)
+            } else if c.is_alphabetic() || c == '_' {
+                let inside = |c: char| c.is_alphanumeric() || c == '_' || c == '.';
+                let length = rest.find(|c| !inside(c)).unwrap_or(rest.len());
+                (Token::Name(rest[..length].to_owned()), length)
+            } else if c == '\'' || c == '"' {
+                let Some(length) = rest[1..].find(c) else {
+                    return Err(Wrong::new((at, text.len()), "a quote is not closed"));
+                };
+                (Token::Word(rest[1..=length].to_owned()), length + 2)
+            } else if "+-*/()".contains(c) {
+                (Token::Symbol(c), 1)
+            } else {
+                let wrong = Wrong::new((at, at + c.len_utf8()), format!("`{c}` means nothing"));
+                return Err(match c {
+                    '=' => wrong.help("equality is `==`"),
+                    '&' | '|' | '!' => wrong.help("write `and`, `or`, `not`"),
+                    _ => wrong,
+                });
+            };
+            tokens.push((token, (at, at + length)));
+            at += length;
+        }
+        Ok(Self {
+            tokens,
+            next: 0,
+            depth: 0,
+            end: text.len(),
+        })
+    }
+
+    pub(super) fn parse(mut self) -> Result<Expression, Wrong> {
+        let expression = self.any()?;
+        match self.tokens.get(self.next) {
+            None => Ok(expression),
+            Some((_, span)) => Err(Wrong::new(*span, "an operator is missing before this")),
+        }
+    }
+
+    /// Takes the next token when `wanted` makes something of it.
+    fn take<T>(&mut self, wanted: impl FnOnce(&Token) -> Option<T>) -> Option<T> {
+        let taken = self
+            .tokens
+            .get(self.next)
+            .and_then(|(token, _)| wanted(token))?;
+        self.next += 1;
+        Some(taken)
+    }
+
+    fn take_name(&mut self, name: &str) -> bool {
+        self.take(|token| matches!(token, Token::Name(n) if n == name).then_some(()))
+            .is_some()
+    }
+
+    fn take_symbol(&mut self, symbols: &str) -> Option<char> {
+        self.take(|token| match token {
+            Token::Symbol(c) if symbols.contains(*c) => Some(*c),
+            _ => None,
+        })
+    }
+
+    /// The place of the token before the next one, or of the end.
+    fn here(&self) -> Span {
+        self.tokens
+            .get(self.next)
+            .map_or((self.end, self.end), |&(_, span)| span)
+    }
+
+    fn any(&mut self) -> Result<Expression, Wrong> {
+        self.joined("or", Self::all, Operation::Any)
+    }
+
+    fn all(&mut self) -> Result<Expression, Wrong> {
+        self.joined("and", Self::not, Operation::All)
+    }
+
+    /// Reads `part (word part)*`.
+    fn joined(
+        &mut self,
+        word: &str,
+        part: fn(&mut Self) -> Result<Expression, Wrong>,
+        join: fn(Vec<Expression>) -> Operation,
+    ) -> Result<Expression, Wrong> {
+        let first = part(self)?;
+        let mut parts = vec![first];
+        while self.take_name(word) {
+            parts.push(part(self)?);
+        }
+        let span = cover(&parts);
+        match parts.len() {
+            1 => parts
+                .pop()
+                .ok_or_else(|| Wrong::new(span, "nothing stands here")),
+            _ => Ok(Expression {
+                span,
+                node: join(parts),
+            }),
+        }
+    }
+
+    fn not(&mut self) -> Result<Expression, Wrong> {
+        let start = self.here().0;
+        if !self.take_name("not") {
+            return self.comparison();
+        }
+        let inner = self.deeper(Self::not)?;
+        let span = (start, inner.span.1);
+        Ok(Expression {
+            span,
+            node: Operation::Not(Box::new(inner)),
+        })
+    }
+
+    fn comparison(&mut self) -> Result<Expression, Wrong> {
+        let first = self.sum()?;
+        let mut rest = Vec::new();
+        while let Some(comparison) = self.take(|token| match token {
+            Token::Compare(comparison) => Some(*comparison),
+            _ => None,
+        }) {
+            rest.push((comparison, self.sum()?));
+        }
+        let Some((_, last)) = rest.last() else {
+            return Ok(first);
+        };
+        let span = (first.span.0, last.span.1);
+        Ok(Expression {
+            span,
+            node: Operation::Compare(Box::new(first), rest),
+        })
+    }
+
+    fn sum(&mut self) -> Result<Expression, Wrong> {
+        self.chain("+-", Self::product)
+    }
+
+    fn product(&mut self) -> Result<Expression, Wrong> {
+        self.chain("*/", Self::atom)
+    }
+
+    /// Reads `part (operator part)*`, from left to right.
+    fn chain(
+        &mut self,
+        operators: &str,
+        part: fn(&mut Self) -> Result<Expression, Wrong>,
+    ) -> Result<Expression, Wrong> {
+        let mut left = part(self)?;
+        let mut links = 0;
+        while let Some(operator) = self.take_symbol(operators) {
+            // The tree grows to the left: its depth is the number of links.
+            links += 1;
+            if links > MAX_DEPTH {
+                return Err(Wrong::new(self.here(), "it is too long"));
+            }
+            let right = part(self)?;
+            let span = (left.span.0, right.span.1);
+            let node = Operation::Arithmetic(Box::new(left), operator, Box::new(right));
+            left = Expression { span, node };
+        }
+        Ok(left)
+    }
+
+    fn atom(&mut self) -> Result<Expression, Wrong> {
+        let span = self.here();
+        if self.take_symbol("-").is_some() {
+            let inner = self.deeper(Self::atom)?;
+            let span = (span.0, inner.span.1);
+            return Ok(Expression {
+                span,
+                node: Operation::Negative(Box::new(inner)),
+            });
+        }
+        if self.take_symbol("(").is_some() {
+            let inner = self.deeper(Self::any)?;
+            return match self.take_symbol(")") {
+                Some(_) => Ok(inner),
+                None => Err(Wrong::new(span, "this parenthesis is not closed")),
+            };
+        }
+        let node = match self.take(|token| Some(token.clone())) {
+            Some(Token::Number(number)) => Operation::Number(number),
+            Some(Token::Word(word)) => Operation::Word(word),
+            Some(Token::Name(name)) => Operation::Name(find(&name, span)?),
+            _ => return Err(Wrong::new(span, "a name or a number is missing here")),
+        };
+        Ok(Expression { span, node })
+    }
+
+    fn deeper(
+        &mut self,
+        part: fn(&mut Self) -> Result<Expression, Wrong>,
+    ) -> Result<Expression, Wrong> {
+        self.depth += 1;
+        if self.depth > MAX_DEPTH {
+            return Err(Wrong::new(self.here(), "it is nested too deeply"));
+        }
+        let expression = part(self);
+        self.depth -= 1;
+        expression
+    }
+}
+
+fn cover(parts: &[Expression]) -> Span {
+    (
+        parts.first().map_or(0, |e| e.span.0),
+        parts.last().map_or(0, |e| e.span.1),
+    )
+}
+
+/// Measures a number with exponent and suffix.
+fn number_length(text: &str) -> usize {
+    let mut previous = ' ';
+    text.find(|c: char| {
+        let sign = (c == '+' || c == '-') && matches!(previous, 'e' | 'E');
+        let inside = c.is_alphanumeric() || c == '.' || c == '_' || sign;
+        previous = c;
+        !inside
+    })
+    .unwrap_or(text.len())
+}
+
+fn number(text: &str, span: Span) -> Result<Token, Wrong> {
+    // Quantities are above zero; a comparison with zero is fine.
+    if text.parse() == Ok(0.0) {
+        return Ok(Token::Number(0.0));
+    }
+    quantity::parse_number(text)
+        .map(Token::Number)
+        .map_err(|error| Wrong::new(span, error.to_string()))
+}
+
+fn find(name: &str, span: Span) -> Result<&'static Key, Wrong> {
+    if let Some(key) = settings::find(name) {
+        return Ok(key);
+    }
+    let names = || AXES.iter().chain(settings::settings()).map(|key| key.path);
+    let suffix = format!(".{name}");
+    let meant = names()
+        .find(|path| path.ends_with(&suffix))
+        .or_else(|| nearest(name, names()));
+    let wrong = Wrong::new(span, format!("there is no `{name}`"));
+    Err(match meant {
+        Some(meant) => wrong.help(format!("did you mean `{meant}`? words stand in quotes")),
+        None => wrong.help(format!(
+            "names are {}, and paths such as training.batch; words stand in quotes",
+            AXES.iter()
+                .map(|key| key.path)
+                .collect::<Vec<_>>()
+                .join(", ")
+        )),
+    })
+}

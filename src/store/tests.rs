@@ -1,0 +1,201 @@
+use super::*;
+use crate::architecture::solver::ShapeSettings;
+use crate::run::{DataFacts, DataSpec, Execution, TokenizerSpec};
+use std::collections::BTreeMap;
+
+fn spec(seed: u64) -> RunSpec {
+    let recipe = crate::grid::parse("t.yaml", "grid: {params: 0.2M, tokens: 1M, concept_share: 0.5, compression_ratio: 4}")
+        .expect("valid")
+        .cells[0]
+        .recipe
+        .clone();
+    RunSpec {
+        architecture: ShapeSettings::default().solve_dlcm(200_000, 0.5, 4.0, 256).expect("a shape"),
+        data: DataSpec::Text {
+            text: vec!["a.txt".into()],
+            tokenizer: TokenizerSpec::Bytes,
+            validation: 0.1,
+        },
+        facts: DataFacts {
+            fingerprint: "f".into(),
+            vocab: 256,
+            train_tokens: 1000,
+            validation_tokens: 100,
+            bytes_per_token: Some(1.0),
+            entropy_floor: None,
+        },
+        recipe: crate::recipe::Recipe { tokens: 4096, ..recipe },
+        seed,
+        execution: Execution { micro_batch: 16, threads: 1 },
+    }
+}
+
+fn planned(seed: u64) -> PlannedRun {
+    let spec = spec(seed);
+    PlannedRun {
+        id: spec.id(),
+        spec,
+        flops: 1e12,
+        axes: BTreeMap::from([("seed".to_owned(), seed.to_string())]),
+    }
+}
+
+fn experiment() -> ExperimentRecord {
+    ExperimentRecord {
+        name: "e".into(),
+        config: "grid: {}".into(),
+        config_hash: "h".into(),
+        program_version: "0".into(),
+        git_commit: None,
+    }
+}
+
+fn attempt() -> AttemptRecord {
+    AttemptRecord {
+        pid: Some(1),
+        host: "h".into(),
+        device: "cpu".into(),
+        threads: 1,
+        program_version: "0".into(),
+        git_commit: None,
+        started_at: 1.0,
+        log_path: "log".into(),
+    }
+}
+
+fn row(step: u64, validation_loss: Option<f64>) -> Measurement {
+    Measurement {
+        step,
+        tokens: step * 10,
+        flops: step as f64,
+        loss: Some(3.0),
+        validation_loss,
+        realised_sampled: Some(3.9),
+        realised_thresholded: validation_loss.map(|_| 4.1),
+        ..Measurement::default()
+    }
+}
+
+#[tokio::test]
+async fn a_run_goes_through_its_life() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = Store::create(folder.path()).await.expect("a database");
+    let run = planned(0);
+    let id = store.plan(&experiment(), std::slice::from_ref(&run), 1.0).await.expect("planned");
+    assert_eq!(store.experiment("e").await.expect("known"), Some(id));
+    assert_eq!(store.experiment("other").await.expect("unknown"), None);
+    assert_eq!(store.experiments().await.expect("listed"), ["e"]);
+
+    let number = store.start_attempt(&run.id, &attempt()).await.expect("started");
+    assert_eq!(number, 1);
+    let lines = [
+        Line::new(0, 1.0, Event::Measured(row(1, None))),
+        Line::new(1, 2.0, Event::Measured(row(2, Some(2.5)))),
+        Line::new(2, 3.0, Event::Measured(row(3, None))),
+    ];
+    for _ in 0..2 {
+        store.ingest(&run.id, &lines).await.expect("taken in");
+    }
+    let measured = store.measurements(&run.id).await.expect("read");
+    assert_eq!(measured, [row(1, None), row(2, Some(2.5)), row(3, None)]);
+    let record = store.runs(id).await.expect("read").pop().expect("one");
+    assert_eq!(record.state, RunState::Running);
+    assert_eq!((record.loss, record.realised_ratio), (Some(2.5), Some(4.1)));
+    assert_eq!((record.flops, record.concept_gain), (Some(3.0), None));
+    assert_eq!(record.spec, run.spec);
+    assert_eq!(record.axes, run.axes);
+
+    let ended = Ended {
+        at: 4.0,
+        outcome: RunOutcome::Finished,
+        exit_code: Some(0),
+        signal: None,
+        message: None,
+    };
+    store.end_attempt(&run.id, number, &ended).await.expect("ended");
+    let record = store.runs(id).await.expect("read").pop().expect("one");
+    assert_eq!((record.state, record.outcome), (RunState::Ended, Some(RunOutcome::Finished)));
+    assert_eq!(store.attempts(&run.id).await.expect("counted"), 1);
+
+    let fit = FitRecord {
+        law: "dlcm".into(),
+        result: serde_json::json!({"E0": 1.5}),
+        runs: vec![run.id.clone()],
+        created_at: 5.0,
+    };
+    store.save_fit(id, &fit).await.expect("saved");
+    let read = store.newest_fit(id, "dlcm").await.expect("read").expect("one");
+    assert_eq!((read.result, read.runs), (fit.result, fit.runs));
+    assert!(store.newest_fit(id, "kaplan").await.expect("read").is_none());
+}
+
+#[tokio::test]
+async fn a_step_measured_again_replaces_its_row() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = Store::create(folder.path()).await.expect("a database");
+    let run = planned(0);
+    store.plan(&experiment(), std::slice::from_ref(&run), 1.0).await.expect("planned");
+    let first = Line::new(0, 1.0, Event::Measured(row(5, Some(2.0))));
+    let again = Line::new(7, 2.0, Event::Measured(row(5, Some(1.9))));
+    store.ingest(&run.id, &[first]).await.expect("taken in");
+    store.ingest(&run.id, &[again]).await.expect("taken in");
+    let measured = store.measurements(&run.id).await.expect("read");
+    assert_eq!(measured, [row(5, Some(1.9))]);
+}
+
+#[tokio::test]
+async fn what_a_file_no_longer_asks_for_stays() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = Store::create(folder.path()).await.expect("a database");
+    let both = [planned(0), planned(1)];
+    let id = store.plan(&experiment(), &both, 1.0).await.expect("planned");
+    assert_eq!(store.runs(id).await.expect("read").len(), 2);
+    store.plan(&experiment(), &both[1..], 2.0).await.expect("planned");
+    assert_eq!(store.runs(id).await.expect("read").len(), 1);
+    store.plan(&experiment(), &both, 3.0).await.expect("planned");
+    assert_eq!(store.runs(id).await.expect("read").len(), 2);
+}
+
+#[tokio::test]
+async fn attempts_left_open_are_closed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = Store::create(folder.path()).await.expect("a database");
+    let run = planned(0);
+    let id = store.plan(&experiment(), std::slice::from_ref(&run), 1.0).await.expect("planned");
+    store.start_attempt(&run.id, &attempt()).await.expect("started");
+    assert_eq!(store.close_abandoned(9.0).await.expect("closed"), 1);
+    assert_eq!(store.close_abandoned(9.0).await.expect("closed"), 0);
+    let record = store.runs(id).await.expect("read").pop().expect("one");
+    assert_eq!(record.state, RunState::Pending);
+    assert_eq!(store.start_attempt(&run.id, &attempt()).await.expect("started"), 2);
+}
+
+#[tokio::test]
+async fn foreign_newer_and_missing_databases_are_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let missing = Store::open(folder.path()).await.expect_err("nothing there");
+    assert!(matches!(missing, StoreError::Missing { .. }));
+
+    let store = Store::create(folder.path()).await.expect("a database");
+    sqlx::query(
+        "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+         VALUES (9999, 'from the future', 1, x'00', 0)",
+    )
+    .execute(&store.pool)
+    .await
+    .expect("inserted");
+    store.pool.close().await;
+    let newer = Store::open(folder.path()).await.expect_err("newer");
+    assert!(matches!(newer, StoreError::Newer { found: 9999, .. }), "{newer}");
+
+    let other = tempfile::tempdir().expect("a folder");
+    std::fs::write(other.path().join(DATABASE), "this is no database, but long enough to be read")
+        .expect("written");
+    let foreign = Store::open(other.path()).await.expect_err("foreign");
+    assert!(matches!(foreign, StoreError::Open { .. }), "{foreign}");
+
+    let file = other.path().join("file");
+    std::fs::write(&file, "").expect("written");
+    let unwritable = Store::create(&file.join("results")).await.expect_err("no folder");
+    assert!(matches!(unwritable, StoreError::Folder { .. }), "{unwritable}");
+}

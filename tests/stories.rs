@@ -1,0 +1,230 @@
+//! Stories told through the program itself, in a temporary folder.
+
+use assert_cmd::Command;
+use serde_json::Value;
+use std::path::Path;
+use std::time::Duration;
+
+const TINY: &str = "
+name: tiny
+grid: {params: 60000, tokens: 8192, concept_share: [0.3, 0.5], compression_ratio: 4}
+baselines: {params: 50000, tokens: 8192}
+model: {seq_len: 64, token_window: 8}
+data: {synthetic: {document_tokens: 64, document_words: 6}}
+training: {batch: 8, validations: 2, validation_tokens: 512}
+analysis: {bootstrap: 20}
+";
+
+struct Desk {
+    folder: tempfile::TempDir,
+}
+
+impl Desk {
+    fn new() -> Self {
+        Self { folder: tempfile::tempdir().expect("a folder") }
+    }
+
+    fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    fn with(self, name: &str, content: impl AsRef<[u8]>) -> Self {
+        std::fs::write(self.path().join(name), content).expect("written");
+        self
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::cargo_bin("orchestrator").expect("the program");
+        command
+            .args(args)
+            .current_dir(self.path())
+            .env("ORCHESTRATOR_CACHE", self.path().join("cache"))
+            .env("NO_COLOR", "1")
+            .timeout(Duration::from_secs(300));
+        command
+    }
+
+    /// Runs a command that must be refused with status 2, and returns what it said.
+    fn refused(&self, args: &[&str]) -> String {
+        let output = self.command(args).output().expect("ran");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {said}");
+        assert!(!said.contains("panicked"), "{said}");
+        said
+    }
+
+    /// Runs a command that must succeed, and returns what it printed.
+    fn done(&self, args: &[&str]) -> String {
+        let output = self.command(args).output().expect("ran");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{args:?}: {said}");
+        String::from_utf8(output.stdout).expect("UTF-8")
+    }
+
+    fn status(&self) -> Vec<Value> {
+        let text = self.done(&["status", "tiny.yaml", "--json"]);
+        let status: Value = serde_json::from_str(&text).expect("JSON");
+        status["runs"].as_array().expect("runs").clone()
+    }
+
+    fn files(&self) -> Vec<String> {
+        let mut names: Vec<String> = std::fs::read_dir(self.path())
+            .expect("readable")
+            .flatten()
+            .map(|entry| entry.file_name().to_string_lossy().into_owned())
+            .collect();
+        names.sort();
+        names
+    }
+}
+
+#[test]
+fn an_experiment_runs_from_declaration_to_figures_and_only_once() {
+    let desk = Desk::new().with("tiny.yaml", TINY);
+    assert!(desk.done(&["check", "tiny.yaml"]).contains("3 runs"));
+    assert!(desk.done(&["plan", "tiny.yaml", "--no-time"]).contains("3 runs, 0 done, 3 to do"));
+    desk.done(&["run", "tiny.yaml"]);
+    let runs = desk.status();
+    assert_eq!(runs.len(), 3);
+    for run in &runs {
+        for key in [
+            "id", "state", "kind", "params", "tokens", "concept_share", "compression_ratio",
+            "realised_ratio", "seed", "loss", "flops", "outcome",
+        ] {
+            assert!(run.get(key).is_some(), "{key} is missing in {run}");
+        }
+        assert_eq!((&run["state"], &run["outcome"]), (&"ended".into(), &"finished".into()));
+        assert!(run["loss"].as_f64().expect("a loss") > 0.0);
+        assert_eq!(run["realised_ratio"].is_null(), run["kind"] == "dense");
+    }
+    assert!(desk.done(&["plan", "tiny.yaml", "--no-time"]).contains("3 runs, 3 done, 0 to do"));
+    let journals = || -> Vec<_> {
+        runs.iter()
+            .map(|run| {
+                let id = run["id"].as_str().expect("an id");
+                desk.path().join("results/tiny/runs").join(id).join("events.jsonl")
+            })
+            .map(|path| std::fs::read(path).expect("a journal"))
+            .collect()
+    };
+    let before = journals();
+    desk.done(&["run", "tiny.yaml"]);
+    assert_eq!(journals(), before, "a finished run was trained again");
+    // A new value of an axis runs only the new cell.
+    desk.done(&["run", "tiny.yaml", "--set", "grid.concept_share=[0.3, 0.5, 0.6]"]);
+    assert_eq!(journals(), before);
+    let text = desk.done(&[
+        "status", "tiny.yaml", "--json", "--set", "grid.concept_share=[0.3, 0.5, 0.6]",
+    ]);
+    assert_eq!(text.matches("\"finished\"").count(), 4);
+    // Figures come from the database alone.
+    std::fs::remove_dir_all(desk.path().join("results/tiny/figures")).expect("figures");
+    std::fs::remove_dir_all(desk.path().join("results/tiny/runs")).expect("runs");
+    desk.done(&["plot", "tiny.yaml"]);
+    assert!(desk.path().join("results/tiny/figures/training.svg").exists());
+}
+
+#[test]
+fn an_interrupted_grid_goes_on_to_the_same_losses() {
+    let losses = |desk: &Desk| -> Vec<Value> {
+        desk.status().iter().map(|run| run["loss"].clone()).collect()
+    };
+    // Long enough to be interrupted.
+    let long = TINY.replace("8192", "65536");
+    let whole = Desk::new().with("tiny.yaml", &long);
+    whole.done(&["run", "tiny.yaml"]);
+
+    let desk = Desk::new().with("tiny.yaml", &long);
+    let mut child = std::process::Command::new(assert_cmd::cargo::cargo_bin("orchestrator"))
+        .args(["run", "tiny.yaml"])
+        .current_dir(desk.path())
+        .env("ORCHESTRATOR_CACHE", desk.path().join("cache"))
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .expect("started");
+    std::thread::sleep(Duration::from_millis(700));
+    nix::sys::signal::kill(
+        nix::unistd::Pid::from_raw(child.id() as i32),
+        nix::sys::signal::Signal::SIGINT,
+    )
+    .expect("signalled");
+    let status = child.wait().expect("ended");
+    assert!(matches!(status.code(), Some(0 | 1)), "{status}");
+    desk.done(&["run", "tiny.yaml"]);
+    assert_eq!(losses(&desk), losses(&whole));
+}
+
+#[test]
+fn bad_files_are_refused_and_nothing_is_written() {
+    let cases: &[(&str, &[u8], &str)] = &[
+        ("empty", b"", "empty"),
+        ("garbage", &[0xff, 0xfe, 0x00, 0x80, 0x01], "UTF-8"),
+        ("control", b"\x00\x01\x02: [", ""),
+        ("unknown key", b"grid: {params: 1M, tokns: 1M}", "tokens"),
+        (
+            "no tokens",
+            b"grid: {params: 1M, tokens: 0, concept_share: 0.5, compression_ratio: 4}",
+            "above zero",
+        ),
+        (
+            "P = 1",
+            b"grid: {params: 1M, tokens: 1M, concept_share: 1, compression_ratio: 4}",
+            "concept_share",
+        ),
+        (
+            "R < 1",
+            b"grid: {params: 1M, tokens: 1M, concept_share: 0.5, compression_ratio: 0.5}",
+            "compression_ratio",
+        ),
+    ];
+    for (name, content, expected) in cases {
+        let desk = Desk::new().with("bad.yaml", content);
+        for command in ["check", "plan", "run"] {
+            let said = desk.refused(&[command, "bad.yaml"]);
+            assert!(said.contains(expected), "{name}: {said}");
+            assert_eq!(desk.files(), ["bad.yaml"], "{name} wrote something");
+        }
+    }
+    let desk = Desk::new();
+    assert!(desk.refused(&["run", "."]).contains("directory"));
+    assert!(desk.refused(&["run", "missing.yaml"]).contains("missing.yaml"));
+}
+
+#[test]
+fn bad_text_is_refused() {
+    let text = TINY.replace(
+        "{synthetic: {document_tokens: 64, document_words: 6}}",
+        "{text: corpus.txt, tokenizer: bytes}",
+    );
+    for (content, expected) in [
+        (&b"good \xff\xfe bad"[..], "UTF-8"),
+        (&b"too short"[..], "sequence"),
+        (&b""[..], "empty"),
+    ] {
+        let desk = Desk::new().with("tiny.yaml", &text).with("corpus.txt", content);
+        let said = desk.refused(&["run", "tiny.yaml"]);
+        assert!(said.contains(expected), "{said}");
+    }
+    let desk = Desk::new().with("tiny.yaml", &text);
+    assert!(desk.refused(&["run", "tiny.yaml"]).contains("corpus.txt"));
+}
+
+#[test]
+fn bad_places_are_refused() {
+    let desk = Desk::new().with("tiny.yaml", TINY).with("file", "");
+    let said = desk.refused(&["run", "tiny.yaml", "--results", "file/below"]);
+    assert!(said.contains("file/below"), "{said}");
+    let said = desk.refused(&["status", "tiny.yaml"]);
+    assert!(said.contains("run the experiment first"), "{said}");
+    let said = desk.refused(&["run", "tiny.yaml", "--device", "abacus"]);
+    assert!(said.contains("abacus") && said.contains("cpu"), "{said}");
+    let said = desk.refused(&["run", "tiny.yaml", "--set", "training.batch"]);
+    assert!(said.contains("no value"), "{said}");
+}
+
+#[test]
+fn the_schema_is_json_and_knows_the_axes() {
+    let schema: Value =
+        serde_json::from_str(&Desk::new().done(&["schema"])).expect("JSON");
+    assert!(schema.to_string().contains("concept_share"));
+}
