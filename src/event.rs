@@ -129,7 +129,13 @@ pub enum LineError {
 impl Line {
     /// Makes a line with its checksum.
     pub fn new(seq: u64, time: f64, event: Event) -> Self {
-        let mut line = Line { v: FORMAT_VERSION, seq, time, event, check: String::new() };
+        let mut line = Line {
+            v: FORMAT_VERSION,
+            seq,
+            time,
+            event,
+            check: String::new(),
+        };
         line.check = line.checksum();
         line
     }
@@ -156,9 +162,16 @@ impl Line {
     }
 
     fn checksum(&self) -> String {
-        let unsigned = Line { check: String::new(), ..self.clone() };
+        let unsigned = Line {
+            check: String::new(),
+            ..self.clone()
+        };
         let digest = Sha256::digest(unsigned.encode().as_bytes());
-        digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect()
+        digest
+            .iter()
+            .take(4)
+            .map(|byte| format!("{byte:02x}"))
+            .collect()
     }
 }
 
@@ -201,10 +214,16 @@ mod tests {
     #[test]
     fn torn_damaged_and_newer_lines_are_refused() {
         let text = line().encode();
-        assert!(matches!(Line::decode(&text[..text.len() - 4]), Err(LineError::Malformed(_))));
+        assert!(matches!(
+            Line::decode(&text[..text.len() - 4]),
+            Err(LineError::Malformed(_))
+        ));
         let damaged = text.replace("\"step\":10", "\"step\":11");
         assert!(matches!(Line::decode(&damaged), Err(LineError::Damaged)));
         let newer = text.replace("\"v\":1", "\"v\":2");
-        assert!(matches!(Line::decode(&newer), Err(LineError::Newer { found: 2 })));
+        assert!(matches!(
+            Line::decode(&newer),
+            Err(LineError::Newer { found: 2 })
+        ));
     }
 }

@@ -4,20 +4,22 @@
 //! YAML, planned, trained one process a run, stored in SQLite, fitted and drawn. Modules are
 //! listed so that each uses only those above it; `tests/layering.rs` holds them to it.
 
-pub mod quantity;
+pub mod analysis;
 pub mod architecture;
-pub mod flops;
-pub mod recipe;
-pub mod run;
-pub mod event;
-pub mod clock;
-pub mod grid;
-pub mod plan;
-pub mod model;
-pub mod data;
-pub mod train;
-pub mod fit;
-pub mod launch;
-pub mod store;
-pub mod orchestrate;
 pub mod cli;
+pub mod clock;
+pub mod data;
+pub mod event;
+pub mod fit;
+pub mod flops;
+pub mod grid;
+pub mod launch;
+pub mod model;
+pub mod orchestrate;
+pub mod plan;
+pub mod quantity;
+pub mod recipe;
+pub mod report;
+pub mod run;
+pub mod store;
+pub mod train;

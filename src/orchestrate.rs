@@ -114,7 +114,10 @@ struct Active {
 /// Says whether a stored run needs no more training.
 pub fn is_done(run: &RunRecord) -> bool {
     run.state == RunState::Ended
-        && matches!(run.outcome, Some(RunOutcome::Finished | RunOutcome::Diverged))
+        && matches!(
+            run.outcome,
+            Some(RunOutcome::Finished | RunOutcome::Diverged)
+        )
 }
 
 /// Trains what is missing of a planned experiment.
@@ -133,7 +136,13 @@ pub async fn run(
     observer: &mut dyn Observer,
     stop: &AtomicUsize,
 ) -> Result<Summary, OrchestrateError> {
-    let mut grid = Grid { store, setting, launcher, observer, active: HashMap::new() };
+    let mut grid = Grid {
+        store,
+        setting,
+        launcher,
+        observer,
+        active: HashMap::new(),
+    };
     let result = grid.run(experiment, planned, stop).await;
     if result.is_err() {
         grid.launcher.kill();
@@ -190,7 +199,11 @@ impl Grid<'_> {
             if asked > stops {
                 stops = asked;
                 self.observer.notice(Notice::Stopping(self.active.len()));
-                if stops == 1 { self.launcher.stop() } else { self.launcher.kill() }
+                if stops == 1 {
+                    self.launcher.stop()
+                } else {
+                    self.launcher.kill()
+                }
             }
             while stops == 0 && self.active.len() < self.launcher.slots() {
                 let Some(run) = waiting.pop() else { break };
@@ -199,7 +212,11 @@ impl Grid<'_> {
             self.listen().await?;
             for exit in self.launcher.ended()? {
                 let killed = stops == 2 && exit.signal.is_some();
-                let outcome = if killed { RunOutcome::Interrupted } else { exit.outcome() };
+                let outcome = if killed {
+                    RunOutcome::Interrupted
+                } else {
+                    exit.outcome()
+                };
                 match outcome {
                     RunOutcome::Finished => summary.finished += 1,
                     RunOutcome::Diverged => summary.diverged += 1,
@@ -235,10 +252,18 @@ impl Grid<'_> {
             program_version: env!("CARGO_PKG_VERSION").to_owned(),
             git_commit: self.setting.git_commit.clone(),
             started_at: now(),
-            log_path: job.folder.join(crate::launch::LOG_FILE).display().to_string(),
+            log_path: job
+                .folder
+                .join(crate::launch::LOG_FILE)
+                .display()
+                .to_string(),
         };
         let attempt = self.store.start_attempt(&run.id, &attempt).await?;
-        let active = Active { attempt, tail: Tail::at_end(&job.folder), said: None };
+        let active = Active {
+            attempt,
+            tail: Tail::at_end(&job.folder),
+            said: None,
+        };
         self.active.insert(run.id.clone(), active);
         self.observer.notice(Notice::Started(run.id.clone()));
         Ok(())
@@ -251,7 +276,8 @@ impl Grid<'_> {
             for event in self.take_in(id, &mut running.tail).await? {
                 match event {
                     Event::Measured(row) => {
-                        self.observer.notice(Notice::Measured(id.clone(), Box::new(row)));
+                        self.observer
+                            .notice(Notice::Measured(id.clone(), Box::new(row)));
                     }
                     Event::Failed { message } => running.said = Some(message),
                     _ => {}
@@ -279,7 +305,9 @@ impl Grid<'_> {
     ) -> Result<(), OrchestrateError> {
         // The last lines may have come between the last look and the end.
         self.listen().await?;
-        let Some(active) = self.active.remove(id) else { return Ok(()) };
+        let Some(active) = self.active.remove(id) else {
+            return Ok(());
+        };
         let message = active.said.or_else(|| {
             let failed = matches!(outcome, RunOutcome::Crashed | RunOutcome::OutOfMemory);
             (failed && !exit.log_tail.is_empty()).then_some(exit.log_tail)
@@ -292,7 +320,8 @@ impl Grid<'_> {
             message: message.clone(),
         };
         self.store.end_attempt(id, active.attempt, &ended).await?;
-        self.observer.notice(Notice::Ended(id.clone(), outcome, message));
+        self.observer
+            .notice(Notice::Ended(id.clone(), outcome, message));
         Ok(())
     }
 }
@@ -301,7 +330,11 @@ impl Grid<'_> {
 fn write_spec(folder: &Path, run: &Planned) -> Result<(), OrchestrateError> {
     let failed = |action, path: &Path| {
         let path = path.to_owned();
-        move |source| OrchestrateError::Io { action, path, source }
+        move |source| OrchestrateError::Io {
+            action,
+            path,
+            source,
+        }
     };
     std::fs::create_dir_all(folder).map_err(failed("make", folder))?;
     let path = folder.join(SPEC_FILE);

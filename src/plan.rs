@@ -40,11 +40,14 @@ impl Calibration {
         if flops_per_token >= last.flops_per_token {
             return Some(rate(last));
         }
-        self.points.windows(2).find(|pair| flops_per_token <= pair[1].flops_per_token).map(|pair| {
-            let span = (pair[1].flops_per_token / pair[0].flops_per_token).ln();
-            let share = (flops_per_token / pair[0].flops_per_token).ln() / span;
-            rate(&pair[0]).powf(1.0 - share) * rate(&pair[1]).powf(share)
-        })
+        self.points
+            .windows(2)
+            .find(|pair| flops_per_token <= pair[1].flops_per_token)
+            .map(|pair| {
+                let span = (pair[1].flops_per_token / pair[0].flops_per_token).ln();
+                let share = (flops_per_token / pair[0].flops_per_token).ln() / span;
+                rate(&pair[0]).powf(1.0 - share) * rate(&pair[1]).powf(share)
+            })
     }
 }
 
@@ -97,12 +100,18 @@ pub fn plan(
     experiment: &Experiment,
     facts: &dyn Fn(&DataSpec) -> Option<DataFacts>,
 ) -> Result<Vec<Planned>, GridError> {
-    let mut shapes = Shapes { solved: HashMap::new(), convention: experiment.analysis.flops_convention };
+    let mut shapes = Shapes {
+        solved: HashMap::new(),
+        convention: experiment.analysis.flops_convention,
+    };
     let mut seen = HashSet::new();
     let mut planned = Vec::with_capacity(experiment.cells.len());
     for cell in &experiment.cells {
         let facts = facts(&cell.data).ok_or_else(|| {
-            cell.location.error("the data of this cell were not read", "this is a bug: report it")
+            cell.location.error(
+                "the data of this cell were not read",
+                "this is a bug: report it",
+            )
         })?;
         let (architecture, tokens) = shapes.size(cell, facts.vocab)?;
         let mut recipe = cell.recipe.clone();
@@ -155,11 +164,12 @@ impl Shapes {
             return self.spend(cell, tokens, flops.0, vocab);
         }
         let declared = cell.size.params();
-        let architecture =
-            self.solve(cell, declared, vocab).map_err(|error| cell.location.error(
+        let architecture = self.solve(cell, declared, vocab).map_err(|error| {
+            cell.location.error(
                 error.to_string(),
                 "change N or P, or free a width or depth that `model` fixes",
-            ))?;
+            )
+        })?;
         let reached = Params(architecture.params().non_embedding());
         let tokens = match (cell.size.tokens(), cell.size.flops()) {
             (Some(tokens), _) => tokens.resolve(declared.unwrap_or(reached)).0,
@@ -203,10 +213,17 @@ impl Shapes {
             };
             let spent = cost(&architecture, params);
             let distance = (spent / flops).ln().abs();
-            if best.as_ref().is_none_or(|(nearest, ..)| distance < *nearest) {
+            if best
+                .as_ref()
+                .is_none_or(|(nearest, ..)| distance < *nearest)
+            {
                 best = Some((distance, architecture, params));
             }
-            if spent > flops { high = middle } else { low = middle }
+            if spent > flops {
+                high = middle
+            } else {
+                low = middle
+            }
         }
         match best {
             Some((distance, architecture, params)) if distance < BUDGET_TOLERANCE => {
@@ -238,12 +255,21 @@ impl Shapes {
             .or_insert_with(|| match (&cell.kind, params) {
                 (CellKind::Dense, Some(params)) => cell.shape.solve_dense(params.0, vocab),
                 (CellKind::Dense, None) => cell.shape.explicit_dense(vocab),
-                (CellKind::Dlcm { concept_share: Some(share), compression_ratio }, Some(params)) => {
-                    cell.shape.solve_dlcm(params.0, *share, *compression_ratio, vocab)
-                }
-                (CellKind::Dlcm { compression_ratio, .. }, _) => {
-                    cell.shape.explicit_dlcm(*compression_ratio, vocab)
-                }
+                (
+                    CellKind::Dlcm {
+                        concept_share: Some(share),
+                        compression_ratio,
+                    },
+                    Some(params),
+                ) => cell
+                    .shape
+                    .solve_dlcm(params.0, *share, *compression_ratio, vocab),
+                (
+                    CellKind::Dlcm {
+                        compression_ratio, ..
+                    },
+                    _,
+                ) => cell.shape.explicit_dlcm(*compression_ratio, vocab),
             })
             .clone()
     }

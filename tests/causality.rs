@@ -17,7 +17,14 @@ fn assert_causal(architecture: &Architecture, seed: u64, seq_len: usize) {
     let device = Device::flex();
     let network = Network::new(architecture, seed, &device).valid();
     for threshold in [0.0, 0.3, 0.4, 0.45, 0.5, 0.55, 0.6, 1.0] {
-        let leak = find_leak(&network, architecture.vocab(), seq_len, threshold, seed, &device);
+        let leak = find_leak(
+            &network,
+            architecture.vocab(),
+            seq_len,
+            threshold,
+            seed,
+            &device,
+        );
         assert_eq!(leak, None, "θ = {threshold}, {architecture:?}");
     }
 }
@@ -33,8 +40,15 @@ fn every_architecture_of_the_shipped_experiments_is_causal() {
         entropy_floor: None,
     };
     let mut seen = BTreeSet::new();
-    for file in std::fs::read_dir("experiments").expect("experiments").flatten() {
-        if file.path().extension().is_none_or(|extension| extension != "yaml") {
+    for file in std::fs::read_dir("experiments")
+        .expect("experiments")
+        .flatten()
+    {
+        if file
+            .path()
+            .extension()
+            .is_none_or(|extension| extension != "yaml")
+        {
             continue;
         }
         let text = std::fs::read_to_string(file.path()).expect("readable");

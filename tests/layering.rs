@@ -5,8 +5,25 @@ use std::path::{Path, PathBuf};
 
 /// The modules, each of which may use those before it.
 const ORDER: &[&str] = &[
-    "quantity", "architecture", "flops", "recipe", "run", "event", "clock", "grid", "plan", "model",
-    "data", "train", "fit", "launch", "store", "orchestrate", "analysis", "report", "cli",
+    "quantity",
+    "architecture",
+    "flops",
+    "recipe",
+    "run",
+    "event",
+    "clock",
+    "grid",
+    "plan",
+    "model",
+    "data",
+    "train",
+    "fit",
+    "launch",
+    "store",
+    "orchestrate",
+    "analysis",
+    "report",
+    "cli",
 ];
 
 /// Pairs that stand in order but must not know each other.
@@ -28,7 +45,9 @@ const STRANGERS: &[(&str, &str)] = &[
 ];
 
 /// Names that say nothing about what a module holds.
-const EMPTY_NAMES: &[&str] = &["utils", "util", "common", "helpers", "misc", "core", "types"];
+const EMPTY_NAMES: &[&str] = &[
+    "utils", "util", "common", "helpers", "misc", "core", "types",
+];
 
 fn sources(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
@@ -46,14 +65,22 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
 /// The module a file belongs to: the first part of its path below `src`.
 fn module(path: &Path) -> String {
     let inside = path.strip_prefix("src").expect("below src");
-    let first = inside.components().next().expect("a name").as_os_str().to_string_lossy();
+    let first = inside
+        .components()
+        .next()
+        .expect("a name")
+        .as_os_str()
+        .to_string_lossy();
     first.trim_end_matches(".rs").to_owned()
 }
 
 /// The modules that a source names as `crate::…`, one by one or in braces.
 fn uses(text: &str) -> BTreeSet<String> {
-    let code: String =
-        text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
+    let code: String = text
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("//"))
+        .collect::<Vec<_>>()
+        .join("\n");
     let mut found = BTreeSet::new();
     for (at, _) in code.match_indices("crate::") {
         let rest = &code[at + "crate::".len()..];
@@ -83,22 +110,34 @@ fn modules_use_only_those_above_them() {
             continue;
         }
         let Some(own) = place(&name) else {
-            wrong.push(format!("{}: module `{name}` is not in the order", path.display()));
+            wrong.push(format!(
+                "{}: module `{name}` is not in the order",
+                path.display()
+            ));
             continue;
         };
         let text = std::fs::read_to_string(&path).expect("readable");
         for used in uses(&text) {
             if used != name && place(&used).is_some_and(|used| used > own) {
-                wrong.push(format!("{}: `{name}` uses `{used}`, below it", path.display()));
+                wrong.push(format!(
+                    "{}: `{name}` uses `{used}`, below it",
+                    path.display()
+                ));
             }
             if STRANGERS.contains(&(name.as_str(), used.as_str())) {
-                wrong.push(format!("{}: `{name}` must not know `{used}`", path.display()));
+                wrong.push(format!(
+                    "{}: `{name}` must not know `{used}`",
+                    path.display()
+                ));
             }
         }
         for part in path.components() {
             let part = part.as_os_str().to_string_lossy();
             if EMPTY_NAMES.contains(&part.trim_end_matches(".rs")) {
-                wrong.push(format!("{}: `{part}` says nothing about what it holds", path.display()));
+                wrong.push(format!(
+                    "{}: `{part}` says nothing about what it holds",
+                    path.display()
+                ));
             }
         }
     }
@@ -117,9 +156,10 @@ fn only_the_store_speaks_sql_and_only_the_command_line_prints() {
         }
         if name != "cli" && path.file_name().is_none_or(|file| file != "tests.rs") {
             for printing in ["println!", "eprintln!", "print!("] {
-                if code.lines().any(|line| {
-                    line.contains(printing) && !line.trim_start().starts_with("//")
-                }) {
+                if code
+                    .lines()
+                    .any(|line| line.contains(printing) && !line.trim_start().starts_with("//"))
+                {
                     wrong.push(format!("{} prints", path.display()));
                 }
             }

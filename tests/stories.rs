@@ -21,7 +21,9 @@ struct Desk {
 
 impl Desk {
     fn new() -> Self {
-        Self { folder: tempfile::tempdir().expect("a folder") }
+        Self {
+            folder: tempfile::tempdir().expect("a folder"),
+        }
     }
 
     fn path(&self) -> &Path {
@@ -82,27 +84,49 @@ impl Desk {
 fn an_experiment_runs_from_declaration_to_figures_and_only_once() {
     let desk = Desk::new().with("tiny.yaml", TINY);
     assert!(desk.done(&["check", "tiny.yaml"]).contains("3 runs"));
-    assert!(desk.done(&["plan", "tiny.yaml", "--no-time"]).contains("3 runs, 0 done, 3 to do"));
+    assert!(
+        desk.done(&["plan", "tiny.yaml", "--no-time"])
+            .contains("3 runs, 0 done, 3 to do")
+    );
     desk.done(&["run", "tiny.yaml"]);
     let runs = desk.status();
     assert_eq!(runs.len(), 3);
     for run in &runs {
         for key in [
-            "id", "state", "kind", "params", "tokens", "concept_share", "compression_ratio",
-            "realised_ratio", "seed", "loss", "flops", "outcome",
+            "id",
+            "state",
+            "kind",
+            "params",
+            "tokens",
+            "concept_share",
+            "compression_ratio",
+            "realised_ratio",
+            "seed",
+            "loss",
+            "flops",
+            "outcome",
         ] {
             assert!(run.get(key).is_some(), "{key} is missing in {run}");
         }
-        assert_eq!((&run["state"], &run["outcome"]), (&"ended".into(), &"finished".into()));
+        assert_eq!(
+            (&run["state"], &run["outcome"]),
+            (&"ended".into(), &"finished".into())
+        );
         assert!(run["loss"].as_f64().expect("a loss") > 0.0);
         assert_eq!(run["realised_ratio"].is_null(), run["kind"] == "dense");
     }
-    assert!(desk.done(&["plan", "tiny.yaml", "--no-time"]).contains("3 runs, 3 done, 0 to do"));
+    assert!(
+        desk.done(&["plan", "tiny.yaml", "--no-time"])
+            .contains("3 runs, 3 done, 0 to do")
+    );
     let journals = || -> Vec<_> {
         runs.iter()
             .map(|run| {
                 let id = run["id"].as_str().expect("an id");
-                desk.path().join("results/tiny/runs").join(id).join("events.jsonl")
+                desk.path()
+                    .join("results/tiny/runs")
+                    .join(id)
+                    .join("events.jsonl")
             })
             .map(|path| std::fs::read(path).expect("a journal"))
             .collect()
@@ -111,23 +135,39 @@ fn an_experiment_runs_from_declaration_to_figures_and_only_once() {
     desk.done(&["run", "tiny.yaml"]);
     assert_eq!(journals(), before, "a finished run was trained again");
     // A new value of an axis runs only the new cell.
-    desk.done(&["run", "tiny.yaml", "--set", "grid.concept_share=[0.3, 0.5, 0.6]"]);
+    desk.done(&[
+        "run",
+        "tiny.yaml",
+        "--set",
+        "grid.concept_share=[0.3, 0.5, 0.6]",
+    ]);
     assert_eq!(journals(), before);
     let text = desk.done(&[
-        "status", "tiny.yaml", "--json", "--set", "grid.concept_share=[0.3, 0.5, 0.6]",
+        "status",
+        "tiny.yaml",
+        "--json",
+        "--set",
+        "grid.concept_share=[0.3, 0.5, 0.6]",
     ]);
     assert_eq!(text.matches("\"finished\"").count(), 4);
     // Figures come from the database alone.
     std::fs::remove_dir_all(desk.path().join("results/tiny/figures")).expect("figures");
     std::fs::remove_dir_all(desk.path().join("results/tiny/runs")).expect("runs");
     desk.done(&["plot", "tiny.yaml"]);
-    assert!(desk.path().join("results/tiny/figures/training.svg").exists());
+    assert!(
+        desk.path()
+            .join("results/tiny/figures/training.svg")
+            .exists()
+    );
 }
 
 #[test]
 fn an_interrupted_grid_goes_on_to_the_same_losses() {
     let losses = |desk: &Desk| -> Vec<Value> {
-        desk.status().iter().map(|run| run["loss"].clone()).collect()
+        desk.status()
+            .iter()
+            .map(|run| run["loss"].clone())
+            .collect()
     };
     // Long enough to be interrupted.
     let long = TINY.replace("8192", "65536");
@@ -187,7 +227,10 @@ fn bad_files_are_refused_and_nothing_is_written() {
     }
     let desk = Desk::new();
     assert!(desk.refused(&["run", "."]).contains("directory"));
-    assert!(desk.refused(&["run", "missing.yaml"]).contains("missing.yaml"));
+    assert!(
+        desk.refused(&["run", "missing.yaml"])
+            .contains("missing.yaml")
+    );
 }
 
 #[test]
@@ -201,7 +244,9 @@ fn bad_text_is_refused() {
         (&b"too short"[..], "sequence"),
         (&b""[..], "empty"),
     ] {
-        let desk = Desk::new().with("tiny.yaml", &text).with("corpus.txt", content);
+        let desk = Desk::new()
+            .with("tiny.yaml", &text)
+            .with("corpus.txt", content);
         let said = desk.refused(&["run", "tiny.yaml"]);
         assert!(said.contains(expected), "{said}");
     }
@@ -224,7 +269,6 @@ fn bad_places_are_refused() {
 
 #[test]
 fn the_schema_is_json_and_knows_the_axes() {
-    let schema: Value =
-        serde_json::from_str(&Desk::new().done(&["schema"])).expect("JSON");
+    let schema: Value = serde_json::from_str(&Desk::new().done(&["schema"])).expect("JSON");
     assert!(schema.to_string().contains("concept_share"));
 }

@@ -17,9 +17,24 @@ fn recipe(steps: u64) -> Recipe {
     Recipe {
         tokens: steps * 8 * 64,
         batch: 8,
-        rates: LearningRates { token: 4e-3, concept: 4e-3, other: 4e-3, base_width: 64 },
-        schedule: Schedule { warmup: 0.05, decay: 0.2, final_share: 0.0 },
-        adamw: AdamW { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weight_decay: 0.1, clip: 1.0 },
+        rates: LearningRates {
+            token: 4e-3,
+            concept: 4e-3,
+            other: 4e-3,
+            base_width: 64,
+        },
+        schedule: Schedule {
+            warmup: 0.05,
+            decay: 0.2,
+            final_share: 0.0,
+        },
+        adamw: AdamW {
+            beta1: 0.9,
+            beta2: 0.95,
+            epsilon: 1e-8,
+            weight_decay: 0.1,
+            clip: 1.0,
+        },
         boundary: BoundaryRecipe {
             aux_weight: 0.05,
             temperature: 0.5,
@@ -50,23 +65,34 @@ fn synthetic() -> DataSpec {
 
 fn spec(architecture: impl FnOnce(usize) -> Architecture, recipe: Recipe) -> RunSpec {
     let folder = tempfile::tempdir().expect("a folder");
-    let facts = data::prepare(&synthetic(), folder.path()).expect("synthetic data").facts;
+    let facts = data::prepare(&synthetic(), folder.path())
+        .expect("synthetic data")
+        .facts;
     RunSpec {
         architecture: architecture(facts.vocab),
         data: synthetic(),
         facts,
         recipe,
         seed: 3,
-        execution: Execution { micro_batch: 8, threads: 1 },
+        execution: Execution {
+            micro_batch: 8,
+            threads: 1,
+        },
     }
 }
 
 fn settings() -> ShapeSettings {
-    ShapeSettings { seq_len: 64, token_window: Window::Local(8), ..ShapeSettings::default() }
+    ShapeSettings {
+        seq_len: 64,
+        token_window: Window::Local(8),
+        ..ShapeSettings::default()
+    }
 }
 
 fn dlcm(vocab: usize) -> Architecture {
-    settings().solve_dlcm(60_000, 0.4, 4.0, vocab).expect("a shape")
+    settings()
+        .solve_dlcm(60_000, 0.4, 4.0, vocab)
+        .expect("a shape")
 }
 
 fn dense(vocab: usize) -> Architecture {
@@ -74,16 +100,26 @@ fn dense(vocab: usize) -> Architecture {
 }
 
 fn place<'a>(folder: &'a Path, should_stop: &'a dyn Fn() -> bool) -> Place<'a> {
-    Place { folder, data_cache: folder, device: "cpu", should_stop }
+    Place {
+        folder,
+        data_cache: folder,
+        device: "cpu",
+        should_stop,
+    }
 }
 
 fn rows(folder: &Path) -> Vec<Measurement> {
     let text = std::fs::read_to_string(folder.join("events.jsonl")).expect("a journal");
-    let rows = text.lines().filter_map(|line| match Line::decode(line).expect("a line").event {
-        // Speed is the one thing that may differ.
-        Event::Measured(row) => Some(Measurement { tokens_per_second: None, ..row }),
-        _ => None,
-    });
+    let rows = text
+        .lines()
+        .filter_map(|line| match Line::decode(line).expect("a line").event {
+            // Speed is the one thing that may differ.
+            Event::Measured(row) => Some(Measurement {
+                tokens_per_second: None,
+                ..row
+            }),
+            _ => None,
+        });
     rows.collect()
 }
 
@@ -101,14 +137,20 @@ fn both_kinds_learn_and_measure_everything() {
     let floor = hierarchical.facts.entropy_floor.expect("known");
     let last = run(&hierarchical).pop().expect("rows");
     let loss = last.validation_loss.expect("measured");
-    assert!(loss > floor && loss < 0.75 * start, "{loss} is not between {floor} and {start}");
+    assert!(
+        loss > floor && loss < 0.75 * start,
+        "{loss} is not between {floor} and {start}"
+    );
     assert_eq!(last.tokens, 150 * 8 * 64);
     assert!(last.flops > 0.0);
     let realised = last.realised_thresholded.expect("measured");
     assert!((2.5..6.0).contains(&realised), "{realised}");
     assert!(last.realised_sampled.is_some() && last.auxiliary_loss.is_some());
     assert!(last.concept_gain.is_some() && last.boundary_gain.is_some());
-    assert_eq!(last.bits_per_byte.is_some(), hierarchical.facts.bytes_per_token.is_some());
+    assert_eq!(
+        last.bits_per_byte.is_some(),
+        hierarchical.facts.bytes_per_token.is_some()
+    );
 
     let last = run(&spec(dense, recipe(150))).pop().expect("rows");
     let loss = last.validation_loss.expect("measured");
@@ -167,7 +209,11 @@ fn accumulated_steps_equal_whole_ones() {
         whole.recipe.boundary.gradient = BoundaryGradient::Encoder;
         let mut parts = whole.clone();
         parts.execution.micro_batch = 3;
-        assert_eq!(whole.id(), parts.id(), "how a run is carried out is not what it is");
+        assert_eq!(
+            whole.id(),
+            parts.id(),
+            "how a run is carried out is not what it is"
+        );
         for (whole, parts) in run(&whole).iter().zip(run(&parts)) {
             let close = |a: Option<f64>, b: Option<f64>| {
                 let (a, b) = (a.expect("measured"), b.expect("measured"));
@@ -183,9 +229,18 @@ fn accumulated_steps_equal_whole_ones() {
 #[test]
 fn a_huge_rate_is_an_outcome() {
     let mut spec = spec(dlcm, recipe(40));
-    spec.recipe.rates = LearningRates { token: 1e9, concept: 1e9, other: 1e9, base_width: 64 };
+    spec.recipe.rates = LearningRates {
+        token: 1e9,
+        concept: 1e9,
+        other: 1e9,
+        base_width: 64,
+    };
     let folder = tempfile::tempdir().expect("a folder");
     let outcome = train(&spec, &place(folder.path(), &|| false)).expect("training");
     assert_eq!(outcome, RunOutcome::Diverged);
-    assert!(rows(folder.path()).iter().all(|row| row.loss.is_none_or(f64::is_finite)));
+    assert!(
+        rows(folder.path())
+            .iter()
+            .all(|row| row.loss.is_none_or(f64::is_finite))
+    );
 }

@@ -6,8 +6,8 @@
 
 use crate::architecture::solver::ShapeSettings;
 use crate::architecture::{Architecture, Dlcm, Window};
-use crate::flops::Convention;
 use crate::fit::allocation::{Cost, Shape};
+use crate::flops::Convention;
 use serde::{Deserialize, Serialize};
 
 /// FLOPs per token of any (N, P, R) under a convention.
@@ -57,9 +57,8 @@ pub struct PowerLaw {
 }
 
 impl PowerLaw {
-    fn at(&self, token_params: f64, concept_params: f64) -> f64 {
-        let concept = if self.concept == 0.0 { 0.0 } else { self.concept * concept_params.ln() };
-        (self.ln_scale + self.token * token_params.ln() + concept).exp()
+    fn at(&self, ln_token: f64, ln_concept: f64) -> f64 {
+        (self.ln_scale + self.token * ln_token + self.concept * ln_concept).exp()
     }
 
     /// Fits by least squares in logarithms; `None` when the samples do not determine it.
@@ -82,14 +81,19 @@ impl PowerLaw {
             normal[2][2] = 1.0;
         }
         let [ln_scale, token, concept] = solve(normal, right)?;
-        Some(Self { ln_scale, token, concept })
+        Some(Self {
+            ln_scale,
+            token,
+            concept,
+        })
     }
 }
 
 /// Solves a 3×3 system by elimination with pivoting.
 fn solve(mut a: [[f64; 3]; 3], mut b: [f64; 3]) -> Option<[f64; 3]> {
     for column in 0..3 {
-        let pivot = (column..3).max_by(|&i, &j| a[i][column].abs().total_cmp(&a[j][column].abs()))?;
+        let pivot =
+            (column..3).max_by(|&i, &j| a[i][column].abs().total_cmp(&a[j][column].abs()))?;
         a.swap(column, pivot);
         b.swap(column, pivot);
         if a[column][column].abs() < 1e-9 {
@@ -97,8 +101,9 @@ fn solve(mut a: [[f64; 3]; 3], mut b: [f64; 3]) -> Option<[f64; 3]> {
         }
         for row in column + 1..3 {
             let factor = a[row][column] / a[column][column];
-            for k in column..3 {
-                a[row][k] -= factor * a[column][k];
+            let above = a[column];
+            for (value, above) in a[row].iter_mut().zip(above).skip(column) {
+                *value -= factor * above;
             }
             b[row] -= factor * b[column];
         }
@@ -130,11 +135,20 @@ impl CostModel {
         smallest: f64,
     ) -> Self {
         if convention != Convention::Exact {
-            return Self { convention, shapes: None };
+            return Self {
+                convention,
+                shapes: None,
+            };
         }
         match SmoothShapes::new(settings, vocab, smallest) {
-            Some(shapes) => Self { convention, shapes: Some(shapes) },
-            None => Self { convention: Convention::SixNActive, shapes: None },
+            Some(shapes) => Self {
+                convention,
+                shapes: Some(shapes),
+            },
+            None => Self {
+                convention: Convention::SixNActive,
+                shapes: None,
+            },
         }
     }
 
@@ -150,15 +164,18 @@ impl CostModel {
 
 impl SmoothShapes {
     fn new(settings: &ShapeSettings, vocab: usize, smallest: f64) -> Option<Self> {
-        let sizes: Vec<u64> =
-            (0..SIZES).map(|k| (smallest * 2f64.powi(k as i32)).round() as u64).collect();
+        let sizes: Vec<u64> = (0..SIZES)
+            .map(|k| (smallest * 2f64.powi(k as i32)).round() as u64)
+            .collect();
         let dlcm: Vec<Dlcm> = sizes
             .iter()
             .flat_map(|&size| SHARES.map(|share| (size, share)))
-            .filter_map(|(size, share)| match settings.solve_dlcm(size, share, 2.0, vocab) {
-                Ok(Architecture::Dlcm(shape)) => Some(shape),
-                _ => None,
-            })
+            .filter_map(
+                |(size, share)| match settings.solve_dlcm(size, share, 2.0, vocab) {
+                    Ok(Architecture::Dlcm(shape)) => Some(shape),
+                    _ => None,
+                },
+            )
             .collect();
         let dense: Vec<_> = sizes
             .iter()
@@ -174,7 +191,12 @@ impl SmoothShapes {
         let of_dense = |value: fn(&crate::architecture::Stack) -> usize| {
             let samples: Vec<_> = dense
                 .iter()
-                .map(|shape| ([shape.stack.params() as f64, 1.0], value(&shape.stack) as f64))
+                .map(|shape| {
+                    (
+                        [shape.stack.params() as f64, 1.0],
+                        value(&shape.stack) as f64,
+                    )
+                })
                 .collect();
             PowerLaw::through(&samples, false)
         };
@@ -195,7 +217,9 @@ impl SmoothShapes {
         };
         let all = dlcm.into_iter().map(Architecture::Dlcm);
         let all = all.chain(dense.into_iter().map(Architecture::Dense));
-        shapes.deviation = all.map(|shape| shapes.deviates(&shape, 4.0)).fold(0.0, f64::max);
+        shapes.deviation = all
+            .map(|shape| shapes.deviates(&shape, 4.0))
+            .fold(0.0, f64::max);
         Some(shapes)
     }
 
@@ -215,24 +239,28 @@ impl SmoothShapes {
     fn forward(&self, shape: &Shape) -> f64 {
         let len = self.seq_len;
         if shape.concept_share == 0.0 {
-            let scores = 4.0 * self.dense_attention.at(shape.params, 1.0);
-            let unembedding = 2.0 * self.vocab * self.dense_width.at(shape.params, 1.0);
+            let ln_params = shape.params.ln();
+            let scores = 4.0 * self.dense_attention.at(ln_params, 0.0);
+            let unembedding = 2.0 * self.vocab * self.dense_width.at(ln_params, 0.0);
             return 2.0 * shape.params + scores * pairs(len, Window::Full) / len + unembedding;
         }
         let token = shape.params * (1.0 - shape.concept_share);
         let concept = shape.params * shape.concept_share;
-        let ratio = shape.compression_ratio;
-        let concepts = (len / ratio).max(1.0);
+        let (ln_token, ln_concept) = (token.ln(), concept.ln());
+        let concepts = (len / shape.compression_ratio).max(1.0);
         // Small token sides cannot hold more than they have.
-        let once = self.once_a_concept.at(token, concept).min(0.5 * token);
-        let width = self.token_width.at(token, concept);
+        let once = self
+            .once_a_concept
+            .at(ln_token, ln_concept)
+            .min(0.5 * token);
+        let width = self.token_width.at(ln_token, ln_concept);
         let matrices = 2.0 * (token - once) + 2.0 * (concept + once) * concepts / len;
-        let token_scores = 4.0 * self.token_attention.at(token, concept)
-            * pairs(len, self.token_window)
-            / len;
-        let concept_scores = 4.0 * self.concept_attention.at(token, concept)
-            * pairs(concepts, Window::Full)
-            / len;
+        let token_scores =
+            4.0 * self.token_attention.at(ln_token, ln_concept) * pairs(len, self.token_window)
+                / len;
+        let concept_scores =
+            4.0 * self.concept_attention.at(ln_token, ln_concept) * pairs(concepts, Window::Full)
+                / len;
         let cross_scores = 4.0 * width * (concepts + 1.0) / 2.0;
         matrices + token_scores + concept_scores + cross_scores + 2.0 * self.vocab * width
     }
@@ -252,7 +280,10 @@ fn pairs(len: f64, window: Window) -> f64 {
 /// Parameters outside and inside the backbone.
 fn sides(shape: &Dlcm) -> [f64; 2] {
     let params = Architecture::Dlcm(shape.clone()).params();
-    [(params.non_embedding() - params.backbone) as f64, params.backbone as f64]
+    [
+        (params.non_embedding() - params.backbone) as f64,
+        params.backbone as f64,
+    ]
 }
 
 impl Cost for CostModel {
@@ -287,7 +318,9 @@ mod tests {
         assert!(shapes.deviation < 0.12, "{}", shapes.deviation);
         // Far beyond the lattice too: the exponents are those of the solver's proportions.
         for (params, share) in [(2e8 as u64, 0.5), (1e9 as u64, 0.6)] {
-            let real = settings.solve_dlcm(params, share, 4.0, 1024).expect("solvable");
+            let real = settings
+                .solve_dlcm(params, share, 4.0, 1024)
+                .expect("solvable");
             assert!(shapes.deviates(&real, 4.0) < 0.1, "{params}");
         }
     }
@@ -315,7 +348,10 @@ mod tests {
 
     #[test]
     fn settings_without_shapes_fall_back_and_say_so() {
-        let settings = ShapeSettings { head_size: Some(4096), ..ShapeSettings::default() };
+        let settings = ShapeSettings {
+            head_size: Some(4096),
+            ..ShapeSettings::default()
+        };
         let cost = CostModel::new(Convention::Exact, &settings, 256, 2e5);
         assert_eq!((cost.name(), cost.shapes), ("6N_active", None));
     }

@@ -46,11 +46,12 @@ pub(super) fn curves(estimate: &Estimate, runs: &[Observed]) -> Vec<LossCurve> {
     let tokens = levels(runs.iter().map(|run| run.tokens), 0.05)
         .into_iter()
         .max_by_key(|&at| (at_level(&runs, at, |run| run.tokens).len(), at as u64));
-    let Some(tokens) = estimate.report.at_tokens.or(tokens) else { return Vec::new() };
-    let runs = at_level(&runs, tokens, |run| run.tokens);
-    let share = |pick: fn(f64, f64) -> f64, start: f64| {
-        runs.iter().map(|run| run.share).fold(start, pick)
+    let Some(tokens) = estimate.report.at_tokens.or(tokens) else {
+        return Vec::new();
     };
+    let runs = at_level(&runs, tokens, |run| run.tokens);
+    let share =
+        |pick: fn(f64, f64) -> f64, start: f64| runs.iter().map(|run| run.share).fold(start, pick);
     let low = (share(f64::min, 1.0) - MARGIN).max(0.05);
     let high = (share(f64::max, 0.0) + MARGIN).min(0.95);
     let mut curves = Vec::new();
@@ -69,7 +70,11 @@ pub(super) fn curves(estimate: &Estimate, runs: &[Observed]) -> Vec<LossCurve> {
                 let share = low + (high - low) * k as f64 / (POINTS - 1) as f64;
                 let at = |law| predict(law, params, tokens, share, ratio);
                 let drawn: Vec<f64> = estimate.draws.iter().map(at).collect();
-                CurvePoint { share, loss: at(&estimate.law), interval: interval(&drawn, LEVEL) }
+                CurvePoint {
+                    share,
+                    loss: at(&estimate.law),
+                    interval: interval(&drawn, LEVEL),
+                }
             });
             curves.push(LossCurve {
                 params,
@@ -77,7 +82,10 @@ pub(super) fn curves(estimate: &Estimate, runs: &[Observed]) -> Vec<LossCurve> {
                 ratio,
                 tokens,
                 points: points.collect(),
-                runs: group.iter().map(|run| (run.share, run.loss, run.id.clone())).collect(),
+                runs: group
+                    .iter()
+                    .map(|run| (run.share, run.loss, run.id.clone()))
+                    .collect(),
             });
         }
     }
@@ -85,10 +93,9 @@ pub(super) fn curves(estimate: &Estimate, runs: &[Observed]) -> Vec<LossCurve> {
 }
 
 /// Returns the runs whose value lies within 5% of `at`.
-fn at_level<'a>(
-    runs: &[&'a Observed],
-    at: f64,
-    value: fn(&Observed) -> f64,
-) -> Vec<&'a Observed> {
-    runs.iter().copied().filter(|run| (value(run) / at).ln().abs() < 0.05).collect()
+fn at_level<'a>(runs: &[&'a Observed], at: f64, value: fn(&Observed) -> f64) -> Vec<&'a Observed> {
+    runs.iter()
+        .copied()
+        .filter(|run| (value(run) / at).ln().abs() < 0.05)
+        .collect()
 }

@@ -3,8 +3,8 @@
 //! Owns the reduced forms: Eq. 22 without the terms that a small grid leaves open, and a dense law
 //! at one D. A reduced form has fewer parameters, not parameters that are held at a guess.
 
-use crate::fit::law::{Dlcm, Frame, Input, Law, LawError, Parameter, Term, by_name};
 use crate::fit::FittedLaw;
+use crate::fit::law::{Dlcm, Frame, Input, Law, LawError, Parameter, Term, by_name};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -35,7 +35,11 @@ pub struct DlcmForm {
 
 impl DlcmForm {
     /// Eq. 22 as the paper writes it.
-    pub const WHOLE: Self = Self { offsets: true, ratio: true, data: true };
+    pub const WHOLE: Self = Self {
+        offsets: true,
+        ratio: true,
+        data: true,
+    };
 
     /// Counts the parameters.
     pub fn parameters(self) -> usize {
@@ -49,7 +53,7 @@ impl DlcmForm {
             parts.push("the data term is merged into E0 (the runs share one D)");
         }
         if !self.offsets {
-            parts.push("the offsets t are 0 (too few runs for them)");
+            parts.push("the offsets t are 0 (the runs are too few for them or show none)");
         }
         if !self.ratio {
             parts.push("R^gamma is merged into A_concept (the runs share one R)");
@@ -87,7 +91,10 @@ impl LawForm {
 
     /// Says whether the law knows what more tokens do.
     pub fn knows_tokens(self) -> bool {
-        matches!(self, Self::Chinchilla | Self::Dlcm(DlcmForm { data: true, .. }))
+        matches!(
+            self,
+            Self::Chinchilla | Self::Dlcm(DlcmForm { data: true, .. })
+        )
     }
 }
 
@@ -112,7 +119,9 @@ impl PartialDlcm {
             _ => true,
         };
         let names = Dlcm.parameters();
-        let kept = (0..names.len()).filter(|&j| keeps(&names[j].name)).collect();
+        let kept = (0..names.len())
+            .filter(|&j| keeps(&names[j].name))
+            .collect();
         Self { form, kept }
     }
 
@@ -153,7 +162,11 @@ impl Law for PartialDlcm {
             true => format!(" + {name}"),
             false => String::new(),
         };
-        let ratio = if self.form.ratio { "·compression_ratio^gamma" } else { "" };
+        let ratio = if self.form.ratio {
+            "·compression_ratio^gamma"
+        } else {
+            ""
+        };
         let data = match self.form.data {
             true => format!(" + A_data/(tokens{})^alpha", offset("t_data")),
             false => String::new(),
@@ -178,7 +191,10 @@ impl Law for PartialDlcm {
 
     fn parameters(&self) -> Vec<Parameter> {
         let all = Dlcm.parameters();
-        self.kept.iter().map(|&position| all[position].clone()).collect()
+        self.kept
+            .iter()
+            .map(|&position| all[position].clone())
+            .collect()
     }
 
     fn terms(&self) -> Option<(usize, Vec<Term>)> {
@@ -211,7 +227,11 @@ impl Law for PartialDlcm {
 
     fn value(&self, internal: &[f64], features: &[f64], gradient: &mut [f64]) -> f64 {
         let mut whole = [0.0; WHOLE];
-        let value = Dlcm.value(&self.whole(internal, NOTHING_INTERNAL), features, &mut whole);
+        let value = Dlcm.value(
+            &self.whole(internal, NOTHING_INTERNAL),
+            features,
+            &mut whole,
+        );
         for (to, &position) in gradient.iter_mut().zip(&self.kept) {
             *to = whole[position];
         }
@@ -280,12 +300,18 @@ impl Law for DenseOverFloor {
 
     fn natural(&self, internal: &[f64], frame: &Frame) -> Vec<f64> {
         let [amplitude, alpha] = [internal[0], internal[1]];
-        vec![amplitude * frame.response * frame.sizes[0].powf(alpha), alpha]
+        vec![
+            amplitude * frame.response * frame.sizes[0].powf(alpha),
+            alpha,
+        ]
     }
 
     fn internal(&self, natural: &[f64], frame: &Frame) -> Vec<f64> {
         let [amplitude, alpha] = [natural[0], natural[1]];
-        vec![amplitude / frame.response * frame.sizes[0].powf(-alpha), alpha]
+        vec![
+            amplitude / frame.response * frame.sizes[0].powf(-alpha),
+            alpha,
+        ]
     }
 }
 
@@ -300,7 +326,10 @@ mod tests {
         frame.response = 2.5;
         let internal = law.internal(natural, &frame);
         for (back, given) in law.natural(&internal, &frame).iter().zip(natural) {
-            assert!((back - given).abs() < 1e-9 * given.abs().max(1e-9), "{back} {given}");
+            assert!(
+                (back - given).abs() < 1e-9 * given.abs().max(1e-9),
+                "{back} {given}"
+            );
         }
         let mut features = vec![0.0; law.n_sizes()];
         law.sizes(row, &mut features);
@@ -314,17 +343,26 @@ mod tests {
                 law.value(&moved, &features, &mut vec![0.0; internal.len()])
             };
             let difference = (at(1e-5) - at(-1e-5)) / 2e-5;
-            assert!((difference - slope).abs() < 1e-6 * (1.0 + slope.abs()), "{j}");
+            assert!(
+                (difference - slope).abs() < 1e-6 * (1.0 + slope.abs()),
+                "{j}"
+            );
         }
     }
 
     #[test]
     fn parts_of_eq_22_predict_what_the_whole_predicts() {
         let whole = LawForm::Dlcm(DlcmForm::WHOLE);
-        for (offsets, ratio, data) in
-            [(true, true, false), (false, true, true), (false, false, false)]
-        {
-            let form = LawForm::Dlcm(DlcmForm { offsets, ratio, data });
+        for (offsets, ratio, data) in [
+            (true, true, false),
+            (false, true, true),
+            (false, false, false),
+        ] {
+            let form = LawForm::Dlcm(DlcmForm {
+                offsets,
+                ratio,
+                data,
+            });
             let value = |name: &str| match name {
                 "E0" => 1.6,
                 "A_token" => 110.0,

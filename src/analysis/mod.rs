@@ -6,8 +6,10 @@
 mod allocate;
 mod cost;
 mod curves;
+mod describe;
 mod estimate;
 mod laws;
+mod noise;
 mod observe;
 mod report;
 mod saving;
@@ -21,11 +23,13 @@ pub use allocate::{Allocation, Choice, FrontierStep, LossSurface, Outside};
 pub use cost::{CostModel, PowerLaw, SmoothShapes};
 pub use curves::{CurvePoint, LossCurve};
 pub use laws::{DlcmForm, LawForm};
+pub(crate) use observe::levels;
 pub use observe::{LeftOut, Observed, SeedNoise};
 pub use report::{
     CannotFit, LawOutcome, LawReport, NoiseSource, ParameterEstimate, Predicted, Uncertainty,
 };
 pub use saving::{SavingCurve, SavingPoint, Savings};
+pub(crate) use summary::remarks;
 pub use summary::summary;
 pub use warning::Warning;
 
@@ -96,15 +100,25 @@ impl<T> Maybe<T> {
 /// `shape` is what the experiment fixes of its models' shapes: the cost of sizes that were not
 /// trained follows from it. Never fails: what cannot be fitted says so in the result.
 pub fn analyse(runs: &[RunRecord], settings: &Analysis, shape: &ShapeSettings) -> AnalysisResult {
-    #[cfg(test)]
-    let t0 = std::time::Instant::now();
-    let observe::Sorted { used, left_out, noise, mut warnings } = observe::sort(runs);
-    let vocab = runs.first().map_or(256, |run| run.spec.architecture.vocab());
-    let smallest = used.iter().map(|run| run.params).fold(f64::INFINITY, f64::min);
+    let observe::Sorted {
+        used,
+        left_out,
+        noise,
+        mut warnings,
+    } = observe::sort(runs);
+    let vocab = runs
+        .first()
+        .map_or(256, |run| run.spec.architecture.vocab());
+    let smallest = used
+        .iter()
+        .map(|run| run.params)
+        .fold(f64::INFINITY, f64::min);
     let smallest = if smallest.is_finite() { smallest } else { 1e5 };
     let cost = CostModel::new(settings.flops_convention, shape, vocab, smallest);
-    let sets: BTreeSet<&str> =
-        runs.iter().map(|run| run.spec.facts.fingerprint.as_str()).collect();
+    let sets: BTreeSet<&str> = runs
+        .iter()
+        .map(|run| run.spec.facts.fingerprint.as_str())
+        .collect();
     let (dlcm, dense) = if sets.len() > 1 {
         let why = || Err(CannotFit::SeveralDataSets { sets: sets.len() });
         (why(), why())
@@ -114,8 +128,6 @@ pub fn analyse(runs: &[RunRecord], settings: &Analysis, shape: &ShapeSettings) -
         let dense = estimate::dense(&used, settings, noise, shared, &mut warnings);
         (dlcm, dense)
     };
-    #[cfg(test)]
-    eprintln!("T fits {:?}", t0.elapsed());
     let (curves, allocation, savings) = match (&dlcm, &dense) {
         (Ok(dlcm), Ok(dense)) => (
             curves::curves(dlcm, &used),
@@ -151,14 +163,18 @@ pub fn analyse(runs: &[RunRecord], settings: &Analysis, shape: &ShapeSettings) -
 
 fn outcome(estimate: Result<Estimate, CannotFit>) -> LawOutcome {
     match estimate {
-        Ok(estimate) => LawOutcome::Fitted(estimate.report),
+        Ok(estimate) => LawOutcome::Fitted(Box::new(estimate.report)),
         Err(why) => LawOutcome::CannotFit { why },
     }
 }
 
 /// Returns the central interval of finite values; `None` when there are none.
 fn interval(values: &[f64], level: f64) -> Option<[f64; 2]> {
-    let mut sorted: Vec<f64> = values.iter().copied().filter(|value| value.is_finite()).collect();
+    let mut sorted: Vec<f64> = values
+        .iter()
+        .copied()
+        .filter(|value| value.is_finite())
+        .collect();
     sorted.sort_by(f64::total_cmp);
     let last = sorted.len().checked_sub(1)?;
     let quantile = |probability: f64| {
@@ -177,24 +193,4 @@ fn thin<T: Clone>(values: &[T], most: usize) -> Vec<T> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::simulated::{FIRST, Grid, LARGE, QUICK, true_dlcm};
-    use super::*;
-
-    fn quick(grid: &Grid<'_>, budget: Option<f64>) -> AnalysisResult {
-        let settings = Analysis { bootstrap: 200, budget, ..Analysis::default() };
-        analyse(&grid.runs(), &settings, &ShapeSettings::default())
-    }
-
-    #[test]
-    fn show() {
-        for (name, grid) in [("first", FIRST), ("large", LARGE), ("quick", QUICK)] {
-            let start = std::time::Instant::now();
-            let settings = Analysis::default();
-            let result = analyse(&grid.runs(), &settings, &ShapeSettings::default());
-            println!("=== {name} {:?}\n{}", start.elapsed(), summary(&result));
-            println!("json {} bytes", serde_json::to_string(&result).map_or(0, |s| s.len()));
-            println!("deviation {:?}", result.cost.shapes.as_ref().map(|s| s.deviation));
-        }
-    }
-}
+mod tests;

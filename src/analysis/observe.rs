@@ -72,15 +72,29 @@ pub(super) fn sort(runs: &[RunRecord]) -> Sorted {
                 used.push(observed);
                 kept.push(run);
             }
-            Err(why) => left_out.push(LeftOut { id: run.id.clone(), why }),
+            Err(why) => left_out.push(LeftOut {
+                id: run.id.clone(),
+                why,
+            }),
         }
     }
     let noise = seed_noise(&kept);
     let mut warnings = suspicions(&kept, noise);
     if !left_out.is_empty() {
-        warnings.insert(0, Warning::LeftOut { runs: left_out.len(), of: runs.len() });
+        warnings.insert(
+            0,
+            Warning::LeftOut {
+                runs: left_out.len(),
+                of: runs.len(),
+            },
+        );
     }
-    Sorted { used, left_out, noise, warnings }
+    Sorted {
+        used,
+        left_out,
+        noise,
+        warnings,
+    }
 }
 
 fn observe(run: &RunRecord) -> Result<Observed, String> {
@@ -117,7 +131,10 @@ fn observe(run: &RunRecord) -> Result<Observed, String> {
 fn seed_noise(runs: &[&RunRecord]) -> Option<SeedNoise> {
     let mut groups: BTreeMap<RunId, Vec<f64>> = BTreeMap::new();
     for run in runs {
-        let unseeded = RunSpec { seed: 0, ..run.spec.clone() };
+        let unseeded = RunSpec {
+            seed: 0,
+            ..run.spec.clone()
+        };
         groups.entry(unseeded.id()).or_default().extend(run.loss);
     }
     groups.retain(|_, losses| losses.len() > 1);
@@ -130,7 +147,10 @@ fn seed_noise(runs: &[&RunRecord]) -> Option<SeedNoise> {
             .values()
             .map(|losses| {
                 let mean = losses.iter().map(|&l| value(l)).sum::<f64>() / losses.len() as f64;
-                losses.iter().map(|&l| (value(l) - mean).powi(2)).sum::<f64>()
+                losses
+                    .iter()
+                    .map(|&l| (value(l) - mean).powi(2))
+                    .sum::<f64>()
             })
             .sum();
         (squares / freedom as f64).sqrt()
@@ -144,8 +164,14 @@ fn seed_noise(runs: &[&RunRecord]) -> Option<SeedNoise> {
 }
 
 /// Axes whose effect the laws describe; any other makes runs incomparable in a way they cannot see.
-const KNOWN_AXES: [&str; 6] =
-    ["params", "tokens", "flops", "compression_ratio", "concept_share", "seed"];
+const KNOWN_AXES: [&str; 6] = [
+    "params",
+    "tokens",
+    "flops",
+    "compression_ratio",
+    "concept_share",
+    "seed",
+];
 
 /// Declared and realised R may differ by this much before it is worth saying.
 const RATIO_TOLERANCE: f64 = 0.02;
@@ -158,10 +184,14 @@ const USUAL_NOISE: f64 = 0.03;
 
 fn suspicions(runs: &[&RunRecord], noise: Option<SeedNoise>) -> Vec<Warning> {
     let mut warnings = Vec::new();
-    let fingerprints: BTreeSet<&str> =
-        runs.iter().map(|run| run.spec.facts.fingerprint.as_str()).collect();
+    let fingerprints: BTreeSet<&str> = runs
+        .iter()
+        .map(|run| run.spec.facts.fingerprint.as_str())
+        .collect();
     if fingerprints.len() > 1 {
-        warnings.push(Warning::SeveralDataSets { sets: fingerprints.len() });
+        warnings.push(Warning::SeveralDataSets {
+            sets: fingerprints.len(),
+        });
     }
     let mut axes: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for (name, value) in runs.iter().flat_map(|run| &run.axes) {
@@ -170,19 +200,33 @@ fn suspicions(runs: &[&RunRecord], noise: Option<SeedNoise>) -> Vec<Warning> {
         }
     }
     for (axis, values) in axes.into_iter().filter(|(_, values)| values.len() > 1) {
-        warnings.push(Warning::OtherAxis { axis: axis.to_owned(), values: values.len() });
+        warnings.push(Warning::OtherAxis {
+            axis: axis.to_owned(),
+            values: values.len(),
+        });
     }
     let below = runs.iter().filter_map(|run| {
         let (loss, floor) = (run.loss?, run.spec.facts.entropy_floor?);
-        (loss < floor).then(|| Warning::BelowFloor { run: run.id.clone(), loss, floor })
+        (loss < floor).then(|| Warning::BelowFloor {
+            run: run.id.clone(),
+            loss,
+            floor,
+        })
     });
     warnings.extend(below);
-    let dlcm: Vec<&&RunRecord> =
-        runs.iter().filter(|run| !run.spec.architecture.is_dense()).collect();
+    let dlcm: Vec<&&RunRecord> = runs
+        .iter()
+        .filter(|run| !run.spec.architecture.is_dense())
+        .collect();
     warnings.extend(unused_concepts(&dlcm, noise));
     let off: Vec<(f64, &&RunRecord)> = dlcm
         .iter()
-        .filter_map(|run| Some(((run.realised_ratio? / run.compression_ratio - 1.0).abs(), *run)))
+        .filter_map(|run| {
+            Some((
+                (run.realised_ratio? / run.compression_ratio - 1.0).abs(),
+                *run,
+            ))
+        })
         .filter(|(off, _)| *off > RATIO_TOLERANCE)
         .collect();
     if let Some((_, worst)) = off.iter().max_by(|a, b| a.0.total_cmp(&b.0)) {
@@ -205,17 +249,25 @@ fn suspicions(runs: &[&RunRecord], noise: Option<SeedNoise>) -> Vec<Warning> {
 
 /// Says loudly when removing the concepts changes the loss by no more than noise.
 fn unused_concepts(dlcm: &[&&RunRecord], noise: Option<SeedNoise>) -> Option<Warning> {
-    let mut gains: Vec<f64> =
-        dlcm.iter().filter_map(|run| run.concept_gain).filter(|gain| gain.is_finite()).collect();
+    let mut gains: Vec<f64> = dlcm
+        .iter()
+        .filter_map(|run| run.concept_gain)
+        .filter(|gain| gain.is_finite())
+        .collect();
     gains.sort_by(f64::total_cmp);
     let median = *gains.get(gains.len() / 2)?;
     let noise = noise.map_or(USUAL_NOISE, |noise| noise.nats);
     let unused = gains.iter().filter(|gain| **gain < 2.0 * noise).count();
-    (unused > 0).then_some(Warning::UnusedConcepts { runs: unused, of: gains.len(), median, noise })
+    (unused > 0).then_some(Warning::UnusedConcepts {
+        runs: unused,
+        of: gains.len(),
+        median,
+        noise,
+    })
 }
 
-/// Counts values that differ by more than a relative tolerance.
-pub(super) fn levels(values: impl Iterator<Item = f64>, tolerance: f64) -> Vec<f64> {
+/// Groups values that differ by no more than a relative tolerance, and returns the groups' means.
+pub(crate) fn levels(values: impl Iterator<Item = f64>, tolerance: f64) -> Vec<f64> {
     let mut sorted: Vec<f64> = values.collect();
     sorted.sort_by(f64::total_cmp);
     let mut groups: Vec<Vec<f64>> = Vec::new();
@@ -225,5 +277,8 @@ pub(super) fn levels(values: impl Iterator<Item = f64>, tolerance: f64) -> Vec<f
             _ => groups.push(vec![value]),
         }
     }
-    groups.iter().map(|group| group.iter().sum::<f64>() / group.len() as f64).collect()
+    groups
+        .iter()
+        .map(|group| group.iter().sum::<f64>() / group.len() as f64)
+        .collect()
 }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 #[serde(tag = "status", rename_all = "snake_case")]
 pub enum LawOutcome {
     /// It was fitted.
-    Fitted(LawReport),
+    Fitted(Box<LawReport>),
     /// It was not.
     CannotFit {
         /// Why.
@@ -115,8 +115,8 @@ pub struct LawReport {
     pub r2: Option<f64>,
     /// Root mean square of ln(predicted/observed).
     pub rms_residual: f64,
-    /// Standard deviation of ln loss that intervals take as noise; `None` when unknown.
-    pub noise: Option<f64>,
+    /// Runs beyond the number of parameters.
+    pub freedom: usize,
     /// Where the intervals come from.
     pub uncertainty: Uncertainty,
     /// Starts of the minimisation.
@@ -134,7 +134,9 @@ pub struct LawReport {
 impl LawReport {
     /// Returns a parameter by name.
     pub fn parameter(&self, name: &str) -> Option<&ParameterEstimate> {
-        self.parameters.iter().find(|parameter| parameter.name == name)
+        self.parameters
+            .iter()
+            .find(|parameter| parameter.name == name)
     }
 }
 
@@ -199,6 +201,6 @@ pub enum NoiseSource {
         /// Runs beyond the number of parameters.
         freedom: usize,
     },
-    /// What the other law's fit leaves.
-    OtherLaw,
+    /// What both laws' fits leave, for a law with hardly a run to spare.
+    BothLaws,
 }

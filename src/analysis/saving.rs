@@ -76,13 +76,13 @@ impl SavingPoint {
 }
 
 /// Baselines along a curve.
-const POINTS: usize = 15;
+const POINTS: usize = 9;
 
 /// How far beyond the largest trained baseline a curve goes.
 const BEYOND: f64 = 10.0;
 
 /// Pairs of resamples behind an interval.
-const DRAWS: usize = 300;
+const DRAWS: usize = 200;
 
 /// Computes the savings at every declared R.
 pub(super) fn savings(
@@ -91,12 +91,7 @@ pub(super) fn savings(
     runs: &[Observed],
     cost: &CostModel,
 ) -> Maybe<Savings> {
-    #[cfg(test)]
-    let t0 = std::time::Instant::now();
-    let r = try_savings(dlcm, dense, runs, cost);
-    #[cfg(test)]
-    eprintln!("T analysis/saving.rs {:?}", t0.elapsed());
-    match r {
+    match try_savings(dlcm, dense, runs, cost) {
         Ok(Some(savings)) => Maybe::Known(savings),
         Ok(None) => Maybe::Unknown(
             "the DLCM law and the dense law hold at different D: train both on the same tokens"
@@ -111,7 +106,10 @@ fn common_tokens(dlcm: &Estimate, dense: &Estimate, baselines: &[&Observed]) -> 
     match (dlcm.report.at_tokens, dense.report.at_tokens) {
         (Some(a), Some(b)) => ((a / b).ln().abs() < 0.05).then_some(a),
         (Some(at), None) | (None, Some(at)) => Some(at),
-        (None, None) => baselines.iter().map(|run| run.tokens).max_by(f64::total_cmp),
+        (None, None) => baselines
+            .iter()
+            .map(|run| run.tokens)
+            .max_by(f64::total_cmp),
     }
 }
 
@@ -123,7 +121,9 @@ fn try_savings(
 ) -> Result<Option<Savings>, AllocationError> {
     let (baselines, models): (Vec<&Observed>, Vec<&Observed>) =
         runs.iter().partition(|run| run.dense);
-    let Some(tokens) = common_tokens(dlcm, dense, &baselines) else { return Ok(None) };
+    let Some(tokens) = common_tokens(dlcm, dense, &baselines) else {
+        return Ok(None);
+    };
     let trained = extent(baselines.iter().map(|run| run.params));
     let trained_models = extent(models.iter().map(|run| run.params));
     let domain = domain(dlcm, &models, extent(models.iter().map(|run| run.ratio)));
@@ -139,7 +139,9 @@ fn try_savings(
     };
     let mut curves = Vec::new();
     for declared in levels(models.iter().map(|run| run.declared_ratio), 1e-6) {
-        let here = models.iter().filter(|run| (run.declared_ratio / declared - 1.0).abs() < 1e-3);
+        let here = models
+            .iter()
+            .filter(|run| (run.declared_ratio / declared - 1.0).abs() < 1e-3);
         let realised: Vec<f64> = here.map(|run| run.ratio).collect();
         let ratio = realised.iter().sum::<f64>() / realised.len() as f64;
         let domain = domain.with(Variable::CompressionRatio, Range::fixed(ratio));
@@ -148,10 +150,19 @@ fn try_savings(
             .map(|k| trained[0] * span.powf(k as f64 / (POINTS - 1) as f64))
             .map(|params| search.point(&domain, Baseline { params, tokens }))
             .collect();
-        curves.push(SavingCurve { declared_ratio: declared, ratio, points: points? });
+        curves.push(SavingCurve {
+            declared_ratio: declared,
+            ratio,
+            points: points?,
+        });
     }
     let convention = cost.name().to_owned();
-    Ok(Some(Savings { tokens, convention, trained, curves }))
+    Ok(Some(Savings {
+        tokens,
+        convention,
+        trained,
+        curves,
+    }))
 }
 
 struct Search<'a> {

@@ -151,7 +151,10 @@ impl Grid<'_> {
                 entropy_floor: None,
             },
             recipe: recipe(tokens),
-            execution: Execution { micro_batch: 16, threads: 1 },
+            execution: Execution {
+                micro_batch: 16,
+                threads: 1,
+            },
             architecture,
             seed,
         };
@@ -188,9 +191,24 @@ fn recipe(tokens: u64) -> Recipe {
     Recipe {
         tokens,
         batch: 16,
-        rates: LearningRates { token: 4e-3, concept: 4e-3, other: 4e-3, base_width: 64 },
-        schedule: Schedule { warmup: 0.05, decay: 0.2, final_share: 0.1 },
-        adamw: AdamW { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weight_decay: 0.1, clip: 1.0 },
+        rates: LearningRates {
+            token: 4e-3,
+            concept: 4e-3,
+            other: 4e-3,
+            base_width: 64,
+        },
+        schedule: Schedule {
+            warmup: 0.05,
+            decay: 0.2,
+            final_share: 0.1,
+        },
+        adamw: AdamW {
+            beta1: 0.9,
+            beta2: 0.95,
+            epsilon: 1e-8,
+            weight_decay: 0.1,
+            clip: 1.0,
+        },
         boundary: BoundaryRecipe {
             aux_weight: 0.05,
             temperature: 0.5,
@@ -219,7 +237,9 @@ pub(crate) fn measurements(run: &RunRecord) -> Vec<Measurement> {
                 flops: run.planned_flops * share,
                 loss: Some(loss + 0.1 * (random.random::<f64>() - 0.5)),
                 validation_loss: validated.then_some(loss),
-                realised_sampled: run.realised_ratio.map(|r| r * (1.0 + 0.5 * (-9.0 * share).exp())),
+                realised_sampled: run
+                    .realised_ratio
+                    .map(|r| r * (1.0 + 0.5 * (-9.0 * share).exp())),
                 realised_thresholded: run.realised_ratio.filter(|_| validated),
                 rate_share: Some(1.0),
                 tokens_per_second: Some(20_000.0),

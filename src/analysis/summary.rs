@@ -65,7 +65,9 @@ fn write_law(out: &mut String, title: &str, outcome: &LawOutcome) -> std::fmt::R
     for reduction in reductions(report) {
         writeln!(out, "  reduced: {reduction}")?;
     }
-    let r2 = report.r2.map_or_else(|| "R² undefined".to_owned(), |r2| format!("R² = {r2:.4}"));
+    let r2 = report
+        .r2
+        .map_or_else(|| "R² undefined".to_owned(), |r2| format!("R² = {r2:.4}"));
     writeln!(
         out,
         "  {r2} over {} runs; typical residual {:.2}%; {}",
@@ -82,18 +84,23 @@ fn write_law(out: &mut String, title: &str, outcome: &LawOutcome) -> std::fmt::R
             write!(remark, "  not identified: {why}")?;
         }
         if let Some(side) = parameter.at_bound {
-            write!(remark, "  at its {} bound", super::estimate::side(side))?;
+            write!(remark, "  at its {} bound", super::describe::side(side))?;
         }
         let value = number(parameter.value);
-        let line = format!("    {:<10} {value:>10}{interval:<24}{remark}", parameter.name);
+        let line = format!(
+            "    {:<10} {value:>10}{interval:<24}{remark}",
+            parameter.name
+        );
         writeln!(out, "{}", line.trim_end())?;
     }
     Ok(())
 }
 
 /// Says in words how a fitted law is less than the whole one; empty for a whole law.
-pub(super) fn reductions(report: &LawReport) -> Vec<String> {
-    let at = report.at_tokens.map_or_else(String::new, |at| format!(" at D = {}", human(at)));
+fn reductions(report: &LawReport) -> Vec<String> {
+    let at = report
+        .at_tokens
+        .map_or_else(String::new, |at| format!(" at D = {}", human(at)));
     match report.form {
         LawForm::Dlcm(form) => form.left_out().into_iter().map(str::to_owned).collect(),
         LawForm::Chinchilla => Vec::new(),
@@ -109,13 +116,17 @@ fn intervals_from(uncertainty: Uncertainty) -> String {
     match uncertainty {
         Uncertainty::None => "no intervals".to_owned(),
         Uncertainty::Runs { draws } => format!("95% intervals from {draws} resamples of runs"),
-        Uncertainty::Noise { draws, sigma, source } => {
+        Uncertainty::Noise {
+            draws,
+            sigma,
+            source,
+        } => {
             let source = match source {
                 NoiseSource::Replicates => "as replicates show".to_owned(),
                 NoiseSource::Residuals { freedom } => {
                     format!("as the fit leaves, {freedom} runs to spare")
                 }
-                NoiseSource::OtherLaw => "as the other law's fit leaves".to_owned(),
+                NoiseSource::BothLaws => "as both laws' fits leave".to_owned(),
             };
             format!(
                 "95% intervals from {draws} refits with {:.1}% noise ({source})",
@@ -126,9 +137,13 @@ fn intervals_from(uncertainty: Uncertainty) -> String {
 }
 
 fn write_allocation(out: &mut String, allocation: &Allocation) -> std::fmt::Result {
+    let times = match allocation.times_largest {
+        times if (times - 1.0).abs() < 1e-6 => "the largest run's".to_owned(),
+        times => format!("{} times the largest run's", number(times)),
+    };
     let origin = match allocation.stated {
-        true => "as stated",
-        false => "no budget was stated: 10 times the largest run",
+        true => times,
+        false => format!("no budget was stated: {times}"),
     };
     writeln!(
         out,
@@ -145,7 +160,9 @@ fn write_allocation(out: &mut String, allocation: &Allocation) -> std::fmt::Resu
     }
     write_choice(out, "R free", &allocation.best)?;
     for choice in &allocation.by_ratio {
-        let label = choice.declared_ratio.map_or_else(String::new, |ratio| format!("R = {ratio}"));
+        let label = choice
+            .declared_ratio
+            .map_or_else(String::new, |ratio| format!("R = {ratio}"));
         write_choice(out, &label, choice)?;
     }
     Ok(())
@@ -153,9 +170,12 @@ fn write_allocation(out: &mut String, allocation: &Allocation) -> std::fmt::Resu
 
 fn write_choice(out: &mut String, label: &str, choice: &Choice) -> std::fmt::Result {
     let interval = |name: &str, print: &dyn Fn(f64) -> String| {
-        choice.intervals.get(name).map_or_else(String::new, |[low, high]| {
-            format!(" [{}, {}]", print(*low), print(*high))
-        })
+        choice
+            .intervals
+            .get(name)
+            .map_or_else(String::new, |[low, high]| {
+                format!(" [{}, {}]", print(*low), print(*high))
+            })
     };
     let share = |value: f64| format!("{value:.2}");
     let count = |value: f64| human(value);
@@ -179,16 +199,49 @@ fn write_choice(out: &mut String, label: &str, choice: &Choice) -> std::fmt::Res
         choice.loss,
         interval("loss", &|value| format!("{value:.3}")),
     )?;
-    let mut remarks: Vec<String> = choice
-        .outside
-        .iter()
-        .map(|outside| format!("{} is {:.1}x beyond the runs", outside.quantity, outside.factor))
-        .collect();
-    remarks.extend(choice.at_edge.iter().map(|edge| format!("{edge} end of the search")));
-    if !remarks.is_empty() {
-        writeln!(out, "          extrapolated: {}", remarks.join("; "))?;
+    for remark in remarks(choice) {
+        writeln!(out, "          {remark}")?;
     }
     Ok(())
+}
+
+/// Says in words how far a choice is from what was trained and how little it may be determined.
+pub(crate) fn remarks(choice: &Choice) -> Vec<String> {
+    let named = |name: &str| match name {
+        "params" => "N",
+        "tokens" => "D",
+        "concept_share" => "P",
+        "compression_ratio" => "R",
+        _ => "?",
+    };
+    let mut remarks = Vec::new();
+    if !choice.undetermined.is_empty() {
+        let names: Vec<_> = choice.undetermined.iter().map(|name| named(name)).collect();
+        let names = names.join(" and ");
+        remarks.push(format!(
+            "{names} not determined: the interval covers most of what was trained"
+        ));
+    }
+    if !choice.outside.is_empty() {
+        let far = choice
+            .outside
+            .iter()
+            .map(|o| format!("{} {:.1}x", named(&o.quantity), o.factor));
+        let far: Vec<_> = far.collect();
+        remarks.push(format!("beyond the runs: {}", far.join(", ")));
+    }
+    if !choice.at_edge.is_empty() {
+        let edges = choice.at_edge.iter().map(|edge| {
+            let (name, end) = edge.split_once(' ').unwrap_or((edge, ""));
+            format!("{} {end}", named(name))
+        });
+        let edges: Vec<_> = edges.collect();
+        remarks.push(format!(
+            "at the edge of what was trained: {}; better may lie beyond",
+            edges.join(", ")
+        ));
+    }
+    remarks
 }
 
 fn write_savings(out: &mut String, savings: &Savings) -> std::fmt::Result {
@@ -206,10 +259,15 @@ fn write_savings(out: &mut String, savings: &Savings) -> std::fmt::Result {
     Ok(())
 }
 
-/// Picks the points worth a line: the largest trained baseline and the farthest one.
+/// Picks the points worth a line: the middle of the trained baselines and the farthest one.
 fn told(curve: &SavingCurve, trained: [f64; 2]) -> impl Iterator<Item = &SavingPoint> {
-    let largest = curve.points.iter().rev().find(|point| point.baseline <= trained[1] * 1.03);
-    largest.into_iter().chain(curve.points.last())
+    let middle = (trained[0] * trained[1]).sqrt();
+    let distance = |point: &SavingPoint| (point.baseline / middle).ln().abs();
+    let nearest = curve
+        .points
+        .iter()
+        .min_by(|a, b| distance(a).total_cmp(&distance(b)));
+    nearest.into_iter().chain(curve.points.last())
 }
 
 fn in_words(point: &SavingPoint) -> String {
@@ -217,22 +275,38 @@ fn in_words(point: &SavingPoint) -> String {
     let Some(saved) = point.training else {
         return format!("{baseline} its loss is out of reach of the DLCM law");
     };
-    let end = |end: Option<f64>| {
-        end.map_or_else(|| "out of reach".to_owned(), |v| format!("{:+.0}%", 100.0 * v))
+    // Beyond twice the dense FLOPs the number says nothing more.
+    let end = |end: Option<f64>| match end {
+        Some(saved) if saved >= -1.0 => format!("{:+.0}%", 100.0 * saved),
+        _ => "below −100%".to_owned(),
     };
     let interval = match point.interval {
         [None, None] => String::new(),
         [low, high] => format!(" [{}, {}]", end(low), end(high)),
     };
-    let doubt = if point.sign_is_known() { "" } else { "  (may be none, or a loss)" };
-    let far = if point.extrapolated { "  extrapolated" } else { "" };
-    format!("{baseline} {:+.0}%{interval}{far}{doubt}", 100.0 * saved)
+    let doubt = if point.sign_is_known() {
+        ""
+    } else {
+        "  (may be none, or a loss)"
+    };
+    let far = if point.extrapolated {
+        "  extrapolated"
+    } else {
+        ""
+    };
+    let saved = if saved >= -1.0 {
+        end(Some(saved))
+    } else {
+        "costs over twice as much".into()
+    };
+    format!("{baseline} {saved}{interval}{far}{doubt}")
 }
 
 /// Prints a parameter with three significant digits.
 pub(super) fn number(value: f64) -> String {
     match value.abs() {
-        m if m == 0.0 => "0".to_owned(),
+        // What a fit on a bound leaves is rounding.
+        m if m < 1e-9 => "0".to_owned(),
         m if (1e-3..1e4).contains(&m) => {
             let decimals = (2 - m.log10().floor() as i32).clamp(0, 5) as usize;
             format!("{value:.decimals$}")

@@ -141,13 +141,23 @@ impl fmt::Display for Warning {
                 "run {run} has a loss of {loss:.4}, below the data's entropy of {floor:.4}: a leak \
                  until proven otherwise"
             ),
-            Self::UnusedConcepts { runs, of, median, noise } => write!(
+            Self::UnusedConcepts {
+                runs,
+                of,
+                median,
+                noise,
+            } => write!(
                 f,
                 "in {runs} of {of} runs the loss without concepts is within noise of the loss with \
                  them (median gain {median:.3}, noise {noise:.3} nats/token): the concept term, and \
                  so P and R, are not identified by such runs"
             ),
-            Self::RatioOff { runs, of, declared, realised } => write!(
+            Self::RatioOff {
+                runs,
+                of,
+                declared,
+                realised,
+            } => write!(
                 f,
                 "realised R is more than 2% off the declared one in {runs} of {of} runs (worst: \
                  {declared} declared, {realised:.2} realised); the laws use realised R"
@@ -162,13 +172,24 @@ impl fmt::Display for Warning {
                 "{law}: N and D move together in these runs, so how to divide a budget between them \
                  cannot be told"
             ),
-            Self::Stretched { law, runs, parameters } => {
-                write!(f, "{law}: {runs} runs for {parameters} parameters leave little to check it")
+            Self::Stretched {
+                law,
+                runs,
+                parameters,
+            } => {
+                write!(
+                    f,
+                    "{law}: {runs} runs for {parameters} parameters leave little to check it"
+                )
             }
             Self::NotConverged { law } => {
                 write!(f, "{law}: the fit did not converge; do not use it")
             }
-            Self::OneTokenCount { law, tokens, left_out } => write!(
+            Self::OneTokenCount {
+                law,
+                tokens,
+                left_out,
+            } => write!(
                 f,
                 "{law}: fitted at D = {} only, too few other D for a data term; {left_out} runs at \
                  other D left out",
@@ -185,10 +206,18 @@ impl fmt::Display for Warning {
 fn engine(warning: &FitWarning, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     match warning {
         FitWarning::SingleValued { column, value } => {
-            write!(f, "every run has {column} = {}: what it does is unknown", human(*value))
+            write!(
+                f,
+                "every run has {column} = {}: what it does is unknown",
+                human(*value)
+            )
         }
         FitWarning::Rises { column, slope } => {
-            write!(f, "the loss rises with {column} (by {:.1}% per e-fold)", 100.0 * slope)
+            write!(
+                f,
+                "the loss rises with {column} (by {:.1}% per e-fold)",
+                100.0 * slope
+            )
         }
         FitWarning::LooksLikeBits { ratio } => write!(
             f,

@@ -165,7 +165,7 @@ impl ShapeSettings {
     fn stack(&self, layers: usize, width: usize, head_size: usize, ffn: usize) -> Stack {
         let heads = width / head_size;
         let wanted = (heads / self.query_group).max(1);
-        let kv_heads = (1..=wanted).rev().find(|kv| heads % kv == 0).unwrap_or(1);
+        let kv_heads = (1..=wanted).rev().find(|kv| heads.is_multiple_of(*kv)).unwrap_or(1);
         Stack {
             layers,
             width,
@@ -185,7 +185,7 @@ impl ShapeSettings {
         most: usize,
     ) -> Result<Vec<usize>, ShapeError> {
         match fixed {
-            Some(width) if width == 0 || width % head_size != 0 => Err(ShapeError::WidthNotHeads {
+            Some(width) if width == 0 || !width.is_multiple_of(head_size) => Err(ShapeError::WidthNotHeads {
                 name,
                 width,
                 head_size,

@@ -53,9 +53,14 @@ impl ExperimentArgs {
             })
             .collect::<Result<Vec<_>, _>>()?;
         let experiment = grid::parse_with_overrides(&name, &text, &overrides)?;
-        let results =
-            self.results.clone().unwrap_or_else(|| Path::new("results").join(&experiment.name));
-        Ok(Loaded { experiment, results })
+        let results = self
+            .results
+            .clone()
+            .unwrap_or_else(|| Path::new("results").join(&experiment.name));
+        Ok(Loaded {
+            experiment,
+            results,
+        })
     }
 }
 
@@ -74,7 +79,10 @@ impl Loaded {
             }
         }
         let facts = |spec: &DataSpec| {
-            known.iter().find(|(known, _)| known == spec).map(|(_, facts)| facts.clone())
+            known
+                .iter()
+                .find(|(known, _)| known == spec)
+                .map(|(_, facts)| facts.clone())
         };
         Ok(plan(&self.experiment, &facts)?)
     }
@@ -82,9 +90,10 @@ impl Loaded {
 
 /// Refuses data that do not fill one sequence of either split.
 fn check_length(facts: &DataFacts, seq_len: usize) -> Result<(), Failure> {
-    for (split, tokens) in
-        [("training", facts.train_tokens), ("validation", facts.validation_tokens)]
-    {
+    for (split, tokens) in [
+        ("training", facts.train_tokens),
+        ("validation", facts.validation_tokens),
+    ] {
         if tokens < seq_len as u64 + 1 {
             return Err(Failure::input(format!(
                 "the {split} data hold {tokens} tokens, fewer than one sequence of {seq_len} and \
@@ -119,7 +128,13 @@ pub(super) fn data_cache() -> PathBuf {
 pub(super) fn slots(experiment: &Experiment) -> (usize, usize) {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let threads = experiment.execution.threads.unwrap_or(1);
-    (experiment.execution.parallel.unwrap_or((cores / threads).max(1)), threads)
+    (
+        experiment
+            .execution
+            .parallel
+            .unwrap_or((cores / threads).max(1)),
+        threads,
+    )
 }
 
 /// Reads this machine's calibration from the cache, or measures it (a few seconds).
@@ -130,7 +145,9 @@ pub(super) fn calibration(experiment: &Experiment, device: &str) -> Option<Calib
         super::provenance::host(),
         env!("CARGO_PKG_VERSION")
     ));
-    let stored = std::fs::read(&path).ok().and_then(|text| serde_json::from_slice(&text).ok());
+    let stored = std::fs::read(&path)
+        .ok()
+        .and_then(|text| serde_json::from_slice(&text).ok());
     if stored.is_some() {
         return stored;
     }
@@ -155,12 +172,18 @@ fn measure(
         let trainings: Vec<_> = (0..parallel)
             .map(|_| {
                 scope.spawn(|| {
-                    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().ok()?;
+                    let pool = rayon::ThreadPoolBuilder::new()
+                        .num_threads(threads)
+                        .build()
+                        .ok()?;
                     pool.install(|| calibrate(device, recipe)).ok()
                 })
             })
             .collect();
-        trainings.into_iter().filter_map(|training| training.join().ok().flatten()).collect()
+        trainings
+            .into_iter()
+            .filter_map(|training| training.join().ok().flatten())
+            .collect()
     });
     measured.into_iter().reduce(|mut slowest, other| {
         for (point, other) in slowest.points.iter_mut().zip(other.points) {

@@ -23,12 +23,18 @@ pub struct Failure {
 impl Failure {
     /// The input is wrong: a file, an argument, a path.
     pub(super) fn input(message: impl std::fmt::Display) -> Self {
-        Self { report: miette!("{message}"), status: INPUT }
+        Self {
+            report: miette!("{message}"),
+            status: INPUT,
+        }
     }
 
     /// The machine, not the input, is at fault.
     pub(super) fn machine(message: impl std::fmt::Display) -> Self {
-        Self { report: miette!("{message}"), status: FAILED }
+        Self {
+            report: miette!("{message}"),
+            status: FAILED,
+        }
     }
 
     /// Prints the failure and gives its exit status.
@@ -40,7 +46,10 @@ impl Failure {
 
 impl From<GridError> for Failure {
     fn from(error: GridError) -> Self {
-        Self { report: Report::new(error), status: INPUT }
+        Self {
+            report: Report::new(error),
+            status: INPUT,
+        }
     }
 }
 

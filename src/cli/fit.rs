@@ -2,12 +2,22 @@
 
 use super::Failure;
 use super::experiment::{ExperimentArgs, Loaded};
-use crate::store::Store;
+use crate::analysis::{self, AnalysisResult};
+use crate::clock::now;
+use crate::report::{plots, tables};
+use crate::store::{FitRecord, RunRecord, Store};
+use std::collections::BTreeMap;
 use std::process::ExitCode;
+
+/// Name under which a whole analysis is stored among the fits.
+const ANALYSIS: &str = "analysis";
 
 /// Fit the laws to the stored runs, print the allocation and redraw the figures.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  orchestrator fit experiments/quickstart.yaml")]
+#[command(
+    after_help = "Example:\n  orchestrator fit experiments/quickstart.yaml \
+    --set analysis.budget=1e15"
+)]
 pub(super) struct Args {
     #[command(flatten)]
     experiment: ExperimentArgs,
@@ -36,9 +46,69 @@ pub(super) async fn known(store: &Store, loaded: &Loaded) -> Result<i64, Failure
 
 /// Fits, stores the fit, prints the summary and draws the figures.
 pub(super) async fn fit_and_draw(
-    _store: &Store,
-    _experiment: i64,
-    _loaded: &Loaded,
+    store: &Store,
+    experiment: i64,
+    loaded: &Loaded,
 ) -> Result<(), Failure> {
+    let runs = store.runs(experiment).await?;
+    let shape = loaded
+        .experiment
+        .cells
+        .first()
+        .map(|cell| cell.shape.clone())
+        .unwrap_or_default();
+    let result = analysis::analyse(&runs, &loaded.experiment.analysis, &shape);
+    print!("{}", analysis::summary(&result));
+    let fit = FitRecord {
+        law: ANALYSIS.to_owned(),
+        result: serde_json::to_value(&result).map_err(Failure::machine)?,
+        runs: result.runs.iter().map(|run| run.id.clone()).collect(),
+        created_at: now(),
+    };
+    store.save_fit(experiment, &fit).await?;
+    draw(store, loaded, &runs, &result).await
+}
+
+/// Redraws everything from the newest stored analysis.
+pub(super) async fn redraw(store: &Store, experiment: i64, loaded: &Loaded) -> Result<(), Failure> {
+    let runs = store.runs(experiment).await?;
+    let Some(fit) = store.newest_fit(experiment, ANALYSIS).await? else {
+        return Err(Failure::input(
+            "nothing has been fitted yet: use `orchestrator fit` first",
+        ));
+    };
+    let result: AnalysisResult = serde_json::from_value(fit.result).map_err(|error| {
+        Failure::machine(format!(
+            "the stored fit cannot be read ({error}): fit again with `orchestrator fit`"
+        ))
+    })?;
+    draw(store, loaded, &runs, &result).await
+}
+
+/// Writes the figures and the table of runs.
+async fn draw(
+    store: &Store,
+    loaded: &Loaded,
+    runs: &[RunRecord],
+    result: &AnalysisResult,
+) -> Result<(), Failure> {
+    let mut measurements = BTreeMap::new();
+    for run in runs {
+        measurements.insert(run.id.clone(), store.measurements(&run.id).await?);
+    }
+    let folder = loaded.results.join("figures");
+    let drawn = plots::draw_all(&folder, runs, &measurements, result).map_err(Failure::machine)?;
+    for skipped in &drawn.skipped {
+        println!("not drawn: {skipped}");
+    }
+    let mut table = tables::runs(runs).map_err(Failure::machine)?;
+    let csv = loaded.results.join("runs.csv");
+    tables::write_csv(&mut table, &csv).map_err(Failure::machine)?;
+    println!(
+        "{} figure files in {}, runs in {}",
+        drawn.files.len(),
+        folder.display(),
+        csv.display()
+    );
     Ok(())
 }

@@ -23,8 +23,10 @@ use std::process::ExitCode;
 /// SQLite, fitted laws with intervals, the optimal allocation, and figures.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100, arg_required_else_help = true)]
-#[command(after_help = "Example:\n  orchestrator run experiments/quickstart.yaml\n\n\
-    Exit status: 0 done, 1 some runs failed or are left, 2 the input is wrong.")]
+#[command(
+    after_help = "Example:\n  orchestrator run experiments/quickstart.yaml\n\n\
+    Exit status: 0 done, 1 some runs failed or are left, 2 the input is wrong."
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,

@@ -14,7 +14,9 @@ use std::process::ExitCode;
 
 /// Print the runs of an experiment with their shapes, FLOPs, time and memory; run nothing.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  orchestrator plan experiments/text.yaml --set data.text=my.txt")]
+#[command(
+    after_help = "Example:\n  orchestrator plan experiments/text.yaml --set data.text=my.txt"
+)]
 pub(super) struct Args {
     #[command(flatten)]
     experiment: ExperimentArgs,
@@ -41,7 +43,10 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         return Ok(ExitCode::SUCCESS);
     }
     print!("{}", table(&planned, &stored, calibration.as_ref()));
-    println!("{}", totals(&loaded, &planned, &stored, calibration.as_ref()));
+    println!(
+        "{}",
+        totals(&loaded, &planned, &stored, calibration.as_ref())
+    );
     Ok(ExitCode::SUCCESS)
 }
 
@@ -55,7 +60,10 @@ pub(super) async fn stored(loaded: &Loaded) -> Result<HashMap<RunId, RunRecord>,
         return Ok(HashMap::new());
     };
     let runs = store.runs(experiment).await?;
-    Ok(runs.into_iter().map(|record| (record.id.clone(), record)).collect())
+    Ok(runs
+        .into_iter()
+        .map(|record| (record.id.clone(), record))
+        .collect())
 }
 
 fn state(record: Option<&RunRecord>) -> &'static str {
@@ -71,7 +79,10 @@ fn state(record: Option<&RunRecord>) -> &'static str {
 fn shape(architecture: &Architecture) -> String {
     match architecture {
         Architecture::Dense(dense) => {
-            format!("{}×{} ffn {}", dense.stack.layers, dense.stack.width, dense.stack.ffn)
+            format!(
+                "{}×{} ffn {}",
+                dense.stack.layers, dense.stack.width, dense.stack.ffn
+            )
         }
         Architecture::Dlcm(dlcm) => format!(
             "{}+{}×{} ffn {}, {}×{} ffn {}",
@@ -100,8 +111,20 @@ fn table(
     calibration: Option<&Calibration>,
 ) -> String {
     let mut rows = vec![
-        ["id", "kind", "N", "P", "R", "D", "seed", "shape (token, concept)", "FLOPs", "time",
-         "memory", "state"]
+        [
+            "id",
+            "kind",
+            "N",
+            "P",
+            "R",
+            "D",
+            "seed",
+            "shape (token, concept)",
+            "FLOPs",
+            "time",
+            "memory",
+            "state",
+        ]
         .map(str::to_owned)
         .to_vec(),
     ];
@@ -110,7 +133,12 @@ fn table(
         let params = architecture.params();
         rows.push(vec![
             run.id.to_string(),
-            if architecture.is_dense() { "dense" } else { "dlcm" }.to_owned(),
+            if architecture.is_dense() {
+                "dense"
+            } else {
+                "dlcm"
+            }
+            .to_owned(),
             Params(params.non_embedding()).to_string(),
             match architecture.is_dense() {
                 true => "-".to_owned(),
@@ -124,7 +152,9 @@ fn table(
             run.spec.seed.to_string(),
             shape(architecture),
             Flops(run.flops).to_string(),
-            calibration.and_then(|c| run.seconds(c)).map_or("-".to_owned(), seconds),
+            calibration
+                .and_then(|c| run.seconds(c))
+                .map_or("-".to_owned(), seconds),
             format!("{}B", human(run.memory)),
             state(stored.get(&run.id)).to_owned(),
         ]);
@@ -152,8 +182,10 @@ fn totals(
     stored: &HashMap<RunId, RunRecord>,
     calibration: Option<&Calibration>,
 ) -> String {
-    let left: Vec<&Planned> =
-        planned.iter().filter(|run| !stored.get(&run.id).is_some_and(is_done)).collect();
+    let left: Vec<&Planned> = planned
+        .iter()
+        .filter(|run| !stored.get(&run.id).is_some_and(is_done))
+        .collect();
     let flops: f64 = left.iter().map(|run| run.flops).sum();
     let (parallel, threads) = slots(&loaded.experiment);
     let mut text = format!(

@@ -1,7 +1,8 @@
 //! `orchestrator plot`: redraw the figures from the database alone.
 
-use super::Failure;
 use super::experiment::ExperimentArgs;
+use super::{Failure, fit};
+use crate::store::Store;
 use std::process::ExitCode;
 
 /// Redraw the figures from the stored runs and the newest stored fit.
@@ -13,6 +14,11 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
-    let _loaded = args.experiment.load()?;
+    let loaded = args.experiment.load()?;
+    super::runtime()?.block_on(async {
+        let store = Store::open(&loaded.results).await?;
+        let experiment = fit::known(&store, &loaded).await?;
+        fit::redraw(&store, experiment, &loaded).await
+    })?;
     Ok(ExitCode::SUCCESS)
 }

@@ -90,7 +90,12 @@ impl Progress {
     }
 
     fn flops_done(&self) -> f64 {
-        self.flops_ended + self.runs.values().map(|run| run.flops * run.done).sum::<f64>()
+        self.flops_ended
+            + self
+                .runs
+                .values()
+                .map(|run| run.flops * run.done)
+                .sum::<f64>()
     }
 
     /// Estimates the time left from the FLOPs done since the start.
@@ -124,7 +129,9 @@ impl Progress {
 
     fn started(&mut self, id: &RunId) {
         self.running += 1;
-        let Some(run) = self.runs.get_mut(id) else { return };
+        let Some(run) = self.runs.get_mut(id) else {
+            return;
+        };
         if let Some((bars, whole)) = &self.bars {
             let style = ProgressStyle::with_template("{bar:30} {msg}")
                 .unwrap_or_else(|_| ProgressStyle::default_bar());
@@ -138,7 +145,9 @@ impl Progress {
     }
 
     fn measured(&mut self, id: &RunId, row: &Measurement) {
-        let Some(run) = self.runs.get_mut(id) else { return };
+        let Some(run) = self.runs.get_mut(id) else {
+            return;
+        };
         let done = row.step as f64 / run.steps.max(1) as f64;
         if run.done == 0.0 && row.step > run.steps / 20 + 1 {
             // The first row of a resumed run: what came before was not done now.
@@ -146,7 +155,9 @@ impl Progress {
         }
         run.done = done;
         let loss = row.validation_loss.or(row.loss);
-        let speed = row.tokens_per_second.map_or(String::new(), |s| format!(", {} tokens/s", human(s)));
+        let speed = row
+            .tokens_per_second
+            .map_or(String::new(), |s| format!(", {} tokens/s", human(s)));
         if let (Some(bar), Some(loss)) = (&run.bar, loss) {
             bar.set_position(row.step);
             bar.set_message(format!("{}: loss {loss:.3}{speed}", run.label));
@@ -163,7 +174,9 @@ impl Progress {
 
     fn ended(&mut self, id: &RunId, outcome: RunOutcome, message: Option<&str>) {
         self.running = self.running.saturating_sub(1);
-        let Some(run) = self.runs.get_mut(id) else { return };
+        let Some(run) = self.runs.get_mut(id) else {
+            return;
+        };
         if let Some(bar) = run.bar.take() {
             bar.finish_and_clear();
         }

@@ -68,7 +68,11 @@ async fn train_and_fit(
         return Ok(ExitCode::from(FAILED));
     }
     fit::fit_and_draw(&store, experiment, loaded).await?;
-    Ok(if summary.failed > 0 { ExitCode::from(FAILED) } else { ExitCode::SUCCESS })
+    Ok(if summary.failed > 0 {
+        ExitCode::from(FAILED)
+    } else {
+        ExitCode::SUCCESS
+    })
 }
 
 /// Records the experiment and its plan; returns the experiment's id.
@@ -106,7 +110,11 @@ async fn train(
     setting: &Setting,
 ) -> Result<Summary, Failure> {
     let stored = store.runs(experiment).await?;
-    let done = |run: &Planned| stored.iter().any(|record| record.id == run.id && is_done(record));
+    let done = |run: &Planned| {
+        stored
+            .iter()
+            .any(|record| record.id == run.id && is_done(record))
+    };
     let mut progress = Progress::new(planned.iter().filter(|run| !done(run)));
     let program = std::env::current_exe()
         .map_err(|error| Failure::machine(format!("cannot find this program: {error}")))?;

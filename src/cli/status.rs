@@ -28,7 +28,10 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         Ok::<_, Failure>(store.runs(experiment).await?)
     })?;
     if args.json {
-        println!("{:#}", serde_json::json!({ "experiment": name, "runs": runs }));
+        println!(
+            "{:#}",
+            serde_json::json!({ "experiment": name, "runs": runs })
+        );
     } else {
         print!("{}", table(&runs));
     }
@@ -59,7 +62,8 @@ fn table(runs: &[RunRecord]) -> String {
             Tokens(run.tokens),
             run.seed,
             number(run.loss, 4),
-            run.flops.map_or("-".to_owned(), |flops| format!("{flops:.3e}")),
+            run.flops
+                .map_or("-".to_owned(), |flops| format!("{flops:.3e}")),
             state
         );
     }

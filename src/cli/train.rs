@@ -54,8 +54,10 @@ fn train_folder(args: &Args) -> Result<RunOutcome, String> {
         signal_hook::flag::register(signal, Arc::clone(&asked))
             .map_err(|error| format!("cannot watch for signals: {error}"))?;
     }
-    let orphaned =
-        || args.parent.is_some_and(|parent| nix::unistd::getppid().as_raw() != parent);
+    let orphaned = || {
+        args.parent
+            .is_some_and(|parent| nix::unistd::getppid().as_raw() != parent)
+    };
     let place = Place {
         folder: &args.folder,
         data_cache: &args.data_cache,

@@ -43,11 +43,13 @@ pub(crate) struct Pin {
 pub(crate) struct Sums {
     pub(crate) objective: f64,
     pub(crate) gradient: Vec<f64>,
-    /// `Σ w J Jᵀ` over rows in the quadratic part of the objective.
-    pub(crate) inside: Symmetric,
-    /// `Σ w (δ/|r|) J Jᵀ` over the other rows.
-    pub(crate) outside: Symmetric,
-    /// Weighted number of rows in the quadratic part.
+    /// `Σ w (ψ/r) J Jᵀ`: the curvature of a quadratic that touches the objective from above.
+    pub(crate) majorant: Symmetric,
+    /// `Σ w (ψ' − ψ) J Jᵀ`: the exact Hessian but for the second derivatives of the prediction.
+    pub(crate) hessian: Symmetric,
+    /// `w ψ / prediction` of every row.
+    pulls: Vec<f64>,
+    /// Weighted number of rows in the quadratic part of the objective.
     pub(crate) count_inside: f64,
     /// `Σ w ψ²`.
     pub(crate) squared_influence: f64,
@@ -58,8 +60,9 @@ impl Sums {
         Self {
             objective: 0.0,
             gradient: vec![0.0; k],
-            inside: Symmetric::zeros(k),
-            outside: Symmetric::zeros(k),
+            majorant: Symmetric::zeros(k),
+            hessian: Symmetric::zeros(k),
+            pulls: Vec::new(),
             count_inside: 0.0,
             squared_influence: 0.0,
         }
@@ -71,8 +74,9 @@ impl Sums {
             .iter_mut()
             .zip(&other.gradient)
             .for_each(|(a, b)| *a += b);
-        self.inside.add(&other.inside);
-        self.outside.add(&other.outside);
+        self.majorant.add(&other.majorant);
+        self.hessian.add(&other.hessian);
+        self.pulls.extend_from_slice(&other.pulls);
         self.count_inside += other.count_inside;
         self.squared_influence += other.squared_influence;
     }
@@ -228,12 +232,12 @@ impl<'a> Design<'a> {
         (full, Some((index, slopes)))
     }
 
-    /// Folds over rows: `add` receives the row's number, log residual and its gradient.
+    /// Folds over rows: `add` receives the row's number, prediction and the prediction's gradient.
     fn fold<T: Send>(
         &self,
         u: &[f64],
         zero: impl Fn() -> T + Sync,
-        add: impl Fn(&mut T, usize, f64, &[f64]) + Sync,
+        add: impl Fn(&mut T, usize, f64, &mut [f64]) + Sync,
         merge: impl Fn(&mut T, T),
     ) -> T {
         let (q, k) = (self.frame.sizes.len(), self.k());
@@ -245,8 +249,6 @@ impl<'a> Design<'a> {
             for row in rows {
                 let x = &self.features[row * q..(row + 1) * q];
                 let value = self.law.value(&u, x, gradient);
-                let scale = 1.0 / value;
-                gradient.iter_mut().for_each(|g| *g *= scale);
                 if let Some((index, slopes)) = &slopes {
                     let through = gradient[*index];
                     gradient
@@ -255,8 +257,7 @@ impl<'a> Design<'a> {
                         .for_each(|(g, s)| *g += through * s);
                     gradient[*index] = 0.0;
                 }
-                // A non-positive prediction has no logarithm: NaN, which rejects the step.
-                add(&mut total, row, value.ln() - self.target[row], gradient);
+                add(&mut total, row, value, gradient);
             }
             total
         };
@@ -273,88 +274,95 @@ impl<'a> Design<'a> {
         total
     }
 
+    /// Log residual of a prediction: NaN where it is not positive, which rejects a step.
+    fn residual(&self, row: usize, value: f64) -> f64 {
+        value.ln() - self.target[row]
+    }
+
     /// Returns objective, gradient and curvature sums for the Huber width `delta`.
     pub(crate) fn sums(&self, u: &[f64], delta: f64) -> Sums {
         let k = self.k();
         let mut total = self.fold(
             u,
             || Sums::zeros(k),
-            |sums, row, r, jacobian| {
+            |sums, row, value, gradient| {
+                let r = self.residual(row, value);
                 let w = self.weight[row];
                 let psi = influence(r, delta);
+                let scale = 1.0 / value;
+                gradient.iter_mut().for_each(|g| *g *= scale);
                 sums.objective += w * huber(r, delta);
                 sums.squared_influence += w * psi * psi;
+                sums.pulls.push(w * psi * scale);
                 let pull = w * psi;
                 sums.gradient
                     .iter_mut()
-                    .zip(jacobian)
+                    .zip(&*gradient)
                     .for_each(|(g, j)| *g += pull * j);
-                if r.abs() <= delta {
-                    sums.count_inside += w;
-                    sums.inside.add_outer_lower(w, jacobian);
-                } else {
-                    sums.outside.add_outer_lower(w * delta / r.abs(), jacobian);
-                }
+                let inside = r.abs() <= delta;
+                sums.count_inside += if inside { w } else { 0.0 };
+                let slope = if inside { w } else { 0.0 };
+                let touching = if inside { w } else { w * delta / r.abs() };
+                sums.majorant.add_outer_lower(touching, gradient);
+                sums.hessian.add_outer_lower(slope - pull, gradient);
             },
             |a, b| a.merge(&b),
         );
-        total.inside.mirror();
-        total.outside.mirror();
+        total.majorant.mirror();
+        total.hessian.mirror();
         if total.objective.is_nan() {
             total.objective = f64::INFINITY;
         }
         total
     }
 
-    /// Returns `Σ w ψ J` with the influences ψ of every row held fixed.
-    fn frozen_gradient(&self, u: &[f64], pulls: &[f64]) -> Vec<f64> {
+    /// Returns the sum of the predictions' gradients, each times its row's `pulls`.
+    fn pulled_gradient(&self, u: &[f64], pulls: &[f64]) -> Vec<f64> {
         self.fold(
             u,
             || vec![0.0; self.k()],
-            |sum, row, _, jacobian| {
+            |sum, row, _, gradient| {
                 let pull = pulls[row];
                 sum.iter_mut()
-                    .zip(jacobian)
-                    .for_each(|(s, j)| *s += pull * j);
+                    .zip(gradient)
+                    .for_each(|(s, g)| *s += pull * *g);
             },
             |a, b| a.iter_mut().zip(&b).for_each(|(x, y)| *x += y),
         )
     }
 
-    /// Adds to `hessian` the part that comes from the law's curvature, `Σ w ψ ∇²r`, by differences
-    /// of exact gradients with ψ held fixed (so the kinks of the objective do not enter).
+    /// Adds to `hessian` the part that comes from the law's curvature, `Σ w ψ ∇²prediction/prediction`,
+    /// by differences of exact gradients with ψ held fixed (so the kinks of the objective do not
+    /// enter). The prediction is linear in the linear coordinates, so only the others are shifted.
     pub(crate) fn add_curvature(
         &self,
         u: &[f64],
-        delta: f64,
+        sums: &Sums,
         free: &[usize],
         hessian: &mut Symmetric,
     ) {
-        let pulls: Vec<f64> = self
-            .residuals(u)
-            .iter()
-            .zip(&self.weight)
-            .map(|(r, w)| w * influence(*r, delta))
-            .collect();
-        let base = self.frozen_gradient(u, &pulls);
         let mut shifted = u.to_vec();
         let mut columns = vec![Vec::new(); self.k()];
-        for &j in free {
+        for &j in free.iter().filter(|j| !self.linear.contains(j)) {
             let h = 1e-6 * u[j].abs().max(0.1);
             // Towards the inside of the box.
             let h = if u[j] + h > self.upper[j] { -h } else { h };
             shifted[j] = u[j] + h;
-            columns[j] = self.frozen_gradient(&shifted, &pulls);
+            columns[j] = self.pulled_gradient(&shifted, &sums.pulls);
             columns[j]
                 .iter_mut()
-                .zip(&base)
+                .zip(&sums.gradient)
                 .for_each(|(g, b)| *g = (*g - b) / h);
             shifted[j] = u[j];
         }
         for (a, &i) in free.iter().enumerate() {
             for &j in &free[..=a] {
-                let mean = 0.5 * (columns[i][j] + columns[j][i]);
-                hessian.set(i, j, hessian.at(i, j) + mean);
+                let change = match (columns[i].get(j), columns[j].get(i)) {
+                    (Some(ij), Some(ji)) => 0.5 * (ij + ji),
+                    (Some(one), None) | (None, Some(one)) => *one,
+                    (None, None) => continue,
+                };
+                hessian.set(i, j, hessian.at(i, j) + change);
             }
         }
     }
@@ -364,7 +372,7 @@ impl<'a> Design<'a> {
         self.fold(
             u,
             Vec::new,
-            |all, _, r, _| all.push(r),
+            |all, row, value, _| all.push(self.residual(row, value)),
             |a: &mut Vec<f64>, b| a.extend_from_slice(&b),
         )
     }
@@ -374,7 +382,9 @@ impl<'a> Design<'a> {
         let mut total = self.fold(
             u,
             || Symmetric::zeros(self.k()),
-            |sum, row, _, jacobian| sum.add_outer_lower(self.weight[row], jacobian),
+            |sum, row, value, gradient| {
+                sum.add_outer_lower(self.weight[row] / (value * value), gradient);
+            },
             |a, b| a.add(&b),
         );
         total.mirror();

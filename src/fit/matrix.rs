@@ -22,6 +22,13 @@ impl Symmetric {
         }
     }
 
+    /// Returns `M v`.
+    pub(crate) fn times(&self, v: &[f64]) -> Vec<f64> {
+        (0..self.n)
+            .map(|i| (0..self.n).map(|j| self.at(i, j) * v[j]).sum())
+            .collect()
+    }
+
     /// Returns one cell.
     pub(crate) fn at(&self, i: usize, j: usize) -> f64 {
         self.cells[i * self.n + j]
@@ -74,9 +81,7 @@ impl Symmetric {
 
     /// Returns `vᵀ M v`.
     pub(crate) fn quadratic(&self, v: &[f64]) -> f64 {
-        (0..self.n)
-            .map(|i| v[i] * (0..self.n).map(|j| self.at(i, j) * v[j]).sum::<f64>())
-            .sum()
+        self.times(v).iter().zip(v).map(|(a, b)| a * b).sum()
     }
 
     /// Solves `M x = b` by Cholesky, or returns `None` when M is not positive definite.

@@ -258,13 +258,38 @@ impl State {
     fn free(&self, design: &Design<'_>) -> Vec<usize> {
         let silent = SILENT * design.rows() as f64;
         (0..self.u.len())
-            .filter(|&j| self.sums.inside.at(j, j) + self.sums.outside.at(j, j) > silent)
+            .filter(|&j| self.sums.majorant.at(j, j) > silent)
             .filter(|&j| {
                 let g = self.sums.gradient[j];
                 let low = self.u[j] <= design.lower[j] && g >= 0.0;
                 let high = self.u[j] >= design.upper[j] && g <= 0.0;
                 !(low || high || design.pin.is_some_and(|pin| pin.index == j))
             })
+            .collect()
+    }
+
+    /// Coordinates on a bound that the next step would move out of the box.
+    fn pushed_out(&self, design: &Design<'_>, hessian: &Symmetric, free: &[usize]) -> Vec<usize> {
+        let on_bound = |j: &usize| self.u[*j] <= design.lower[*j] || self.u[*j] >= design.upper[*j];
+        if !free.iter().any(on_bound) {
+            return Vec::new();
+        }
+        let mut matrix = hessian.submatrix(free);
+        for (a, &j) in free.iter().enumerate() {
+            let damping = self.damping * self.sums.majorant.at(j, j);
+            matrix.set(a, a, matrix.at(a, a) + damping);
+        }
+        let downhill: Vec<f64> = free.iter().map(|&j| -self.sums.gradient[j]).collect();
+        let Some(step) = matrix.solve(&downhill) else {
+            return Vec::new();
+        };
+        let mut full = vec![0.0; self.u.len()];
+        free.iter().zip(&step).for_each(|(&j, s)| full[j] = *s);
+        let next = design.valley.follow(&self.u, &full, free);
+        let outside = |j: &usize| next[*j] < design.lower[*j] || next[*j] > design.upper[*j];
+        free.iter()
+            .copied()
+            .filter(|j| on_bound(j) && outside(j))
             .collect()
     }
 
@@ -276,7 +301,7 @@ impl State {
         let mut matrix = hessian.submatrix(free);
         let scales: Vec<f64> = free
             .iter()
-            .map(|&j| self.sums.inside.at(j, j) + self.sums.outside.at(j, j))
+            .map(|&j| self.sums.majorant.at(j, j))
             .map(|d| if d > 0.0 { d } else { 1e-12 })
             .collect();
         let gradient: Vec<f64> = free.iter().map(|&j| self.sums.gradient[j]).collect();
@@ -333,8 +358,7 @@ fn approach(design: &Design<'_>, at: &mut State, limit: usize) {
         if !before.is_finite() || before <= exact_floor(design) {
             return;
         }
-        let mut hessian = at.sums.inside.clone();
-        hessian.add(&at.sums.outside);
+        let hessian = at.sums.majorant.clone();
         let free = at.free(design);
         let (_, moved) = at.step(design, &hessian, &free);
         if !moved || at.sums.objective > before * (1.0 - 3e-3) {
@@ -354,14 +378,25 @@ fn newton(design: &Design<'_>, at: &mut State, limit: usize, tolerance: f64) -> 
     let floor = exact_floor(design);
     let mut exact_steps = 0;
     for _ in 0..limit {
-        let free = at.free(design);
-        let mut hessian = at.sums.inside.clone();
+        let mut free = at.free(design);
+        let mut hessian = at.sums.hessian.clone();
         let exact = at.sums.objective <= floor;
         if !exact {
-            design.add_curvature(&at.u, at.delta, &free, &mut hessian);
-            design
-                .valley
-                .flatten(&at.u, &at.sums.gradient, &free, &mut hessian);
+            design.add_curvature(&at.u, &at.sums, &free, &mut hessian);
+            // A coordinate on a bound may be pulled inside by its own gradient and pushed out by
+            // the others' steps; released in vain, it would be clipped back again and again.
+            loop {
+                let mut flat = hessian.clone();
+                design
+                    .valley
+                    .flatten(&at.u, &at.sums.gradient, &free, &mut flat);
+                let out = at.pushed_out(design, &flat, &free);
+                if out.is_empty() {
+                    hessian = flat;
+                    break;
+                }
+                free.retain(|j| !out.contains(j));
+            }
         }
         let before = at.damping;
         let (promised, moved) = at.step(design, &hessian, &free);

@@ -10,7 +10,8 @@
 //! * and e itself.
 //!
 //! So a step is computed in those coordinates and mapped back, while bounds stay boxes in the
-//! original ones. A frozen coordinate drops its own replacement.
+//! original ones. A frozen coordinate drops its own replacement; when E itself is frozen (at 0), the
+//! largest free term keeps the level in its place: its T, e and s follow from level, slope and bend.
 
 use super::law::{Law, Term};
 use super::matrix::Symmetric;
@@ -39,42 +40,48 @@ impl Valley {
 
     /// Returns where a step leads: straight in level, slope and bend.
     pub(crate) fn follow(&self, u: &[f64], step: &[f64], free: &[usize]) -> Vec<f64> {
-        let mut next: Vec<f64> = u.iter().zip(step).map(|(v, s)| v + s).collect();
+        let plain: Vec<f64> = u.iter().zip(step).map(|(v, s)| v + s).collect();
         let Some((floor, terms)) = &self.form else {
-            return next;
+            return plain;
         };
-        let is_free = |j: usize| free.contains(&j);
+        let mut next = plain.clone();
+        let keeper = keeper(*floor, terms, u, free);
         let mut surplus = 0.0;
-        for term in terms {
-            let Values { t, e, s } = values(term, u);
-            let Term {
-                amplitude,
-                exponent,
-                offset,
-            } = *term;
-            let e_next = next[exponent];
-            if !is_free(amplitude) || e < SMALL || e_next < SMALL {
+        for term in terms.iter().filter(|term| keeper != Some(**term)) {
+            let Some((slope, bend)) = moved(term, u, step, free) else {
+                continue;
+            };
+            let e = plain[term.exponent];
+            let s = bend.map_or(values(term, u).s, |bend| bend / (1.0 + e));
+            if e < SMALL || s <= 0.0 {
                 continue;
             }
-            let mut s_next = s;
-            let mut s_step = 0.0;
-            if let Some(offset) = offset.filter(|j| is_free(*j)) {
-                s_step = step[offset];
-                let bend = (1.0 + e) * s + (1.0 + e) * s_step + s * step[exponent];
-                s_next = bend / (1.0 + e_next);
-                next[offset] = s_next;
-                if s_next <= 0.0 {
-                    continue;
-                }
+            if let (Some(offset), Some(_)) = (term.offset, bend) {
+                next[offset] = s;
             }
-            let slope =
-                t * e * s + e * s * step[amplitude] + t * s * step[exponent] + t * e * s_step;
-            let t_next = slope / (e_next * s_next);
-            surplus += t_next - (t + step[amplitude]);
-            next[amplitude] = t_next;
+            next[term.amplitude] = slope / (e * s);
+            surplus += next[term.amplitude] - plain[term.amplitude];
         }
-        if is_free(*floor) {
-            next[*floor] -= surplus;
+        match keeper {
+            None if free.contains(floor) => next[*floor] -= surplus,
+            None => {}
+            Some(term) => {
+                let t = plain[term.amplitude] - surplus;
+                let Some((slope, bend)) = moved(&term, u, step, free) else {
+                    return next;
+                };
+                let product = slope / t;
+                let s = bend.map_or(values(&term, u).s, |bend| bend - product);
+                let e = product / s;
+                if t <= 0.0 || s <= 0.0 || e < SMALL {
+                    return plain;
+                }
+                if let (Some(offset), Some(_)) = (term.offset, bend) {
+                    next[offset] = s;
+                }
+                next[term.amplitude] = t;
+                next[term.exponent] = e;
+            }
         }
         next
     }
@@ -90,34 +97,71 @@ impl Valley {
         let Some((floor, terms)) = &self.form else {
             return;
         };
-        let is_free = |j: usize| free.contains(&j);
-        let level = if is_free(*floor) {
+        let mut subtract = |i: usize, j: usize, value: f64| {
+            hessian.set(i, j, hessian.at(i, j) - value);
+        };
+        let keeper = keeper(*floor, terms, u, free);
+        let mut level = if free.contains(floor) {
             gradient[*floor]
         } else {
             0.0
         };
-        let mut subtract = |i: usize, j: usize, value: f64| {
-            hessian.set(i, j, hessian.at(i, j) - value);
-        };
-        for term in terms {
+        // The keeper comes first: its amplitude's gradient is what the level's is.
+        let others = terms.iter().filter(|term| keeper != Some(**term));
+        for term in keeper.iter().chain(others) {
             let Values { t, e, s } = values(term, u);
-            let Term {
-                amplitude,
-                exponent,
-                offset,
-            } = *term;
-            if !is_free(amplitude) || e < SMALL {
+            if !free.contains(&term.amplitude) || e < SMALL {
                 continue;
             }
-            let slope = (gradient[amplitude] - level) / (e * s);
-            subtract(amplitude, exponent, slope * s);
-            if let Some(offset) = offset.filter(|j| is_free(*j)) {
-                let bend = (gradient[offset] - slope * t * e) / (1.0 + e);
-                subtract(amplitude, offset, slope * e);
-                subtract(exponent, offset, slope * t + bend);
+            let offset = term.offset.filter(|j| free.contains(j));
+            let (slope, bend);
+            if keeper == Some(*term) {
+                let by_exponent = gradient[term.exponent] / s;
+                slope = match offset {
+                    Some(j) => ((1.0 + e) * by_exponent - gradient[j]) / t,
+                    None => by_exponent / t,
+                };
+                bend = by_exponent - slope * t;
+                level = gradient[term.amplitude] - slope * e * s;
+            } else {
+                slope = (gradient[term.amplitude] - level) / (e * s);
+                bend = offset.map_or(0.0, |j| (gradient[j] - slope * t * e) / (1.0 + e));
+            }
+            subtract(term.amplitude, term.exponent, slope * s);
+            if let Some(offset) = offset {
+                subtract(term.amplitude, offset, slope * e);
+                subtract(term.exponent, offset, slope * t + bend);
             }
         }
     }
+}
+
+/// Returns the term that keeps the level when the floor is frozen: the largest that is free.
+fn keeper(floor: usize, terms: &[Term], u: &[f64], free: &[usize]) -> Option<Term> {
+    if free.contains(&floor) {
+        return None;
+    }
+    terms
+        .iter()
+        .filter(|term| free.contains(&term.amplitude) && free.contains(&term.exponent))
+        .filter(|term| u[term.exponent] >= SMALL && u[term.amplitude] > 0.0)
+        .max_by(|a, b| u[a.amplitude].total_cmp(&u[b.amplitude]))
+        .copied()
+}
+
+/// Slope and, where the offset is free, bend of a term after a step; `None` for a term that is left
+/// to ordinary steps.
+fn moved(term: &Term, u: &[f64], step: &[f64], free: &[usize]) -> Option<(f64, Option<f64>)> {
+    let Values { t, e, s } = values(term, u);
+    if !free.contains(&term.amplitude) || e < SMALL {
+        return None;
+    }
+    let offset = term.offset.filter(|j| free.contains(j));
+    let (t_step, e_step) = (step[term.amplitude], step[term.exponent]);
+    let s_step = offset.map_or(0.0, |j| step[j]);
+    let slope = t * e * s + e * s * t_step + t * s * e_step + t * e * s_step;
+    let bend = offset.map(|_| (1.0 + e) * (s + s_step) + s * e_step);
+    Some((slope, bend))
 }
 
 fn values(term: &Term, u: &[f64]) -> Values {
@@ -158,13 +202,31 @@ mod tests {
     }
 
     #[test]
+    fn the_level_is_kept_without_a_free_floor() {
+        let valley = Valley::of(&Dlcm);
+        let u = [0.0, 0.5, 0.9, 0.3, 0.3, 0.1, 0.8, 0.3, 0.2, 0.9, 0.3];
+        let free: Vec<usize> = (1..11).collect();
+        let mut step = [0.0; 11];
+        // The concept term gives level to the token term, at constant slopes to first order.
+        step[7] = 0.03;
+        step[4] = -u[4] * step[7] / u[7];
+        step[1] = -step[4];
+        step[3] = -u[3] * step[1] / u[1];
+        let next = valley.follow(&u, &step, &free);
+        assert!((level(&next) - level(&u)).abs() < 1e-12, "{next:?}");
+        assert!((next[1] - u[1] - step[1]).abs() > 1e-4, "a curved path");
+    }
+
+    #[test]
     fn small_steps_are_plain_steps() {
         let valley = Valley::of(&Dlcm);
         let u = [0.6, 0.2, 0.9, 0.3, 0.1, 0.1, 0.8, 0.3, 0.1, 0.9, 0.3];
         let free: Vec<usize> = (0..11).collect();
         let step = [1e-6; 11];
-        for (next, now) in valley.follow(&u, &step, &free).iter().zip(u) {
-            assert!((next - now - 1e-6).abs() < 1e-10);
+        for free in [&free[..], &free[1..]] {
+            for (next, now) in valley.follow(&u, &step, free).iter().zip(u) {
+                assert!((next - now - 1e-6).abs() < 1e-10);
+            }
         }
     }
 }

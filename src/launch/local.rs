@@ -29,7 +29,11 @@ pub struct Local {
 impl Local {
     /// Makes a launcher that runs `slots` processes of `program` at once.
     pub fn new(program: PathBuf, slots: usize) -> Self {
-        Self { program, slots: slots.max(1), running: Vec::new() }
+        Self {
+            program,
+            slots: slots.max(1),
+            running: Vec::new(),
+        }
     }
 
     fn signal(&self, signal: Signal) {
@@ -47,10 +51,16 @@ impl Launcher for Local {
     }
 
     fn start(&mut self, job: &Job) -> Result<u32, LaunchError> {
-        let failed = |source| LaunchError::Start { run: job.run.clone(), source };
+        let failed = |source| LaunchError::Start {
+            run: job.run.clone(),
+            source,
+        };
         let log = job.folder.join(LOG_FILE);
-        let output =
-            OpenOptions::new().create(true).append(true).open(&log).map_err(failed)?;
+        let output = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&log)
+            .map_err(failed)?;
         let errors = output.try_clone().map_err(failed)?;
         let child = Command::new(&self.program)
             .arg("train")
@@ -69,7 +79,11 @@ impl Launcher for Local {
             .spawn()
             .map_err(failed)?;
         let pid = child.id();
-        self.running.push(Running { run: job.run.clone(), log, child });
+        self.running.push(Running {
+            run: job.run.clone(),
+            log,
+            child,
+        });
         Ok(pid)
     }
 
@@ -80,7 +94,10 @@ impl Launcher for Local {
             let status = running
                 .child
                 .try_wait()
-                .map_err(|source| LaunchError::Watch { run: running.run.clone(), source })?;
+                .map_err(|source| LaunchError::Watch {
+                    run: running.run.clone(),
+                    source,
+                })?;
             match status {
                 None => still.push(running),
                 Some(status) => ended.push(Exit {

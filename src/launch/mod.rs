@@ -134,7 +134,10 @@ mod tests {
             (exit(Some(1), None, "boom"), RunOutcome::Crashed),
             (exit(Some(101), None, "panicked"), RunOutcome::Crashed),
             (exit(None, Some(9), ""), RunOutcome::OutOfMemory),
-            (exit(None, Some(6), "memory allocation of 9 bytes failed"), RunOutcome::OutOfMemory),
+            (
+                exit(None, Some(6), "memory allocation of 9 bytes failed"),
+                RunOutcome::OutOfMemory,
+            ),
             (exit(None, Some(11), ""), RunOutcome::Crashed),
         ] {
             assert_eq!(end.outcome(), outcome, "{end:?}");

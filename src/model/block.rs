@@ -9,17 +9,6 @@ use burn::tensor::Tensor;
 /// ε inside the root of every RMSNorm.
 pub(crate) const NORM_EPSILON: f64 = 1e-6;
 
-/// Multiplies the last axis of a batch of sequences by a matrix.
-///
-/// # Shapes
-/// `x` [batch, positions, in], `weight` [in, out], result [batch, positions, out].
-pub(crate) fn linear(x: Tensor<3>, weight: &Param<Tensor<2>>) -> Tensor<3> {
-    let [batch, positions, width] = x.dims();
-    let weight = weight.val();
-    let out = weight.dims()[1];
-    x.reshape([batch * positions, width]).matmul(weight).reshape([batch, positions, out])
-}
-
 /// A pre-norm block: grouped-query attention with rotary positions, then SwiGLU.
 #[derive(Module, Debug)]
 pub struct Block {
@@ -67,16 +56,19 @@ impl Block {
     fn forward(&self, x: Tensor<3>) -> Tensor<3> {
         let normed = ops::rms_norm(x.clone(), self.attention_norm.val(), NORM_EPSILON);
         let attended = ops::causal_attention(
-            linear(normed.clone(), &self.query),
-            linear(normed.clone(), &self.key),
-            linear(normed, &self.value),
+            ops::linear(normed.clone(), self.query.val()),
+            ops::linear(normed.clone(), self.key.val()),
+            ops::linear(normed, self.value.val()),
             &self.heads,
             self.window,
         );
-        let x = x + linear(attended, &self.output);
+        let x = x + ops::linear(attended, self.output.val());
         let normed = ops::rms_norm(x.clone(), self.feed_forward_norm.val(), NORM_EPSILON);
-        let hidden = ops::swiglu(linear(normed.clone(), &self.gate), linear(normed, &self.up));
-        x + linear(hidden, &self.down)
+        let hidden = ops::swiglu(
+            ops::linear(normed.clone(), self.gate.val()),
+            ops::linear(normed, self.up.val()),
+        );
+        x + ops::linear(hidden, self.down.val())
     }
 }
 

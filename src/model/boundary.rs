@@ -3,7 +3,6 @@
 //! # Source
 //! DLCM, arXiv 2512.24617, Eq. 5–6; W_q and W_k start as the identity, as in H-Net.
 
-use super::block::linear;
 use super::init::Initializer;
 use super::ops::{self, Segments};
 use crate::recipe::BoundaryGradient;
@@ -19,7 +18,10 @@ pub struct BoundaryPredictor {
 
 impl BoundaryPredictor {
     pub(crate) fn new(width: usize, init: &Initializer) -> Self {
-        Self { query: init.identity(width), key: init.identity(width) }
+        Self {
+            query: init.identity(width),
+            key: init.identity(width),
+        }
     }
 
     /// Computes p_t, the probability that token t starts a concept.
@@ -31,7 +33,10 @@ impl BoundaryPredictor {
             BoundaryGradient::Detached => h.detach(),
             BoundaryGradient::Encoder => h,
         };
-        ops::boundary_probability(linear(h.clone(), &self.query), linear(h, &self.key))
+        ops::boundary_probability(
+            ops::linear(h.clone(), self.query.val()),
+            ops::linear(h, self.key.val()),
+        )
     }
 }
 
@@ -62,9 +67,10 @@ impl Decision {
     /// Decides for each token whether it starts a concept; the first of a sequence always does.
     pub fn decide(&self, probabilities: &[f32], seq_len: usize) -> Vec<bool> {
         let decide = |index: usize, p: f32| match self {
-            Decision::Sample { uniforms, temperature } => {
-                f64::from(uniforms[index]) < sharpen(f64::from(p), *temperature)
-            }
+            Decision::Sample {
+                uniforms,
+                temperature,
+            } => f64::from(uniforms[index]) < sharpen(f64::from(p), *temperature),
             Decision::Threshold(threshold) => f64::from(p) >= *threshold,
             Decision::Random { uniforms, rate } => f64::from(uniforms[index]) < *rate,
             Decision::NoConcepts => false,
@@ -137,7 +143,11 @@ impl RecentProbabilities {
         let boundaries = (sorted.len() as f64 / compression_ratio).round() as usize;
         let least = f64::from(*sorted.get(boundaries.max(1) - 1)?);
         // Halfway to the next lower value: either side of it decides the same.
-        Some(sorted.get(boundaries).map_or(least, |&next| 0.5 * (least + f64::from(next))))
+        Some(
+            sorted
+                .get(boundaries)
+                .map_or(least, |&next| 0.5 * (least + f64::from(next))),
+        )
     }
 
     /// Lists them from the oldest, for a checkpoint.

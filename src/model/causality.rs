@@ -35,10 +35,13 @@ pub fn find_leak(
     device: &Device,
 ) -> Option<Leak> {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
-    let tokens: Vec<i32> =
-        (0..seq_len).map(|_| random.random_range(0..vocab as i32)).collect();
+    let tokens: Vec<i32> = (0..seq_len)
+        .map(|_| random.random_range(0..vocab as i32))
+        .collect();
     let (logits, boundaries) = forward(network, &tokens, threshold, device);
-    let scale = logits.iter().fold(1e-6f32, |most, logit| most.max(logit.abs()));
+    let scale = logits
+        .iter()
+        .fold(1e-6f32, |most, logit| most.max(logit.abs()));
     for share in [0.0, 0.3, 0.5, 0.8, 0.95] {
         let after = (share * (seq_len - 1) as f64) as usize;
         let mut changed = tokens.clone();
@@ -48,16 +51,26 @@ pub fn find_leak(
         let (other, others) = forward(network, &changed, threshold, device);
         for token in 0..=after {
             let row = token * vocab..(token + 1) * vocab;
-            let change = logits[row.clone()]
-                .iter()
-                .zip(&other[row])
-                .fold(0f32, |most, (a, b)| most.max((a - b).abs()));
+            let changes = || {
+                let pairs = logits[row.clone()].iter().zip(&other[row.clone()]);
+                pairs.map(|(a, b)| (a - b).abs())
+            };
+            let largest = changes().fold(0f32, f32::max);
+            // `f32::max` passes over a NaN, and a NaN is a leak too.
+            let noticed = largest > TOLERANCE * scale || changes().any(f32::is_nan);
             if boundaries.get(token) != others.get(token) {
-                return Some(Leak { after, token, change: None });
+                return Some(Leak {
+                    after,
+                    token,
+                    change: None,
+                });
             }
-            // Written so that a NaN counts as a leak.
-            if !(change <= TOLERANCE * scale) {
-                return Some(Leak { after, token, change: Some(change / scale) });
+            if noticed {
+                return Some(Leak {
+                    after,
+                    token,
+                    change: Some(largest / scale),
+                });
             }
         }
     }
@@ -74,6 +87,8 @@ fn forward(
         Tensor::<2, Int>::from_data(TensorData::new(tokens.to_vec(), [1, tokens.len()]), device);
     let decision = Decision::Threshold(threshold);
     let (logits, boundaries) = network.forward(tokens, &decision, BoundaryGradient::Detached);
-    let decided = boundaries.map(|Boundaries { decided, .. }| decided).unwrap_or_default();
+    let decided = boundaries
+        .map(|Boundaries { decided, .. }| decided)
+        .unwrap_or_default();
     (logits.into_data().iter::<f32>().collect(), decided)
 }

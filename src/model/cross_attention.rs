@@ -1,11 +1,15 @@
 //! From concepts back to tokens (Eq. 12–14, 16–17), strictly causal.
 
-use super::block::{NORM_EPSILON, linear};
+use super::block::NORM_EPSILON;
 use super::init::Initializer;
 use super::ops::{self, Heads, Segments};
 use crate::architecture::Stack;
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
+
+/// Gain of the initial output matrix: what concepts say is noise at first, and must not drown
+/// the tokens.
+const INITIAL_GAIN: f64 = 0.3;
 
 /// Cross-attention with queries from tokens, keys and values from concepts.
 #[derive(Module, Debug)]
@@ -28,7 +32,7 @@ impl CrossAttention {
             query: init.matrix(width, width, 1.0),
             key: init.matrix(d_concept, kv_width, 1.0),
             value: init.matrix(d_concept, kv_width, 1.0),
-            output: init.matrix(width, width, 1.0),
+            output: init.matrix(width, width, INITIAL_GAIN),
             query_norm: init.constant(decoder.head_size, 1.0),
             key_norm: init.constant(decoder.head_size, 1.0),
             heads: Heads {
@@ -45,11 +49,20 @@ impl CrossAttention {
     /// `h` [batch, seq_len, d_token]; `slots` [batch, concepts, d_concept], shifted by one, the
     /// start vector first; result [batch, seq_len, d_token].
     pub(crate) fn forward(&self, h: Tensor<3>, slots: Tensor<3>, segments: &Segments) -> Tensor<3> {
-        let query =
-            ops::head_norm(linear(h, &self.query), self.query_norm.val(), NORM_EPSILON);
-        let key =
-            ops::head_norm(linear(slots.clone(), &self.key), self.key_norm.val(), NORM_EPSILON);
-        let value = linear(slots, &self.value);
-        linear(ops::cross_attention(query, key, value, &self.heads, segments), &self.output)
+        let query = ops::head_norm(
+            ops::linear(h, self.query.val()),
+            self.query_norm.val(),
+            NORM_EPSILON,
+        );
+        let key = ops::head_norm(
+            ops::linear(slots.clone(), self.key.val()),
+            self.key_norm.val(),
+            NORM_EPSILON,
+        );
+        let value = ops::linear(slots, self.value.val());
+        ops::linear(
+            ops::cross_attention(query, key, value, &self.heads, segments),
+            self.output.val(),
+        )
     }
 }

@@ -5,7 +5,7 @@
 //! reads only concepts that ended before its own began. The paper lets it read its own concept,
 //! which holds later tokens.
 
-use super::block::{Blocks, linear};
+use super::block::Blocks;
 use super::boundary::{BoundaryPredictor, Decision, segments};
 use super::cross_attention::CrossAttention;
 use super::embedding::{Embedding, Unembedding};
@@ -85,10 +85,21 @@ impl DlcmModel {
         let h = self.encoder.forward(self.embedding.forward(tokens));
         let probability = self.boundary.forward(h.clone(), gradient);
         let seq_len = h.dims()[1];
-        let probabilities: Vec<f32> =
-            probability.clone().inner().into_data().iter::<f32>().collect();
+        let probabilities: Vec<f32> = probability
+            .clone()
+            .inner()
+            .into_data()
+            .iter::<f32>()
+            .collect();
         let decided = decision.decide(&probabilities, seq_len);
-        (h, Boundaries { probability, probabilities, decided })
+        (
+            h,
+            Boundaries {
+                probability,
+                probabilities,
+                decided,
+            },
+        )
     }
 
     /// Computes logits before the output multiplier.
@@ -105,7 +116,10 @@ impl DlcmModel {
         let segments = segments(&boundaries.decided, h.dims()[1], &h.device());
         let slots = self.reason(h.clone(), &segments);
         let h = h.clone() + self.cross_attention.forward(h, slots, &segments);
-        (self.unembedding.forward(self.decoder.forward(h)), boundaries)
+        (
+            self.unembedding.forward(self.decoder.forward(h)),
+            boundaries,
+        )
     }
 
     /// Pools tokens into concepts, runs the backbone, smooths, and shifts by one.
@@ -124,7 +138,9 @@ impl DlcmModel {
         // The last slot's concept is read by no token, so the backbone runs on the others only.
         let read = segments.concepts - 1;
         let pooled = ops::segment_mean(h, segments).narrow(1, 0, read);
-        let z = self.backbone.forward(linear(pooled, &self.up_projection));
+        let z = self
+            .backbone
+            .forward(ops::linear(pooled, self.up_projection.val()));
         let z = self.smooth(z);
         Tensor::cat(vec![start, z], 1)
     }

@@ -1,11 +1,14 @@
 //! Token embedding and unembedding, both outside N.
 
 use super::init::Initializer;
+use super::ops;
 use burn::module::{Module, Param};
 use burn::tensor::{Int, Tensor};
 
-/// Standard deviation of initial embeddings; it does not change with width (decoupled muP).
-const EMBEDDING_DEVIATION: f64 = 0.1;
+/// Standard deviation of initial embeddings; it does not change with width (decoupled muP). With
+/// 1 a token is as loud in the residual stream as the blocks are; with 0.1 a model of 0.4M
+/// parameters was 0.07 (dense) to 0.29 nats (hierarchical) behind after 0.4M tokens of English.
+const EMBEDDING_DEVIATION: f64 = 1.0;
 
 /// A table from token ids to vectors.
 #[derive(Module, Debug)]
@@ -15,7 +18,9 @@ pub struct Embedding {
 
 impl Embedding {
     pub(crate) fn new(vocab: usize, width: usize, init: &mut Initializer) -> Self {
-        Self { table: init.table(vocab, width, EMBEDDING_DEVIATION) }
+        Self {
+            table: init.table(vocab, width, EMBEDDING_DEVIATION),
+        }
     }
 
     /// Looks tokens up.
@@ -26,7 +31,9 @@ impl Embedding {
         let [batch, seq_len] = tokens.dims();
         let table = self.table.val();
         let width = table.dims()[1];
-        table.select(0, tokens.reshape([batch * seq_len])).reshape([batch, seq_len, width])
+        table
+            .select(0, tokens.reshape([batch * seq_len]))
+            .reshape([batch, seq_len, width])
     }
 }
 
@@ -38,7 +45,9 @@ pub struct Unembedding {
 
 impl Unembedding {
     pub(crate) fn new(vocab: usize, width: usize, init: &mut Initializer) -> Self {
-        Self { matrix: init.matrix(width, vocab, 1.0) }
+        Self {
+            matrix: init.matrix(width, vocab, 1.0),
+        }
     }
 
     /// Computes logits before the output multiplier of Eq. 21.
@@ -47,6 +56,6 @@ impl Unembedding {
     /// [batch, seq_len, width] → [batch · seq_len, vocab].
     pub(crate) fn forward(&self, x: Tensor<3>) -> Tensor<2> {
         let [batch, seq_len, width] = x.dims();
-        x.reshape([batch * seq_len, width]).matmul(self.matrix.val())
+        ops::linear(x.reshape([batch * seq_len, width]), self.matrix.val())
     }
 }

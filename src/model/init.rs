@@ -13,7 +13,10 @@ pub(crate) struct Initializer<'a> {
 
 impl<'a> Initializer<'a> {
     pub(crate) fn new(seed: u64, device: &'a Device) -> Self {
-        Self { random: ChaCha8Rng::seed_from_u64(seed), device }
+        Self {
+            random: ChaCha8Rng::seed_from_u64(seed),
+            device,
+        }
     }
 
     /// Draws a matrix [fan_in, fan_out] with variance `gain`²/fan_in (decoupled muP).
@@ -39,12 +42,20 @@ impl<'a> Initializer<'a> {
     /// Draws a vector of independent normal values.
     pub(crate) fn vector(&mut self, width: usize, deviation: f64) -> Param<Tensor<1>> {
         let values: Vec<f32> = (0..width).map(|_| self.draw(deviation)).collect();
-        Param::from_tensor(Tensor::from_data(TensorData::new(values, [width]), self.device))
+        Param::from_tensor(Tensor::from_data(
+            TensorData::new(values, [width]),
+            self.device,
+        ))
     }
 
     fn normal(&mut self, shape: [usize; 2], deviation: f64) -> Param<Tensor<2>> {
-        let values: Vec<f32> = (0..shape[0] * shape[1]).map(|_| self.draw(deviation)).collect();
-        Param::from_tensor(Tensor::from_data(TensorData::new(values, shape), self.device))
+        let values: Vec<f32> = (0..shape[0] * shape[1])
+            .map(|_| self.draw(deviation))
+            .collect();
+        Param::from_tensor(Tensor::from_data(
+            TensorData::new(values, shape),
+            self.device,
+        ))
     }
 
     /// Draws a standard normal value (Box–Muller) cut at three deviations.

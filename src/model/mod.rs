@@ -27,6 +27,8 @@ use burn::tensor::{Device, Int, Tensor};
 use init::Initializer;
 
 /// A network of either kind.
+// A process holds one: its size in place does not matter.
+#[allow(clippy::large_enum_variant)]
 #[derive(Module, Debug)]
 pub enum Network {
     /// A dense baseline.
@@ -90,7 +92,11 @@ pub fn group_of(name: &str, rank: usize) -> Group {
     }
     let reads_concepts = name.starts_with("backbone.")
         || matches!(name, "cross_attention.key" | "cross_attention.value");
-    if reads_concepts { Group::Concept } else { Group::Token }
+    if reads_concepts {
+        Group::Concept
+    } else {
+        Group::Token
+    }
 }
 
 /// Makes a weight's plain name from a module path, without the enum variant in front.
@@ -136,7 +142,9 @@ mod tests {
     fn parameters_are_those_the_architecture_counts() {
         let settings = ShapeSettings::default();
         for architecture in [
-            settings.solve_dlcm(200_000, 0.5, 4.0, 256).expect("solvable"),
+            settings
+                .solve_dlcm(200_000, 0.5, 4.0, 256)
+                .expect("solvable"),
             settings.solve_dense(150_000, 256).expect("solvable"),
         ] {
             let network = Network::new(&architecture, 0, &Device::flex());
@@ -159,7 +167,10 @@ mod tests {
                 assert_eq!(component(&["boundary"]), counts.boundary);
                 assert_eq!(component(&["up_projection"]), counts.up_projection);
                 assert_eq!(component(&["backbone"]) - backbone_norm, counts.backbone);
-                assert_eq!(component(&["smoothing", "start"]) + backbone_norm, counts.smoothing);
+                assert_eq!(
+                    component(&["smoothing", "start"]) + backbone_norm,
+                    counts.smoothing
+                );
                 assert_eq!(component(&["cross_attention"]), counts.cross_attention);
                 assert_eq!(component(&["decoder"]), counts.decoder);
             }

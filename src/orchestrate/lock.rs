@@ -42,7 +42,10 @@ impl Lock {
     /// When another process holds it, or the file cannot be written.
     pub fn take(results: &Path, host: &str) -> Result<Self, LockError> {
         let path = results.join(".lock");
-        let failed = |source| LockError::Io { path: path.clone(), source };
+        let failed = |source| LockError::Io {
+            path: path.clone(),
+            source,
+        };
         let mut file = OpenOptions::new()
             .create(true)
             .read(true)
@@ -73,7 +76,11 @@ impl Lock {
 /// Turns `PID HOST SECONDS` into words.
 fn describe(holder: &str) -> String {
     let mut words = holder.split(' ');
-    match (words.next(), words.next(), words.next().and_then(|since| since.parse::<f64>().ok())) {
+    match (
+        words.next(),
+        words.next(),
+        words.next().and_then(|since| since.parse::<f64>().ok()),
+    ) {
         (Some(pid), Some(host), Some(since)) => {
             let minutes = ((now() - since) / 60.0).max(0.0);
             format!("process {pid} on {host}, since {minutes:.0} minutes ago")
@@ -92,7 +99,10 @@ mod tests {
         let first = Lock::take(folder.path(), "box").expect("free");
         let error = Lock::take(folder.path(), "box").expect_err("held");
         let said = error.to_string();
-        assert!(said.contains(&std::process::id().to_string()) && said.contains("on box"), "{said}");
+        assert!(
+            said.contains(&std::process::id().to_string()) && said.contains("on box"),
+            "{said}"
+        );
         drop(first);
         Lock::take(folder.path(), "box").expect("free again");
     }

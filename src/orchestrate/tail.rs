@@ -15,7 +15,10 @@ pub(super) struct Tail {
 impl Tail {
     /// Starts at the beginning of the journal in a run's folder.
     pub(super) fn new(folder: &Path) -> Self {
-        Self { path: folder.join(JOURNAL), offset: 0 }
+        Self {
+            path: folder.join(JOURNAL),
+            offset: 0,
+        }
     }
 
     /// Starts at its present end: what is there was taken in before.
@@ -56,7 +59,9 @@ impl Tail {
     fn decode(&self, text: &str) -> Option<Line> {
         match Line::decode(text) {
             Ok(line) => Some(line),
-            Err(error @ (LineError::Malformed(_) | LineError::Damaged | LineError::Newer { .. })) => {
+            Err(
+                error @ (LineError::Malformed(_) | LineError::Damaged | LineError::Newer { .. }),
+            ) => {
                 tracing::warn!(journal = %self.path.display(), %error, "line left out");
                 None
             }

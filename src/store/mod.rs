@@ -74,7 +74,10 @@ pub enum StoreError {
 }
 
 fn content(what: &str, why: impl ToString) -> StoreError {
-    StoreError::Content { what: what.to_owned(), why: why.to_string() }
+    StoreError::Content {
+        what: what.to_owned(),
+        why: why.to_string(),
+    }
 }
 
 /// An open database.
@@ -89,13 +92,18 @@ impl Store {
     /// # Errors
     /// When the folder cannot be written, or the file is foreign, damaged or newer.
     pub async fn create(results: &Path) -> Result<Self, StoreError> {
-        std::fs::create_dir_all(results)
-            .map_err(|source| StoreError::Folder { path: results.to_owned(), source })?;
+        std::fs::create_dir_all(results).map_err(|source| StoreError::Folder {
+            path: results.to_owned(),
+            source,
+        })?;
         // A read-only folder would show itself only at the first write: show it now.
         let probe = results.join(".write-probe.tmp");
         std::fs::write(&probe, b"")
             .and_then(|()| std::fs::remove_file(&probe))
-            .map_err(|source| StoreError::Folder { path: results.to_owned(), source })?;
+            .map_err(|source| StoreError::Folder {
+                path: results.to_owned(),
+                source,
+            })?;
         Self::connect(&results.join(DATABASE), true).await
     }
 
@@ -106,7 +114,9 @@ impl Store {
     pub async fn open(results: &Path) -> Result<Self, StoreError> {
         let path = results.join(DATABASE);
         if !path.exists() {
-            return Err(StoreError::Missing { path: results.to_owned() });
+            return Err(StoreError::Missing {
+                path: results.to_owned(),
+            });
         }
         Self::connect(&path, false).await
     }
@@ -119,7 +129,10 @@ impl Store {
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(Duration::from_secs(30))
             .foreign_keys(true);
-        let open = |source| StoreError::Open { path: path.to_owned(), source };
+        let open = |source| StoreError::Open {
+            path: path.to_owned(),
+            source,
+        };
         let pool = SqlitePoolOptions::new()
             .max_connections(1)
             .connect_with(options)
@@ -130,7 +143,11 @@ impl Store {
             Err(MigrateError::VersionMissing(found)) => Err(StoreError::Newer {
                 path: path.to_owned(),
                 found,
-                known: MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0),
+                known: MIGRATIONS
+                    .iter()
+                    .map(|migration| migration.version)
+                    .max()
+                    .unwrap_or(0),
             }),
             Err(error) => Err(open(sqlx::Error::Migrate(Box::new(error)))),
         }
@@ -184,7 +201,11 @@ impl Store {
                  ON CONFLICT (id) DO UPDATE SET spec = excluded.spec",
             )
             .bind(&run.id.0)
-            .bind(if spec.architecture.is_dense() { "dense" } else { "dlcm" })
+            .bind(if spec.architecture.is_dense() {
+                "dense"
+            } else {
+                "dlcm"
+            })
             .bind(json)
             .bind(params.non_embedding() as i64)
             .bind(params.concept_share())
@@ -375,7 +396,10 @@ impl Store {
             .fetch_one(&mut *transaction)
             .await?;
         let mut newest = last;
-        for line in lines.iter().filter(|line| last.is_none_or(|last| line.seq as i64 > last)) {
+        for line in lines
+            .iter()
+            .filter(|line| last.is_none_or(|last| line.seq as i64 > last))
+        {
             newest = newest.max(Some(line.seq as i64));
             if let Event::Measured(row) = &line.event {
                 records::insert_measurement(&mut transaction, run, row).await?;

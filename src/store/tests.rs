@@ -4,13 +4,18 @@ use crate::run::{DataFacts, DataSpec, Execution, TokenizerSpec};
 use std::collections::BTreeMap;
 
 fn spec(seed: u64) -> RunSpec {
-    let recipe = crate::grid::parse("t.yaml", "grid: {params: 0.2M, tokens: 1M, concept_share: 0.5, compression_ratio: 4}")
-        .expect("valid")
-        .cells[0]
+    let recipe = crate::grid::parse(
+        "t.yaml",
+        "grid: {params: 0.2M, tokens: 1M, concept_share: 0.5, compression_ratio: 4}",
+    )
+    .expect("valid")
+    .cells[0]
         .recipe
         .clone();
     RunSpec {
-        architecture: ShapeSettings::default().solve_dlcm(200_000, 0.5, 4.0, 256).expect("a shape"),
+        architecture: ShapeSettings::default()
+            .solve_dlcm(200_000, 0.5, 4.0, 256)
+            .expect("a shape"),
         data: DataSpec::Text {
             text: vec!["a.txt".into()],
             tokenizer: TokenizerSpec::Bytes,
@@ -24,9 +29,15 @@ fn spec(seed: u64) -> RunSpec {
             bytes_per_token: Some(1.0),
             entropy_floor: None,
         },
-        recipe: crate::recipe::Recipe { tokens: 4096, ..recipe },
+        recipe: crate::recipe::Recipe {
+            tokens: 4096,
+            ..recipe
+        },
         seed,
-        execution: Execution { micro_batch: 16, threads: 1 },
+        execution: Execution {
+            micro_batch: 16,
+            threads: 1,
+        },
     }
 }
 
@@ -81,12 +92,18 @@ async fn a_run_goes_through_its_life() {
     let folder = tempfile::tempdir().expect("a folder");
     let store = Store::create(folder.path()).await.expect("a database");
     let run = planned(0);
-    let id = store.plan(&experiment(), std::slice::from_ref(&run), 1.0).await.expect("planned");
+    let id = store
+        .plan(&experiment(), std::slice::from_ref(&run), 1.0)
+        .await
+        .expect("planned");
     assert_eq!(store.experiment("e").await.expect("known"), Some(id));
     assert_eq!(store.experiment("other").await.expect("unknown"), None);
     assert_eq!(store.experiments().await.expect("listed"), ["e"]);
 
-    let number = store.start_attempt(&run.id, &attempt()).await.expect("started");
+    let number = store
+        .start_attempt(&run.id, &attempt())
+        .await
+        .expect("started");
     assert_eq!(number, 1);
     let lines = [
         Line::new(0, 1.0, Event::Measured(row(1, None))),
@@ -112,9 +129,15 @@ async fn a_run_goes_through_its_life() {
         signal: None,
         message: None,
     };
-    store.end_attempt(&run.id, number, &ended).await.expect("ended");
+    store
+        .end_attempt(&run.id, number, &ended)
+        .await
+        .expect("ended");
     let record = store.runs(id).await.expect("read").pop().expect("one");
-    assert_eq!((record.state, record.outcome), (RunState::Ended, Some(RunOutcome::Finished)));
+    assert_eq!(
+        (record.state, record.outcome),
+        (RunState::Ended, Some(RunOutcome::Finished))
+    );
     assert_eq!(store.attempts(&run.id).await.expect("counted"), 1);
 
     let fit = FitRecord {
@@ -124,9 +147,19 @@ async fn a_run_goes_through_its_life() {
         created_at: 5.0,
     };
     store.save_fit(id, &fit).await.expect("saved");
-    let read = store.newest_fit(id, "dlcm").await.expect("read").expect("one");
+    let read = store
+        .newest_fit(id, "dlcm")
+        .await
+        .expect("read")
+        .expect("one");
     assert_eq!((read.result, read.runs), (fit.result, fit.runs));
-    assert!(store.newest_fit(id, "kaplan").await.expect("read").is_none());
+    assert!(
+        store
+            .newest_fit(id, "kaplan")
+            .await
+            .expect("read")
+            .is_none()
+    );
 }
 
 #[tokio::test]
@@ -134,7 +167,10 @@ async fn a_step_measured_again_replaces_its_row() {
     let folder = tempfile::tempdir().expect("a folder");
     let store = Store::create(folder.path()).await.expect("a database");
     let run = planned(0);
-    store.plan(&experiment(), std::slice::from_ref(&run), 1.0).await.expect("planned");
+    store
+        .plan(&experiment(), std::slice::from_ref(&run), 1.0)
+        .await
+        .expect("planned");
     let first = Line::new(0, 1.0, Event::Measured(row(5, Some(2.0))));
     let again = Line::new(7, 2.0, Event::Measured(row(5, Some(1.9))));
     store.ingest(&run.id, &[first]).await.expect("taken in");
@@ -148,11 +184,20 @@ async fn what_a_file_no_longer_asks_for_stays() {
     let folder = tempfile::tempdir().expect("a folder");
     let store = Store::create(folder.path()).await.expect("a database");
     let both = [planned(0), planned(1)];
-    let id = store.plan(&experiment(), &both, 1.0).await.expect("planned");
+    let id = store
+        .plan(&experiment(), &both, 1.0)
+        .await
+        .expect("planned");
     assert_eq!(store.runs(id).await.expect("read").len(), 2);
-    store.plan(&experiment(), &both[1..], 2.0).await.expect("planned");
+    store
+        .plan(&experiment(), &both[1..], 2.0)
+        .await
+        .expect("planned");
     assert_eq!(store.runs(id).await.expect("read").len(), 1);
-    store.plan(&experiment(), &both, 3.0).await.expect("planned");
+    store
+        .plan(&experiment(), &both, 3.0)
+        .await
+        .expect("planned");
     assert_eq!(store.runs(id).await.expect("read").len(), 2);
 }
 
@@ -161,13 +206,25 @@ async fn attempts_left_open_are_closed() {
     let folder = tempfile::tempdir().expect("a folder");
     let store = Store::create(folder.path()).await.expect("a database");
     let run = planned(0);
-    let id = store.plan(&experiment(), std::slice::from_ref(&run), 1.0).await.expect("planned");
-    store.start_attempt(&run.id, &attempt()).await.expect("started");
+    let id = store
+        .plan(&experiment(), std::slice::from_ref(&run), 1.0)
+        .await
+        .expect("planned");
+    store
+        .start_attempt(&run.id, &attempt())
+        .await
+        .expect("started");
     assert_eq!(store.close_abandoned(9.0).await.expect("closed"), 1);
     assert_eq!(store.close_abandoned(9.0).await.expect("closed"), 0);
     let record = store.runs(id).await.expect("read").pop().expect("one");
     assert_eq!(record.state, RunState::Pending);
-    assert_eq!(store.start_attempt(&run.id, &attempt()).await.expect("started"), 2);
+    assert_eq!(
+        store
+            .start_attempt(&run.id, &attempt())
+            .await
+            .expect("started"),
+        2
+    );
 }
 
 #[tokio::test]
@@ -186,16 +243,27 @@ async fn foreign_newer_and_missing_databases_are_refused() {
     .expect("inserted");
     store.pool.close().await;
     let newer = Store::open(folder.path()).await.expect_err("newer");
-    assert!(matches!(newer, StoreError::Newer { found: 9999, .. }), "{newer}");
+    assert!(
+        matches!(newer, StoreError::Newer { found: 9999, .. }),
+        "{newer}"
+    );
 
     let other = tempfile::tempdir().expect("a folder");
-    std::fs::write(other.path().join(DATABASE), "this is no database, but long enough to be read")
-        .expect("written");
+    std::fs::write(
+        other.path().join(DATABASE),
+        "this is no database, but long enough to be read",
+    )
+    .expect("written");
     let foreign = Store::open(other.path()).await.expect_err("foreign");
     assert!(matches!(foreign, StoreError::Open { .. }), "{foreign}");
 
     let file = other.path().join("file");
     std::fs::write(&file, "").expect("written");
-    let unwritable = Store::create(&file.join("results")).await.expect_err("no folder");
-    assert!(matches!(unwritable, StoreError::Folder { .. }), "{unwritable}");
+    let unwritable = Store::create(&file.join("results"))
+        .await
+        .expect_err("no folder");
+    assert!(
+        matches!(unwritable, StoreError::Folder { .. }),
+        "{unwritable}"
+    );
 }

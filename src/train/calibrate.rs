@@ -3,11 +3,11 @@
 //! Planning turns the two points into seconds for any shape, by interpolating throughput over
 //! the FLOPs a token takes.
 
+use super::TrainError;
 use super::device;
 use super::optimizer::Optimizer;
 use super::session::widths;
 use super::step::{Sequences, Settings, uniforms};
-use super::TrainError;
 use crate::architecture::solver::ShapeSettings;
 use crate::flops::Convention;
 use crate::model::Network;
@@ -34,7 +34,9 @@ pub fn calibrate(device_name: &str, recipe: &Recipe) -> Result<Calibration, Trai
     let shapes = ShapeSettings::default();
     let mut points = Vec::new();
     for params in SIZES {
-        let Ok(architecture) = shapes.solve_dlcm(params, 0.5, 4.0, VOCAB) else { continue };
+        let Ok(architecture) = shapes.solve_dlcm(params, 0.5, 4.0, VOCAB) else {
+            continue;
+        };
         let seq_len = architecture.seq_len();
         let widths = widths(&architecture);
         let settings = Settings {
@@ -46,8 +48,9 @@ pub fn calibrate(device_name: &str, recipe: &Recipe) -> Result<Calibration, Trai
         };
         let mut sequences = Sequences::new(seq_len);
         for row in 0..ROWS {
-            let row: Vec<u32> =
-                (0..=seq_len).map(|t| ((t * t + 31 * row) % VOCAB) as u32).collect();
+            let row: Vec<u32> = (0..=seq_len)
+                .map(|t| ((t * t + 31 * row) % VOCAB) as u32)
+                .collect();
             sequences.push(&row);
         }
         let mut network = Network::new(&architecture, 0, &device).train();

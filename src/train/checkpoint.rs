@@ -59,11 +59,19 @@ impl Stored {
     fn take<const D: usize>(tensor: Tensor<D>) -> Self {
         let data = tensor.into_data();
         let bytes = data.iter::<f32>().flat_map(f32::to_le_bytes).collect();
-        Self { shape: data.shape().to_vec(), bytes }
+        Self {
+            shape: data.shape().to_vec(),
+            bytes,
+        }
     }
 
     fn values(&self) -> Vec<f32> {
-        self.bytes.as_chunks::<4>().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect()
+        self.bytes
+            .as_chunks::<4>()
+            .0
+            .iter()
+            .map(|&bytes| f32::from_le_bytes(bytes))
+            .collect()
     }
 
     fn tensor<const D: usize>(&self, device: &Device) -> Tensor<D> {
@@ -113,10 +121,18 @@ impl ModuleMapper for Restore<'_> {
             Some(stored) if stored.shape == tensor.dims() => {
                 let device = tensor.device();
                 let loaded = stored.tensor::<D>(&device.clone().inner());
-                if device.is_autodiff() { loaded.autodiff().require_grad() } else { loaded }
+                if device.is_autodiff() {
+                    loaded.autodiff().require_grad()
+                } else {
+                    loaded
+                }
             }
             found => {
-                let why = if found.is_some() { "has another shape" } else { "is missing" };
+                let why = if found.is_some() {
+                    "has another shape"
+                } else {
+                    "is missing"
+                };
                 self.wrong.get_or_insert_with(|| format!("`{name}` {why}"));
                 tensor
             }
@@ -127,7 +143,10 @@ impl ModuleMapper for Restore<'_> {
 
 /// Collects a network's weights under `weights.<name>`.
 fn weights(network: &Network) -> StoredTensors {
-    let mut collect = Collect { path: Vec::new(), tensors: BTreeMap::new() };
+    let mut collect = Collect {
+        path: Vec::new(),
+        tensors: BTreeMap::new(),
+    };
     network.visit(&mut collect);
     collect.tensors
 }
@@ -141,12 +160,21 @@ pub fn save(folder: &Path, network: &Network, state: &State) -> Result<(), Train
     let probabilities = state.probabilities.to_vec();
     let stored = Stored {
         shape: vec![probabilities.len()],
-        bytes: probabilities.into_iter().flat_map(f32::to_le_bytes).collect(),
+        bytes: probabilities
+            .into_iter()
+            .flat_map(f32::to_le_bytes)
+            .collect(),
     };
     tensors.insert(PROBABILITIES.to_owned(), stored);
     for (name, moments) in &state.optimizer.moments {
-        tensors.insert(format!("moments.first.{name}"), Stored::take(moments.first.clone()));
-        tensors.insert(format!("moments.second.{name}"), Stored::take(moments.second.clone()));
+        tensors.insert(
+            format!("moments.first.{name}"),
+            Stored::take(moments.first.clone()),
+        );
+        tensors.insert(
+            format!("moments.second.{name}"),
+            Stored::take(moments.second.clone()),
+        );
     }
     let newest = folder.join(NEWEST);
     let written = write_temporary(&newest, &tensors, &state.progress)?;
@@ -161,11 +189,7 @@ pub fn save(folder: &Path, network: &Network, state: &State) -> Result<(), Train
 ///
 /// # Errors
 /// When the file cannot be written; the checkpoints are then kept.
-pub fn save_final(
-    folder: &Path,
-    network: &Network,
-    progress: &Progress,
-) -> Result<(), TrainError> {
+pub fn save_final(folder: &Path, network: &Network, progress: &Progress) -> Result<(), TrainError> {
     let path = folder.join(FINAL);
     let written = write_temporary(&path, &weights(network), progress)?;
     publish(&written, &path)?;
@@ -197,7 +221,9 @@ pub fn restore(
             Ok((tensors, progress)) => {
                 let device = device.clone().inner();
                 let state = State {
-                    optimizer: Optimizer { moments: moments(&tensors, &device) },
+                    optimizer: Optimizer {
+                        moments: moments(&tensors, &device),
+                    },
                     probabilities: tensors
                         .get(PROBABILITIES)
                         .map(|stored| stored.values())
@@ -207,7 +233,10 @@ pub fn restore(
                 };
                 return match apply(network, &tensors) {
                     Ok(network) => Ok((network, Some(state))),
-                    Err(why) => Err(TrainError::Checkpoint { path: folder.to_owned(), why }),
+                    Err(why) => Err(TrainError::Checkpoint {
+                        path: folder.to_owned(),
+                        why,
+                    }),
                 };
             }
             Err(why) => {
@@ -219,7 +248,10 @@ pub fn restore(
     if wrong.is_empty() {
         return Ok((network, None));
     }
-    Err(TrainError::Checkpoint { path: folder.to_owned(), why: wrong.join("; ") })
+    Err(TrainError::Checkpoint {
+        path: folder.to_owned(),
+        why: wrong.join("; "),
+    })
 }
 
 /// Loads the final weights of a finished run into a network of its architecture.
@@ -227,14 +259,24 @@ pub fn restore(
 /// # Errors
 /// When there are none or they are damaged.
 pub fn load_final(folder: &Path, network: Network) -> Result<(Network, Progress), TrainError> {
-    let wrong = |why: String| TrainError::Checkpoint { path: folder.to_owned(), why };
+    let wrong = |why: String| TrainError::Checkpoint {
+        path: folder.to_owned(),
+        why,
+    };
     let (tensors, progress) = read(&folder.join(FINAL)).map_err(wrong)?;
-    let wrong = |why: String| TrainError::Checkpoint { path: folder.to_owned(), why };
+    let wrong = |why: String| TrainError::Checkpoint {
+        path: folder.to_owned(),
+        why,
+    };
     Ok((apply(network, &tensors).map_err(wrong)?, progress))
 }
 
 fn apply(network: Network, tensors: &StoredTensors) -> Result<Network, String> {
-    let mut restore = Restore { path: Vec::new(), tensors, wrong: None };
+    let mut restore = Restore {
+        path: Vec::new(),
+        tensors,
+        wrong: None,
+    };
     let network = network.map(&mut restore);
     restore.wrong.map_or(Ok(network), Err)
 }
@@ -243,7 +285,10 @@ fn moments(tensors: &StoredTensors, device: &Device) -> BTreeMap<String, Moments
     let firsts = tensors.iter().filter_map(|(name, first)| {
         let name = name.strip_prefix("moments.first.")?;
         let second = tensors.get(&format!("moments.second.{name}"))?;
-        let moments = Moments { first: first.tensor(device), second: second.tensor(device) };
+        let moments = Moments {
+            first: first.tensor(device),
+            second: second.tensor(device),
+        };
         Some((name.to_owned(), moments))
     });
     firsts.collect()
@@ -256,7 +301,11 @@ fn checksum(tensors: &StoredTensors, state: &str) -> String {
         digest.update(name.as_bytes());
         digest.update(&stored.bytes);
     }
-    digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    digest
+        .finalize()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 /// Writes and syncs the file under a temporary name beside `path`, and returns that name.
@@ -283,8 +332,10 @@ fn write_temporary(
         .map_err(|error| TrainError::io("write", path)(std::io::Error::other(error)))?;
     let temporary = path.with_extension("tmp");
     let mut file = File::create(&temporary).map_err(TrainError::io("create", &temporary))?;
-    file.write_all(&bytes).map_err(TrainError::io("write", &temporary))?;
-    file.sync_all().map_err(TrainError::io("sync", &temporary))?;
+    file.write_all(&bytes)
+        .map_err(TrainError::io("write", &temporary))?;
+    file.sync_all()
+        .map_err(TrainError::io("sync", &temporary))?;
     Ok(temporary)
 }
 
@@ -292,7 +343,9 @@ fn publish(written: &Path, path: &Path) -> Result<(), TrainError> {
     fs::rename(written, path).map_err(TrainError::io("rename to", path))?;
     let folder = path.parent().unwrap_or(Path::new("."));
     // The rename itself is only safe once the folder is.
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(TrainError::io("sync", folder))
+    File::open(folder)
+        .and_then(|folder| folder.sync_all())
+        .map_err(TrainError::io("sync", folder))
 }
 
 fn read(path: &Path) -> Result<(StoredTensors, Progress), String> {
@@ -304,10 +357,18 @@ fn read(path: &Path) -> Result<(StoredTensors, Progress), String> {
         .tensors()
         .into_iter()
         .map(|(name, view)| {
-            (name, Stored { shape: view.shape().to_vec(), bytes: view.data().to_vec() })
+            (
+                name,
+                Stored {
+                    shape: view.shape().to_vec(),
+                    bytes: view.data().to_vec(),
+                },
+            )
         })
         .collect();
-    let state = metadata.get(STATE_KEY).ok_or("it does not say how far the run was")?;
+    let state = metadata
+        .get(STATE_KEY)
+        .ok_or("it does not say how far the run was")?;
     if metadata.get(CHECK_KEY) != Some(&checksum(&tensors, state)) {
         return Err("its checksum does not match: it was damaged".into());
     }

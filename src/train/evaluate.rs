@@ -53,7 +53,10 @@ impl Evaluator<'_> {
             // The first token of a sequence is a boundary whatever is drawn.
             rate: ((rate * seq_len as f64 - 1.0) / (seq_len as f64 - 1.0)).max(0.0),
         });
-        Some(Gains { concept: without.loss - plain.loss, boundary: random.loss - plain.loss })
+        Some(Gains {
+            concept: without.loss - plain.loss,
+            boundary: random.loss - plain.loss,
+        })
     }
 
     fn with(

@@ -29,8 +29,10 @@ impl Journal {
             .open(&path)
             .map_err(TrainError::io("open", &path))?;
         let mut text = Vec::new();
-        file.seek(SeekFrom::Start(0)).map_err(TrainError::io("read", &path))?;
-        file.read_to_end(&mut text).map_err(TrainError::io("read", &path))?;
+        file.seek(SeekFrom::Start(0))
+            .map_err(TrainError::io("read", &path))?;
+        file.read_to_end(&mut text)
+            .map_err(TrainError::io("read", &path))?;
         let next = String::from_utf8_lossy(&text)
             .lines()
             .filter_map(|line| Line::decode(line).ok())
@@ -38,7 +40,8 @@ impl Journal {
             .max()
             .unwrap_or(0);
         if text.last().is_some_and(|&last| last != b'\n') {
-            file.write_all(b"\n").map_err(TrainError::io("append to", &path))?;
+            file.write_all(b"\n")
+                .map_err(TrainError::io("append to", &path))?;
         }
         Ok(Self { file, path, next })
     }
@@ -51,7 +54,9 @@ impl Journal {
         let mut text = Line::new(self.next, now(), event).encode();
         text.push('\n');
         // One write a line: a crash tears at most the last.
-        self.file.write_all(text.as_bytes()).map_err(TrainError::io("append to", &self.path))?;
+        self.file
+            .write_all(text.as_bytes())
+            .map_err(TrainError::io("append to", &self.path))?;
         self.next += 1;
         Ok(())
     }
@@ -61,6 +66,8 @@ impl Journal {
     /// # Errors
     /// When the system cannot.
     pub fn sync(&mut self) -> Result<(), TrainError> {
-        self.file.sync_data().map_err(TrainError::io("sync", &self.path))
+        self.file
+            .sync_data()
+            .map_err(TrainError::io("sync", &self.path))
     }
 }

@@ -50,13 +50,20 @@ impl Optimizer {
         step: u64,
         rate_share: f64,
     ) -> (Network, f64) {
-        let mut norm = SquaredNorm { gradients: &gradients, sum: 0.0 };
+        let mut norm = SquaredNorm {
+            gradients: &gradients,
+            sum: 0.0,
+        };
         network.visit(&mut norm);
         let norm = norm.sum.sqrt();
         if !norm.is_finite() {
             return (network, norm);
         }
-        let clip = if norm > recipe.adamw.clip { recipe.adamw.clip / norm } else { 1.0 };
+        let clip = if norm > recipe.adamw.clip {
+            recipe.adamw.clip / norm
+        } else {
+            1.0
+        };
         let mut update = Update {
             path: Vec::new(),
             gradients: &mut gradients,
@@ -118,7 +125,10 @@ impl<F: Fn(Group) -> ops::AdamWStep> ModuleMapper for Update<'_, F> {
         let elements = shape.num_elements();
         let Moments { first, second } = self.moments.remove(&name).unwrap_or_else(|| {
             let zeros = Tensor::zeros([elements], &gradient.device());
-            Moments { first: zeros.clone(), second: zeros }
+            Moments {
+                first: zeros.clone(),
+                second: zeros,
+            }
         });
         let weight = tensor.inner().reshape([elements]);
         let (weight, first, second) =

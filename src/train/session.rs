@@ -46,7 +46,9 @@ pub fn train(spec: &RunSpec, place: &Place) -> Result<RunOutcome, TrainError> {
     let outcome = Session::open(spec, place, &mut journal)
         .and_then(|(mut session, network)| session.run(network, &mut journal, place));
     if let Err(error) = &outcome {
-        journal.append(Event::Failed { message: error.to_string() })?;
+        journal.append(Event::Failed {
+            message: error.to_string(),
+        })?;
     }
     journal.sync()?;
     outcome
@@ -55,12 +57,14 @@ pub fn train(spec: &RunSpec, place: &Place) -> Result<RunOutcome, TrainError> {
 /// Widths that a run's learning rates depend on.
 pub fn widths(architecture: &Architecture) -> Widths {
     match architecture {
-        Architecture::Dense(dense) => {
-            Widths { token: dense.stack.width, concept: dense.stack.width }
-        }
-        Architecture::Dlcm(dlcm) => {
-            Widths { token: dlcm.encoder.width, concept: dlcm.backbone.width }
-        }
+        Architecture::Dense(dense) => Widths {
+            token: dense.stack.width,
+            concept: dense.stack.width,
+        },
+        Architecture::Dlcm(dlcm) => Widths {
+            token: dlcm.encoder.width,
+            concept: dlcm.backbone.width,
+        },
     }
 }
 
@@ -135,7 +139,9 @@ impl<'a> Session<'a> {
         while self.state.progress.step < self.steps {
             if (place.should_stop)() {
                 self.checkpoint(&network, journal, place)?;
-                journal.append(Event::Interrupted { step: self.state.progress.step })?;
+                journal.append(Event::Interrupted {
+                    step: self.state.progress.step,
+                })?;
                 return Ok(RunOutcome::Interrupted);
             }
             let mut row;
@@ -144,7 +150,10 @@ impl<'a> Session<'a> {
                 && row.gradient_norm.is_some_and(f64::is_finite);
             if !finite || row.loss.is_some_and(|loss| loss > recipe.divergence_loss) {
                 let loss = row.loss.filter(|loss| loss.is_finite());
-                journal.append(Event::Diverged { step: self.state.progress.step, loss })?;
+                journal.append(Event::Diverged {
+                    step: self.state.progress.step,
+                    loss,
+                })?;
                 return Ok(RunOutcome::Diverged);
             }
             let step = self.state.progress.step;
@@ -204,7 +213,10 @@ impl<'a> Session<'a> {
         );
         self.state.progress.step += 1;
         let ratio = passes.realised_ratio.unwrap_or(1.0);
-        let per_token = self.spec.architecture.training_flops(ratio, Convention::Exact);
+        let per_token = self
+            .spec
+            .architecture
+            .training_flops(ratio, Convention::Exact);
         self.state.progress.flops += per_token * self.tokens_per_step() as f64;
         let row = Measurement {
             step: self.state.progress.step,
@@ -260,7 +272,9 @@ impl<'a> Session<'a> {
         place: &Place,
     ) -> Result<(), TrainError> {
         checkpoint::save(place.folder, network, &self.state)?;
-        journal.append(Event::Checkpointed { step: self.state.progress.step })?;
+        journal.append(Event::Checkpointed {
+            step: self.state.progress.step,
+        })?;
         journal.sync()
     }
 }
@@ -272,7 +286,14 @@ fn check_causality(spec: &RunSpec, network: &Network, device: &Device) -> Result
     let seq_len = architecture.seq_len().min(96);
     let device = device.clone().inner();
     let leak = [0.4, 0.5, 0.6].into_iter().find_map(|threshold| {
-        find_leak(&network.valid(), architecture.vocab(), seq_len, threshold, spec.seed, &device)
+        find_leak(
+            &network.valid(),
+            architecture.vocab(),
+            seq_len,
+            threshold,
+            spec.seed,
+            &device,
+        )
     });
     leak.map_or(Ok(()), |leak| Err(TrainError::Leak(leak)))
 }
@@ -286,8 +307,10 @@ fn is_validation(step: u64, steps: u64, count: u64) -> bool {
 }
 
 fn host_name() -> String {
-    nix::unistd::gethostname()
-        .map_or_else(|_| "unknown".into(), |name| name.to_string_lossy().into_owned())
+    nix::unistd::gethostname().map_or_else(
+        |_| "unknown".into(),
+        |name| name.to_string_lossy().into_owned(),
+    )
 }
 
 #[cfg(test)]
@@ -297,8 +320,9 @@ mod tests {
     #[test]
     fn validations_are_even_and_end_at_the_end() {
         for (steps, count) in [(100, 5), (7, 3), (3, 5), (1, 1), (10, 0)] {
-            let at: Vec<u64> =
-                (1..=steps).filter(|&step| is_validation(step, steps, count)).collect();
+            let at: Vec<u64> = (1..=steps)
+                .filter(|&step| is_validation(step, steps, count))
+                .collect();
             assert_eq!(at.len() as u64, count.clamp(1, steps), "{steps} {count}");
             assert_eq!(at.last(), Some(&steps));
         }

@@ -31,13 +31,19 @@ pub struct Sequences {
 impl Sequences {
     /// Makes room for rows of `seq_len` tokens.
     pub fn new(seq_len: usize) -> Self {
-        Self { inputs: Vec::new(), targets: Vec::new(), seq_len }
+        Self {
+            inputs: Vec::new(),
+            targets: Vec::new(),
+            seq_len,
+        }
     }
 
     /// Adds a row of `seq_len` + 1 tokens.
     pub fn push(&mut self, row: &[u32]) {
-        self.inputs.extend(row[..self.seq_len].iter().map(|&token| token as i32));
-        self.targets.extend(row[1..=self.seq_len].iter().map(|&token| token as i32));
+        self.inputs
+            .extend(row[..self.seq_len].iter().map(|&token| token as i32));
+        self.targets
+            .extend(row[1..=self.seq_len].iter().map(|&token| token as i32));
     }
 
     /// Counts the rows.
@@ -144,11 +150,12 @@ impl Settings<'_> {
                 Some(boundaries) => {
                     let coefficients = self.coefficients(&boundaries, seq_len, known);
                     concepts += boundaries.concepts();
-                    auxiliary +=
-                        auxiliary_sum(&boundaries, &coefficients, seq_len) / tokens;
+                    auxiliary += auxiliary_sum(&boundaries, &coefficients, seq_len) / tokens;
                     let weights: Vec<f32> = coefficients
                         .iter()
-                        .map(|&(slope, _)| (self.recipe.boundary.aux_weight * slope / tokens) as f32)
+                        .map(|&(slope, _)| {
+                            (self.recipe.boundary.aux_weight * slope / tokens) as f32
+                        })
                         .collect();
                     let weights = Tensor::<2>::from_data(
                         TensorData::new(weights, [to - from, 1]),

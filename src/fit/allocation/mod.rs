@@ -5,15 +5,18 @@
 
 mod budget;
 mod cost;
+mod feasible;
 mod minimise;
 mod optimum;
 mod region;
 mod saving;
 mod suggest;
+mod surface;
 
 pub use budget::{Budget, Domain, Range, Setting, Variable};
 pub use cost::{Convention, Cost, CostFn, Shape};
-pub use optimum::{ActiveBound, AllocationError, Optimum, Surface, optimum};
+pub use optimum::{ActiveBound, AllocationError, Optimum, optimum};
 pub use region::{FrontierPoint, Region, frontier, region};
 pub use saving::{Baseline, Saving, SavingInterval, Unreachable, saving, saving_interval};
 pub use suggest::{Candidate, Suggestion, suggest};
+pub use surface::Surface;

@@ -2,11 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::budget::{Budget, Domain, Range, Setting, Variable};
-use super::cost::{Cost, Shape};
+use super::budget::{Budget, Domain, Setting, Variable};
+use super::cost::Cost;
+use super::feasible::Feasible;
 use super::minimise::minimise;
+use super::surface::Surface;
 use crate::fit::diagnostics::{self, Extrapolation, Side};
-use crate::fit::law::FittedLaw;
 
 /// Why there is no allocation.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -43,88 +44,6 @@ pub enum AllocationError {
         /// FLOPs per generated token of that setting.
         per_token: f64,
     },
-}
-
-/// A fitted law as a function of a [`Setting`].
-#[derive(Clone, Debug)]
-pub struct Surface {
-    law: FittedLaw,
-    slots: Vec<Slot>,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Slot {
-    Variable(Variable),
-    Constant(f64),
-}
-
-impl Surface {
-    /// Builds the surface of a law; columns other than N, D, P, R take their value from `constants`.
-    ///
-    /// # Errors
-    /// [`AllocationError::Column`] when a column is neither.
-    pub fn new(law: FittedLaw, constants: &[(&str, f64)]) -> Result<Self, AllocationError> {
-        let slot = |name: &str| {
-            let constant = constants.iter().find(|(known, _)| *known == name);
-            constant
-                .map(|(_, value)| Slot::Constant(*value))
-                .or_else(|| Variable::of_column(name).map(Slot::Variable))
-        };
-        let mut slots = Vec::new();
-        for input in law.law().inputs() {
-            slots.push(slot(&input.name).ok_or_else(|| AllocationError::Column {
-                law: law.law().name(),
-                column: input.name.clone(),
-            })?);
-        }
-        Ok(Self { law, slots })
-    }
-
-    /// Returns the same surface with the parameters of another fit of the same law.
-    #[must_use]
-    pub fn with_law(&self, law: FittedLaw) -> Self {
-        Self {
-            law,
-            slots: self.slots.clone(),
-        }
-    }
-
-    /// Returns the law.
-    pub fn law(&self) -> &FittedLaw {
-        &self.law
-    }
-
-    /// Returns the predicted loss.
-    pub fn loss(&self, setting: &Setting) -> f64 {
-        let mut inputs = [0.0; crate::fit::law::MAX_SIZES];
-        for (input, slot) in inputs.iter_mut().zip(&self.slots) {
-            *input = match slot {
-                Slot::Variable(variable) => setting.get(*variable),
-                Slot::Constant(value) => *value,
-            };
-        }
-        self.law.predict(&inputs[..self.slots.len()])
-    }
-
-    /// Returns whether the loss depends on a quantity.
-    pub fn uses(&self, variable: Variable) -> bool {
-        self.slots
-            .iter()
-            .any(|slot| matches!(slot, Slot::Variable(v) if *v == variable))
-    }
-
-    /// Fixes P = 0 and R = 1 where the law knows neither (a dense law).
-    pub(crate) fn restrict(&self, mut domain: Domain) -> Domain {
-        for (variable, value) in [
-            (Variable::ConceptShare, 0.0),
-            (Variable::CompressionRatio, 1.0),
-        ] {
-            if !self.uses(variable) {
-                domain = domain.with(variable, Range::fixed(value));
-            }
-        }
-        domain
-    }
 }
 
 /// The best setting within a budget.
@@ -197,7 +116,7 @@ pub(crate) fn best(
     domain.check()?;
     budget.check(domain)?;
     let domain = surface.restrict(*domain);
-    let problem = Problem {
+    let problem = Feasible {
         cost,
         domain,
         budget,
@@ -262,187 +181,14 @@ pub(crate) fn active_bounds(domain: &Domain, setting: &Setting) -> Vec<ActiveBou
     found
 }
 
-/// The feasible settings as a unit box.
-///
-/// P ranges over its bounds; R, given P, from the smallest ratio that can be afforded; N, given
-/// both, up to the largest model that can be afforded; D is what the budget then pays for. So the
-/// limits are edges of the box, and an optimum on a limit is as easy to find as any other.
-struct Problem<'a> {
-    cost: &'a dyn Cost,
-    domain: Domain,
-    budget: &'a Budget,
-}
-
-impl Problem<'_> {
-    fn axes(&self) -> Vec<Variable> {
-        [
-            Variable::ConceptShare,
-            Variable::CompressionRatio,
-            Variable::Params,
-        ]
-        .into_iter()
-        .filter(|variable| !self.domain.get(*variable).is_fixed())
-        .collect()
-    }
-
-    fn affordable(&self, shape: &Shape) -> bool {
-        let least = self.domain.tokens.low * (1.0 - 1e-12);
-        self.budget
-            .most_tokens(self.cost, shape)
-            .is_some_and(|tokens| tokens >= least)
-    }
-
-    /// Lower and upper end of R given P.
-    fn ratios(&self, concept_share: f64) -> Option<(f64, f64)> {
-        let Range { low, high } = self.domain.compression_ratio;
-        let params = self.domain.params.low;
-        let fits = |ln_ratio: f64| {
-            let compression_ratio = ln_ratio.exp();
-            self.affordable(&Shape {
-                params,
-                concept_share,
-                compression_ratio,
-            })
-        };
-        Some((bisect(high.ln(), low.ln(), fits)?.exp().max(low), high))
-    }
-
-    /// Lower and upper end of N given P and R.
-    fn sizes(&self, concept_share: f64, compression_ratio: f64) -> Option<(f64, f64)> {
-        let Range { low, high } = self.domain.params;
-        let fits = |ln_params: f64| {
-            let params = ln_params.exp();
-            self.affordable(&Shape {
-                params,
-                concept_share,
-                compression_ratio,
-            })
-        };
-        Some((low, bisect(low.ln(), high.ln(), fits)?.exp().min(high)))
-    }
-
-    fn setting(&self, axes: &[Variable], x: &[f64]) -> Option<Setting> {
-        let at = |variable: Variable| {
-            axes.iter()
-                .position(|axis| *axis == variable)
-                .map_or(0.0, |i| x[i])
-        };
-        let share = self.domain.concept_share;
-        let concept_share = blend(share.low, share.high, at(Variable::ConceptShare));
-        let (low, high) = self.ratios(concept_share)?;
-        let compression_ratio = blend_log(low, high, at(Variable::CompressionRatio));
-        let (low, high) = self.sizes(concept_share, compression_ratio)?;
-        let params = blend_log(low, high, at(Variable::Params));
-        let shape = Shape {
-            params,
-            concept_share,
-            compression_ratio,
-        };
-        let Range { low, high } = self.domain.tokens;
-        let tokens = self.budget.most_tokens(self.cost, &shape)?.clamp(low, high);
-        Some(Setting {
-            params,
-            tokens,
-            concept_share,
-            compression_ratio,
-        })
-    }
-
-    /// The box coordinates of a setting, clipped into the box.
-    fn coordinates(&self, axes: &[Variable], setting: &Setting) -> Vec<f64> {
-        let place = |value: f64, ends: Option<(f64, f64)>| {
-            let (low, high) = ends.unwrap_or((1.0, 2.0));
-            let x = (value / low).ln() / (high / low).ln();
-            if x.is_finite() {
-                x.clamp(0.0, 1.0)
-            } else {
-                0.5
-            }
-        };
-        let (share, ratio) = (setting.concept_share, setting.compression_ratio);
-        axes.iter()
-            .map(|axis| match axis {
-                Variable::CompressionRatio => place(ratio, self.ratios(share)),
-                Variable::ConceptShare => {
-                    let Range { low, high } = self.domain.concept_share;
-                    ((share - low) / (high - low)).clamp(0.0, 1.0)
-                }
-                _ => place(setting.params, self.sizes(share, ratio)),
-            })
-            .collect()
-    }
-
-    fn unaffordable(&self) -> AllocationError {
-        let shapes = [
-            self.domain.concept_share.low,
-            self.domain.concept_share.high,
-        ]
-        .map(|share| Shape {
-            params: self.domain.params.low,
-            concept_share: share,
-            compression_ratio: self.domain.compression_ratio.high,
-        });
-        let total = |shape: &Shape| {
-            self.domain.tokens.low * self.cost.training_per_token(shape)
-                + self.budget.served_tokens * self.cost.inference_per_token(shape)
-        };
-        let [a, b] = shapes;
-        let shape = if total(&a) <= total(&b) { a } else { b };
-        let per_token = self.cost.inference_per_token(&shape);
-        AllocationError::Unaffordable {
-            cheapest: total(&shape),
-            per_token,
-        }
-    }
-}
-
-/// Returns the point nearest to `far` that fits, given that `near` does; `None` if it does not.
-fn bisect(near: f64, far: f64, fits: impl Fn(f64) -> bool) -> Option<f64> {
-    if fits(far) {
-        return Some(far);
-    }
-    if !fits(near) {
-        return None;
-    }
-    let (mut good, mut bad) = (near, far);
-    for _ in 0..80 {
-        let middle = 0.5 * (good + bad);
-        if middle == good || middle == bad {
-            break;
-        }
-        if fits(middle) {
-            good = middle
-        } else {
-            bad = middle
-        }
-    }
-    Some(good)
-}
-
-fn blend(low: f64, high: f64, x: f64) -> f64 {
-    if x >= 1.0 {
-        high
-    } else {
-        low + (high - low) * x
-    }
-}
-
-fn blend_log(low: f64, high: f64, x: f64) -> f64 {
-    match x {
-        x if x <= 0.0 => low,
-        x if x >= 1.0 => high,
-        x => (low.ln() + (high / low).ln() * x).exp().clamp(low, high),
-    }
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::{Convention, CostFn};
+    use super::super::{Convention, CostFn, Range, Shape};
     use super::*;
-    use crate::fit::law::by_name;
+    use crate::fit::law::{FittedLaw, by_name};
 
     fn dlcm() -> Surface {
         let p = vec![

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::budget::{Budget, Domain, Setting, Variable};
 use super::cost::Cost;
-use super::optimum::{AllocationError, Optimum, Surface, best, optimum};
+use super::optimum::{AllocationError, Optimum, best, optimum};
+use super::surface::Surface;
 use crate::fit::bootstrap::{interval, quantile};
 use crate::fit::law::FittedLaw;
 

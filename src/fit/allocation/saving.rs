@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 use super::budget::{Domain, Range, Setting, Variable};
 use super::cost::{Cost, Shape};
 use super::minimise::minimise;
-use super::optimum::{ActiveBound, AllocationError, Surface, active_bounds};
+use super::optimum::{ActiveBound, AllocationError, active_bounds};
+use super::surface::Surface;
 use crate::fit::bootstrap::{interval, quantile};
 use crate::fit::law::FittedLaw;
 

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::budget::{Budget, Domain, Setting, Variable};
 use super::cost::Cost;
-use super::optimum::{Optimum, Surface, best};
+use super::optimum::{Optimum, best};
+use super::surface::Surface;
 use crate::fit::law::FittedLaw;
 
 /// A run that could be trained next.

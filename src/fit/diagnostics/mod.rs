@@ -4,14 +4,15 @@ mod data;
 mod held_out;
 mod identification;
 mod residuals;
+mod seed_noise;
+mod sensitivity;
 
 pub use data::{DataRange, Extrapolation, Warning};
 pub(crate) use data::{data_warnings, ranges};
-pub use held_out::{
-    Change, Contestant, HeldOut, Refit, SeedNoise, Sensitivity, Which, compete, cross_validated,
-    held_out_largest, seed_noise, sensitivity,
-};
+pub use held_out::{Contestant, HeldOut, Which, compete, cross_validated, held_out_largest};
 pub use identification::{AtBound, Identification, Side, StandardError, Unidentified, Why};
 pub(crate) use identification::{at_bounds, identification};
 pub(crate) use residuals::goodness;
 pub use residuals::{Goodness, Trend};
+pub use seed_noise::{SeedNoise, seed_noise};
+pub use sensitivity::{Change, Refit, Sensitivity, sensitivity};

@@ -142,7 +142,7 @@ fn worth(base: f64, total: f64, star: f64) -> (f64, f64, f64) {
     let repeats = (total - base).exp() - 1.0;
     let z = repeats / star;
     let decay = (-z).exp();
-    let factor = star.mul_add(1.0 - decay, 1.0);
+    let factor = 1.0 + star * (1.0 - decay);
     let by_base = 1.0 - decay * (1.0 + repeats) / factor;
     let by_star = star * (1.0 - decay - z * decay) / factor;
     (base + factor.ln(), by_base, by_star)

@@ -1,7 +1,7 @@
 //! Scaling laws: one file per law, and the registry that names them.
 //!
 //! A law file holds the equation, its exact gradient, its names, units and bounds, and the ranges
-//! from which starting points are drawn. Adding a law is one file and one line in [`REGISTRY`].
+//! from which starting points are drawn. Adding a law is one file and one line in the registry below.
 //!
 //! A law is fitted in *internal* coordinates chosen so that the normal equations are well
 //! conditioned: sizes are divided by their geometric mean over the rows, losses by theirs
@@ -321,7 +321,7 @@ pub fn by_name(name: &str) -> Result<Arc<dyn Law>, LawError> {
 /// Returns the value and the derivatives of its logarithm with respect to `s` and `e`.
 #[inline]
 pub(crate) fn offset_power(x: f64, s: f64, e: f64, extra: f64) -> (f64, f64, f64) {
-    let base = s.mul_add(x - 1.0, 1.0);
+    let base = 1.0 + s * (x - 1.0);
     let ln_base = base.ln();
     ((extra - e * ln_base).exp(), -e * (x - 1.0) / base, -ln_base)
 }

@@ -62,13 +62,15 @@ fn with_spare<R>(run: impl FnOnce(&mut Spare) -> R) -> R {
 
 /// Returns room for `count` elements, holding anything: whoever asks writes all of them.
 pub(super) fn room(count: usize) -> Vec<f32> {
-    let spare = if count < WORTHWHILE {
-        None
-    } else {
-        with_spare(|spare| spare.take(count))
+    let spare = (count >= WORTHWHILE).then(|| with_spare(|spare| spare.take(count)));
+    let mut buffer = match spare.flatten() {
+        Some(mut buffer) => {
+            buffer.resize(count, 0.0);
+            buffer
+        }
+        // The allocator knows memory that is zero already.
+        None => vec![0.0; count],
     };
-    let mut buffer = spare.unwrap_or_default();
-    buffer.resize(count, 0.0);
     if cfg!(test) {
         // An element that is read, or that nobody writes, shows.
         buffer.fill(f32::NAN);

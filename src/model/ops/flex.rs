@@ -10,8 +10,9 @@ use super::fused::{
     BoundaryProbability, CausalAttention, CrossAttention, CrossEntropy, FusedOps, Linear, Op,
     RmsNorm, SegmentMean, SwiGlu, fused_ops,
 };
-use super::kernels::attention::{Attention, Counts, Visible};
+use super::kernels::attention::Attention;
 use super::kernels::rotary::Rotary;
+use super::kernels::visible::{Counts, Visible};
 use super::kernels::{adam, boundary, linear, loss, norm, pooling, swiglu};
 use super::{AdamWStep, Heads};
 

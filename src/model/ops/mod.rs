@@ -35,6 +35,24 @@ pub struct Heads {
     pub size: usize,
 }
 
+impl Heads {
+    /// Panics unless the operands of attention are as wide as the heads say.
+    fn assert_fit(&self, q: &Tensor<3>, k: &Tensor<3>, v: &Tensor<3>) {
+        let Self {
+            query,
+            key_value,
+            size,
+        } = *self;
+        assert!(
+            query.is_multiple_of(key_value),
+            "{query} query heads cannot share {key_value} key-value heads"
+        );
+        let widths = [q, k, v].map(|x| x.dims()[2]);
+        let right = [query * size, key_value * size, key_value * size];
+        assert_eq!(widths, right, "widths of q, k and v for {self:?}");
+    }
+}
+
 /// Where every token belongs.
 #[derive(Clone, Debug)]
 pub struct Segments {
@@ -72,6 +90,9 @@ impl AdamWStep {
 }
 
 /// Multiplies the last axis by a matrix.
+///
+/// One product over all rows, where a product of batches would build the weight's gradient once for
+/// each batch row and add the copies up; nothing is computed for an operand without a gradient.
 ///
 /// # Shapes
 /// x `[.., inputs]`, weight `[inputs, outputs]` to `[.., outputs]`.
@@ -136,6 +157,8 @@ pub fn causal_attention(
     heads: &Heads,
     window: Option<usize>,
 ) -> Tensor<3> {
+    heads.assert_fit(&q, &k, &v);
+    assert_ne!(window, Some(0), "a token sees itself at least");
     if supported(&q) {
         return Tensor::from_dispatch(<Dispatch as FusedOps>::causal_attention(
             q.into_dispatch(),
@@ -186,6 +209,7 @@ pub fn cross_attention(
     heads: &Heads,
     segments: &Segments,
 ) -> Tensor<3> {
+    heads.assert_fit(&q, &k, &v);
     if supported(&q) {
         return Tensor::from_dispatch(<Dispatch as FusedOps>::cross_attention(
             q.into_dispatch(),
@@ -203,6 +227,12 @@ pub fn cross_attention(
 /// # Shapes
 /// x `[batch, seq_len, heads * size]`, weight `[size]`, to the shape of x.
 pub fn head_norm(x: Tensor<3>, weight: Tensor<1>, eps: f64) -> Tensor<3> {
+    let [_, _, width] = x.dims();
+    let [size] = weight.dims();
+    assert!(
+        width.is_multiple_of(size),
+        "{width} columns are no whole heads of {size}"
+    );
     if supported(&x) {
         return Tensor::from_dispatch(<Dispatch as FusedOps>::rms_norm(
             x.into_dispatch(),

@@ -11,77 +11,9 @@ use super::parallel::{deal, each};
 use super::rotary::Rotary;
 use super::tile::{Panels, Rows, multiply, multiply_transposed};
 use super::vector::{LANES, dot, exp, largest, sum_lanes, vectorized};
+use super::visible::Visible;
 use crate::model::ops::Heads;
 use crate::model::ops::buffers::Scratch;
-
-/// Which keys a query row sees, and what is added to their scores.
-pub(crate) enum Visible<'a> {
-    /// The last `window` keys up to the row itself.
-    Causal {
-        /// At least 1; the number of keys or more for all of them.
-        window: usize,
-    },
-    /// The slots up to the row's own segment, each weighted by its tokens so far.
-    Segments(&'a Counts),
-}
-
-/// What the count bias is made of.
-#[derive(Clone, Debug)]
-pub(crate) struct Counts {
-    /// Segment of each token, `[batch, length]`.
-    index: Vec<usize>,
-    /// ln of each segment's number of tokens, `[batch, concepts]`.
-    log_size: Vec<f32>,
-    /// ln of each token's place in its segment, counted from 1, `[batch, length]`.
-    log_place: Vec<f32>,
-}
-
-impl Counts {
-    /// Counts tokens.
-    pub(crate) fn new(index: Vec<usize>, length: usize, concepts: usize) -> Self {
-        let mut log_size = Vec::with_capacity(index.len() / length.max(1) * concepts);
-        let mut log_place = Vec::with_capacity(index.len());
-        for row in index.chunks_exact(length) {
-            let mut counts = vec![0usize; concepts];
-            for &segment in row {
-                counts[segment] += 1;
-                log_place.push((counts[segment] as f32).ln());
-            }
-            // Absent segments are seen by nobody; 1 stands in for their 0.
-            log_size.extend(counts.iter().map(|&count| (count.max(1) as f32).ln()));
-        }
-        Self {
-            index,
-            log_size,
-            log_place,
-        }
-    }
-}
-
-impl Visible<'_> {
-    /// Returns the keys that a row sees: both ends never fall from row to row.
-    #[inline(always)]
-    fn range(&self, batch: usize, row: usize, queries: usize) -> Range<usize> {
-        match self {
-            Self::Causal { window } => (row + 1).saturating_sub(*window)..row + 1,
-            Self::Segments(counts) => 0..counts.index[batch * queries + row] + 1,
-        }
-    }
-
-    /// Adds the bias to the scores of the keys that a row sees.
-    #[inline(always)]
-    fn add_bias(&self, batch: usize, row: usize, geometry: &Geometry, scores: &mut [f32]) {
-        if let Self::Segments(counts) = self
-            && let Some((own, earlier)) = scores.split_last_mut()
-        {
-            let log_size = &counts.log_size[batch * geometry.keys..];
-            for (score, bias) in earlier.iter_mut().zip(log_size) {
-                *score += bias;
-            }
-            *own += counts.log_place[batch * geometry.queries + row];
-        }
-    }
-}
 
 /// The operands of attention, and how they lie.
 ///
@@ -330,6 +262,7 @@ vectorized! {
         lse: &mut [f32],
     ) {
         let geometry = &attention.geometry();
+        let sizes = [geometry.queries, geometry.keys];
         let Geometry { queries, size, wide, group, stride, .. } = *geometry;
         let (batch, shared) = (task / attention.heads.key_value, task % attention.heads.key_value);
         let Packed { keys, values, .. } = Packed::forward(attention, geometry, batch, shared);
@@ -349,7 +282,7 @@ vectorized! {
                 for (row, t) in scores.chunks_exact_mut(stride).zip(block.rows.clone()) {
                     let row = &mut row[..block.keys().len()];
                     let (seen, lanes) = block.relative(attention.visible.range(batch, t, queries));
-                    attention.visible.add_bias(batch, t, geometry, &mut row[seen.clone()]);
+                    attention.visible.add_bias(batch, t, sizes, &mut row[seen.clone()]);
                     row[lanes.start..seen.start].fill(f32::NEG_INFINITY);
                     row[seen.end..lanes.end].fill(f32::NEG_INFINITY);
                     let top = largest(&row[lanes.clone()]);
@@ -390,6 +323,7 @@ vectorized! {
         v_grad: &mut [&mut [f32]],
     ) {
         let geometry = &attention.geometry();
+        let sizes = [geometry.queries, geometry.keys];
         let Geometry { queries, size, wide, group, stride, q_width, scale, .. } = *geometry;
         let (batch, shared) = (task / attention.heads.key_value, task % attention.heads.key_value);
         let Packed { keys, key_rows, values } =
@@ -422,7 +356,7 @@ vectorized! {
                     let grad = &known.grad[start + i * q_width..][..size];
                     let along = dot(grad, &known.out[start + i * q_width..][..size]);
                     let (seen, lanes) = block.relative(attention.visible.range(batch, t, queries));
-                    attention.visible.add_bias(batch, t, geometry, &mut weights[seen.clone()]);
+                    attention.visible.add_bias(batch, t, sizes, &mut weights[seen.clone()]);
                     for (weight, slope) in
                         weights[lanes.clone()].iter_mut().zip(&mut slopes[lanes])
                     {

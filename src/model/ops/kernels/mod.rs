@@ -14,3 +14,4 @@ pub(super) mod rotary;
 pub(super) mod swiglu;
 mod tile;
 mod vector;
+pub(super) mod visible;

@@ -46,6 +46,23 @@ fn linear() {
 }
 
 #[test]
+fn linear_on_a_detached_input_trains_its_weight() {
+    let data = [numbers(12, 1), numbers(8, 2)];
+    let op = |detach: bool| {
+        move |x: &[Tensor<1>]| {
+            let (input, weight) = (x[0].clone(), x[1].clone().reshape([4, 2]));
+            let input = if detach { input.detach() } else { input };
+            // Both runs must give the input a gradient.
+            let kept = x[0].clone().sum().reshape([1, 1]) * 0.0;
+            (ops::linear(input.reshape([3, 4]), weight) + kept).reshape([6])
+        }
+    };
+    let [free, held] = [false, true].map(|detach| run(&data, &op(detach), &Device::flex()));
+    assert_eq!((&free[0], &free[2]), (&held[0], &held[2]));
+    assert!(held[1].iter().all(|&x| x == 0.0) && free[1].iter().any(|&x| x != 0.0));
+}
+
+#[test]
 fn rms_norm() {
     for (rows, width) in [(1, 1), (3, 5), (7, 40)] {
         let data = [numbers(rows * width, 3), numbers(width, 4)];

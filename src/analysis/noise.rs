@@ -1,0 +1,115 @@
+//! How noisy losses are, and refits under that noise.
+
+use super::LEVEL;
+use super::estimate::{Estimate, predict};
+use super::observe::{Observed, SeedNoise};
+use super::report::{CannotFit, NoiseSource};
+use crate::fit::{BootstrapOptions, Fit, FittedLaw, Law, Observations, Resampling, bootstrap};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use std::sync::Arc;
+
+/// Makes observations of runs, each its own cluster.
+pub(super) fn observations(
+    kept: &[&Observed],
+    floor: Option<f64>,
+) -> Result<Observations, CannotFit> {
+    let column = |value: fn(&Observed) -> f64| kept.iter().map(|run| value(run)).collect();
+    let mut columns: Vec<(&str, Vec<f64>)> = vec![
+        ("params", column(|run| run.params)),
+        ("tokens", column(|run| run.tokens)),
+        ("compression_ratio", column(|run| run.ratio)),
+        ("concept_share", column(|run| run.share)),
+        ("loss", column(|run| run.loss)),
+    ];
+    if let Some(floor) = floor {
+        columns.push(("floor", vec![floor; kept.len()]));
+    }
+    let ids: Vec<&str> = kept.iter().map(|run| run.id.0.as_str()).collect();
+    Ok(Observations::new(columns)?.with_clusters(&ids)?)
+}
+
+/// Fewer runs to spare than this do not tell the noise; the other law's are added.
+const SPARE: usize = 5;
+
+/// The scale of the noise on ln loss: what replicates show or what the fit leaves, if larger.
+///
+/// The runs of both laws are of one experiment, so a fit with hardly a run to spare borrows what
+/// the other one leaves.
+pub(super) fn noise_of(
+    found: &Fit,
+    parameters: usize,
+    replicates: Option<SeedNoise>,
+    other: Option<&Estimate>,
+) -> (Option<f64>, NoiseSource) {
+    let rows = found.n_rows as f64;
+    let freedom = found.n_rows.saturating_sub(parameters);
+    let left = |rms: f64, rows: f64| rows * rms.powi(2);
+    let mut squares = left(found.goodness.rms_residual, rows);
+    let mut spare = freedom as f64;
+    let mut source = NoiseSource::Residuals { freedom };
+    if let (Some(other), true) = (other, freedom < SPARE) {
+        squares += left(other.report.rms_residual, other.report.runs as f64);
+        spare += other.report.freedom as f64;
+        source = NoiseSource::BothLaws;
+    }
+    let residual = (spare > 0.0)
+        .then(|| (squares / spare).sqrt())
+        .filter(|s| s.is_finite());
+    match (residual, replicates) {
+        (residual, Some(seeds)) if residual.is_none_or(|sigma| sigma < seeds.log) => {
+            (Some(seeds.log), NoiseSource::Replicates)
+        }
+        (residual, _) => (residual, source),
+    }
+}
+
+/// Refits of losses that are the fitted ones with fresh noise.
+pub(super) struct Refits<'a> {
+    pub(super) law: &'a Arc<dyn Law>,
+    pub(super) runs: &'a [&'a Observed],
+    pub(super) fitted: &'a FittedLaw,
+    pub(super) found: &'a Fit,
+    /// Standard deviation of ln loss.
+    pub(super) sigma: f64,
+    pub(super) seed: u64,
+}
+
+impl Refits<'_> {
+    /// Makes the k-th refit, over a floor where the law needs one; `None` when it has no minimum.
+    pub(super) fn draw(&self, k: usize, floor: Option<f64>) -> Option<Vec<f64>> {
+        let mut random = ChaCha8Rng::seed_from_u64(self.seed);
+        random.set_stream(k as u64);
+        let noisy: Vec<Observed> = self
+            .runs
+            .iter()
+            .map(|run| {
+                let loss = predict(self.fitted, run.params, run.tokens, run.share, run.ratio);
+                let loss = loss * (self.sigma * normal(&mut random)).exp();
+                Observed {
+                    loss,
+                    ..(*run).clone()
+                }
+            })
+            .collect();
+        let data = observations(&noisy.iter().collect::<Vec<_>>(), floor).ok()?;
+        // One wild draw of these data is a refit from the fit's own minima; turning the sign of
+        // symmetric noise leaves it what it was.
+        let options = BootstrapOptions {
+            draws: 1,
+            resampling: Resampling::Wild,
+            seed: k as u64,
+            level: LEVEL,
+        };
+        bootstrap(self.law, &data, self.found, &options)
+            .ok()?
+            .draws
+            .pop()
+    }
+}
+
+/// Draws from the standard normal distribution (Box–Muller).
+fn normal(random: &mut ChaCha8Rng) -> f64 {
+    let radius = (-2.0 * (1.0 - random.random::<f64>()).ln()).sqrt();
+    radius * (std::f64::consts::TAU * random.random::<f64>()).cos()
+}

@@ -1,0 +1,53 @@
+//! Stored numbers → files: tables and figures.
+//!
+//! Every figure is drawn from stored runs, measurements and an
+//! [`AnalysisResult`](crate::analysis::AnalysisResult) alone. Refuses training and fitting.
+
+pub mod plots;
+pub mod tables;
+
+use std::path::{Path, PathBuf};
+
+/// What can go wrong when a report is written.
+#[derive(Debug, thiserror::Error)]
+pub enum ReportError {
+    /// A file or folder cannot be written.
+    #[error("cannot write {}: {source}", path.display())]
+    Write {
+        /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A figure cannot be drawn.
+    #[error("cannot draw `{figure}`: {message}")]
+    Draw {
+        /// The figure.
+        figure: String,
+        /// What the drawing library said.
+        message: String,
+    },
+    /// A table cannot be made or written.
+    #[error("cannot write the table {}: {source}", path.display())]
+    Table {
+        /// The file, or the table's name before it has one.
+        path: PathBuf,
+        /// Why.
+        source: polars::error::PolarsError,
+    },
+}
+
+/// Writes a file under a temporary name and renames it, so that nobody sees half of it.
+fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), ReportError> {
+    let wrong = |source| ReportError::Write {
+        path: path.to_owned(),
+        source,
+    };
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).map_err(wrong)?;
+    }
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(".tmp");
+    std::fs::write(&temporary, bytes).map_err(wrong)?;
+    std::fs::rename(&temporary, path).map_err(wrong)
+}

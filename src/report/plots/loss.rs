@@ -1,0 +1,277 @@
+//! Loss against P: a panel for every N, a curve with its band for every R, a marker for every run.
+
+use super::panel::{Axis, Entry, Panel, about, legend, notes, range, roomy, short};
+use super::picture::{Align, Picture};
+use super::style::{INK, LABEL, PAPER, WIDTH, series};
+use crate::analysis::{AnalysisResult, LawOutcome, LossCurve, Observed, Uncertainty, levels};
+
+/// Panels in a row.
+const COLUMNS: usize = 3;
+
+const PANEL_HEIGHT: f64 = 270.0;
+
+pub(super) fn picture(result: &AnalysisResult) -> Result<Picture, String> {
+    let runs: Vec<&Observed> = result.runs.iter().filter(|run| !run.dense).collect();
+    if runs.is_empty() {
+        return Err("there are no finished DLCM runs".to_owned());
+    }
+    let groups = groups(result, &runs);
+    let ratios = levels(groups.iter().map(|group| group.declared_ratio), 1e-6);
+    let sizes = levels(groups.iter().map(|group| group.params), 0.05);
+    let shares = groups.iter().flat_map(|g| {
+        g.points
+            .iter()
+            .map(|p| p.share)
+            .chain(g.runs.iter().map(|run| run.0))
+    });
+    let x = range(shares).unwrap_or([0.0, 1.0]);
+    let x = if groups.iter().all(|g| g.points.is_empty()) {
+        roomy(x, 0.15)
+    } else {
+        x
+    };
+    let x = Axis::linear("Concept share P (share of N in the concept backbone)", x)
+        .with_round_ticks(4.0);
+    let of_size = |size: f64| {
+        groups
+            .iter()
+            .filter(|g| (g.params / size).ln().abs() < 0.05)
+            .collect::<Vec<_>>()
+    };
+    // Every panel spans as many nats, so that effects can be compared, around its own middle, so
+    // that they can be seen.
+    let ranges: Vec<[f64; 2]> = sizes
+        .iter()
+        .map(|size| losses(&of_size(*size)).unwrap_or([0.0, 1.0]))
+        .collect();
+    let span = 1.16
+        * ranges
+            .iter()
+            .map(|[low, high]| high - low)
+            .fold(1e-3, f64::max);
+
+    let columns = sizes.len().min(COLUMNS);
+    let rows = sizes.len().div_ceil(COLUMNS);
+    let top = 70.0;
+    let height = top + rows as f64 * (PANEL_HEIGHT + 62.0) + 80.0;
+    let mut picture = Picture::new(WIDTH, height);
+    let entries: Vec<Entry> = ratios
+        .iter()
+        .enumerate()
+        .map(|(k, ratio)| Entry {
+            series: series(k),
+            line: result.dlcm.report().is_some(),
+            mark: true,
+            text: format!("R = {} tokens per concept", short(*ratio)),
+        })
+        .collect();
+    legend(&mut picture, (70.0, 20.0), WIDTH - 90.0, &entries);
+    let (left, gap) = (76.0, 46.0);
+    let width = (WIDTH - left - 20.0 - gap * (columns - 1) as f64) / columns as f64;
+    let width = width.min(420.0);
+    for (k, size) in sizes.iter().enumerate() {
+        let (column, row) = (k % COLUMNS, k / COLUMNS);
+        let middle = 0.5 * (ranges[k][0] + ranges[k][1]);
+        let start = left + column as f64 * (width + gap);
+        let panel_top = top + row as f64 * (PANEL_HEIGHT + 62.0);
+        let panel = Panel {
+            left: start,
+            top: panel_top,
+            right: start + width,
+            bottom: panel_top + PANEL_HEIGHT,
+            x: x.clone(),
+            y: Axis::linear(
+                "Held-out loss (nats per token)",
+                [middle - span / 2.0, middle + span / 2.0],
+            ),
+        };
+        panel.grid(&mut picture);
+        draw_panel(&mut picture, &panel, &of_size(*size), &ratios);
+        panel.frame(&mut picture, false, column == 0);
+        panel.title(&mut picture, &format!("N ≈ {}", about(*size)));
+    }
+    let below = top + (rows - 1) as f64 * (PANEL_HEIGHT + 62.0) + PANEL_HEIGHT;
+    let middle = left + 0.5 * (columns as f64 * (width + gap) - gap);
+    picture.text((middle, below + 36.0), &x.label, LABEL, Align::Middle, INK);
+    let end = notes(
+        &mut picture,
+        (left, below + 62.0),
+        WIDTH - left - 20.0,
+        &remarks(result, &groups),
+    );
+    picture.height = end + 6.0;
+    Ok(picture)
+}
+
+/// The fitted curves, or bare groups of runs when no law was fitted.
+fn groups(result: &AnalysisResult, runs: &[&Observed]) -> Vec<LossCurve> {
+    if !result.curves.is_empty() {
+        return result.curves.clone();
+    }
+    let mut groups = Vec::new();
+    for params in levels(runs.iter().map(|run| run.params), 0.05) {
+        for declared_ratio in levels(runs.iter().map(|run| run.declared_ratio), 1e-6) {
+            let here = runs.iter().filter(|run| {
+                (run.params / params).ln().abs() < 0.05
+                    && (run.declared_ratio / declared_ratio - 1.0).abs() < 1e-6
+            });
+            let here: Vec<_> = here
+                .map(|run| (run.share, run.loss, run.id.clone()))
+                .collect();
+            if !here.is_empty() {
+                groups.push(LossCurve {
+                    params,
+                    declared_ratio,
+                    ratio: declared_ratio,
+                    tokens: runs[0].tokens,
+                    points: Vec::new(),
+                    runs: here,
+                });
+            }
+        }
+    }
+    groups
+}
+
+/// The range of the curves within the sampled P and of the runs.
+fn losses(groups: &[&LossCurve]) -> Option<[f64; 2]> {
+    let shares = range(groups.iter().flat_map(|g| g.runs.iter().map(|run| run.0)))?;
+    let [low, high] = roomy(shares, 0.2);
+    range(groups.iter().flat_map(|g| {
+        let curve = g
+            .points
+            .iter()
+            .filter(|p| p.share >= low && p.share <= high);
+        curve
+            .map(|p| p.loss)
+            .chain(g.runs.iter().map(|run| run.1))
+            .collect::<Vec<_>>()
+    }))
+}
+
+fn draw_panel(picture: &mut Picture, panel: &Panel, curves: &[&LossCurve], ratios: &[f64]) {
+    let style = |curve: &LossCurve| {
+        let k = ratios
+            .iter()
+            .position(|r| (r / curve.declared_ratio - 1.0).abs() < 1e-6);
+        series(k.unwrap_or(0))
+    };
+    for curve in curves {
+        let band: Vec<(f64, f64, f64)> = curve
+            .points
+            .iter()
+            .filter_map(|p| p.interval.map(|[low, high]| (p.share, low, high)))
+            .collect();
+        panel.band(picture, &band, style(curve).colour, 0.14);
+    }
+    for curve in curves {
+        let line: Vec<(f64, f64)> = curve.points.iter().map(|p| (p.share, p.loss)).collect();
+        let style = style(curve);
+        panel.curve(picture, &line, 2.0, style.dash, style.colour, 1.0);
+    }
+    for curve in curves {
+        let style = style(curve);
+        for (share, loss, _) in curve.runs.iter().filter(|run| panel.holds(run.0, run.1)) {
+            picture.mark(panel.at(*share, *loss), style.mark, 4.5, PAPER);
+            picture.mark(panel.at(*share, *loss), style.mark, 3.8, style.colour);
+        }
+    }
+}
+
+fn remarks(result: &AnalysisResult, groups: &[LossCurve]) -> Vec<String> {
+    let tokens = groups.first().map_or(0.0, |group| group.tokens);
+    let mut words = vec![format!(
+        "D = {} training tokens. Each marker is one run.",
+        short(tokens)
+    )];
+    let report = match &result.dlcm {
+        LawOutcome::Fitted(report) => report,
+        LawOutcome::CannotFit { why } => {
+            words.push(format!("No law is fitted: {why}."));
+            return words;
+        }
+    };
+    let band = match report.uncertainty {
+        Uncertainty::None => "no intervals were asked for",
+        Uncertainty::Runs { .. } => "bands: 95% interval of the law, from resampled runs",
+        Uncertainty::Noise { .. } => "bands: 95% interval of the law, from refits with fresh noise",
+    };
+    let reduced = if report.form.is_reduced() {
+        "Eq. 22, reduced"
+    } else {
+        "Eq. 22"
+    };
+    let r2 = report
+        .r2
+        .map_or_else(String::new, |r2| format!(", R² = {r2:.3}"));
+    words[0].push_str(&format!(" Curves: {reduced}{r2}; {band}."));
+    let wide = groups
+        .iter()
+        .filter(|group| interval_exceeds_effect(group))
+        .count();
+    if wide > 0 {
+        words.push(format!(
+            "In {wide} of {} curves the interval is wider than the whole effect of P: these runs \
+             do not show which P is best.",
+            groups.len()
+        ));
+    }
+    let loud = result.warnings.iter().filter(|warning| warning.is_loud());
+    words.extend(loud.map(|warning| format!("Warning: {warning}.")));
+    words
+}
+
+/// Says whether the band, within the sampled P, is wider than the curve's fall and rise.
+fn interval_exceeds_effect(curve: &LossCurve) -> bool {
+    let Some([low, high]) = range(curve.runs.iter().map(|run| run.0)) else {
+        return false;
+    };
+    let inside = curve
+        .points
+        .iter()
+        .filter(|p| p.share >= low - 0.02 && p.share <= high + 0.02);
+    let inside: Vec<_> = inside.collect();
+    let mut widths: Vec<f64> = inside
+        .iter()
+        .filter_map(|p| p.interval.map(|[low, high]| high - low))
+        .collect();
+    widths.sort_by(f64::total_cmp);
+    let (Some(width), Some([least, most])) = (
+        widths.get(widths.len() / 2),
+        range(inside.iter().map(|p| p.loss)),
+    ) else {
+        return false;
+    };
+    *width > most - least
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::analysis::{analyse, simulated};
+    use crate::architecture::solver::ShapeSettings;
+    use crate::grid::Analysis;
+
+    #[test]
+    fn a_grid_that_cannot_be_fitted_says_so() {
+        let runs = &simulated::QUICK.runs()[..3];
+        let result = analyse(runs, &Analysis::default(), &ShapeSettings::default());
+        let words = picture(&result).expect("drawn").words();
+        assert!(words.contains("No law is fitted"), "{words}");
+    }
+
+    #[test]
+    fn noise_that_hides_the_effect_is_named() {
+        let grid = simulated::Grid {
+            noise: 0.1,
+            ..simulated::QUICK
+        };
+        let settings = Analysis {
+            bootstrap: 40,
+            ..Analysis::default()
+        };
+        let result = analyse(&grid.runs(), &settings, &ShapeSettings::default());
+        let words = picture(&result).expect("drawn").words();
+        assert!(words.contains("wider than the whole effect"), "{words}");
+    }
+}
