@@ -53,15 +53,14 @@ impl ForwardFlops {
     }
 }
 
-/// Counts the (query, key) pairs of causal attention over `len` positions.
-fn pairs(len: f64, window: Window) -> f64 {
+/// Counts the (query, key) pairs of causal attention over `len` positions, whole or on average.
+pub(crate) fn pairs(len: f64, window: Window) -> f64 {
     match window {
-        Window::Full => len * (len + 1.0) / 2.0,
         Window::Local(w) if (w as f64) < len => {
             let w = w as f64;
             w * (w + 1.0) / 2.0 + (len - w) * w
         }
-        Window::Local(_) => len * (len + 1.0) / 2.0,
+        _ => len * (len + 1.0) / 2.0,
     }
 }
 

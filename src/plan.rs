@@ -296,3 +296,135 @@ fn memory(run: &RunSpec) -> f64 {
     } + 3.0 * run.architecture.vocab() as f64;
     PROGRAM + 16.0 * run.architecture.params().total() as f64 + 4.0 * tokens * per_token
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::grid::parse;
+    use proptest::prelude::*;
+
+    fn facts() -> DataFacts {
+        DataFacts {
+            fingerprint: "f".into(),
+            vocab: 512,
+            train_tokens: 500_000,
+            validation_tokens: 50_000,
+            bytes_per_token: None,
+            entropy_floor: None,
+        }
+    }
+
+    fn planned(text: &str) -> Vec<Planned> {
+        let experiment = parse("t.yaml", text).expect("valid");
+        plan(&experiment, &|_| Some(facts())).expect("plannable")
+    }
+
+    const GRID: &str = "grid: {params: [0.2M, 0.4M], tokens: 1M, concept_share: [0.3, 0.6], \
+                        compression_ratio: [2, 4], seed: [0, 1]}\nbaselines: {params: 0.2M}";
+
+    #[test]
+    fn planning_is_idempotent_and_every_run_is_its_own() {
+        let ids = |text| {
+            planned(text)
+                .into_iter()
+                .map(|run| run.id)
+                .collect::<Vec<_>>()
+        };
+        let once = ids(GRID);
+        assert_eq!(once, ids(GRID));
+        assert_eq!(once.iter().collect::<HashSet<_>>().len(), 18);
+        // What a run is does not depend on the order in which its file says it.
+        let turned = "baselines: {params: 0.2M}\ngrid: {seed: [0, 1], compression_ratio: [2, 4], \
+                      concept_share: [0.3, 0.6], tokens: 1M, params: [0.2M, 0.4M]}";
+        assert_eq!(
+            once.iter().collect::<HashSet<_>>(),
+            ids(turned).iter().collect()
+        );
+    }
+
+    #[test]
+    fn identity_is_what_determines_the_result() {
+        let run = planned(GRID).remove(0).spec;
+        let changed = |change: &dyn Fn(&mut RunSpec)| {
+            let mut other = run.clone();
+            change(&mut other);
+            other.id() != run.id()
+        };
+        assert!(changed(&|run| run.seed += 1));
+        assert!(changed(&|run| run.recipe.tokens += 1));
+        assert!(changed(&|run| run.facts.fingerprint.push('x')));
+        assert!(!changed(&|run| run.execution.threads += 1));
+        assert!(!changed(&|run| run.data = DataSpec::Text {
+            text: vec!["elsewhere".into()],
+            tokenizer: crate::run::TokenizerSpec::Bytes,
+            validation: 0.5,
+        }));
+    }
+
+    #[test]
+    fn tokens_are_whole_steps_and_epochs_are_counted() {
+        for run in planned(GRID) {
+            assert_eq!(run.spec.recipe.tokens % (16 * 256), 0);
+            assert!((run.spec.recipe.tokens as f64 / 1e6 - 1.0).abs() < 0.01);
+            assert!((run.epochs - 2.0).abs() < 0.02);
+            assert!(run.memory > 60e6);
+        }
+    }
+
+    #[test]
+    fn equal_budgets_are_spent_whichever_is_solved() {
+        for text in [
+            "grid: {params: [0.2M, 0.8M], flops: 1e13, concept_share: 0.5, compression_ratio: 4}",
+            "grid: {tokens: [4M, 8M], flops: 1e13, concept_share: 0.5, compression_ratio: 4}",
+            "grid: {tokens: 20 per param, flops: 1e13, concept_share: 0.5, compression_ratio: 4}",
+        ] {
+            for run in planned(text) {
+                assert!(
+                    (run.flops / 1e13 - 1.0).abs() < 0.03,
+                    "{text}: {}",
+                    run.flops
+                );
+            }
+        }
+        let text = "grid: {tokens: 1000T, flops: 1e13, concept_share: 0.5, compression_ratio: 4}";
+        let experiment = parse("t.yaml", text).expect("valid");
+        let error = plan(&experiment, &|_| Some(facts())).expect_err("too little");
+        assert!(error.to_string().contains("no N spends"), "{error}");
+    }
+
+    #[test]
+    fn time_follows_from_what_was_measured() {
+        let run = planned(GRID).remove(0);
+        assert_eq!(run.seconds(&Calibration::default()), None);
+        let point = |flops_per_token, tokens_per_second| Throughput {
+            flops_per_token,
+            tokens_per_second,
+        };
+        let one = Calibration {
+            points: vec![point(1e6, 1e4)],
+        };
+        let seconds = run.seconds(&one).expect("calibrated");
+        assert!(seconds >= run.flops / 1e10 && seconds < 1.5 * run.flops / 1e10);
+        let two = Calibration {
+            points: vec![point(1e5, 1e4), point(1e7, 1e4)],
+        };
+        let middle = two.flops_per_second(1e6).expect("calibrated");
+        assert!((middle / 1e10 - 1.0).abs() < 1e-9, "{middle}");
+    }
+
+    proptest! {
+        #[test]
+        fn a_longer_axis_keeps_the_runs_there_were(seeds in 1u64..20, more in 1u64..5) {
+            let text = |seeds: u64| format!(
+                "grid: {{params: 0.2M, tokens: 1M, concept_share: 0.5, compression_ratio: 4, \
+                 seed: {:?}}}",
+                (0..seeds).collect::<Vec<_>>()
+            );
+            let few: HashSet<_> = planned(&text(seeds)).into_iter().map(|run| run.id).collect();
+            let many: HashSet<_> =
+                planned(&text(seeds + more)).into_iter().map(|run| run.id).collect();
+            prop_assert!(few.is_subset(&many));
+            prop_assert_eq!(many.len() - few.len(), more as usize);
+        }
+    }
+}

@@ -7,7 +7,7 @@
 use crate::architecture::solver::ShapeSettings;
 use crate::architecture::{Architecture, Dlcm, Window};
 use crate::fit::allocation::{Cost, Shape};
-use crate::flops::Convention;
+use crate::flops::{Convention, pairs};
 use serde::{Deserialize, Serialize};
 
 /// FLOPs per token of any (N, P, R) under a convention.
@@ -263,17 +263,6 @@ impl SmoothShapes {
                 / len;
         let cross_scores = 4.0 * width * (concepts + 1.0) / 2.0;
         matrices + token_scores + concept_scores + cross_scores + 2.0 * self.vocab * width
-    }
-}
-
-/// Counts the (query, key) pairs of causal attention over `len` positions, whole or not.
-fn pairs(len: f64, window: Window) -> f64 {
-    match window {
-        Window::Local(w) if (w as f64) < len => {
-            let w = w as f64;
-            w * (w + 1.0) / 2.0 + (len - w) * w
-        }
-        _ => len * (len + 1.0) / 2.0,
     }
 }
 

@@ -165,7 +165,10 @@ impl ShapeSettings {
     fn stack(&self, layers: usize, width: usize, head_size: usize, ffn: usize) -> Stack {
         let heads = width / head_size;
         let wanted = (heads / self.query_group).max(1);
-        let kv_heads = (1..=wanted).rev().find(|kv| heads.is_multiple_of(*kv)).unwrap_or(1);
+        let kv_heads = (1..=wanted)
+            .rev()
+            .find(|kv| heads.is_multiple_of(*kv))
+            .unwrap_or(1);
         Stack {
             layers,
             width,
@@ -185,11 +188,13 @@ impl ShapeSettings {
         most: usize,
     ) -> Result<Vec<usize>, ShapeError> {
         match fixed {
-            Some(width) if width == 0 || !width.is_multiple_of(head_size) => Err(ShapeError::WidthNotHeads {
-                name,
-                width,
-                head_size,
-            }),
+            Some(width) if width == 0 || !width.is_multiple_of(head_size) => {
+                Err(ShapeError::WidthNotHeads {
+                    name,
+                    width,
+                    head_size,
+                })
+            }
             Some(width) => Ok(vec![width]),
             None => Ok((1..=most / head_size)
                 .map(|heads| heads * head_size)

@@ -52,7 +52,7 @@ fn the_shipped_experiments_are_what_their_comments_say() {
     let experiment = parse("experiments/quickstart.yaml", quickstart).expect("valid");
     assert_eq!(experiment.name, "quickstart");
     let dense = |cell: &&Cell| cell.kind == CellKind::Dense;
-    assert_eq!(experiment.cells.iter().filter(dense).count(), 3);
+    assert_eq!(experiment.cells.iter().filter(dense).count(), 9);
     assert!(experiment.cells.len() > 9);
     assert!(matches!(experiment.cells[0].data, DataSpec::Synthetic(_)));
     let text = include_str!("../../experiments/text.yaml");
