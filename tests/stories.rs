@@ -182,7 +182,17 @@ fn an_interrupted_grid_goes_on_to_the_same_losses() {
         .stderr(std::process::Stdio::null())
         .spawn()
         .expect("started");
-    std::thread::sleep(Duration::from_millis(700));
+    // Its signal handlers are in place before it starts the first run.
+    let started = || {
+        std::fs::read_dir(desk.path().join("results/tiny/runs")).is_ok_and(|runs| {
+            runs.flatten()
+                .any(|run| run.path().join("events.jsonl").exists())
+        })
+    };
+    let patience = std::time::Instant::now();
+    while !started() && patience.elapsed() < Duration::from_secs(120) {
+        std::thread::sleep(Duration::from_millis(20));
+    }
     nix::sys::signal::kill(
         nix::unistd::Pid::from_raw(child.id() as i32),
         nix::sys::signal::Signal::SIGINT,
