@@ -8,20 +8,25 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Threshold {
-    /// A running estimate, made in training, of the quantile of p that gives rate 1/R.
+    /// The quantile of p that gives rate 1/R, found on held-out text.
     Calibrated,
     /// A constant; the paper uses 0.5.
     Fixed(f64),
 }
 
-/// Where the auxiliary loss's gradient stops.
+/// What the boundary predictor learns from, and where its gradient stops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BoundaryGradient {
-    /// At the encoder's output: only W_q and W_k learn from it.
+    /// From the auxiliary loss, whose gradient stops at the encoder's output: only W_q and W_k
+    /// learn from it.
     Detached,
-    /// Nowhere: the encoder learns from it too.
+    /// From the auxiliary loss, and the encoder learns from it too.
     Encoder,
+    /// From the auxiliary loss and from the cross-entropy, which reaches it through a
+    /// straight-through estimate on each concept; the encoder learns from both. The paper's learned
+    /// predictor, whose ratio drifts away (Fig. 8).
+    LanguageModel,
 }
 
 /// Over what the auxiliary loss takes its means.
@@ -112,6 +117,46 @@ pub struct Recipe {
     pub validation_tokens: u64,
     /// A loss above this, in nats per token, ends the run as diverged.
     pub divergence_loss: f64,
+}
+
+impl Default for Recipe {
+    /// The recipe with which an independent implementation trained the synthetic language; `tokens`
+    /// is for the caller to say.
+    fn default() -> Self {
+        let rate = 4e-3;
+        Self {
+            tokens: 0,
+            batch: 16,
+            rates: LearningRates {
+                token: rate,
+                concept: rate,
+                other: rate,
+                base_width: 64,
+            },
+            schedule: Schedule {
+                warmup: 0.05,
+                decay: 0.2,
+                final_share: 0.0,
+            },
+            adamw: AdamW {
+                beta1: 0.9,
+                beta2: 0.95,
+                epsilon: 1e-8,
+                weight_decay: 0.1,
+                clip: 1.0,
+            },
+            boundary: BoundaryRecipe {
+                aux_weight: 0.05,
+                temperature: 0.5,
+                threshold: Threshold::Calibrated,
+                gradient: BoundaryGradient::Detached,
+                regularisation: Regularisation::Global,
+            },
+            validations: 5,
+            validation_tokens: 16_384,
+            divergence_loss: 20.0,
+        }
+    }
 }
 
 /// A parameter group of decoupled muP.

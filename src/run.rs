@@ -11,7 +11,7 @@ use std::path::PathBuf;
 
 /// Bumped when a change to the program changes the numbers of a run: older results then keep
 /// their identity and new ones get their own.
-pub const NUMERICS_VERSION: u32 = 1;
+pub const NUMERICS_VERSION: u32 = 2;
 
 /// How text becomes token ids.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

@@ -4,11 +4,8 @@ use orchestrator::architecture::solver::ShapeSettings;
 use orchestrator::architecture::{Architecture, Window};
 use orchestrator::data;
 use orchestrator::event::{Event, Line, Measurement};
-use orchestrator::recipe::{
-    AdamW, BoundaryGradient, BoundaryRecipe, LearningRates, Recipe, Regularisation, Schedule,
-    Threshold,
-};
-use orchestrator::run::{DataSpec, Execution, RunOutcome, RunSpec, SyntheticSpec};
+use orchestrator::recipe::{BoundaryGradient, LearningRates, Recipe, Regularisation};
+use orchestrator::run::{DataSpec, Execution, RunOutcome, RunSpec, SyntheticSpec, TokenWidth};
 use orchestrator::train::session::{Place, train};
 use std::cell::Cell;
 use std::path::Path;
@@ -17,34 +14,9 @@ fn recipe(steps: u64) -> Recipe {
     Recipe {
         tokens: steps * 8 * 64,
         batch: 8,
-        rates: LearningRates {
-            token: 4e-3,
-            concept: 4e-3,
-            other: 4e-3,
-            base_width: 64,
-        },
-        schedule: Schedule {
-            warmup: 0.05,
-            decay: 0.2,
-            final_share: 0.0,
-        },
-        adamw: AdamW {
-            beta1: 0.9,
-            beta2: 0.95,
-            epsilon: 1e-8,
-            weight_decay: 0.1,
-            clip: 1.0,
-        },
-        boundary: BoundaryRecipe {
-            aux_weight: 0.05,
-            temperature: 0.5,
-            threshold: Threshold::Calibrated,
-            gradient: BoundaryGradient::Detached,
-            regularisation: Regularisation::Global,
-        },
         validations: 3,
         validation_tokens: 1024,
-        divergence_loss: 20.0,
+        ..Recipe::default()
     }
 }
 
@@ -58,7 +30,7 @@ fn synthetic() -> DataSpec {
         document_tokens: 64,
         noise: 0.05,
         train_tokens: 1 << 20,
-        validation_tokens: 1024,
+        validation_tokens: 8192,
         seed: 1,
     })
 }
@@ -243,4 +215,72 @@ fn a_huge_rate_is_an_outcome() {
             .iter()
             .all(|row| row.loss.is_none_or(f64::is_finite))
     );
+}
+
+/// Trains and expects an end by itself, with nothing but finite numbers on the way.
+fn ends_well(spec: &RunSpec) -> RunOutcome {
+    let folder = tempfile::tempdir().expect("a folder");
+    let outcome = train(spec, &place(folder.path(), &|| false)).expect("training");
+    let finite = |value: Option<f64>| value.is_none_or(f64::is_finite);
+    for row in rows(folder.path()) {
+        let values = [
+            row.loss,
+            row.validation_loss,
+            row.auxiliary_loss,
+            row.gradient_norm,
+            row.realised_sampled,
+            row.realised_thresholded,
+            row.concept_gain,
+            row.boundary_gain,
+        ];
+        assert!(values.into_iter().all(finite), "{row:?}");
+    }
+    outcome
+}
+
+#[test]
+fn extreme_ratios_train() {
+    for ratio in [1.01, 64.0, 1000.0] {
+        let shape = |vocab| {
+            settings()
+                .solve_dlcm(60_000, 0.4, ratio, vocab)
+                .expect("a shape")
+        };
+        let outcome = ends_well(&spec(shape, recipe(6)));
+        assert_eq!(outcome, RunOutcome::Finished, "{ratio}");
+    }
+}
+
+#[test]
+fn tokens_that_are_all_equal_train() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("tokens.bin");
+    std::fs::write(&path, [7u8, 0].repeat(4000)).expect("written");
+    let data = DataSpec::Tokens {
+        train: path,
+        validation: None,
+        width: TokenWidth::U16,
+        vocab: 24,
+        validation_share: 0.3,
+    };
+    let mut spec = spec(dlcm, recipe(6));
+    spec.facts = data::prepare(&data, folder.path()).expect("tokens").facts;
+    spec.data = data;
+    assert_eq!(ends_well(&spec), RunOutcome::Finished);
+}
+
+#[test]
+fn evaluation_meets_the_declared_ratio() {
+    for ratio in [2.0, 4.0, 8.0] {
+        let shape = |vocab| {
+            settings()
+                .solve_dlcm(60_000, 0.4, ratio, vocab)
+                .expect("a shape")
+        };
+        let mut spec = spec(shape, recipe(30));
+        spec.recipe.validation_tokens = 8192;
+        let last = run(&spec).pop().expect("measured");
+        let found = last.realised_thresholded.expect("a ratio");
+        assert!((found / ratio - 1.0).abs() < 0.02, "{ratio}: {found}");
+    }
 }

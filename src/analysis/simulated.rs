@@ -4,10 +4,7 @@ use crate::architecture::solver::ShapeSettings;
 use crate::event::Measurement;
 use crate::fit::FittedLaw;
 use crate::fit::law::by_name;
-use crate::recipe::{
-    AdamW, BoundaryGradient, BoundaryRecipe, LearningRates, Recipe, Regularisation, Schedule,
-    Threshold,
-};
+use crate::recipe::Recipe;
 use crate::run::{
     DataFacts, DataSpec, Execution, RunId, RunOutcome, RunSpec, RunState, TokenizerSpec,
 };
@@ -190,35 +187,9 @@ impl Grid<'_> {
 fn recipe(tokens: u64) -> Recipe {
     Recipe {
         tokens,
-        batch: 16,
-        rates: LearningRates {
-            token: 4e-3,
-            concept: 4e-3,
-            other: 4e-3,
-            base_width: 64,
-        },
-        schedule: Schedule {
-            warmup: 0.05,
-            decay: 0.2,
-            final_share: 0.1,
-        },
-        adamw: AdamW {
-            beta1: 0.9,
-            beta2: 0.95,
-            epsilon: 1e-8,
-            weight_decay: 0.1,
-            clip: 1.0,
-        },
-        boundary: BoundaryRecipe {
-            aux_weight: 0.05,
-            temperature: 0.5,
-            threshold: Threshold::Calibrated,
-            gradient: BoundaryGradient::Detached,
-            regularisation: Regularisation::Global,
-        },
         validations: 10,
         validation_tokens: 100_000,
-        divergence_loss: 20.0,
+        ..Recipe::default()
     }
 }
 

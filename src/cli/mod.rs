@@ -1,5 +1,6 @@
 //! The command line: one file a subcommand, arguments and the call. The only place that prints.
 
+mod bench;
 mod check;
 mod experiment;
 mod failure;
@@ -41,6 +42,7 @@ enum Command {
     Fit(fit::Args),
     Plot(plot::Args),
     Schema(schema::Args),
+    Bench(bench::Args),
     #[command(hide = true)]
     Train(train::Args),
 }
@@ -63,6 +65,7 @@ pub fn main() -> ExitCode {
         Command::Fit(args) => fit::run(&args),
         Command::Plot(args) => plot::run(&args),
         Command::Schema(args) => schema::run(&args),
+        Command::Bench(args) => bench::run(&args),
         Command::Train(args) => return train::run(&args),
     };
     match result {

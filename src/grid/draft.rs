@@ -3,10 +3,7 @@
 use super::{Analysis, ExecutionSettings};
 use crate::architecture::solver::ShapeSettings;
 use crate::quantity::{Params, TokenBudget};
-use crate::recipe::{
-    AdamW, BoundaryGradient, BoundaryRecipe, LearningRates, Recipe, Regularisation, Schedule,
-    Threshold,
-};
+use crate::recipe::Recipe;
 use crate::run::{DataSpec, SyntheticSpec, TokenWidth, TokenizerSpec};
 use std::path::PathBuf;
 
@@ -70,9 +67,8 @@ impl DataDraft {
 }
 
 impl Default for Draft {
-    /// The synthetic language and the recipe with which an independent implementation trained it.
+    /// The synthetic language, and the recipe it was first trained with.
     fn default() -> Self {
-        let rate = 4e-3;
         Self {
             params: None,
             tokens: None,
@@ -103,38 +99,7 @@ impl Default for Draft {
                 width: TokenWidth::U16,
                 vocab: None,
             },
-            recipe: Recipe {
-                tokens: 0,
-                batch: 16,
-                rates: LearningRates {
-                    token: rate,
-                    concept: rate,
-                    other: rate,
-                    base_width: 64,
-                },
-                schedule: Schedule {
-                    warmup: 0.05,
-                    decay: 0.2,
-                    final_share: 0.0,
-                },
-                adamw: AdamW {
-                    beta1: 0.9,
-                    beta2: 0.95,
-                    epsilon: 1e-8,
-                    weight_decay: 0.1,
-                    clip: 1.0,
-                },
-                boundary: BoundaryRecipe {
-                    aux_weight: 0.05,
-                    temperature: 0.5,
-                    threshold: Threshold::Calibrated,
-                    gradient: BoundaryGradient::Detached,
-                    regularisation: Regularisation::Global,
-                },
-                validations: 5,
-                validation_tokens: 16_384,
-                divergence_loss: 20.0,
-            },
+            recipe: Recipe::default(),
             analysis: Analysis::default(),
             execution: ExecutionSettings::default(),
         }

@@ -31,7 +31,7 @@ impl BoundaryPredictor {
     pub(crate) fn forward(&self, h: Tensor<3>, gradient: BoundaryGradient) -> Tensor<2> {
         let h = match gradient {
             BoundaryGradient::Detached => h.detach(),
-            BoundaryGradient::Encoder => h,
+            BoundaryGradient::Encoder | BoundaryGradient::LanguageModel => h,
         };
         ops::boundary_probability(
             ops::linear(h.clone(), self.query.val()),
@@ -108,7 +108,30 @@ pub(crate) fn segments(boundaries: &[bool], seq_len: usize, device: &Device) -> 
     Segments { index, concepts }
 }
 
-/// The most recent probabilities of training, from which the threshold of evaluation is taken.
+/// Finds the first token of every segment; 0 for a segment that a row does not have.
+///
+/// # Shapes
+/// `boundaries` row by row → [batch, concepts].
+pub(crate) fn segment_starts(
+    boundaries: &[bool],
+    seq_len: usize,
+    concepts: usize,
+    device: &Device,
+) -> Tensor<2, Int> {
+    let rows = boundaries.chunks_exact(seq_len);
+    let batch = rows.len();
+    let mut starts = vec![0i32; batch * concepts];
+    for (row, starts) in rows.zip(starts.chunks_exact_mut(concepts)) {
+        let found = (0..seq_len).filter(|&t| t == 0 || row[t]);
+        for (start, position) in starts.iter_mut().zip(found) {
+            *start = position as i32;
+        }
+    }
+    Tensor::from_data(TensorData::new(starts, [batch, concepts]), device)
+}
+
+/// The most recent probabilities of training: where the threshold comes from when there is too
+/// little held-out text to calibrate it on.
 ///
 /// The threshold is their quantile that gives rate 1/R. A mean of every step's quantile would
 /// not do: where few probabilities lie between two clusters it falls between them, and the rate
@@ -138,22 +161,24 @@ impl RecentProbabilities {
     /// Finds the threshold with which a share 1/R of them start a concept; `None` when there are
     /// none.
     pub fn threshold(&self, compression_ratio: f64) -> Option<f64> {
-        let mut sorted = self.values.clone();
-        sorted.sort_unstable_by(|a, b| b.total_cmp(a));
-        let boundaries = (sorted.len() as f64 / compression_ratio).round() as usize;
-        let least = f64::from(*sorted.get(boundaries.max(1) - 1)?);
-        // Halfway to the next lower value: either side of it decides the same.
-        Some(
-            sorted
-                .get(boundaries)
-                .map_or(least, |&next| 0.5 * (least + f64::from(next))),
-        )
+        threshold(self.values.clone(), compression_ratio)
     }
 
     /// Lists them from the oldest, for a checkpoint.
     pub fn to_vec(&self) -> Vec<f32> {
         [&self.values[self.next..], &self.values[..self.next]].concat()
     }
+}
+
+/// Finds the threshold at which a share 1/R of some probabilities start a concept; `None` when
+/// there are none.
+pub fn threshold(mut probabilities: Vec<f32>, compression_ratio: f64) -> Option<f64> {
+    probabilities.sort_unstable_by(|a, b| b.total_cmp(a));
+    let boundaries = (probabilities.len() as f64 / compression_ratio).round() as usize;
+    let least = f64::from(*probabilities.get(boundaries.max(1) - 1)?);
+    // Halfway to the next lower value: either side of it decides the same.
+    let next = probabilities.get(boundaries);
+    Some(next.map_or(least, |&next| 0.5 * (least + f64::from(next))))
 }
 
 impl From<Vec<f32>> for RecentProbabilities {

@@ -6,7 +6,7 @@
 //! which holds later tokens.
 
 use super::block::Blocks;
-use super::boundary::{BoundaryPredictor, Decision, segments};
+use super::boundary::{BoundaryPredictor, Decision, segment_starts, segments};
 use super::cross_attention::CrossAttention;
 use super::embedding::{Embedding, Unembedding};
 use super::init::Initializer;
@@ -114,7 +114,9 @@ impl DlcmModel {
     ) -> (Tensor<2>, Boundaries) {
         let (h, boundaries) = self.encode(tokens, decision, gradient);
         let segments = segments(&boundaries.decided, h.dims()[1], &h.device());
-        let slots = self.reason(h.clone(), &segments);
+        let confidence = (gradient == BoundaryGradient::LanguageModel)
+            .then(|| confidence(&boundaries, &segments));
+        let slots = self.reason(h.clone(), &segments, confidence);
         let h = h.clone() + self.cross_attention.forward(h, slots, &segments);
         (
             self.unembedding.forward(self.decoder.forward(h)),
@@ -122,11 +124,17 @@ impl DlcmModel {
         )
     }
 
-    /// Pools tokens into concepts, runs the backbone, smooths, and shifts by one.
+    /// Pools tokens into concepts, runs the backbone, smooths, and shifts by one; each concept is
+    /// multiplied by its confidence if there is one.
     ///
     /// # Shapes
-    /// [batch, seq_len, d_token] → [batch, concepts, d_concept].
-    fn reason(&self, h: Tensor<3>, segments: &Segments) -> Tensor<3> {
+    /// [batch, seq_len, d_token] → [batch, concepts, d_concept]; `confidence` [batch, concepts, 1].
+    fn reason(
+        &self,
+        h: Tensor<3>,
+        segments: &Segments,
+        confidence: Option<Tensor<3>>,
+    ) -> Tensor<3> {
         let [batch, _, _] = h.dims();
         let start = self.start.val();
         let [d_concept] = start.dims();
@@ -141,7 +149,10 @@ impl DlcmModel {
         let z = self
             .backbone
             .forward(ops::linear(pooled, self.up_projection.val()));
-        let z = self.smooth(z);
+        let z = match confidence {
+            Some(confidence) => self.smooth(z) * confidence.narrow(1, 0, read),
+            None => self.smooth(z),
+        };
         Tensor::cat(vec![start, z], 1)
     }
 
@@ -158,4 +169,20 @@ impl DlcmModel {
         let mixed = before.clone() + (current - before) * gate;
         Tensor::cat(vec![first, mixed], 1)
     }
+}
+
+/// Computes 1 for every concept, with the gradient of the probability that it starts: what the
+/// cross-entropy wants of a concept becomes what it wants of its boundary.
+///
+/// # Shapes
+/// [batch, concepts, 1].
+fn confidence(boundaries: &Boundaries, segments: &Segments) -> Tensor<3> {
+    let probability = boundaries.probability.clone();
+    let [batch, seq_len] = probability.dims();
+    let concepts = segments.concepts;
+    let device = segments.index.device();
+    let starts = segment_starts(&boundaries.decided, seq_len, concepts, &device);
+    let chosen = probability.gather(1, starts);
+    let confidence = chosen.clone() - chosen.detach() + 1.0;
+    confidence.reshape([batch, concepts, 1])
 }

@@ -11,6 +11,7 @@ pub mod journal;
 pub mod optimizer;
 pub mod session;
 pub mod step;
+pub mod timing;
 
 use std::path::PathBuf;
 

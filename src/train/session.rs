@@ -1,7 +1,7 @@
 //! The training loop of one run.
 
 use super::checkpoint::{self, State};
-use super::evaluate::{Evaluation, Evaluator};
+use super::evaluate::Evaluator;
 use super::journal::Journal;
 use super::optimizer::Widths;
 use super::step::{Sequences, Settings, batch, uniforms};
@@ -12,7 +12,6 @@ use crate::event::{Event, Measurement};
 use crate::flops::Convention;
 use crate::model::Network;
 use crate::model::causality::find_leak;
-use crate::recipe::Threshold;
 use crate::run::{RunOutcome, RunSpec};
 use burn::module::Module;
 use burn::tensor::Device;
@@ -96,8 +95,14 @@ impl<'a> Session<'a> {
         let batches = Batches::new(&dataset, seq_len, spec.seed)?;
         let mut held_out = Sequences::new(seq_len);
         let rows = (spec.recipe.validation_tokens / seq_len as u64).max(1);
-        for row in batches.validation(rows) {
-            held_out.push(&row);
+        // Every other sequence is in the other fold, so that the folds are alike.
+        let windows: Vec<Vec<u32>> = batches.validation(rows).collect();
+        for row in windows
+            .iter()
+            .step_by(2)
+            .chain(windows.iter().skip(1).step_by(2))
+        {
+            held_out.push(row);
         }
         let network = Network::new(&spec.architecture, spec.seed, &device).train();
         let (network, restored) = checkpoint::restore(place.folder, network, &device)?;
@@ -198,6 +203,7 @@ impl<'a> Session<'a> {
             output_multiplier: recipe.output_multiplier(self.widths.token),
             compression_ratio: self.spec.architecture.compression_ratio(),
             micro_batch: self.spec.execution.micro_batch,
+            forced_rate: None,
             device: &self.device,
         };
         let passes = settings.run(&network, &sequences, &uniforms);
@@ -241,15 +247,11 @@ impl<'a> Session<'a> {
             micro_batch: self.spec.execution.micro_batch,
             device: &device,
         };
-        let threshold = match self.spec.recipe.boundary.threshold {
-            Threshold::Fixed(threshold) => threshold,
-            Threshold::Calibrated => {
-                let ratio = self.spec.architecture.compression_ratio();
-                self.state.probabilities.threshold(ratio).unwrap_or(0.5)
-            }
-        };
-        let plain: Evaluation = evaluator.evaluate(network, threshold);
-        self.state.progress.threshold = plain.realised_ratio.map(|_| threshold);
+        let ratio = self.spec.architecture.compression_ratio();
+        let threshold = self.spec.recipe.boundary.threshold;
+        let fallback = self.state.probabilities.threshold(ratio).unwrap_or(0.5);
+        let plain = evaluator.evaluate(network, threshold, ratio, fallback);
+        self.state.progress.threshold = plain.threshold;
         row.validation_loss = Some(plain.loss);
         row.bits_per_byte = self
             .spec

@@ -8,11 +8,16 @@
 use crate::data::batches::Batches;
 use crate::model::{Boundaries, Decision, Network, ops};
 use crate::recipe::{Recipe, Regularisation};
-use burn::module::Module;
-use burn::optim::{GradientsAccumulator, GradientsParams};
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::optim::GradientsParams;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
+use std::ops::Range;
+
+/// Most shards of a batch that are computed side by side on a CPU.
+const SHARDS: usize = 2;
 
 /// Streams of random numbers that one seed gives: sequence i of training uses stream i.
 const BOUNDARY_SALT: u64 = 0x0b0d_a125_5a3b_1e00;
@@ -114,8 +119,28 @@ pub struct Settings<'a> {
     pub compression_ratio: f64,
     /// Sequences in one forward pass.
     pub micro_batch: usize,
+    /// Boundaries fall at random at this rate, whatever the predictor says: for timing.
+    pub forced_rate: Option<f64>,
     /// Where tensors live.
     pub device: &'a Device,
+}
+
+/// One shard's forward pass, on its way to the backward pass.
+struct Forward {
+    /// The network with leaves of its own.
+    network: Network,
+    /// The share of the batch's mean cross-entropy.
+    cross_entropy: Tensor<1>,
+    /// `None` for a dense model.
+    boundaries: Option<Boundaries>,
+}
+
+/// What one shard gave.
+struct Shard {
+    gradients: GradientsParams,
+    loss: f64,
+    auxiliary: f64,
+    boundaries: Option<Boundaries>,
 }
 
 impl Settings<'_> {
@@ -127,53 +152,43 @@ impl Settings<'_> {
         let seq_len = sequences.seq_len;
         let tokens = (rows * seq_len) as f64;
         let micro = self.micro_batch.min(rows);
-        let accumulates = micro < rows;
-        let known = (accumulates && self.recipe.boundary.regularisation == Regularisation::Global)
+        let known = (micro < rows && self.recipe.boundary.regularisation == Regularisation::Global)
             .then(|| self.boundary_rate(network, sequences, uniforms))
             .flatten();
 
-        let mut accumulator = GradientsAccumulator::new();
-        let mut single = None;
+        let mut gradients = None;
         let (mut loss, mut concepts, mut auxiliary) = (0.0, 0usize, 0.0);
         let mut probabilities = Vec::new();
         for from in (0..rows).step_by(micro) {
-            let to = (from + micro).min(rows);
-            let (inputs, targets) = sequences.tensors(from, to, self.device);
-            let decision = self.sample(&uniforms[from * seq_len..to * seq_len]);
-            let gradient = self.recipe.boundary.gradient;
-            let (logits, boundaries) = network.forward(inputs, &decision, gradient);
-            let cross_entropy =
-                ops::cross_entropy(logits, self.output_multiplier, targets).sum() / tokens;
-            loss += cross_entropy.clone().into_scalar::<f64>();
-            let total = match boundaries {
-                None => cross_entropy,
-                Some(boundaries) => {
-                    let coefficients = self.coefficients(&boundaries, seq_len, known);
+            let rows = from..(from + micro).min(rows);
+            let shards: Vec<_> = shards(rows, self.device)
+                .map(|rows| (rows, network.clone().fork(self.device)))
+                .collect();
+            let forwards: Vec<Forward> = shards
+                .into_par_iter()
+                .map(|(rows, network)| self.forward(network, sequences, rows, uniforms))
+                .collect();
+            let rate = known.unwrap_or_else(|| boundary_rate(&forwards));
+            let shards: Vec<Shard> = forwards
+                .into_par_iter()
+                .map(|forward| self.backward(forward, rate, seq_len, tokens))
+                .collect();
+            // In the shards' order, whatever the order they were ready in.
+            for shard in shards {
+                loss += shard.loss;
+                auxiliary += shard.auxiliary;
+                if let Some(boundaries) = shard.boundaries {
                     concepts += boundaries.concepts();
-                    auxiliary += auxiliary_sum(&boundaries, &coefficients, seq_len) / tokens;
-                    let weights: Vec<f32> = coefficients
-                        .iter()
-                        .map(|&(slope, _)| {
-                            (self.recipe.boundary.aux_weight * slope / tokens) as f32
-                        })
-                        .collect();
-                    let weights = Tensor::<2>::from_data(
-                        TensorData::new(weights, [to - from, 1]),
-                        self.device,
-                    );
                     probabilities.extend_from_slice(&boundaries.probabilities);
-                    cross_entropy + (boundaries.probability * weights).sum()
                 }
-            };
-            let gradients = GradientsParams::from_grads(total.backward(), network);
-            if accumulates {
-                accumulator.accumulate(network, gradients);
-            } else {
-                single = Some(gradients);
+                gradients = Some(match gradients {
+                    None => shard.gradients,
+                    Some(sum) => add_gradients(network, sum, shard.gradients),
+                });
             }
         }
         Passes {
-            gradients: single.unwrap_or_else(|| accumulator.grads()),
+            gradients: gradients.unwrap_or_default(),
             loss,
             auxiliary_loss: (concepts > 0).then_some(auxiliary),
             realised_ratio: (concepts > 0).then(|| tokens / concepts as f64),
@@ -181,10 +196,67 @@ impl Settings<'_> {
         }
     }
 
+    fn forward(
+        &self,
+        network: Network,
+        sequences: &Sequences,
+        rows: Range<usize>,
+        uniforms: &[f32],
+    ) -> Forward {
+        let seq_len = sequences.seq_len;
+        let tokens = (sequences.rows() * seq_len) as f64;
+        let (inputs, targets) = sequences.tensors(rows.start, rows.end, self.device);
+        let decision = self.sample(&uniforms[rows.start * seq_len..rows.end * seq_len]);
+        let gradient = self.recipe.boundary.gradient;
+        let (logits, boundaries) = network.forward(inputs, &decision, gradient);
+        let cross_entropy =
+            ops::cross_entropy(logits, self.output_multiplier, targets).sum() / tokens;
+        Forward {
+            network,
+            cross_entropy,
+            boundaries,
+        }
+    }
+
+    /// Differentiates a shard's share of the total loss; `rate` is F over the whole batch.
+    fn backward(&self, forward: Forward, rate: f64, seq_len: usize, tokens: f64) -> Shard {
+        let Forward {
+            network,
+            cross_entropy,
+            boundaries,
+        } = forward;
+        let loss = cross_entropy.clone().into_scalar::<f64>();
+        let mut auxiliary = 0.0;
+        let total = match &boundaries {
+            None => cross_entropy,
+            Some(boundaries) => {
+                let coefficients = self.coefficients(boundaries, seq_len, rate);
+                auxiliary = auxiliary_sum(boundaries, &coefficients, seq_len) / tokens;
+                let weights: Vec<f32> = coefficients
+                    .iter()
+                    .map(|&(slope, _)| (self.recipe.boundary.aux_weight * slope / tokens) as f32)
+                    .collect();
+                let shape = [weights.len(), 1];
+                let weights = Tensor::<2>::from_data(TensorData::new(weights, shape), self.device);
+                cross_entropy + (boundaries.probability.clone() * weights).sum()
+            }
+        };
+        Shard {
+            gradients: GradientsParams::from_grads(total.backward(), &network),
+            loss,
+            auxiliary,
+            boundaries,
+        }
+    }
+
     fn sample(&self, uniforms: &[f32]) -> Decision {
-        Decision::Sample {
-            uniforms: uniforms.to_vec(),
-            temperature: self.recipe.boundary.temperature,
+        let uniforms = uniforms.to_vec();
+        match self.forced_rate {
+            Some(rate) => Decision::Random { uniforms, rate },
+            None => Decision::Sample {
+                uniforms,
+                temperature: self.recipe.boundary.temperature,
+            },
         }
     }
 
@@ -218,25 +290,78 @@ impl Settings<'_> {
         &self,
         boundaries: &Boundaries,
         seq_len: usize,
-        known: Option<f64>,
+        global_rate: f64,
     ) -> Vec<(f64, f64)> {
         let r = self.compression_ratio;
         let line = |f: f64| {
             let scale = r / (r - 1.0);
             (scale * ((r - 1.0) * f - (1.0 - f)), scale * (1.0 - f) - 1.0)
         };
-        let rate = |row: &[bool]| {
-            row.iter().filter(|&&boundary| boundary).count() as f64 / row.len() as f64
-        };
         let rows = boundaries.decided.chunks_exact(seq_len);
         match self.recipe.boundary.regularisation {
             Regularisation::PerSequence => rows.map(|row| line(rate(row))).collect(),
-            Regularisation::Global => {
-                let f = known.unwrap_or_else(|| rate(&boundaries.decided));
-                vec![line(f); rows.len()]
-            }
+            Regularisation::Global => vec![line(global_rate); rows.len()],
         }
     }
+}
+
+/// Computes the share of tokens that start a concept.
+fn rate(decided: &[bool]) -> f64 {
+    decided.iter().filter(|&&boundary| boundary).count() as f64 / decided.len() as f64
+}
+
+/// Computes F over all shards of a batch; 1 for a dense model.
+fn boundary_rate(forwards: &[Forward]) -> f64 {
+    let decided: Vec<bool> = forwards
+        .iter()
+        .filter_map(|forward| forward.boundaries.as_ref())
+        .flat_map(|boundaries| boundaries.decided.iter().copied())
+        .collect();
+    if decided.is_empty() {
+        1.0
+    } else {
+        rate(&decided)
+    }
+}
+
+/// Divides rows into the shards that are computed side by side.
+///
+/// On a CPU an operation is too short to be shared well among threads; half a batch is not. The
+/// division does not depend on the number of threads, so neither do the results. Other devices
+/// take the batch whole.
+fn shards(rows: Range<usize>, device: &Device) -> impl Iterator<Item = Range<usize>> {
+    let most = if ops::is_fused(device) { SHARDS } else { 1 };
+    let size = rows.len().div_ceil(most).max(1);
+    rows.clone()
+        .step_by(size)
+        .map(move |from| from..(from + size).min(rows.end))
+}
+
+/// Adds up the gradients of two shards.
+fn add_gradients(
+    network: &Network,
+    sum: GradientsParams,
+    other: GradientsParams,
+) -> GradientsParams {
+    struct Add {
+        sum: GradientsParams,
+        other: GradientsParams,
+    }
+    impl ModuleVisitor for Add {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            let Some(other) = self.other.remove::<D>(param.id) else {
+                return;
+            };
+            let total = match self.sum.remove::<D>(param.id) {
+                Some(sum) => ops::add_to(sum, other),
+                None => other,
+            };
+            self.sum.register(param.id, total);
+        }
+    }
+    let mut add = Add { sum, other };
+    network.visit(&mut add);
+    add.sum
 }
 
 /// Sums the auxiliary loss over the tokens of some rows.

@@ -151,8 +151,7 @@ pub(super) static KEYS: &[Key] = &[
     key(
         "training.threshold",
         Role::Dlcm,
-        "Boundary threshold of evaluation: calibrated in training to the declared ratio, or a \
-         constant.",
+        "Boundary threshold of evaluation: calibrated to the declared ratio, or a constant.",
         &[
             Form::Word("calibrated", |d| {
                 d.recipe.boundary.threshold = Threshold::Calibrated
@@ -169,7 +168,8 @@ pub(super) static KEYS: &[Key] = &[
     key(
         "training.boundary_gradient",
         Role::Dlcm,
-        "Where the auxiliary loss's gradient stops: before the encoder, or nowhere.",
+        "What the boundary predictor learns from: the auxiliary loss alone, detached from the encoder \
+         or reaching it, or the language model's loss too (the paper's Fig. 8).",
         &[
             Form::Word("detached", |d| {
                 d.recipe.boundary.gradient = BoundaryGradient::Detached
@@ -177,10 +177,14 @@ pub(super) static KEYS: &[Key] = &[
             Form::Word("encoder", |d| {
                 d.recipe.boundary.gradient = BoundaryGradient::Encoder
             }),
+            Form::Word("language_model", |d| {
+                d.recipe.boundary.gradient = BoundaryGradient::LanguageModel;
+            }),
         ],
         |d| match d.recipe.boundary.gradient {
             BoundaryGradient::Detached => word("detached"),
             BoundaryGradient::Encoder => word("encoder"),
+            BoundaryGradient::LanguageModel => word("language_model"),
         },
     ),
     key(

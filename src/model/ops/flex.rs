@@ -387,6 +387,15 @@ pub(super) fn adamw<const D: usize>(
     (wrap(param), wrap(m), wrap(v))
 }
 
+/// Adds a tensor to another, in place where nobody else holds it.
+pub(super) fn add_to<const D: usize>(sum: Tensor<D>, other: Tensor<D>) -> Tensor<D> {
+    let mut sum = exact(primitive(sum));
+    let other = contiguous(primitive(other));
+    adam::add(sum.storage_mut(), elements(&other));
+    recycle(other);
+    Tensor::from_primitive::<Flex>(sum)
+}
+
 /// Sums squares.
 pub(super) fn sum_of_squares<const D: usize>(x: Tensor<D>) -> f64 {
     adam::sum_of_squares(elements(&contiguous(primitive(x))))

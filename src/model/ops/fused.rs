@@ -13,7 +13,7 @@ use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Autodiff, Backend, DispatchDevice, backend_extension};
-use burn::tensor::{DType, Tensor};
+use burn::tensor::{DType, Device, Tensor};
 
 use super::Heads;
 
@@ -132,8 +132,15 @@ pub(crate) trait FusedOps: Backend {
 
 /// Tells whether a tensor lives where there are fused kernels, in a type they take.
 pub(super) fn supported<const D: usize>(tensor: &Tensor<D>) -> bool {
-    let device = tensor.device().inner();
-    matches!(device.as_dispatch(), DispatchDevice::Flex(_)) && tensor.dtype() == DType::F32
+    has_kernels(&tensor.device()) && tensor.dtype() == DType::F32
+}
+
+/// Tells whether there are fused kernels for a device.
+pub(super) fn has_kernels(device: &Device) -> bool {
+    matches!(
+        device.clone().inner().as_dispatch(),
+        DispatchDevice::Flex(_)
+    )
 }
 
 /// Runs an operation on differentiable tensors and records it.

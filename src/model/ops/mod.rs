@@ -11,7 +11,7 @@ mod kernels;
 mod plain;
 
 use burn::backend::Dispatch;
-use burn::tensor::{Int, Tensor};
+use burn::tensor::{Device, Int, Tensor};
 
 use fused::{FusedOps, supported};
 
@@ -295,6 +295,21 @@ pub fn adamw<const D: usize>(
         return flex::adamw([param, grad, m, v], step);
     }
     plain::adamw(param, grad, m, v, step)
+}
+
+/// Adds a tensor to another, in its memory where nobody else holds it.
+///
+/// Outside autodiff.
+pub fn add_to<const D: usize>(sum: Tensor<D>, other: Tensor<D>) -> Tensor<D> {
+    if supported(&sum) && !sum.device().is_autodiff() {
+        return flex::add_to(sum, other);
+    }
+    sum + other
+}
+
+/// Tells whether a device has the fused kernels, which are a CPU's.
+pub fn is_fused(device: &Device) -> bool {
+    fused::has_kernels(device)
 }
 
 /// Returns the sum of squares, accumulated in double precision in a fixed order.

@@ -51,6 +51,22 @@ vectorized! {
     }
 }
 
+/// Adds a slice to another.
+pub(crate) fn add(sum: &mut [f32], other: &[f32]) {
+    let piece = rows_a_piece(sum.len(), 1);
+    let elements = sum.len();
+    let items = sum.chunks_mut(piece).zip(other.chunks(piece));
+    each(items, elements, |(sum, other)| add_piece(sum, other));
+}
+
+vectorized! {
+    fn add_piece(sum: &mut [f32], other: &[f32]) {
+        for (sum, x) in sum.iter_mut().zip(other) {
+            *sum += x;
+        }
+    }
+}
+
 /// Returns the sum of squares.
 pub(crate) fn sum_of_squares(x: &[f32]) -> f64 {
     collect(x.chunks(NORM_PIECE), x.len(), sum_of_squares_piece)

@@ -1,0 +1,280 @@
+//! `orchestrator bench`: how fast this machine trains models of known shapes.
+
+use super::Failure;
+use crate::architecture::Architecture;
+use crate::architecture::solver::ShapeSettings;
+use crate::flops::Convention;
+use crate::recipe::Recipe;
+use crate::train::timing::{matmul_peak, time_steps};
+use clap::ValueEnum;
+use serde::Serialize;
+use std::process::ExitCode;
+
+/// Time training steps of models of known shapes.
+///
+/// Each shape stands beside two dense models: one of equal N, one of equal training FLOPs.
+/// Model FLOPs are counted exactly as masked, at the realised ratio; the peak is that of a large
+/// matrix product on the same threads.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  orchestrator bench\n  \
+    orchestrator bench base --model dlcm --threads 2 --json")]
+pub(super) struct Args {
+    /// The shapes [default: tiny, small and base].
+    #[arg(value_enum)]
+    shapes: Vec<Shape>,
+
+    /// Which of a shape's models [default: all three].
+    #[arg(long = "model", value_enum)]
+    models: Vec<Model>,
+
+    /// Timed steps of each model.
+    #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u64).range(1..))]
+    steps: u64,
+
+    /// Steps before them.
+    #[arg(long, default_value_t = 3)]
+    warmup: u64,
+
+    /// Sequences in a step.
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u64).range(1..=65536))]
+    batch: u64,
+
+    /// Tokens per concept, above 1.
+    #[arg(long, default_value_t = 4.0, value_name = "R")]
+    compression_ratio: f64,
+
+    /// Threads [default: all].
+    #[arg(long)]
+    threads: Option<usize>,
+
+    /// The device.
+    #[arg(long, default_value = "cpu")]
+    device: String,
+
+    /// Print JSON: an object whose `models` array holds one object a model.
+    #[arg(long)]
+    json: bool,
+}
+
+/// A named shape.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Shape {
+    /// d_token 64, d_concept 128, 2 + 2 + 2 blocks.
+    Tiny,
+    /// d_token 128, d_concept 256, 3 + 4 + 2 blocks.
+    Small,
+    /// d_token 256, d_concept 512, 4 + 6 + 3 blocks.
+    Base,
+    /// d_token 768, d_concept 1536, 6 + 8 + 4 blocks, sequences of 1024.
+    Large,
+}
+
+/// A shape's model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Model {
+    /// The hierarchical model.
+    Dlcm,
+    /// A dense model of as many parameters.
+    #[value(name = "dense_n")]
+    DenseN,
+    /// A dense model of as many training FLOPs per token.
+    #[value(name = "dense_flops")]
+    DenseFlops,
+}
+
+/// Vocabulary of every timed model.
+const VOCAB: usize = 2048;
+
+/// One timed model.
+#[derive(Serialize)]
+struct Row {
+    shape: String,
+    model: Model,
+    params: u64,
+    batch: usize,
+    realised_ratio: f64,
+    flops_per_token: f64,
+    tokens_per_second: f64,
+    seconds_per_step: Vec<f64>,
+    flops_per_second: f64,
+    share_of_peak: f64,
+    loss: f64,
+    architecture: Architecture,
+}
+
+/// Everything that was measured.
+#[derive(Serialize)]
+struct Measured {
+    device: String,
+    threads: usize,
+    matmul_peak_flops_per_second: f64,
+    /// Of the whole process, over all models.
+    peak_memory_bytes: Option<u64>,
+    models: Vec<Row>,
+}
+
+pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
+    if !(args.compression_ratio > 1.0 && args.compression_ratio.is_finite()) {
+        return Err(Failure::input(format!(
+            "`--compression-ratio {}` must be above 1; dense models are timed beside it anyway",
+            args.compression_ratio
+        )));
+    }
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(args.threads.unwrap_or(0))
+        .build()
+        .map_err(Failure::machine)?;
+    let measured = pool.install(|| measure(args))?;
+    if args.json {
+        let text = serde_json::to_string_pretty(&measured).map_err(Failure::machine)?;
+        println!("{text}");
+    } else {
+        print!("{}", table(&measured));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn measure(args: &Args) -> Result<Measured, Failure> {
+    let shapes = match args.shapes.as_slice() {
+        [] => &[Shape::Tiny, Shape::Small, Shape::Base],
+        given => given,
+    };
+    let models = match args.models.as_slice() {
+        [] => &[Model::Dlcm, Model::DenseN, Model::DenseFlops],
+        given => given,
+    };
+    let recipe = Recipe {
+        batch: args.batch as usize,
+        ..Recipe::default()
+    };
+    let peak = matmul_peak(&args.device)?;
+    let mut rows = Vec::new();
+    for shape in shapes {
+        for &model in models {
+            let architecture = architecture(*shape, model, args.compression_ratio)?;
+            let timing = time_steps(
+                &architecture,
+                &recipe,
+                args.warmup,
+                args.steps,
+                &args.device,
+            )?;
+            let flops_per_token =
+                architecture.training_flops(timing.realised_ratio, Convention::Exact);
+            let flops_per_second = flops_per_token * timing.tokens_per_second();
+            rows.push(Row {
+                shape: format!("{shape:?}").to_lowercase(),
+                model,
+                params: architecture.params().non_embedding(),
+                batch: recipe.batch,
+                realised_ratio: timing.realised_ratio,
+                flops_per_token,
+                tokens_per_second: timing.tokens_per_second(),
+                seconds_per_step: timing.seconds,
+                flops_per_second,
+                share_of_peak: flops_per_second / peak,
+                loss: timing.loss,
+                architecture,
+            });
+        }
+    }
+    Ok(Measured {
+        device: args.device.clone(),
+        threads: rayon::current_num_threads(),
+        matmul_peak_flops_per_second: peak,
+        peak_memory_bytes: peak_memory(),
+        models: rows,
+    })
+}
+
+fn architecture(shape: Shape, model: Model, ratio: f64) -> Result<Architecture, Failure> {
+    let (d_token, layers, head_size, seq_len) = match shape {
+        Shape::Tiny => (64, [2, 2, 2], 32, 256),
+        Shape::Small => (128, [3, 4, 2], 32, 256),
+        Shape::Base => (256, [4, 6, 3], 64, 256),
+        Shape::Large => (768, [6, 8, 4], 64, 1024),
+    };
+    let [encoder, backbone, decoder] = layers;
+    let settings = ShapeSettings {
+        seq_len,
+        head_size: Some(head_size),
+        d_token: Some(d_token),
+        d_concept: Some(2 * d_token),
+        encoder_layers: Some(encoder),
+        backbone_layers: Some(backbone),
+        decoder_layers: Some(decoder),
+        ..ShapeSettings::default()
+    };
+    let dlcm = settings
+        .explicit_dlcm(ratio, VOCAB)
+        .map_err(Failure::input)?;
+    let dense = |params: u64| {
+        let settings = ShapeSettings {
+            seq_len,
+            head_size: Some(head_size),
+            ..ShapeSettings::default()
+        };
+        settings.solve_dense(params, VOCAB).map_err(Failure::input)
+    };
+    match model {
+        Model::Dlcm => Ok(dlcm),
+        Model::DenseN => dense(dlcm.params().non_embedding()),
+        Model::DenseFlops => {
+            let cost = |model: &Architecture| {
+                model.training_flops(model.compression_ratio(), Convention::Exact)
+            };
+            let target = cost(&dlcm);
+            let (mut low, mut high) = (1e4, dlcm.params().non_embedding() as f64);
+            // Halvings of ln N: shapes are integers, and the rest is below their steps.
+            for _ in 0..20 {
+                let middle = f64::sqrt(low * high);
+                match dense(middle as u64) {
+                    Ok(model) if cost(&model) > target => high = middle,
+                    _ => low = middle,
+                }
+            }
+            dense(high as u64)
+        }
+    }
+}
+
+/// Reads the peak resident memory of this process, in bytes; `None` where the system does not say.
+fn peak_memory() -> Option<u64> {
+    let usage = nix::sys::resource::getrusage(nix::sys::resource::UsageWho::RUSAGE_SELF).ok()?;
+    // Linux counts kibibytes, macOS bytes.
+    let unit = if cfg!(target_os = "macos") { 1 } else { 1024 };
+    Some(u64::try_from(usage.max_rss()).ok()? * unit)
+}
+
+fn table(measured: &Measured) -> String {
+    let mut text = format!(
+        "{}, {} threads; a large matrix product reaches {:.1} GFLOP/s\n\n",
+        measured.device,
+        measured.threads,
+        measured.matmul_peak_flops_per_second / 1e9
+    );
+    text += &format!(
+        "{:<6} {:<11} {:>7} {:>5} {:>12} {:>9} {:>9} {:>7}\n",
+        "shape", "model", "N", "R", "MFLOP/token", "tokens/s", "GFLOP/s", "of peak"
+    );
+    for row in &measured.models {
+        text += &format!(
+            "{:<6} {:<11} {:>7} {:>5.2} {:>12.2} {:>9.0} {:>9.1} {:>6.1}%\n",
+            row.shape,
+            row.model
+                .to_possible_value()
+                .map_or(String::new(), |value| value.get_name().to_owned()),
+            crate::quantity::Params(row.params).to_string(),
+            row.realised_ratio,
+            row.flops_per_token / 1e6,
+            row.tokens_per_second,
+            row.flops_per_second / 1e9,
+            100.0 * row.share_of_peak
+        );
+    }
+    if let Some(bytes) = measured.peak_memory_bytes {
+        text += &format!("\npeak memory {:.0} MB\n", bytes as f64 / 1e6);
+    }
+    text
+}

@@ -1,0 +1,137 @@
+//! How long training steps take: whole steps, as a run takes them, of a model nobody trained.
+//!
+//! Tokens and boundaries are pseudo-random and the same in every program that draws them as
+//! [`Lcg`] does, so that another implementation can be timed on the same work. Boundaries fall at
+//! the declared rate: an untrained predictor's would not.
+
+use super::TrainError;
+use super::device;
+use super::optimizer::Optimizer;
+use super::session::widths;
+use super::step::{Sequences, Settings};
+use crate::architecture::Architecture;
+use crate::model::{Network, ops};
+use crate::recipe::Recipe;
+use burn::module::Module;
+use burn::tensor::{Distribution, Tensor};
+use std::time::Instant;
+
+/// What timed steps gave.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Timing {
+    /// Seconds of each timed step.
+    pub seconds: Vec<f64>,
+    /// Tokens in a step.
+    pub tokens: usize,
+    /// Tokens per concept over the timed steps; 1 for a dense model.
+    pub realised_ratio: f64,
+    /// Cross-entropy of the last step, nats per token.
+    pub loss: f64,
+}
+
+impl Timing {
+    /// Computes the tokens per second of the median step.
+    pub fn tokens_per_second(&self) -> f64 {
+        let mut seconds = self.seconds.clone();
+        seconds.sort_unstable_by(f64::total_cmp);
+        self.tokens as f64 / seconds[seconds.len() / 2]
+    }
+}
+
+/// Times `steps` training steps after `warmup` others, on the threads this process has.
+///
+/// # Errors
+/// When the device is not available.
+pub fn time_steps(
+    architecture: &Architecture,
+    recipe: &Recipe,
+    warmup: u64,
+    steps: u64,
+    device_name: &str,
+) -> Result<Timing, TrainError> {
+    let device = device::open(device_name)?.autodiff();
+    let widths = widths(architecture);
+    let ratio = architecture.compression_ratio();
+    let settings = Settings {
+        recipe,
+        output_multiplier: recipe.output_multiplier(widths.token),
+        compression_ratio: ratio,
+        micro_batch: recipe.batch,
+        forced_rate: Some(1.0 / ratio),
+        device: &device,
+    };
+    let (seq_len, rows) = (architecture.seq_len(), recipe.batch as u32);
+    let mut network = Network::new(architecture, 0, &device).train();
+    let mut optimizer = Optimizer::default();
+    let mut timing = Timing {
+        seconds: Vec::with_capacity(steps as usize),
+        tokens: recipe.batch * seq_len,
+        realised_ratio: 0.0,
+        loss: 0.0,
+    };
+    for step in 0..warmup + steps {
+        let row = |row: u32| (step as u32).wrapping_mul(rows).wrapping_add(row + 1);
+        let mut sequences = Sequences::new(seq_len);
+        let mut uniforms = Vec::with_capacity(timing.tokens);
+        for index in (0..rows).map(row) {
+            let vocab = architecture.vocab() as u32;
+            let tokens = Lcg::new(0x85eb_ca6b, index).take(seq_len + 1);
+            sequences.push(&tokens.map(|x| (x >> 8) % vocab).collect::<Vec<_>>());
+            let numbers = Lcg::new(0x9e37_79b9, index).take(seq_len);
+            uniforms.extend(numbers.map(|x| (f64::from(x) / 4_294_967_296.0) as f32));
+        }
+        let start = Instant::now();
+        let passes = settings.run(&network, &sequences, &uniforms);
+        (network, _) = optimizer.step(network, passes.gradients, recipe, widths, step + 1, 1e-3);
+        if step >= warmup {
+            timing.seconds.push(start.elapsed().as_secs_f64());
+            timing.realised_ratio += passes.realised_ratio.unwrap_or(1.0) / steps as f64;
+            timing.loss = passes.loss;
+        }
+    }
+    Ok(timing)
+}
+
+/// A linear congruential generator modulo 2³²: weak, but a line in any language.
+///
+/// # Source
+/// Constants of Numerical Recipes.
+struct Lcg(u32);
+
+impl Lcg {
+    fn new(salt: u32, index: u32) -> Self {
+        Self(salt.wrapping_mul(index))
+    }
+}
+
+impl Iterator for Lcg {
+    type Item = u32;
+
+    fn next(&mut self) -> Option<u32> {
+        self.0 = self.0.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        Some(self.0)
+    }
+}
+
+/// Side of the square matrices whose product is timed.
+const PEAK_SIDE: usize = 1024;
+
+/// Measures the FLOP/s of a large matrix product in single precision, the best of several.
+///
+/// # Errors
+/// When the device is not available.
+pub fn matmul_peak(device_name: &str) -> Result<f64, TrainError> {
+    let device = device::open(device_name)?;
+    let side = [PEAK_SIDE, PEAK_SIDE];
+    let a = Tensor::<2>::random(side, Distribution::Uniform(-1.0, 1.0), &device);
+    let b = Tensor::<2>::random(side, Distribution::Uniform(-1.0, 1.0), &device);
+    let product = || {
+        let start = Instant::now();
+        let out = ops::linear(a.clone(), b.clone());
+        // Reading one element waits for a device that works by itself.
+        let _ = out.slice([0..1, 0..1]).into_data();
+        start.elapsed().as_secs_f64()
+    };
+    let best = (0..20).map(|_| product()).fold(f64::INFINITY, f64::min);
+    Ok(2.0 * (PEAK_SIDE as f64).powi(3) / best)
+}
