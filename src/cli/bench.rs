@@ -2,9 +2,10 @@
 
 use super::Failure;
 use crate::architecture::Architecture;
-use crate::architecture::solver::ShapeSettings;
+use crate::architecture::solver::ShapeError;
 use crate::flops::Convention;
 use crate::recipe::Recipe;
+use crate::train::shapes::{SHAPES, Shape};
 use crate::train::timing::{matmul_peak, time_steps};
 use clap::ValueEnum;
 use serde::Serialize;
@@ -20,8 +21,8 @@ use std::process::ExitCode;
     orchestrator bench base --model dlcm --threads 2 --json")]
 pub(super) struct Args {
     /// The shapes [default: tiny, small and base].
-    #[arg(value_enum)]
-    shapes: Vec<Shape>,
+    #[arg(value_name = "SHAPE", value_parser = SHAPES.map(|shape| shape.name))]
+    shapes: Vec<String>,
 
     /// Which of a shape's models [default: all three].
     #[arg(long = "model", value_enum)]
@@ -56,19 +57,6 @@ pub(super) struct Args {
     json: bool,
 }
 
-/// A named shape.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Shape {
-    /// d_token 64, d_concept 128, 2 + 2 + 2 blocks.
-    Tiny,
-    /// d_token 128, d_concept 256, 3 + 4 + 2 blocks.
-    Small,
-    /// d_token 256, d_concept 512, 4 + 6 + 3 blocks.
-    Base,
-    /// d_token 768, d_concept 1536, 6 + 8 + 4 blocks, sequences of 1024.
-    Large,
-}
-
 /// A shape's model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -83,13 +71,10 @@ enum Model {
     DenseFlops,
 }
 
-/// Vocabulary of every timed model.
-const VOCAB: usize = 2048;
-
 /// One timed model.
 #[derive(Serialize)]
 struct Row {
-    shape: String,
+    shape: &'static str,
     model: Model,
     params: u64,
     batch: usize,
@@ -136,9 +121,12 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
 }
 
 fn measure(args: &Args) -> Result<Measured, Failure> {
-    let shapes = match args.shapes.as_slice() {
-        [] => &[Shape::Tiny, Shape::Small, Shape::Base],
-        given => given,
+    let shapes: Vec<Shape> = match args.shapes.as_slice() {
+        [] => SHAPES[..3].to_vec(),
+        given => given
+            .iter()
+            .filter_map(|name| Shape::from_name(name))
+            .collect(),
     };
     let models = match args.models.as_slice() {
         [] => &[Model::Dlcm, Model::DenseN, Model::DenseFlops],
@@ -152,7 +140,8 @@ fn measure(args: &Args) -> Result<Measured, Failure> {
     let mut rows = Vec::new();
     for shape in shapes {
         for &model in models {
-            let architecture = architecture(*shape, model, args.compression_ratio)?;
+            let architecture =
+                architecture(shape, model, args.compression_ratio).map_err(Failure::input)?;
             let timing = time_steps(
                 &architecture,
                 &recipe,
@@ -164,7 +153,7 @@ fn measure(args: &Args) -> Result<Measured, Failure> {
                 architecture.training_flops(timing.realised_ratio, Convention::Exact);
             let flops_per_second = flops_per_token * timing.tokens_per_second();
             rows.push(Row {
-                shape: format!("{shape:?}").to_lowercase(),
+                shape: shape.name,
                 model,
                 params: architecture.params().non_embedding(),
                 batch: recipe.batch,
@@ -188,54 +177,12 @@ fn measure(args: &Args) -> Result<Measured, Failure> {
     })
 }
 
-fn architecture(shape: Shape, model: Model, ratio: f64) -> Result<Architecture, Failure> {
-    let (d_token, layers, head_size, seq_len) = match shape {
-        Shape::Tiny => (64, [2, 2, 2], 32, 256),
-        Shape::Small => (128, [3, 4, 2], 32, 256),
-        Shape::Base => (256, [4, 6, 3], 64, 256),
-        Shape::Large => (768, [6, 8, 4], 64, 1024),
-    };
-    let [encoder, backbone, decoder] = layers;
-    let settings = ShapeSettings {
-        seq_len,
-        head_size: Some(head_size),
-        d_token: Some(d_token),
-        d_concept: Some(2 * d_token),
-        encoder_layers: Some(encoder),
-        backbone_layers: Some(backbone),
-        decoder_layers: Some(decoder),
-        ..ShapeSettings::default()
-    };
-    let dlcm = settings
-        .explicit_dlcm(ratio, VOCAB)
-        .map_err(Failure::input)?;
-    let dense = |params: u64| {
-        let settings = ShapeSettings {
-            seq_len,
-            head_size: Some(head_size),
-            ..ShapeSettings::default()
-        };
-        settings.solve_dense(params, VOCAB).map_err(Failure::input)
-    };
+fn architecture(shape: Shape, model: Model, ratio: f64) -> Result<Architecture, ShapeError> {
+    let dlcm = shape.dlcm(ratio)?;
     match model {
         Model::Dlcm => Ok(dlcm),
-        Model::DenseN => dense(dlcm.params().non_embedding()),
-        Model::DenseFlops => {
-            let cost = |model: &Architecture| {
-                model.training_flops(model.compression_ratio(), Convention::Exact)
-            };
-            let target = cost(&dlcm);
-            let (mut low, mut high) = (1e4, dlcm.params().non_embedding() as f64);
-            // Halvings of ln N: shapes are integers, and the rest is below their steps.
-            for _ in 0..20 {
-                let middle = f64::sqrt(low * high);
-                match dense(middle as u64) {
-                    Ok(model) if cost(&model) > target => high = middle,
-                    _ => low = middle,
-                }
-            }
-            dense(high as u64)
-        }
+        Model::DenseN => shape.dense_of_equal_params(&dlcm),
+        Model::DenseFlops => shape.dense_of_equal_flops(&dlcm),
     }
 }
 

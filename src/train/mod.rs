@@ -10,6 +10,7 @@ pub mod evaluate;
 pub mod journal;
 pub mod optimizer;
 pub mod session;
+pub mod shapes;
 pub mod step;
 pub mod timing;
 
