@@ -40,7 +40,7 @@ def recipe(gradient, regularisation):
         "tokens": 1,
         "batch": BATCH,
         # Rates, scales and an epsilon that each make a difference to the losses.
-        "rates": {"token": 0.02, "concept": 0.015, "other": 0.01, "base_width": 20},
+        "rates": {"token": 0.005, "concept": 0.004, "other": 0.003, "base_width": 20},
         "schedule": {"warmup": 0.0, "decay": 0.0, "final_share": 0.0},
         "adamw": {"beta1": 0.9, "beta2": 0.95, "epsilon": 1e-3, "weight_decay": 0.3, "clip": 0.5},
         "boundary": {

@@ -7,9 +7,8 @@
 
 use super::TrainError;
 use super::optimizer::{Moments, Optimizer};
-use crate::model::{Network, RecentProbabilities, plain_name};
-use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
-use burn::tensor::{Device, Tensor, TensorData};
+use crate::model::{HostTensor, HostTensors, Network, RecentProbabilities};
+use burn::tensor::Device;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -43,112 +42,17 @@ pub struct State {
 const NEWEST: &str = "checkpoint.safetensors";
 const PREVIOUS: &str = "checkpoint.previous.safetensors";
 const FINAL: &str = "weights.safetensors";
+const WEIGHTS: &str = "weights.";
 const PROBABILITIES: &str = "probabilities";
 const STATE_KEY: &str = "progress";
 const CHECK_KEY: &str = "sha256";
 
-/// A tensor on its way to or from a file.
-struct Stored {
-    shape: Vec<usize>,
-    bytes: Vec<u8>,
-}
-
-type StoredTensors = BTreeMap<String, Stored>;
-
-impl Stored {
-    fn take<const D: usize>(tensor: Tensor<D>) -> Self {
-        let data = tensor.into_data();
-        let bytes = data.iter::<f32>().flat_map(f32::to_le_bytes).collect();
-        Self {
-            shape: data.shape().to_vec(),
-            bytes,
-        }
-    }
-
-    fn values(&self) -> Vec<f32> {
-        self.bytes
-            .as_chunks::<4>()
-            .0
-            .iter()
-            .map(|&bytes| f32::from_le_bytes(bytes))
-            .collect()
-    }
-
-    fn tensor<const D: usize>(&self, device: &Device) -> Tensor<D> {
-        Tensor::from_data(TensorData::new(self.values(), self.shape.clone()), device)
-    }
-}
-
-struct Collect {
-    path: Vec<String>,
-    tensors: StoredTensors,
-}
-
-impl ModuleVisitor for Collect {
-    fn enter_module(&mut self, name: &str, _: &str) {
-        self.path.push(name.to_owned());
-    }
-
-    fn exit_module(&mut self, _: &str, _: &str) {
-        self.path.pop();
-    }
-
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let name = format!("weights.{}", plain_name(&self.path));
-        self.tensors.insert(name, Stored::take(param.val().inner()));
-    }
-}
-
-struct Restore<'a> {
-    path: Vec<String>,
-    tensors: &'a StoredTensors,
-    wrong: Option<String>,
-}
-
-impl ModuleMapper for Restore<'_> {
-    fn enter_module(&mut self, name: &str, _: &str) {
-        self.path.push(name.to_owned());
-    }
-
-    fn exit_module(&mut self, _: &str, _: &str) {
-        self.path.pop();
-    }
-
-    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let name = format!("weights.{}", plain_name(&self.path));
-        let (id, tensor, mapper) = param.consume();
-        let tensor = match self.tensors.get(&name) {
-            Some(stored) if stored.shape == tensor.dims() => {
-                let device = tensor.device();
-                let loaded = stored.tensor::<D>(&device.clone().inner());
-                if device.is_autodiff() {
-                    loaded.autodiff().require_grad()
-                } else {
-                    loaded
-                }
-            }
-            found => {
-                let why = if found.is_some() {
-                    "has another shape"
-                } else {
-                    "is missing"
-                };
-                self.wrong.get_or_insert_with(|| format!("`{name}` {why}"));
-                tensor
-            }
-        };
-        Param::from_mapped_value(id, tensor, mapper)
-    }
-}
-
 /// Collects a network's weights under `weights.<name>`.
-fn weights(network: &Network) -> StoredTensors {
-    let mut collect = Collect {
-        path: Vec::new(),
-        tensors: BTreeMap::new(),
-    };
-    network.visit(&mut collect);
-    collect.tensors
+fn weights(network: &Network) -> HostTensors {
+    let weights = network.weights().into_iter();
+    weights
+        .map(|(name, weight)| (format!("{WEIGHTS}{name}"), weight))
+        .collect()
 }
 
 /// Writes a checkpoint into a run's folder and keeps the one before it.
@@ -158,22 +62,16 @@ fn weights(network: &Network) -> StoredTensors {
 pub fn save(folder: &Path, network: &Network, state: &State) -> Result<(), TrainError> {
     let mut tensors = weights(network);
     let probabilities = state.probabilities.to_vec();
-    let stored = Stored {
-        shape: vec![probabilities.len()],
-        bytes: probabilities
-            .into_iter()
-            .flat_map(f32::to_le_bytes)
-            .collect(),
-    };
+    let stored = HostTensor::new(vec![probabilities.len()], probabilities);
     tensors.insert(PROBABILITIES.to_owned(), stored);
     for (name, moments) in &state.optimizer.moments {
         tensors.insert(
             format!("moments.first.{name}"),
-            Stored::take(moments.first.clone()),
+            HostTensor::take(moments.first.clone()),
         );
         tensors.insert(
             format!("moments.second.{name}"),
-            Stored::take(moments.second.clone()),
+            HostTensor::take(moments.second.clone()),
         );
     }
     let newest = folder.join(NEWEST);
@@ -271,17 +169,15 @@ pub fn load_final(folder: &Path, network: Network) -> Result<(Network, Progress)
     Ok((apply(network, &tensors).map_err(wrong)?, progress))
 }
 
-fn apply(network: Network, tensors: &StoredTensors) -> Result<Network, String> {
-    let mut restore = Restore {
-        path: Vec::new(),
-        tensors,
-        wrong: None,
-    };
-    let network = network.map(&mut restore);
-    restore.wrong.map_or(Ok(network), Err)
+fn apply(network: Network, tensors: &HostTensors) -> Result<Network, String> {
+    let weights = tensors
+        .iter()
+        .filter_map(|(name, weight)| Some((name.strip_prefix(WEIGHTS)?.to_owned(), weight.clone())))
+        .collect();
+    network.with_weights(&weights)
 }
 
-fn moments(tensors: &StoredTensors, device: &Device) -> BTreeMap<String, Moments> {
+fn moments(tensors: &HostTensors, device: &Device) -> BTreeMap<String, Moments> {
     let firsts = tensors.iter().filter_map(|(name, first)| {
         let name = name.strip_prefix("moments.first.")?;
         let second = tensors.get(&format!("moments.second.{name}"))?;
@@ -294,12 +190,12 @@ fn moments(tensors: &StoredTensors, device: &Device) -> BTreeMap<String, Moments
     firsts.collect()
 }
 
-fn checksum(tensors: &StoredTensors, state: &str) -> String {
+fn checksum(tensors: &HostTensors, state: &str) -> String {
     let mut digest = Sha256::new();
     digest.update(state.as_bytes());
     for (name, stored) in tensors {
         digest.update(name.as_bytes());
-        digest.update(&stored.bytes);
+        digest.update(stored.bytes());
     }
     digest
         .finalize()
@@ -311,7 +207,7 @@ fn checksum(tensors: &StoredTensors, state: &str) -> String {
 /// Writes and syncs the file under a temporary name beside `path`, and returns that name.
 fn write_temporary(
     path: &Path,
-    tensors: &StoredTensors,
+    tensors: &HostTensors,
     progress: &Progress,
 ) -> Result<PathBuf, TrainError> {
     let state = serde_json::to_string(progress)
@@ -323,7 +219,7 @@ fn write_temporary(
     let views: Result<Vec<_>, _> = tensors
         .iter()
         .map(|(name, stored)| {
-            TensorView::new(Dtype::F32, stored.shape.clone(), &stored.bytes)
+            TensorView::new(Dtype::F32, stored.shape().to_vec(), stored.bytes())
                 .map(|view| (name.clone(), view))
         })
         .collect();
@@ -348,24 +244,19 @@ fn publish(written: &Path, path: &Path) -> Result<(), TrainError> {
         .map_err(TrainError::io("sync", folder))
 }
 
-fn read(path: &Path) -> Result<(StoredTensors, Progress), String> {
+fn read(path: &Path) -> Result<(HostTensors, Progress), String> {
     let bytes = fs::read(path).map_err(|error| error.to_string())?;
     let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|error| error.to_string())?;
     let metadata = header.metadata().clone().unwrap_or_default();
     let file = SafeTensors::deserialize(&bytes).map_err(|error| error.to_string())?;
-    let tensors: StoredTensors = file
-        .tensors()
-        .into_iter()
-        .map(|(name, view)| {
-            (
-                name,
-                Stored {
-                    shape: view.shape().to_vec(),
-                    bytes: view.data().to_vec(),
-                },
-            )
-        })
-        .collect();
+    let mut tensors = HostTensors::new();
+    for (name, view) in file.tensors() {
+        if view.dtype() != Dtype::F32 {
+            return Err(format!("`{name}` is not in single precision"));
+        }
+        let tensor = HostTensor::from_bytes(view.shape().to_vec(), view.data().to_vec());
+        tensors.insert(name, tensor);
+    }
     let state = metadata
         .get(STATE_KEY)
         .ok_or("it does not say how far the run was")?;
