@@ -2,6 +2,7 @@
 
 mod check;
 mod experiment;
+mod export;
 mod failure;
 mod find_run;
 mod fit;
@@ -41,6 +42,7 @@ enum Command {
     Status(status::Args),
     Fit(fit::Args),
     Plot(plot::Args),
+    Export(export::Args),
     Schema(schema::Args),
     #[command(hide = true)]
     Train(train::Args),
@@ -63,6 +65,7 @@ pub fn main() -> ExitCode {
         Command::Status(args) => status::run(&args),
         Command::Fit(args) => fit::run(&args),
         Command::Plot(args) => plot::run(&args),
+        Command::Export(args) => export::run(&args),
         Command::Schema(args) => schema::run(&args),
         Command::Train(args) => return train::run(&args),
     };

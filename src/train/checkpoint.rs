@@ -7,12 +7,15 @@
 
 use super::TrainError;
 use super::optimizer::{Moments, Optimizer};
+use crate::architecture::Architecture;
 use crate::model::{HostTensor, HostTensors, Network, RecentProbabilities};
+use crate::recipe::Threshold;
+use crate::run::RunSpec;
 use burn::tensor::Device;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -37,6 +40,21 @@ pub struct State {
     pub probabilities: RecentProbabilities,
     /// How far the run is.
     pub progress: Progress,
+}
+
+impl State {
+    /// Finds the threshold of evaluation: that of the last one, or before any the one it would
+    /// have; `None` for a dense model.
+    pub fn threshold(&self, spec: &RunSpec) -> Option<f64> {
+        let Architecture::Dlcm(shape) = &spec.architecture else {
+            return None;
+        };
+        let next = || match spec.recipe.boundary.threshold {
+            Threshold::Fixed(threshold) => Some(threshold),
+            Threshold::Calibrated => self.probabilities.threshold(shape.compression_ratio),
+        };
+        self.progress.threshold.or_else(next)
+    }
 }
 
 const NEWEST: &str = "checkpoint.safetensors";
@@ -75,7 +93,7 @@ pub fn save(folder: &Path, network: &Network, state: &State) -> Result<(), Train
         );
     }
     let newest = folder.join(NEWEST);
-    let written = write_temporary(&newest, &tensors, &state.progress)?;
+    let written = write_temporary(&newest, &tensors, metadata(&tensors, &state.progress))?;
     if newest.exists() {
         let previous = folder.join(PREVIOUS);
         fs::rename(&newest, &previous).map_err(TrainError::io("replace", &previous))?;
@@ -89,7 +107,8 @@ pub fn save(folder: &Path, network: &Network, state: &State) -> Result<(), Train
 /// When the file cannot be written; the checkpoints are then kept.
 pub fn save_final(folder: &Path, network: &Network, progress: &Progress) -> Result<(), TrainError> {
     let path = folder.join(FINAL);
-    let written = write_temporary(&path, &weights(network), progress)?;
+    let weights = weights(network);
+    let written = write_temporary(&path, &weights, metadata(&weights, progress))?;
     publish(&written, &path)?;
     for name in [NEWEST, PREVIOUS] {
         let path = folder.join(name);
@@ -169,6 +188,26 @@ pub fn load_final(folder: &Path, network: Network) -> Result<(Network, Progress)
     Ok((apply(network, &tensors).map_err(wrong)?, progress))
 }
 
+/// Loads the final weights, or else the newest checkpoint; `None` when there is neither.
+///
+/// # Errors
+/// When what there is cannot be used.
+pub fn load_newest(
+    folder: &Path,
+    network: Network,
+    device: &Device,
+) -> Result<(Network, Option<State>), TrainError> {
+    if !folder.join(FINAL).exists() {
+        return restore(folder, network, device);
+    }
+    let (network, progress) = load_final(folder, network)?;
+    let state = State {
+        progress,
+        ..State::default()
+    };
+    Ok((network, Some(state)))
+}
+
 fn apply(network: Network, tensors: &HostTensors) -> Result<Network, String> {
     let weights = tensors
         .iter()
@@ -204,18 +243,21 @@ fn checksum(tensors: &HostTensors, state: &str) -> String {
         .collect()
 }
 
-/// Writes and syncs the file under a temporary name beside `path`, and returns that name.
-fn write_temporary(
-    path: &Path,
-    tensors: &HostTensors,
-    progress: &Progress,
-) -> Result<PathBuf, TrainError> {
-    let state = serde_json::to_string(progress)
-        .map_err(|error| TrainError::io("write", path)(error.into()))?;
-    let metadata = HashMap::from([
+/// Says how far the run was, and proves that nothing is damaged.
+fn metadata(tensors: &HostTensors, progress: &Progress) -> BTreeMap<String, String> {
+    let state = serde_json::to_string(progress).expect("progress is plain data");
+    BTreeMap::from([
         (CHECK_KEY.to_owned(), checksum(tensors, &state)),
         (STATE_KEY.to_owned(), state),
-    ]);
+    ])
+}
+
+/// Writes and syncs the file under a temporary name beside `path`, and returns that name.
+pub(super) fn write_temporary(
+    path: &Path,
+    tensors: &HostTensors,
+    metadata: BTreeMap<String, String>,
+) -> Result<PathBuf, TrainError> {
     let views: Result<Vec<_>, _> = tensors
         .iter()
         .map(|(name, stored)| {
@@ -224,9 +266,9 @@ fn write_temporary(
         })
         .collect();
     let bytes = views
-        .and_then(|views| safetensors::serialize(views, Some(metadata)))
+        .and_then(|views| safetensors::serialize(views, Some(metadata.into_iter().collect())))
         .map_err(|error| TrainError::io("write", path)(std::io::Error::other(error)))?;
-    let temporary = path.with_extension("tmp");
+    let temporary = path.with_added_extension("tmp");
     let mut file = File::create(&temporary).map_err(TrainError::io("create", &temporary))?;
     file.write_all(&bytes)
         .map_err(TrainError::io("write", &temporary))?;
@@ -235,9 +277,14 @@ fn write_temporary(
     Ok(temporary)
 }
 
-fn publish(written: &Path, path: &Path) -> Result<(), TrainError> {
+/// Gives a written file its name, safe from a crash.
+pub(super) fn publish(written: &Path, path: &Path) -> Result<(), TrainError> {
     fs::rename(written, path).map_err(TrainError::io("rename to", path))?;
-    let folder = path.parent().unwrap_or(Path::new("."));
+    // A bare name's parent is the empty path, not none.
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
     // The rename itself is only safe once the folder is.
     File::open(folder)
         .and_then(|folder| folder.sync_all())
