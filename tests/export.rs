@@ -108,14 +108,14 @@ fn loss(file: &Path, spec: &RunSpec, data_cache: &Path) -> f64 {
 /// The last held-out loss in a run's journal.
 fn stored_loss(run: &Path) -> f64 {
     let text = std::fs::read_to_string(run.join("events.jsonl")).expect("a journal");
-    let losses = text.lines().filter_map(|line| match Line::decode(line) {
+    let mut losses = text.lines().filter_map(|line| match Line::decode(line) {
         Ok(line) => match line.event {
             Event::Measured(row) => row.validation_loss,
             _ => None,
         },
         Err(_) => None,
     });
-    losses.last().expect("a validation")
+    losses.next_back().expect("a validation")
 }
 
 #[test]

@@ -9,8 +9,10 @@ metadata of exported weights), with weights of the same names and shapes (docs/w
 
 As a script it times whole training steps (forward, loss, backward, clipping, AdamW) and prints
 one JSON line. Boundaries are forced to a pattern that any program can make, so that two programs
-do the same work: token t of row r at step s (counted from 0, warmup included) starts a concept if
-t = 0 or u < 1/R, u being the t-th number of a 32-bit linear congruential generator divided by 2^32.
+do the same work. With x <- 1664525 x + 1013904223 mod 2^32, started for row r of step s (counted
+from 0, warmup included) at 0x9E3779B9 (s batch + r + 1) mod 2^32, token t starts a concept if t = 0
+or the (t+1)-th x is below 2^32/R. Started at 0x85EBCA6B (s batch + r + 1) mod 2^32 instead, the
+(t+1)-th x gives token t: floor(x / 256) mod vocab.
 """
 
 import argparse
