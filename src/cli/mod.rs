@@ -3,7 +3,9 @@
 mod bench;
 mod check;
 mod experiment;
+mod export;
 mod failure;
+mod find_run;
 mod fit;
 mod plan;
 mod plot;
@@ -41,6 +43,7 @@ enum Command {
     Status(status::Args),
     Fit(fit::Args),
     Plot(plot::Args),
+    Export(export::Args),
     Schema(schema::Args),
     Bench(bench::Args),
     #[command(hide = true)]
@@ -64,6 +67,7 @@ pub fn main() -> ExitCode {
         Command::Status(args) => status::run(&args),
         Command::Fit(args) => fit::run(&args),
         Command::Plot(args) => plot::run(&args),
+        Command::Export(args) => export::run(&args),
         Command::Schema(args) => schema::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Train(args) => return train::run(&args),

@@ -12,6 +12,7 @@ mod dlcm;
 mod embedding;
 mod init;
 pub mod ops;
+mod weights;
 
 pub use block::{Block, Blocks};
 pub use boundary::{BoundaryPredictor, Decision, RecentProbabilities};
@@ -19,6 +20,7 @@ pub use cross_attention::CrossAttention;
 pub use dense::DenseModel;
 pub use dlcm::{Boundaries, DlcmModel};
 pub use embedding::{Embedding, Unembedding};
+pub use weights::{HostTensor, HostTensors, plain_name};
 
 use crate::architecture::Architecture;
 use crate::recipe::{BoundaryGradient, Group};
@@ -99,44 +101,10 @@ pub fn group_of(name: &str, rank: usize) -> Group {
     }
 }
 
-/// Makes a weight's plain name from a module path, without the enum variant in front.
-pub fn plain_name(path: &[String]) -> String {
-    path[usize::from(!path.is_empty())..].join(".")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::architecture::solver::ShapeSettings;
-    use burn::module::{ModuleVisitor, Param};
-    use std::collections::BTreeMap;
-
-    #[derive(Default)]
-    struct Names {
-        path: Vec<String>,
-        found: BTreeMap<String, (usize, usize)>,
-    }
-
-    impl ModuleVisitor for Names {
-        fn enter_module(&mut self, name: &str, _: &str) {
-            self.path.push(name.to_owned());
-        }
-
-        fn exit_module(&mut self, _: &str, _: &str) {
-            self.path.pop();
-        }
-
-        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            let elements = param.val().shape().num_elements();
-            self.found.insert(plain_name(&self.path), (D, elements));
-        }
-    }
-
-    fn names(network: &Network) -> BTreeMap<String, (usize, usize)> {
-        let mut names = Names::default();
-        network.visit(&mut names);
-        names.found
-    }
 
     #[test]
     fn parameters_are_those_the_architecture_counts() {
@@ -150,19 +118,20 @@ mod tests {
             let network = Network::new(&architecture, 0, &Device::flex());
             let counts = architecture.params();
             assert_eq!(network.num_params() as u64, counts.total());
-            let names = names(&network);
+            let weights = network.weights();
+            let elements = |weight: &HostTensor| weight.shape().iter().product::<usize>() as u64;
             let component = |prefixes: &[&str]| -> u64 {
-                let found = names.iter().filter(|(name, _)| {
+                let found = weights.iter().filter(|(name, _)| {
                     prefixes.iter().any(|prefix| {
                         name.split('.').next() == Some(prefix) || name.as_str() == *prefix
                     })
                 });
-                found.map(|(_, &(_, elements))| elements as u64).sum()
+                found.map(|(_, weight)| elements(weight)).sum()
             };
             assert_eq!(component(&["embedding"]), counts.embedding);
             assert_eq!(component(&["unembedding"]), counts.unembedding);
             if !architecture.is_dense() {
-                let backbone_norm = names["backbone.norm"].1 as u64;
+                let backbone_norm = elements(&weights["backbone.norm"]);
                 assert_eq!(component(&["encoder"]), counts.encoder);
                 assert_eq!(component(&["boundary"]), counts.boundary);
                 assert_eq!(component(&["up_projection"]), counts.up_projection);

@@ -7,13 +7,15 @@
 
 use super::TrainError;
 use super::optimizer::{Moments, Optimizer};
-use crate::model::{Network, RecentProbabilities, plain_name};
-use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
-use burn::tensor::{Device, Tensor, TensorData};
+use crate::architecture::Architecture;
+use crate::model::{HostTensor, HostTensors, Network, RecentProbabilities};
+use crate::recipe::Threshold;
+use crate::run::RunSpec;
+use burn::tensor::Device;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -40,115 +42,35 @@ pub struct State {
     pub progress: Progress,
 }
 
+impl State {
+    /// Finds the threshold of evaluation: that of the last one, or before any the one it would
+    /// have; `None` for a dense model.
+    pub fn threshold(&self, spec: &RunSpec) -> Option<f64> {
+        let Architecture::Dlcm(shape) = &spec.architecture else {
+            return None;
+        };
+        let next = || match spec.recipe.boundary.threshold {
+            Threshold::Fixed(threshold) => Some(threshold),
+            Threshold::Calibrated => self.probabilities.threshold(shape.compression_ratio),
+        };
+        self.progress.threshold.or_else(next)
+    }
+}
+
 const NEWEST: &str = "checkpoint.safetensors";
 const PREVIOUS: &str = "checkpoint.previous.safetensors";
 const FINAL: &str = "weights.safetensors";
+const WEIGHTS: &str = "weights.";
 const PROBABILITIES: &str = "probabilities";
 const STATE_KEY: &str = "progress";
 const CHECK_KEY: &str = "sha256";
 
-/// A tensor on its way to or from a file.
-struct Stored {
-    shape: Vec<usize>,
-    bytes: Vec<u8>,
-}
-
-type StoredTensors = BTreeMap<String, Stored>;
-
-impl Stored {
-    fn take<const D: usize>(tensor: Tensor<D>) -> Self {
-        let data = tensor.into_data();
-        let bytes = data.iter::<f32>().flat_map(f32::to_le_bytes).collect();
-        Self {
-            shape: data.shape().to_vec(),
-            bytes,
-        }
-    }
-
-    fn values(&self) -> Vec<f32> {
-        self.bytes
-            .as_chunks::<4>()
-            .0
-            .iter()
-            .map(|&bytes| f32::from_le_bytes(bytes))
-            .collect()
-    }
-
-    fn tensor<const D: usize>(&self, device: &Device) -> Tensor<D> {
-        Tensor::from_data(TensorData::new(self.values(), self.shape.clone()), device)
-    }
-}
-
-struct Collect {
-    path: Vec<String>,
-    tensors: StoredTensors,
-}
-
-impl ModuleVisitor for Collect {
-    fn enter_module(&mut self, name: &str, _: &str) {
-        self.path.push(name.to_owned());
-    }
-
-    fn exit_module(&mut self, _: &str, _: &str) {
-        self.path.pop();
-    }
-
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let name = format!("weights.{}", plain_name(&self.path));
-        self.tensors.insert(name, Stored::take(param.val().inner()));
-    }
-}
-
-struct Restore<'a> {
-    path: Vec<String>,
-    tensors: &'a StoredTensors,
-    wrong: Option<String>,
-}
-
-impl ModuleMapper for Restore<'_> {
-    fn enter_module(&mut self, name: &str, _: &str) {
-        self.path.push(name.to_owned());
-    }
-
-    fn exit_module(&mut self, _: &str, _: &str) {
-        self.path.pop();
-    }
-
-    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let name = format!("weights.{}", plain_name(&self.path));
-        let (id, tensor, mapper) = param.consume();
-        let tensor = match self.tensors.get(&name) {
-            Some(stored) if stored.shape == tensor.dims() => {
-                let device = tensor.device();
-                let loaded = stored.tensor::<D>(&device.clone().inner());
-                if device.is_autodiff() {
-                    loaded.autodiff().require_grad()
-                } else {
-                    loaded
-                }
-            }
-            found => {
-                let why = if found.is_some() {
-                    "has another shape"
-                } else {
-                    "is missing"
-                };
-                self.wrong.get_or_insert_with(|| format!("`{name}` {why}"));
-                tensor
-            }
-        };
-        Param::from_mapped_value(id, tensor, mapper)
-    }
-}
-
 /// Collects a network's weights under `weights.<name>`.
-fn weights(network: &Network) -> StoredTensors {
-    let mut collect = Collect {
-        path: Vec::new(),
-        tensors: BTreeMap::new(),
-    };
-    network.visit(&mut collect);
-    collect.tensors
+fn weights(network: &Network) -> HostTensors {
+    let weights = network.weights().into_iter();
+    weights
+        .map(|(name, weight)| (format!("{WEIGHTS}{name}"), weight))
+        .collect()
 }
 
 /// Writes a checkpoint into a run's folder and keeps the one before it.
@@ -158,26 +80,20 @@ fn weights(network: &Network) -> StoredTensors {
 pub fn save(folder: &Path, network: &Network, state: &State) -> Result<(), TrainError> {
     let mut tensors = weights(network);
     let probabilities = state.probabilities.to_vec();
-    let stored = Stored {
-        shape: vec![probabilities.len()],
-        bytes: probabilities
-            .into_iter()
-            .flat_map(f32::to_le_bytes)
-            .collect(),
-    };
+    let stored = HostTensor::new(vec![probabilities.len()], probabilities);
     tensors.insert(PROBABILITIES.to_owned(), stored);
     for (name, moments) in &state.optimizer.moments {
         tensors.insert(
             format!("moments.first.{name}"),
-            Stored::take(moments.first.clone()),
+            HostTensor::take(moments.first.clone()),
         );
         tensors.insert(
             format!("moments.second.{name}"),
-            Stored::take(moments.second.clone()),
+            HostTensor::take(moments.second.clone()),
         );
     }
     let newest = folder.join(NEWEST);
-    let written = write_temporary(&newest, &tensors, &state.progress)?;
+    let written = write_temporary(&newest, &tensors, metadata(&tensors, &state.progress))?;
     if newest.exists() {
         let previous = folder.join(PREVIOUS);
         fs::rename(&newest, &previous).map_err(TrainError::io("replace", &previous))?;
@@ -191,7 +107,8 @@ pub fn save(folder: &Path, network: &Network, state: &State) -> Result<(), Train
 /// When the file cannot be written; the checkpoints are then kept.
 pub fn save_final(folder: &Path, network: &Network, progress: &Progress) -> Result<(), TrainError> {
     let path = folder.join(FINAL);
-    let written = write_temporary(&path, &weights(network), progress)?;
+    let weights = weights(network);
+    let written = write_temporary(&path, &weights, metadata(&weights, progress))?;
     publish(&written, &path)?;
     for name in [NEWEST, PREVIOUS] {
         let path = folder.join(name);
@@ -271,17 +188,35 @@ pub fn load_final(folder: &Path, network: Network) -> Result<(Network, Progress)
     Ok((apply(network, &tensors).map_err(wrong)?, progress))
 }
 
-fn apply(network: Network, tensors: &StoredTensors) -> Result<Network, String> {
-    let mut restore = Restore {
-        path: Vec::new(),
-        tensors,
-        wrong: None,
+/// Loads the final weights, or else the newest checkpoint; `None` when there is neither.
+///
+/// # Errors
+/// When what there is cannot be used.
+pub fn load_newest(
+    folder: &Path,
+    network: Network,
+    device: &Device,
+) -> Result<(Network, Option<State>), TrainError> {
+    if !folder.join(FINAL).exists() {
+        return restore(folder, network, device);
+    }
+    let (network, progress) = load_final(folder, network)?;
+    let state = State {
+        progress,
+        ..State::default()
     };
-    let network = network.map(&mut restore);
-    restore.wrong.map_or(Ok(network), Err)
+    Ok((network, Some(state)))
 }
 
-fn moments(tensors: &StoredTensors, device: &Device) -> BTreeMap<String, Moments> {
+fn apply(network: Network, tensors: &HostTensors) -> Result<Network, String> {
+    let weights = tensors
+        .iter()
+        .filter_map(|(name, weight)| Some((name.strip_prefix(WEIGHTS)?.to_owned(), weight.clone())))
+        .collect();
+    network.with_weights(&weights)
+}
+
+fn moments(tensors: &HostTensors, device: &Device) -> BTreeMap<String, Moments> {
     let firsts = tensors.iter().filter_map(|(name, first)| {
         let name = name.strip_prefix("moments.first.")?;
         let second = tensors.get(&format!("moments.second.{name}"))?;
@@ -294,12 +229,12 @@ fn moments(tensors: &StoredTensors, device: &Device) -> BTreeMap<String, Moments
     firsts.collect()
 }
 
-fn checksum(tensors: &StoredTensors, state: &str) -> String {
+fn checksum(tensors: &HostTensors, state: &str) -> String {
     let mut digest = Sha256::new();
     digest.update(state.as_bytes());
     for (name, stored) in tensors {
         digest.update(name.as_bytes());
-        digest.update(&stored.bytes);
+        digest.update(stored.bytes());
     }
     digest
         .finalize()
@@ -308,29 +243,32 @@ fn checksum(tensors: &StoredTensors, state: &str) -> String {
         .collect()
 }
 
-/// Writes and syncs the file under a temporary name beside `path`, and returns that name.
-fn write_temporary(
-    path: &Path,
-    tensors: &StoredTensors,
-    progress: &Progress,
-) -> Result<PathBuf, TrainError> {
-    let state = serde_json::to_string(progress)
-        .map_err(|error| TrainError::io("write", path)(error.into()))?;
-    let metadata = HashMap::from([
+/// Says how far the run was, and proves that nothing is damaged.
+fn metadata(tensors: &HostTensors, progress: &Progress) -> BTreeMap<String, String> {
+    let state = serde_json::to_string(progress).expect("progress is plain data");
+    BTreeMap::from([
         (CHECK_KEY.to_owned(), checksum(tensors, &state)),
         (STATE_KEY.to_owned(), state),
-    ]);
+    ])
+}
+
+/// Writes and syncs the file under a temporary name beside `path`, and returns that name.
+pub(super) fn write_temporary(
+    path: &Path,
+    tensors: &HostTensors,
+    metadata: BTreeMap<String, String>,
+) -> Result<PathBuf, TrainError> {
     let views: Result<Vec<_>, _> = tensors
         .iter()
         .map(|(name, stored)| {
-            TensorView::new(Dtype::F32, stored.shape.clone(), &stored.bytes)
+            TensorView::new(Dtype::F32, stored.shape().to_vec(), stored.bytes())
                 .map(|view| (name.clone(), view))
         })
         .collect();
     let bytes = views
-        .and_then(|views| safetensors::serialize(views, Some(metadata)))
+        .and_then(|views| safetensors::serialize(views, Some(metadata.into_iter().collect())))
         .map_err(|error| TrainError::io("write", path)(std::io::Error::other(error)))?;
-    let temporary = path.with_extension("tmp");
+    let temporary = path.with_added_extension("tmp");
     let mut file = File::create(&temporary).map_err(TrainError::io("create", &temporary))?;
     file.write_all(&bytes)
         .map_err(TrainError::io("write", &temporary))?;
@@ -339,33 +277,33 @@ fn write_temporary(
     Ok(temporary)
 }
 
-fn publish(written: &Path, path: &Path) -> Result<(), TrainError> {
+/// Gives a written file its name, safe from a crash.
+pub(super) fn publish(written: &Path, path: &Path) -> Result<(), TrainError> {
     fs::rename(written, path).map_err(TrainError::io("rename to", path))?;
-    let folder = path.parent().unwrap_or(Path::new("."));
+    // A bare name's parent is the empty path, not none.
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
     // The rename itself is only safe once the folder is.
     File::open(folder)
         .and_then(|folder| folder.sync_all())
         .map_err(TrainError::io("sync", folder))
 }
 
-fn read(path: &Path) -> Result<(StoredTensors, Progress), String> {
+fn read(path: &Path) -> Result<(HostTensors, Progress), String> {
     let bytes = fs::read(path).map_err(|error| error.to_string())?;
     let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|error| error.to_string())?;
     let metadata = header.metadata().clone().unwrap_or_default();
     let file = SafeTensors::deserialize(&bytes).map_err(|error| error.to_string())?;
-    let tensors: StoredTensors = file
-        .tensors()
-        .into_iter()
-        .map(|(name, view)| {
-            (
-                name,
-                Stored {
-                    shape: view.shape().to_vec(),
-                    bytes: view.data().to_vec(),
-                },
-            )
-        })
-        .collect();
+    let mut tensors = HostTensors::new();
+    for (name, view) in file.tensors() {
+        if view.dtype() != Dtype::F32 {
+            return Err(format!("`{name}` is not in single precision"));
+        }
+        let tensor = HostTensor::from_bytes(view.shape().to_vec(), view.data().to_vec());
+        tensors.insert(name, tensor);
+    }
     let state = metadata
         .get(STATE_KEY)
         .ok_or("it does not say how far the run was")?;

@@ -7,6 +7,7 @@ pub mod calibrate;
 pub mod checkpoint;
 pub mod device;
 pub mod evaluate;
+pub mod export;
 pub mod journal;
 pub mod optimizer;
 pub mod session;
