@@ -3,6 +3,7 @@
 mod check;
 mod experiment;
 mod failure;
+mod find_run;
 mod fit;
 mod plan;
 mod plot;
