@@ -19,6 +19,7 @@ const ORDER: &[&str] = &[
     "train",
     "fit",
     "launch",
+    "inference",
     "store",
     "orchestrate",
     "analysis",
@@ -33,6 +34,7 @@ const STRANGERS: &[(&str, &str)] = &[
     ("orchestrate", "model"),
     ("report", "train"),
     ("report", "model"),
+    ("report", "inference"),
     ("store", "train"),
     ("store", "model"),
     // Numbers in, numbers out.

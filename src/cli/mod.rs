@@ -5,6 +5,8 @@ mod experiment;
 mod failure;
 mod find_run;
 mod fit;
+mod generate;
+mod inspect;
 mod plan;
 mod plot;
 mod progress;
@@ -13,6 +15,7 @@ mod run;
 mod schema;
 mod status;
 mod train;
+mod trained;
 
 use clap::{Parser, Subcommand};
 pub use failure::Failure;
@@ -41,6 +44,8 @@ enum Command {
     Status(status::Args),
     Fit(fit::Args),
     Plot(plot::Args),
+    Inspect(inspect::Args),
+    Generate(generate::Args),
     Schema(schema::Args),
     #[command(hide = true)]
     Train(train::Args),
@@ -63,6 +68,8 @@ pub fn main() -> ExitCode {
         Command::Status(args) => status::run(&args),
         Command::Fit(args) => fit::run(&args),
         Command::Plot(args) => plot::run(&args),
+        Command::Inspect(args) => inspect::run(&args),
+        Command::Generate(args) => generate::run(&args),
         Command::Schema(args) => schema::run(&args),
         Command::Train(args) => return train::run(&args),
     };

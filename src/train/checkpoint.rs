@@ -271,6 +271,26 @@ pub fn load_final(folder: &Path, network: Network) -> Result<(Network, Progress)
     Ok((apply(network, &tensors).map_err(wrong)?, progress))
 }
 
+/// Loads the final weights, or else the newest checkpoint; `None` when there is neither.
+///
+/// # Errors
+/// When what there is cannot be used.
+pub fn load_newest(
+    folder: &Path,
+    network: Network,
+    device: &Device,
+) -> Result<(Network, Option<State>), TrainError> {
+    if !folder.join(FINAL).exists() {
+        return restore(folder, network, device);
+    }
+    let (network, progress) = load_final(folder, network)?;
+    let state = State {
+        progress,
+        ..State::default()
+    };
+    Ok((network, Some(state)))
+}
+
 fn apply(network: Network, tensors: &StoredTensors) -> Result<Network, String> {
     let mut restore = Restore {
         path: Vec::new(),
