@@ -229,6 +229,8 @@ fn several_files_give_a_table_by_content() {
     let alone = json(&["inspect", &id, "--file", "other.txt"]);
     assert_eq!(table["contents"][1]["totals"], alone["totals"]);
     assert_eq!(alone["label"], "other.txt");
+    let tokens = json(&[&args[..], &["--per-token"]].concat());
+    assert_eq!(tokens["contents"][1]["tokens"], alone["tokens"]);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! `orchestrator generate`: let a trained run go on from a prompt.
 
 use super::Failure;
-use super::trained::{TrainedArgs, parse_tokens};
+use super::trained::{TrainedArgs, harmless, parse_tokens};
 use crate::inference::{Generated, Sampling, Trained};
 use crate::quantity::human;
 use std::process::ExitCode;
@@ -24,7 +24,7 @@ pub(super) struct Args {
     trained: TrainedArgs,
 
     /// The text to go on from.
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     prompt: Option<String>,
 
     /// The token ids to go on from, for data that are not text.
@@ -74,10 +74,10 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         eprintln!("warning: this run was trained on {seq_len} positions; later ones are untried");
     }
     if args.json {
-        println!("{:#}", json(&trained, &prompt, &generated, &sampling)?);
+        println!("{}", json(&trained, &prompt, &generated, &sampling)?);
     } else {
         let all = [&prompt[..], &generated.tokens].concat();
-        println!("{}", trained.decode(&all)?);
+        println!("{}", harmless(trained.decode(&all)?));
         eprintln!("{}", summary(prompt.len(), &generated));
     }
     Ok(ExitCode::SUCCESS)

@@ -1,7 +1,7 @@
 //! `orchestrator inspect`: what a trained run makes of a text.
 
 use super::Failure;
-use super::trained::{TrainedArgs, parse_tokens};
+use super::trained::{TrainedArgs, harmless, parse_tokens};
 use crate::data;
 use crate::inference::position::{AtPosition, LAST, by_position};
 use crate::inference::{InferenceError, Reading, Totals, Trained};
@@ -30,7 +30,7 @@ pub(super) struct Args {
     trained: TrainedArgs,
 
     /// The text.
-    #[arg(long, value_name = "STRING")]
+    #[arg(long, value_name = "STRING", allow_hyphen_values = true)]
     text: Option<String>,
 
     /// A UTF-8 file, with a label if you like; give several to compare them.
@@ -45,7 +45,7 @@ pub(super) struct Args {
     #[arg(long)]
     per_token: bool,
 
-    /// Print loss by position inside a concept, from 0, the token that starts it.
+    /// Print loss by position inside a concept, over all texts: 0 is the token that starts it.
     #[arg(long)]
     by_position: bool,
 
@@ -73,18 +73,27 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         false => None,
     };
     if args.json {
-        println!("{:#}", object(&trained, &contents, positions.as_deref()));
+        println!(
+            "{}",
+            object(args, &trained, &contents, positions.as_deref())
+        );
         return Ok(ExitCode::SUCCESS);
     }
-    match &contents[..] {
-        [content] => {
-            if args.per_token {
-                print!("{}", per_token(&trained, &content.reading));
-            } else {
-                println!("{}", coloured(&trained, &content.reading, has_colour()));
-            }
-            println!("{}", in_words(content));
+    let single = contents.len() == 1;
+    for content in &contents {
+        match (args.per_token, single) {
+            (true, true) => print!("{}", per_token(&trained, &content.reading)),
+            (true, false) => println!(
+                "{}\n{}",
+                content.label.as_deref().unwrap_or_default(),
+                per_token(&trained, &content.reading)
+            ),
+            (false, true) => println!("{}", by_concept(&trained, &content.reading)),
+            (false, false) => {}
         }
+    }
+    match &contents[..] {
+        [content] => println!("{}", in_words(content)),
         _ => print!("{}", by_content(&contents)),
     }
     if let Some(positions) = positions {
@@ -165,29 +174,33 @@ fn positions(
     Ok(by_position(&readings.collect::<Result<Vec<_>, _>>()?))
 }
 
-fn has_colour() -> bool {
+/// Writes the text concept by concept.
+fn by_concept(trained: &Trained, reading: &Reading) -> String {
+    let tokens = &reading.tokens;
+    let starts = reading.segmentation.as_ref().map(|it| &it.boundaries);
+    let starts = |t: usize| starts.is_some_and(|starts| starts[t]);
+    let mut texts = Vec::new();
+    let mut from = 0;
+    for t in 1..=tokens.len() {
+        if t == tokens.len() || starts(t) {
+            texts.push(harmless(trained.shown(&tokens[from..t])));
+            from = t;
+        }
+    }
     let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    std::io::stdout().is_terminal() && !refused
+    let colour = reading.segmentation.is_some() && std::io::stdout().is_terminal() && !refused;
+    if colour {
+        paint(&texts)
+    } else {
+        texts.join("|")
+    }
 }
 
-/// Writes the text concept by concept, in turning colours or between bars.
-fn coloured(trained: &Trained, reading: &Reading, colour: bool) -> String {
-    let Some(segmentation) = &reading.segmentation else {
-        return trained.shown(&reading.tokens);
-    };
-    let mut concepts: Vec<Vec<u32>> = Vec::new();
-    for (&token, &concept) in reading.tokens.iter().zip(&segmentation.concepts()) {
-        concepts.resize_with(concept + 1, Vec::new);
-        concepts[concept].push(token);
-    }
-    let texts = concepts.iter().map(|tokens| trained.shown(tokens));
-    if !colour {
-        return texts.collect::<Vec<_>>().join("|");
-    }
-    // Backgrounds, so that white space shows whose it is; not across line ends, where a terminal
-    // would fill the rest of the line.
-    let painted = texts.enumerate().map(|(concept, text)| {
-        let start = ["\x1b[30;46m", "\x1b[30;43m"][concept % 2];
+/// Gives texts two backgrounds in turn, so that white space shows whose it is; not across line
+/// ends, where a terminal would fill the rest of the line.
+fn paint(texts: &[String]) -> String {
+    let painted = texts.iter().enumerate().map(|(turn, text)| {
+        let start = ["\x1b[30;46m", "\x1b[30;43m"][turn % 2];
         let lines = text.split('\n').map(|line| match line {
             "" => String::new(),
             line => format!("{start}{line}\x1b[0m"),
@@ -299,14 +312,20 @@ fn position_table(positions: &[AtPosition], compared: bool) -> String {
     text
 }
 
-/// One content gives its tokens, several give their totals.
-fn object(trained: &Trained, contents: &[Content], positions: Option<&[AtPosition]>) -> Value {
+/// One content gives its tokens, several give their totals, and their tokens when asked to.
+fn object(
+    args: &Args,
+    trained: &Trained,
+    contents: &[Content],
+    positions: Option<&[AtPosition]>,
+) -> Value {
     let mut object = match contents {
         [content] => arrays(trained, content),
         _ => {
-            let contents = contents
-                .iter()
-                .map(|content| json!({ "label": content.label, "totals": content.totals }));
+            let contents = contents.iter().map(|content| match args.per_token {
+                true => arrays(trained, content),
+                false => json!({ "label": content.label, "totals": content.totals }),
+            });
             json!({ "contents": contents.collect::<Vec<_>>() })
         }
     };
@@ -344,4 +363,26 @@ fn arrays(
         "loss": std::iter::once(None).chain(losses).collect::<Vec<_>>(),
         "totals": totals,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn colours_alternate_and_stop_at_line_ends() {
+        let texts = ["a b".to_owned(), "c\n\nd".to_owned(), "e".to_owned()];
+        let (blue, yellow, end) = ("\x1b[30;46m", "\x1b[30;43m", "\x1b[0m");
+        assert_eq!(
+            paint(&texts),
+            format!("{blue}a b{end}{yellow}c{end}\n\n{yellow}d{end}{blue}e{end}")
+        );
+    }
+
+    #[test]
+    fn a_label_stands_before_the_first_sign() {
+        assert_eq!(labelled("english=a/b.txt"), ("english".into(), "a/b.txt"));
+        assert_eq!(labelled("a/b.txt"), ("b.txt".into(), "a/b.txt"));
+        assert_eq!(labelled("x=y=z"), ("x".into(), "y=z"));
+    }
 }

@@ -4,6 +4,7 @@ use super::Failure;
 use super::experiment::data_cache;
 use super::find_run::find_run;
 use crate::inference::Trained;
+use std::io::IsTerminal;
 use std::path::PathBuf;
 
 /// The arguments that name a trained run.
@@ -49,4 +50,17 @@ pub(super) fn parse_tokens(text: &str) -> Result<Vec<u32>, Failure> {
         })
     });
     ids.collect()
+}
+
+/// Takes out the control characters that a terminal would act on; what is piped stays as it is.
+pub(super) fn harmless(text: String) -> String {
+    if !std::io::stdout().is_terminal() {
+        return text;
+    }
+    let shown = |c: char| match c {
+        '\n' | '\t' => c,
+        c if c.is_control() => char::REPLACEMENT_CHARACTER,
+        c => c,
+    };
+    text.chars().map(shown).collect()
 }
