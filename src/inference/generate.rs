@@ -115,7 +115,7 @@ impl Trained {
             read(&mut decoder, token);
         }
         let (start, flops) = (Instant::now(), decoder.flops());
-        let mut tokens = Vec::with_capacity(count);
+        let mut tokens = Vec::new();
         let mut newest = last;
         for _ in 0..count {
             let step = read(&mut decoder, newest);
