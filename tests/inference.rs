@@ -368,6 +368,26 @@ fn a_run_goes_on_from_a_prompt() {
 }
 
 #[test]
+fn a_reader_that_goes_is_no_failure() {
+    let (id, _) = run("text.yaml", "dlcm");
+    for args in [
+        ["inspect", &id, "--text", "the ship"],
+        ["generate", &id, "--prompt", "the ship"],
+    ] {
+        let mut child = std::process::Command::new(assert_cmd::cargo::cargo_bin("orchestrator"))
+            .args(args)
+            .current_dir(&*DESK)
+            .env("ORCHESTRATOR_CACHE", DESK.join("cache"))
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .expect("started");
+        drop(child.stdout.take());
+        assert!(child.wait().expect("ended").success(), "{args:?}");
+    }
+}
+
+#[test]
 fn an_unfinished_run_answers_from_its_checkpoint() {
     let (id, _) = run("text.yaml", "dlcm");
     std::env::set_current_dir(&*DESK).expect("entered");

@@ -1,7 +1,7 @@
 //! `orchestrator generate`: let a trained run go on from a prompt.
 
 use super::Failure;
-use super::trained::{TrainedArgs, harmless, parse_tokens};
+use super::trained::{TrainedArgs, harmless, parse_tokens, print};
 use crate::inference::{Generated, Sampling, Trained};
 use crate::quantity::human;
 use std::process::ExitCode;
@@ -74,10 +74,13 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         eprintln!("warning: this run was trained on {seq_len} positions; later ones are untried");
     }
     if args.json {
-        println!("{}", json(&trained, &prompt, &generated, &sampling)?);
+        print(&format!(
+            "{}\n",
+            json(&trained, &prompt, &generated, &sampling)?
+        ))?;
     } else {
         let all = [&prompt[..], &generated.tokens].concat();
-        println!("{}", harmless(trained.decode(&all)?));
+        print(&format!("{}\n", harmless(trained.decode(&all)?)))?;
         eprintln!("{}", summary(prompt.len(), &generated));
     }
     Ok(ExitCode::SUCCESS)

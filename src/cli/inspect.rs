@@ -1,7 +1,7 @@
 //! `orchestrator inspect`: what a trained run makes of a text.
 
 use super::Failure;
-use super::trained::{TrainedArgs, harmless, parse_tokens};
+use super::trained::{TrainedArgs, harmless, parse_tokens, print};
 use crate::data;
 use crate::inference::position::{AtPosition, LAST, by_position};
 use crate::inference::{InferenceError, Reading, Totals, Trained};
@@ -72,34 +72,42 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         true => Some(positions(args, &trained, &contents)?),
         false => None,
     };
-    if args.json {
-        println!(
-            "{}",
+    print(&match args.json {
+        true => format!(
+            "{}\n",
             object(args, &trained, &contents, positions.as_deref())
-        );
-        return Ok(ExitCode::SUCCESS);
-    }
-    let single = contents.len() == 1;
-    for content in &contents {
-        match (args.per_token, single) {
-            (true, true) => print!("{}", per_token(&trained, &content.reading)),
-            (true, false) => println!(
-                "{}\n{}",
-                content.label.as_deref().unwrap_or_default(),
-                per_token(&trained, &content.reading)
-            ),
-            (false, true) => println!("{}", by_concept(&trained, &content.reading)),
-            (false, false) => {}
+        ),
+        false => words(args, &trained, &contents, positions.as_deref()),
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What people read.
+fn words(
+    args: &Args,
+    trained: &Trained,
+    contents: &[Content],
+    positions: Option<&[AtPosition]>,
+) -> String {
+    let mut text = String::new();
+    if args.per_token {
+        for content in contents {
+            if let (Some(label), 2..) = (&content.label, contents.len()) {
+                text += &format!("{label}\n");
+            }
+            text += &per_token(trained, &content.reading);
         }
     }
-    match &contents[..] {
-        [content] => println!("{}", in_words(content)),
-        _ => print!("{}", by_content(&contents)),
+    match contents {
+        [content] if args.per_token => text += &in_words(content),
+        [content] => text += &(by_concept(trained, &content.reading) + "\n" + &in_words(content)),
+        _ => text += &by_content(contents),
     }
     if let Some(positions) = positions {
-        print!("\n{}", position_table(&positions, args.against.is_some()));
+        text.push('\n');
+        text += &position_table(positions, args.against.is_some());
     }
-    Ok(ExitCode::SUCCESS)
+    text
 }
 
 /// Reads what the arguments name.
@@ -231,7 +239,7 @@ fn in_words(content: &Content) -> String {
     if totals.tokens > window {
         parts.push(format!("in windows of {window}"));
     }
-    parts.join(", ")
+    parts.join(", ") + "\n"
 }
 
 fn per_token(trained: &Trained, reading: &Reading) -> String {

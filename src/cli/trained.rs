@@ -4,7 +4,7 @@ use super::Failure;
 use super::experiment::data_cache;
 use super::find_run::find_run;
 use crate::inference::Trained;
-use std::io::IsTerminal;
+use std::io::{ErrorKind, IsTerminal, Write};
 use std::path::PathBuf;
 
 /// The arguments that name a trained run.
@@ -63,4 +63,15 @@ pub(super) fn harmless(text: String) -> String {
         c => c,
     };
     text.chars().map(shown).collect()
+}
+
+/// Prints a result; a reader that has gone, as `head` goes, wants no more of it.
+pub(super) fn print(text: &str) -> Result<(), Failure> {
+    let mut out = std::io::stdout();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(Failure::machine(format!("cannot print: {error}")))
+        }
+        _ => Ok(()),
+    }
 }
