@@ -13,6 +13,7 @@ pub mod event;
 pub mod fit;
 pub mod flops;
 pub mod grid;
+pub mod inference;
 pub mod launch;
 pub mod model;
 pub mod orchestrate;

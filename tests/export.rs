@@ -21,7 +21,7 @@ grid: {params: 60000, tokens: 8192, concept_share: [0.3, 0.5], compression_ratio
 baselines: {params: 50000, tokens: 8192}
 model: {seq_len: 64, token_window: 8}
 data: {synthetic: {document_tokens: 64, document_words: 6}}
-training: {batch: 8, validations: 2, validation_tokens: 512}
+training: {batch: 8, validations: 2, validation_tokens: 512, threshold: 0.5}
 analysis: {bootstrap: 20}
 ";
 
@@ -98,11 +98,14 @@ fn loss(file: &Path, spec: &RunSpec, data_cache: &Path) -> f64 {
         micro_batch: spec.execution.micro_batch,
         device: &device,
     };
-    let threshold = match architecture {
+    let threshold = match &architecture {
         Architecture::Dense(_) => 0.5,
         Architecture::Dlcm(_) => number("threshold"),
     };
-    evaluator.evaluate(&network, threshold).loss
+    let ratio = architecture.compression_ratio();
+    evaluator
+        .evaluate(&network, Threshold::Fixed(threshold), ratio, threshold)
+        .loss
 }
 
 /// The last held-out loss in a run's journal.

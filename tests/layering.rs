@@ -19,6 +19,7 @@ const ORDER: &[&str] = &[
     "train",
     "fit",
     "launch",
+    "inference",
     "store",
     "orchestrate",
     "analysis",
@@ -31,10 +32,13 @@ const STRANGERS: &[(&str, &str)] = &[
     // They share `event` alone: a training process and its orchestrator may be machines apart.
     ("orchestrate", "train"),
     ("orchestrate", "model"),
+    ("orchestrate", "inference"),
     ("report", "train"),
     ("report", "model"),
+    ("report", "inference"),
     ("store", "train"),
     ("store", "model"),
+    ("store", "inference"),
     // Numbers in, numbers out.
     ("fit", "grid"),
     ("fit", "plan"),

@@ -2,6 +2,7 @@
 
 use crate::data::DataError;
 use crate::grid::GridError;
+use crate::inference::InferenceError;
 use crate::orchestrate::{LockError, OrchestrateError};
 use crate::store::StoreError;
 use crate::train::TrainError;
@@ -55,6 +56,12 @@ impl From<GridError> for Failure {
 
 impl From<DataError> for Failure {
     fn from(error: DataError) -> Self {
+        Self::input(error)
+    }
+}
+
+impl From<InferenceError> for Failure {
+    fn from(error: InferenceError) -> Self {
         Self::input(error)
     }
 }

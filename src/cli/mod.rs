@@ -7,6 +7,8 @@ mod export;
 mod failure;
 mod find_run;
 mod fit;
+mod generate;
+mod inspect;
 mod plan;
 mod plot;
 mod progress;
@@ -15,6 +17,7 @@ mod run;
 mod schema;
 mod status;
 mod train;
+mod trained;
 
 use clap::{Parser, Subcommand};
 pub use failure::Failure;
@@ -44,6 +47,8 @@ enum Command {
     Fit(fit::Args),
     Plot(plot::Args),
     Export(export::Args),
+    Inspect(inspect::Args),
+    Generate(generate::Args),
     Schema(schema::Args),
     Bench(bench::Args),
     #[command(hide = true)]
@@ -68,6 +73,8 @@ pub fn main() -> ExitCode {
         Command::Fit(args) => fit::run(&args),
         Command::Plot(args) => plot::run(&args),
         Command::Export(args) => export::run(&args),
+        Command::Inspect(args) => inspect::run(&args),
+        Command::Generate(args) => generate::run(&args),
         Command::Schema(args) => schema::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Train(args) => return train::run(&args),

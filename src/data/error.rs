@@ -129,6 +129,14 @@ pub enum DataError {
     /// The data have no text, only numbers.
     #[error("these data have no tokenizer: their tokens do not stand for text")]
     NoText,
+    /// A character is no letter of the synthetic language.
+    #[error("{letter:?} is no letter of the synthetic language; its letters are `a` to `{last}`")]
+    Letter {
+        /// The character.
+        letter: char,
+        /// The last letter.
+        last: String,
+    },
     /// A token file's length or header contradicts itself.
     #[error("`{}` is not a token file of the declared form: {reason}", path.display())]
     TokenFile {

@@ -19,6 +19,7 @@ mod tokens;
 pub use batches::Batches;
 pub use error::DataError;
 pub use stream::TokenStream;
+pub use text::read_text;
 pub use tokenizer::Tokenizer;
 
 use crate::run::{DataFacts, DataSpec, SyntheticSpec};
@@ -166,12 +167,33 @@ impl Dataset {
         self.tokenizer.as_ref()
     }
 
-    /// Turns text into token ids.
+    /// Turns text into token ids; letters of the synthetic language are written as
+    /// [`Self::token_text`] shows them.
     ///
     /// # Errors
-    /// If the data have no tokenizer, or it has no token for a part of the text.
+    /// If the tokens have no text, or there is no token for a part of the text.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>, DataError> {
-        self.tokenizer().ok_or(DataError::NoText)?.encode(text)
+        match &self.tokenizer {
+            Some(tokenizer) => tokenizer.encode(text),
+            None if self.has_letters() => text.chars().map(|letter| self.letter(letter)).collect(),
+            None => Err(DataError::NoText),
+        }
+    }
+
+    /// Says whether tokens are shown as the letters of the synthetic language.
+    fn has_letters(&self) -> bool {
+        self.document.is_some() && self.facts.vocab <= 26
+    }
+
+    /// Finds a letter of the synthetic language.
+    fn letter(&self, letter: char) -> Result<u32, DataError> {
+        let known = u32::from(letter).checked_sub(u32::from(b'a'));
+        known
+            .filter(|&id| (id as usize) < self.facts.vocab)
+            .ok_or_else(|| DataError::Letter {
+                letter,
+                last: self.token_text(self.facts.vocab as u32 - 1),
+            })
     }
 
     /// Returns the text of one token, to show it: a letter of the synthetic language is `a` to
@@ -179,9 +201,7 @@ impl Dataset {
     pub fn token_text(&self, id: u32) -> String {
         match (&self.tokenizer, u8::try_from(id)) {
             (Some(tokenizer), _) => tokenizer.token_text(id),
-            (None, Ok(letter)) if self.document.is_some() && self.facts.vocab <= 26 => {
-                char::from(b'a' + letter % 26).to_string()
-            }
+            (None, Ok(letter)) if self.has_letters() => char::from(b'a' + letter % 26).to_string(),
             _ => format!("<{id}>"),
         }
     }
@@ -280,6 +300,11 @@ mod tests {
         assert_eq!((data.facts.vocab, data.document()), (24, Some(100)));
         assert!((0.0..0.3).contains(&data.facts.entropy_floor.unwrap()));
         assert_eq!(data.token_text(2), "c");
+        assert_eq!(data.encode("cax").unwrap(), [2, 0, 23]);
+        for wrong in ["cay", "a b", "A", "a\n"] {
+            let error = data.encode(wrong).unwrap_err();
+            assert!(error.to_string().contains("`a` to `x`"), "{error}");
+        }
         assert!(!cache.exists());
     }
 

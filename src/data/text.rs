@@ -130,14 +130,16 @@ fn find(patterns: &[String]) -> Result<Vec<PathBuf>, DataError> {
     Ok(files)
 }
 
-/// Reads a file and finds where its tail of the given share begins: after a line end near the
-/// place, else at the next character.
-fn read(path: &Path, share: f64) -> Result<Source, DataError> {
+/// Reads a text file whole.
+///
+/// # Errors
+/// If it is missing, a directory, empty, unreadable or not UTF-8.
+pub fn read_text(path: &Path) -> Result<String, DataError> {
     let bytes = fs::read(path).map_err(|source| DataError::reading(path, source))?;
     if bytes.is_empty() {
         return Err(DataError::Empty { path: path.into() });
     }
-    let text = String::from_utf8(bytes).map_err(|error| {
+    String::from_utf8(bytes).map_err(|error| {
         let offset = error.utf8_error().valid_up_to();
         let bytes = error.as_bytes();
         let line = 1 + bytes[..offset]
@@ -150,7 +152,13 @@ fn read(path: &Path, share: f64) -> Result<Source, DataError> {
             line,
             byte: bytes[offset],
         }
-    })?;
+    })
+}
+
+/// Reads a file and finds where its tail of the given share begins: after a line end near the
+/// place, else at the next character.
+fn read(path: &Path, share: f64) -> Result<Source, DataError> {
+    let text = read_text(path)?;
     let place = text.ceil_char_boundary((text.len() as f64 * (1.0 - share)) as usize);
     let reach = text.floor_char_boundary((place + LINE_REACH).min(text.len()));
     let cut = match text[place..reach].find('\n') {

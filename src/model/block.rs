@@ -1,7 +1,8 @@
 //! The Transformer block that the encoder, the backbone, the decoder and the dense baseline share.
 
+use super::decode::FlopCount;
 use super::init::Initializer;
-use super::ops::{self, Heads};
+use super::ops::{self, Heads, KeyValues};
 use crate::architecture::{Stack, Window};
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
@@ -54,21 +55,39 @@ impl Block {
     }
 
     fn forward(&self, x: Tensor<3>) -> Tensor<3> {
+        self.run(x, &FlopCount::default(), |q, k, v| {
+            ops::causal_attention(q, k, v, &self.heads, self.window)
+        })
+    }
+
+    fn step(&self, x: Tensor<3>, before: &mut KeyValues, flops: &FlopCount) -> Tensor<3> {
+        self.run(x, flops, |q, k, v| {
+            let read = before.causal_attention(q, k, v);
+            flops.add(before.flops());
+            read
+        })
+    }
+
+    /// Runs the block around its attention.
+    fn run(
+        &self,
+        x: Tensor<3>,
+        flops: &FlopCount,
+        attention: impl FnOnce(Tensor<3>, Tensor<3>, Tensor<3>) -> Tensor<3>,
+    ) -> Tensor<3> {
         let normed = ops::rms_norm(x.clone(), self.attention_norm.val(), NORM_EPSILON);
-        let attended = ops::causal_attention(
-            ops::linear(normed.clone(), self.query.val()),
-            ops::linear(normed.clone(), self.key.val()),
-            ops::linear(normed, self.value.val()),
-            &self.heads,
-            self.window,
+        let attended = attention(
+            flops.linear(normed.clone(), &self.query),
+            flops.linear(normed.clone(), &self.key),
+            flops.linear(normed, &self.value),
         );
-        let x = x + ops::linear(attended, self.output.val());
+        let x = x + flops.linear(attended, &self.output);
         let normed = ops::rms_norm(x.clone(), self.feed_forward_norm.val(), NORM_EPSILON);
         let hidden = ops::swiglu(
-            ops::linear(normed.clone(), self.gate.val()),
-            ops::linear(normed, self.up.val()),
+            flops.linear(normed.clone(), &self.gate),
+            flops.linear(normed, &self.up),
         );
-        x + ops::linear(hidden, self.down.val())
+        x + flops.linear(hidden, &self.down)
     }
 }
 
@@ -97,6 +116,29 @@ impl Blocks {
     /// [batch, positions, width], in and out.
     pub(crate) fn forward(&self, x: Tensor<3>) -> Tensor<3> {
         let x = self.blocks.iter().fold(x, |x, block| block.forward(x));
+        ops::rms_norm(x, self.norm.val(), NORM_EPSILON)
+    }
+
+    /// Makes what [`Self::step`] remembers, one a block.
+    pub(crate) fn memory(&self) -> Vec<KeyValues> {
+        self.blocks
+            .iter()
+            .map(|block| KeyValues::new(block.heads, block.window))
+            .collect()
+    }
+
+    /// Runs the next position alone; `memory` holds those before it.
+    ///
+    /// # Shapes
+    /// [1, 1, width], in and out.
+    pub(crate) fn step(
+        &self,
+        x: Tensor<3>,
+        memory: &mut [KeyValues],
+        flops: &FlopCount,
+    ) -> Tensor<3> {
+        let blocks = self.blocks.iter().zip(memory);
+        let x = blocks.fold(x, |x, (block, before)| block.step(x, before, flops));
         ops::rms_norm(x, self.norm.val(), NORM_EPSILON)
     }
 }

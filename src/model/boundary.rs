@@ -3,6 +3,7 @@
 //! # Source
 //! DLCM, arXiv 2512.24617, Eq. 5–6; W_q and W_k start as the identity, as in H-Net.
 
+use super::decode::FlopCount;
 use super::init::Initializer;
 use super::ops::{self, Segments};
 use crate::recipe::BoundaryGradient;
@@ -37,6 +38,28 @@ impl BoundaryPredictor {
             ops::linear(h.clone(), self.query.val()),
             ops::linear(h, self.key.val()),
         )
+    }
+
+    /// Computes p of the next token alone; `query` is that of the token before and is replaced.
+    ///
+    /// # Shapes
+    /// `h` and `query` [1, 1, d_token].
+    pub(crate) fn step(
+        &self,
+        h: Tensor<3>,
+        query: &mut Option<Tensor<3>>,
+        flops: &FlopCount,
+    ) -> f32 {
+        let own = flops.linear(h.clone(), &self.query);
+        let Some(before) = query.replace(own.clone()) else {
+            return 1.0;
+        };
+        let key = flops.linear(h, &self.key);
+        // A dot product and two lengths.
+        flops.add(6 * key.shape().num_elements() as u64);
+        let pair = |first, second| Tensor::cat(vec![first, second], 1);
+        let p = ops::boundary_probability(pair(before, own), pair(key.clone(), key));
+        p.narrow(1, 1, 1).into_scalar::<f32>()
     }
 }
 

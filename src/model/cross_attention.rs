@@ -1,8 +1,9 @@
 //! From concepts back to tokens (Eq. 12–14, 16–17), strictly causal.
 
 use super::block::NORM_EPSILON;
+use super::decode::FlopCount;
 use super::init::Initializer;
-use super::ops::{self, Heads, Segments};
+use super::ops::{self, Heads, KeyValues, Segments};
 use crate::architecture::Stack;
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
@@ -49,20 +50,53 @@ impl CrossAttention {
     /// `h` [batch, seq_len, d_token]; `slots` [batch, concepts, d_concept], shifted by one, the
     /// start vector first; result [batch, seq_len, d_token].
     pub(crate) fn forward(&self, h: Tensor<3>, slots: Tensor<3>, segments: &Segments) -> Tensor<3> {
-        let query = ops::head_norm(
-            ops::linear(h, self.query.val()),
-            self.query_norm.val(),
-            NORM_EPSILON,
-        );
-        let key = ops::head_norm(
-            ops::linear(slots.clone(), self.key.val()),
-            self.key_norm.val(),
-            NORM_EPSILON,
-        );
-        let value = ops::linear(slots, self.value.val());
+        let flops = &FlopCount::default();
+        let query = self.query(h, flops);
+        let (key, value) = self.key_value(slots, flops);
         ops::linear(
             ops::cross_attention(query, key, value, &self.heads, segments),
             self.output.val(),
         )
+    }
+
+    /// Makes what [`Self::step`] reads: no slots yet.
+    pub(crate) fn memory(&self) -> KeyValues {
+        KeyValues::new(self.heads, None)
+    }
+
+    /// Remembers the slot that a concept's first token is the first to read.
+    ///
+    /// # Shapes
+    /// `slot` [1, 1, d_concept].
+    pub(crate) fn push(&self, slot: Tensor<3>, slots: &mut KeyValues, flops: &FlopCount) {
+        let (key, value) = self.key_value(slot, flops);
+        slots.push(key, value);
+    }
+
+    /// Lets one token read the slots.
+    ///
+    /// # Shapes
+    /// [1, 1, d_token], in and out.
+    pub(crate) fn step(&self, h: Tensor<3>, slots: &KeyValues, flops: &FlopCount) -> Tensor<3> {
+        let read = slots.attend(self.query(h, flops));
+        flops.add(slots.flops());
+        flops.linear(read, &self.output)
+    }
+
+    fn query(&self, h: Tensor<3>, flops: &FlopCount) -> Tensor<3> {
+        ops::head_norm(
+            flops.linear(h, &self.query),
+            self.query_norm.val(),
+            NORM_EPSILON,
+        )
+    }
+
+    fn key_value(&self, slots: Tensor<3>, flops: &FlopCount) -> (Tensor<3>, Tensor<3>) {
+        let key = ops::head_norm(
+            flops.linear(slots.clone(), &self.key),
+            self.key_norm.val(),
+            NORM_EPSILON,
+        );
+        (key, flops.linear(slots, &self.value))
     }
 }

@@ -1,8 +1,10 @@
 //! The dense baseline: a LLaMA-style decoder (P = 0, R = 1).
 
 use super::block::Blocks;
+use super::decode::FlopCount;
 use super::embedding::{Embedding, Unembedding};
 use super::init::Initializer;
+use super::ops::KeyValues;
 use crate::architecture::{Dense, Window};
 use burn::module::Module;
 use burn::tensor::{Int, Tensor};
@@ -31,6 +33,27 @@ impl DenseModel {
     /// `tokens` [batch, seq_len] → [batch · seq_len, vocab].
     pub(crate) fn forward(&self, tokens: Tensor<2, Int>) -> Tensor<2> {
         let x = self.embedding.forward(tokens);
-        self.unembedding.forward(self.decoder.forward(x))
+        let h = self.decoder.forward(x);
+        self.unembedding.forward(h, &FlopCount::default())
+    }
+
+    /// Makes what [`Self::step`] remembers.
+    pub(crate) fn memory(&self) -> Vec<KeyValues> {
+        self.decoder.memory()
+    }
+
+    /// Computes the logits after the next token alone; `memory` holds those before it.
+    ///
+    /// # Shapes
+    /// `token` [1, 1] → [1, vocab].
+    pub(crate) fn step(
+        &self,
+        token: Tensor<2, Int>,
+        memory: &mut [KeyValues],
+        flops: &FlopCount,
+    ) -> Tensor<2> {
+        let x = self.embedding.forward(token);
+        let h = self.decoder.step(x, memory, flops);
+        self.unembedding.forward(h, flops)
     }
 }

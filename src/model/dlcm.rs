@@ -8,9 +8,10 @@
 use super::block::Blocks;
 use super::boundary::{BoundaryPredictor, Decision, segment_starts, segments};
 use super::cross_attention::CrossAttention;
+use super::decode::{Boundary, FlopCount};
 use super::embedding::{Embedding, Unembedding};
 use super::init::Initializer;
-use super::ops::{self, Segments};
+use super::ops::{self, KeyValues, Segments};
 use crate::architecture::{Dlcm, Window};
 use crate::recipe::BoundaryGradient;
 use burn::module::{Module, Param};
@@ -51,6 +52,21 @@ impl Boundaries {
     pub fn concepts(&self) -> usize {
         self.decided.iter().filter(|&&boundary| boundary).count()
     }
+}
+
+/// What a DLCM remembers of the tokens before, one sequence's.
+#[derive(Debug)]
+pub(crate) struct Memory {
+    encoder: Vec<KeyValues>,
+    /// The boundary predictor's query of the token before.
+    query: Option<Tensor<3>>,
+    /// The sum of the open concept's tokens, and how many they are.
+    open: Option<(Tensor<3>, f32)>,
+    backbone: Vec<KeyValues>,
+    /// The newest concept before smoothing.
+    z: Option<Tensor<3>>,
+    slots: KeyValues,
+    decoder: Vec<KeyValues>,
 }
 
 impl DlcmModel {
@@ -118,10 +134,9 @@ impl DlcmModel {
             .then(|| confidence(&boundaries, &segments));
         let slots = self.reason(h.clone(), &segments, confidence);
         let h = h.clone() + self.cross_attention.forward(h, slots, &segments);
-        (
-            self.unembedding.forward(self.decoder.forward(h)),
-            boundaries,
-        )
+        let h = self.decoder.forward(h);
+        let logits = self.unembedding.forward(h, &FlopCount::default());
+        (logits, boundaries)
     }
 
     /// Pools tokens into concepts, runs the backbone, smooths, and shifts by one; each concept is
@@ -168,6 +183,70 @@ impl DlcmModel {
         let current = z.narrow(1, 1, concepts - 1);
         let mixed = before.clone() + (current - before) * gate;
         Tensor::cat(vec![first, mixed], 1)
+    }
+
+    /// Makes what [`Self::step`] remembers.
+    pub(crate) fn memory(&self) -> Memory {
+        Memory {
+            encoder: self.encoder.memory(),
+            query: None,
+            open: None,
+            backbone: self.backbone.memory(),
+            z: None,
+            slots: self.cross_attention.memory(),
+            decoder: self.decoder.memory(),
+        }
+    }
+
+    /// Computes the logits after the next token alone; `memory` holds those before it.
+    ///
+    /// The backbone runs only when the token starts a concept, on the one that it ends.
+    ///
+    /// # Shapes
+    /// `token` [1, 1] → [1, vocab].
+    pub(crate) fn step(
+        &self,
+        token: Tensor<2, Int>,
+        threshold: f64,
+        memory: &mut Memory,
+        flops: &FlopCount,
+    ) -> (Tensor<2>, Boundary) {
+        let x = self.embedding.forward(token);
+        let h = self.encoder.step(x, &mut memory.encoder, flops);
+        let probability = self.boundary.step(h.clone(), &mut memory.query, flops);
+        let (slot, open) = match memory.open.take() {
+            None => (Some(self.start.val().unsqueeze()), (h.clone(), 1.0)),
+            Some((sum, tokens)) if f64::from(probability) >= threshold => {
+                let concept = self.conclude(sum / tokens, memory, flops);
+                (Some(concept), (h.clone(), 1.0))
+            }
+            Some((sum, tokens)) => (None, (sum + h.clone(), tokens + 1.0)),
+        };
+        memory.open = Some(open);
+        let boundary = Boundary {
+            probability,
+            decided: slot.is_some(),
+        };
+        match slot {
+            Some(slot) => self.cross_attention.push(slot, &mut memory.slots, flops),
+            None => memory.slots.repeat(),
+        }
+        let h = h.clone() + self.cross_attention.step(h, &memory.slots, flops);
+        let h = self.decoder.step(h, &mut memory.decoder, flops);
+        (self.unembedding.forward(h, flops), boundary)
+    }
+
+    /// Runs the backbone on the concept of a pooled segment, and smooths.
+    ///
+    /// # Shapes
+    /// [1, 1, d_token] → [1, 1, d_concept].
+    fn conclude(&self, pooled: Tensor<3>, memory: &mut Memory, flops: &FlopCount) -> Tensor<3> {
+        let concept = flops.linear(pooled, &self.up_projection);
+        let z = self.backbone.step(concept, &mut memory.backbone, flops);
+        match memory.z.replace(z.clone()) {
+            None => z,
+            Some(before) => self.smooth(Tensor::cat(vec![before, z], 1)).narrow(1, 1, 1),
+        }
     }
 }
 

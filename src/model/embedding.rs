@@ -1,7 +1,7 @@
 //! Token embedding and unembedding, both outside N.
 
+use super::decode::FlopCount;
 use super::init::Initializer;
-use super::ops;
 use burn::module::{Module, Param};
 use burn::tensor::{Int, Tensor};
 
@@ -54,8 +54,8 @@ impl Unembedding {
     ///
     /// # Shapes
     /// [batch, seq_len, width] → [batch · seq_len, vocab].
-    pub(crate) fn forward(&self, x: Tensor<3>) -> Tensor<2> {
+    pub(crate) fn forward(&self, x: Tensor<3>, flops: &FlopCount) -> Tensor<2> {
         let [batch, seq_len, width] = x.dims();
-        ops::linear(x.reshape([batch * seq_len, width]), self.matrix.val())
+        flops.linear(x.reshape([batch * seq_len, width]), &self.matrix)
     }
 }

@@ -5,6 +5,7 @@
 //! files. Every function takes and returns ordinary tensors and is differentiable when they are.
 
 mod buffers;
+mod cached;
 mod flex;
 mod fused;
 mod kernels;
@@ -13,6 +14,7 @@ mod plain;
 use burn::backend::Dispatch;
 use burn::tensor::{Device, Int, Tensor};
 
+pub use cached::KeyValues;
 use fused::{FusedOps, supported};
 
 /// Base of the rotary frequencies.

@@ -5,6 +5,7 @@
 pub(super) mod adam;
 pub(super) mod attention;
 pub(super) mod boundary;
+pub(super) mod cached;
 pub(super) mod linear;
 pub(super) mod loss;
 pub(super) mod norm;

@@ -1,0 +1,77 @@
+//! Naming a trained run, and loading it.
+
+use super::Failure;
+use super::experiment::data_cache;
+use super::find_run::find_run;
+use crate::inference::Trained;
+use std::io::{ErrorKind, IsTerminal, Write};
+use std::path::PathBuf;
+
+/// The arguments that name a trained run.
+#[derive(Debug, clap::Args)]
+pub(super) struct TrainedArgs {
+    /// The run: its id, the beginning of it, or its folder.
+    run: String,
+
+    /// Results folder to look for it in [default: every folder below results/].
+    #[arg(long, value_name = "DIR")]
+    results: Option<PathBuf>,
+}
+
+impl TrainedArgs {
+    /// Loads the run; says so when it has not ended.
+    pub(super) fn load(&self) -> Result<Trained, Failure> {
+        self.load_other(&self.run)
+    }
+
+    /// Loads another run of the same place.
+    pub(super) fn load_other(&self, run: &str) -> Result<Trained, Failure> {
+        let folder = find_run(run, self.results.as_deref())?;
+        let trained = Trained::load(&folder, &data_cache())?;
+        let (step, steps) = (trained.step, trained.steps());
+        if step < steps {
+            eprintln!(
+                "warning: run {} has not ended; these are its weights after {step} of {steps} steps",
+                trained.spec.id()
+            );
+        }
+        Ok(trained)
+    }
+}
+
+/// Reads token ids, separated by commas or white space.
+pub(super) fn parse_tokens(text: &str) -> Result<Vec<u32>, Failure> {
+    let words = text.split(|c: char| c == ',' || c.is_whitespace());
+    let ids = words.filter(|word| !word.is_empty()).map(|word| {
+        word.parse().map_err(|_| {
+            Failure::input(format!(
+                "`{word}` is no token id; give numbers, as in 17,4,256"
+            ))
+        })
+    });
+    ids.collect()
+}
+
+/// Takes out the control characters that a terminal would act on; what is piped stays as it is.
+pub(super) fn harmless(text: String) -> String {
+    if !std::io::stdout().is_terminal() {
+        return text;
+    }
+    let shown = |c: char| match c {
+        '\n' | '\t' => c,
+        c if c.is_control() => char::REPLACEMENT_CHARACTER,
+        c => c,
+    };
+    text.chars().map(shown).collect()
+}
+
+/// Prints a result; a reader that has gone, as `head` goes, wants no more of it.
+pub(super) fn print(text: &str) -> Result<(), Failure> {
+    let mut out = std::io::stdout();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(Failure::machine(format!("cannot print: {error}")))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,116 @@
+//! Incremental decoding: one token in, the logits after it out, with memories at both levels.
+//!
+//! Token-level attention remembers its window and no more. The concept backbone runs once a
+//! concept, at the token that starts the next one; until then its answer is read by nobody.
+
+use super::ops::{self, KeyValues};
+use super::{DenseModel, DlcmModel, Network, dlcm};
+use burn::module::Param;
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use std::cell::Cell;
+
+/// Counts the FLOPs of matrix products and attention as they are executed; a multiply-add is two.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct FlopCount(Cell<u64>);
+
+impl FlopCount {
+    /// Multiplies the last axis by a matrix, and counts it.
+    pub(crate) fn linear<const D: usize>(
+        &self,
+        x: Tensor<D>,
+        weight: &Param<Tensor<2>>,
+    ) -> Tensor<D> {
+        let weight = weight.val();
+        let outputs = weight.dims()[1];
+        self.add(2 * (x.shape().num_elements() * outputs) as u64);
+        ops::linear(x, weight)
+    }
+
+    /// Counts what was executed elsewhere.
+    pub(crate) fn add(&self, flops: u64) {
+        self.0.set(self.0.get() + flops);
+    }
+}
+
+/// What was decided about one token.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Boundary {
+    /// p, the probability that it starts a concept.
+    pub probability: f32,
+    /// Whether it does.
+    pub decided: bool,
+}
+
+/// What one token led to.
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// Logits of the next token before the output multiplier, one a vocabulary entry.
+    pub logits: Vec<f32>,
+    /// The token's own boundary; `None` in a dense model.
+    pub boundary: Option<Boundary>,
+}
+
+/// Decodes one sequence token by token, to the numbers of the network's whole forward pass in
+/// evaluation mode.
+///
+/// Positions count on without end: what lies beyond the trained sequence length is computed the
+/// same way, but the model has never seen such positions.
+#[derive(Debug)]
+pub struct Decoder<'a> {
+    model: Model<'a>,
+    threshold: f64,
+    device: &'a Device,
+    flops: FlopCount,
+}
+
+#[derive(Debug)]
+// A process holds one: its size in place does not matter.
+#[allow(clippy::large_enum_variant)]
+enum Model<'a> {
+    Dense(&'a DenseModel, Vec<KeyValues>),
+    Dlcm(&'a DlcmModel, dlcm::Memory),
+}
+
+impl<'a> Decoder<'a> {
+    /// Starts a sequence; boundaries are where p ≥ `threshold`.
+    ///
+    /// The network must be without autodiff, on `device`.
+    pub fn new(network: &'a Network, threshold: f64, device: &'a Device) -> Self {
+        let model = match network {
+            Network::Dense(model) => Model::Dense(model, model.memory()),
+            Network::Dlcm(model) => Model::Dlcm(model, model.memory()),
+        };
+        Self {
+            model,
+            threshold,
+            device,
+            flops: FlopCount::default(),
+        }
+    }
+
+    /// Takes in the next token.
+    pub fn step(&mut self, token: u32) -> Step {
+        let token = TensorData::new(vec![token as i32], [1, 1]);
+        let token = Tensor::<2, Int>::from_data(token, self.device);
+        let (logits, boundary) = match &mut self.model {
+            Model::Dense(model, memory) => (model.step(token, memory, &self.flops), None),
+            Model::Dlcm(model, memory) => {
+                let (logits, boundary) = model.step(token, self.threshold, memory, &self.flops);
+                (logits, Some(boundary))
+            }
+        };
+        Step {
+            logits: logits.into_data().iter::<f32>().collect(),
+            boundary,
+        }
+    }
+
+    /// Counts the FLOPs executed so far.
+    ///
+    /// # Units
+    /// Multiply-adds, times two, of matrix products, attention and the boundary predictor's
+    /// cosine; elementwise work is not counted, as in [`crate::flops`].
+    pub fn flops(&self) -> u64 {
+        self.flops.0.get()
+    }
+}
