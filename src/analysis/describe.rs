@@ -121,7 +121,7 @@ impl Described<'_> {
             source: law.source().to_owned(),
             at_tokens: self.at,
             parameters,
-            runs: self.found.n_clusters,
+            runs: self.kept.len(),
             converged: self.found.converged(),
             r2: self.found.goodness.r2.filter(|r2| r2.is_finite()),
             rms_residual: self.found.goodness.rms_residual,

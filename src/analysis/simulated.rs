@@ -9,7 +9,7 @@ use crate::recipe::{
     Threshold,
 };
 use crate::run::{
-    DataFacts, DataSpec, Execution, RunId, RunOutcome, RunSpec, RunState, TokenizerSpec,
+    DataFacts, DataSpec, Execution, Part, RunId, RunOutcome, RunSpec, RunState, TokenizerSpec,
 };
 use crate::store::RunRecord;
 use rand::{Rng, SeedableRng};
@@ -154,6 +154,8 @@ impl Grid<'_> {
             execution: Execution {
                 micro_batch: 16,
                 threads: 1,
+                start: None,
+                keeps_end: false,
             },
             architecture,
             seed,
@@ -165,6 +167,8 @@ impl Grid<'_> {
         }
         RunRecord {
             id: RunId(format!("{:.12}", spec.id().0)),
+            part: Part::Whole,
+            start_run: None,
             state: RunState::Ended,
             kind: kind.into(),
             params: params.non_embedding(),

@@ -22,6 +22,7 @@ pub(super) struct Draft {
     pub(super) shape: ShapeSettings,
     pub(super) data: DataDraft,
     pub(super) recipe: Recipe,
+    pub(super) branches: bool,
     pub(super) analysis: Analysis,
     pub(super) execution: ExecutionSettings,
 }
@@ -135,6 +136,7 @@ impl Default for Draft {
                 validation_tokens: 16_384,
                 divergence_loss: 20.0,
             },
+            branches: false,
             analysis: Analysis::default(),
             execution: ExecutionSettings::default(),
         }

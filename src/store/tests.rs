@@ -37,6 +37,8 @@ fn spec(seed: u64) -> RunSpec {
         execution: Execution {
             micro_batch: 16,
             threads: 1,
+            start: None,
+            keeps_end: false,
         },
     }
 }

@@ -4,9 +4,11 @@
 //! `moments.first.<name>` and `moments.second.<name>`, the recent boundary probabilities as
 //! `probabilities`, the rest as JSON in its metadata with a checksum over all tensor bytes. It is written under a temporary name, synced and renamed; the
 //! one before it is kept until then, and is used when the newest turns out damaged.
+//! At its end a run keeps its weights alone, or, when others go on from it, all of this.
 
 use super::TrainError;
 use super::optimizer::{Moments, Optimizer};
+use crate::event::{CHECKPOINT as NEWEST, END};
 use crate::model::{Network, RecentProbabilities, plain_name};
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Device, Tensor, TensorData};
@@ -40,7 +42,6 @@ pub struct State {
     pub progress: Progress,
 }
 
-const NEWEST: &str = "checkpoint.safetensors";
 const PREVIOUS: &str = "checkpoint.previous.safetensors";
 const FINAL: &str = "weights.safetensors";
 const PROBABILITIES: &str = "probabilities";
@@ -156,6 +157,17 @@ fn weights(network: &Network) -> StoredTensors {
 /// # Errors
 /// When the file cannot be written; the checkpoints before it are then as they were.
 pub fn save(folder: &Path, network: &Network, state: &State) -> Result<(), TrainError> {
+    let newest = folder.join(NEWEST);
+    let written = write_temporary(&newest, &everything(network, state), &state.progress)?;
+    if newest.exists() {
+        let previous = folder.join(PREVIOUS);
+        fs::rename(&newest, &previous).map_err(TrainError::io("replace", &previous))?;
+    }
+    publish(&written, &newest)
+}
+
+/// Collects what a run goes on with, under the names of a checkpoint.
+fn everything(network: &Network, state: &State) -> StoredTensors {
     let mut tensors = weights(network);
     let probabilities = state.probabilities.to_vec();
     let stored = Stored {
@@ -176,13 +188,7 @@ pub fn save(folder: &Path, network: &Network, state: &State) -> Result<(), Train
             Stored::take(moments.second.clone()),
         );
     }
-    let newest = folder.join(NEWEST);
-    let written = write_temporary(&newest, &tensors, &state.progress)?;
-    if newest.exists() {
-        let previous = folder.join(PREVIOUS);
-        fs::rename(&newest, &previous).map_err(TrainError::io("replace", &previous))?;
-    }
-    publish(&written, &newest)
+    tensors
 }
 
 /// Writes the final weights, without moments, and drops the checkpoints.
@@ -193,6 +199,21 @@ pub fn save_final(folder: &Path, network: &Network, progress: &Progress) -> Resu
     let path = folder.join(FINAL);
     let written = write_temporary(&path, &weights(network), progress)?;
     publish(&written, &path)?;
+    drop_checkpoints(folder)
+}
+
+/// Writes the whole state at the end of a run, for others to go on from, and drops the checkpoints.
+///
+/// # Errors
+/// When the file cannot be written; the checkpoints are then kept.
+pub fn save_end(folder: &Path, network: &Network, state: &State) -> Result<(), TrainError> {
+    let path = folder.join(END);
+    let written = write_temporary(&path, &everything(network, state), &state.progress)?;
+    publish(&written, &path)?;
+    drop_checkpoints(folder)
+}
+
+fn drop_checkpoints(folder: &Path) -> Result<(), TrainError> {
     for name in [NEWEST, PREVIOUS] {
         let path = folder.join(name);
         if path.exists() {
@@ -219,18 +240,7 @@ pub fn restore(
         }
         match read(&path) {
             Ok((tensors, progress)) => {
-                let device = device.clone().inner();
-                let state = State {
-                    optimizer: Optimizer {
-                        moments: moments(&tensors, &device),
-                    },
-                    probabilities: tensors
-                        .get(PROBABILITIES)
-                        .map(|stored| stored.values())
-                        .unwrap_or_default()
-                        .into(),
-                    progress,
-                };
+                let state = state(&tensors, progress, device);
                 return match apply(network, &tensors) {
                     Ok(network) => Ok((network, Some(state))),
                     Err(why) => Err(TrainError::Checkpoint {
@@ -252,6 +262,50 @@ pub fn restore(
         path: folder.to_owned(),
         why: wrong.join("; "),
     })
+}
+
+/// Restores the state that another run kept at its end, after `step` steps.
+///
+/// One that cannot be used is set aside, so that the other run is trained again.
+///
+/// # Errors
+/// When there is none that can be used.
+pub fn restore_end(
+    folder: &Path,
+    step: u64,
+    network: Network,
+    device: &Device,
+) -> Result<(Network, State), TrainError> {
+    let path = folder.join(END);
+    let restored = read(&path).and_then(|(tensors, progress)| {
+        if progress.step != step {
+            return Err(format!("it holds step {}, not {step}", progress.step));
+        }
+        let state = state(&tensors, progress, device);
+        Ok((apply(network, &tensors)?, state))
+    });
+    restored.map_err(|why| {
+        // Gone already is as good.
+        let _ = fs::rename(&path, path.with_extension("unusable"));
+        TrainError::Checkpoint {
+            path: folder.to_owned(),
+            why: format!("{END}: {why}; run again to train that run again"),
+        }
+    })
+}
+
+fn state(tensors: &StoredTensors, progress: Progress, device: &Device) -> State {
+    State {
+        optimizer: Optimizer {
+            moments: moments(tensors, &device.clone().inner()),
+        },
+        probabilities: tensors
+            .get(PROBABILITIES)
+            .map(|stored| stored.values())
+            .unwrap_or_default()
+            .into(),
+        progress,
+    }
 }
 
 /// Loads the final weights of a finished run into a network of its architecture.
