@@ -159,7 +159,8 @@ fn move_together(kept: &[&Observed]) -> bool {
     pt / (pp * tt).sqrt() > TOGETHER
 }
 
-fn in_words(why: &Why) -> String {
+/// Says in words why a parameter is not identified.
+pub(super) fn in_words(why: &Why) -> String {
     match why {
         Why::NoEffect => "its term has amplitude 0".to_owned(),
         Why::Degenerate { single_valued } if single_valued.is_empty() => {

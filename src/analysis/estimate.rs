@@ -105,7 +105,8 @@ fn offsets_earn_their_place(
     Ok(criterion(with)? < criterion(without)?)
 }
 
-fn options(settings: &Analysis) -> FitOptions {
+/// Chooses the estimator that an experiment asks for.
+pub(super) fn options(settings: &Analysis) -> FitOptions {
     let objective = Objective::Huber {
         delta: settings.huber_delta,
     };

@@ -25,8 +25,7 @@ pub(super) fn observations(
     if let Some(floor) = floor {
         columns.push(("floor", vec![floor; kept.len()]));
     }
-    let cluster = |run: &&Observed| run.trunk.as_ref().unwrap_or(&run.id).0.clone();
-    let clusters: Vec<String> = kept.iter().map(cluster).collect();
+    let clusters: Vec<&str> = kept.iter().map(|run| run.cluster()).collect();
     Ok(Observations::new(columns)?.with_clusters(&clusters)?)
 }
 

@@ -34,6 +34,13 @@ pub struct Observed {
     pub trunk: Option<RunId>,
 }
 
+impl Observed {
+    /// Names what varies by itself: the run, or the trunk that branches share.
+    pub(super) fn cluster(&self) -> &str {
+        &self.trunk.as_ref().unwrap_or(&self.id).0
+    }
+}
+
 /// A run that is not fitted, and why.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LeftOut {
