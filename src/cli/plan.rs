@@ -196,14 +196,14 @@ fn totals(
         left.len(),
         Flops(flops)
     );
-    if let Some(calibration) = calibration {
-        // A calibration, which there is, gives every run a time.
-        let time = |run: &Planned| run.seconds(calibration).unwrap_or(f64::NAN);
-        let total: f64 = left.iter().map(|run| time(run)).sum();
-        let longest = costs_to_the_end(&left, time)
-            .into_iter()
-            .fold(0.0, f64::max);
-        let wall = (total / parallel as f64).max(longest);
+    let times: Option<HashMap<&RunId, f64>> = calibration.and_then(|c| {
+        let times = left.iter().map(|run| Some((&run.id, run.seconds(c)?)));
+        times.collect()
+    });
+    if let Some(times) = times {
+        let longest = costs_to_the_end(&left, |run| times[&run.id]);
+        let longest = longest.into_iter().fold(0.0, f64::max);
+        let wall = (times.values().sum::<f64>() / parallel as f64).max(longest);
         text += &format!(
             ", about {} with {parallel} at once on {threads} thread(s) each",
             seconds(wall)
