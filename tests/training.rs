@@ -8,7 +8,7 @@ use orchestrator::recipe::{
     AdamW, BoundaryGradient, BoundaryRecipe, LearningRates, Recipe, Regularisation, Schedule,
     Threshold,
 };
-use orchestrator::run::{DataSpec, Execution, RunOutcome, RunSpec, Start, SyntheticSpec};
+use orchestrator::run::{DataSpec, Execution, RunOutcome, RunSpec, SyntheticSpec};
 use orchestrator::train::session::{Place, train};
 use std::cell::Cell;
 use std::path::Path;
@@ -203,50 +203,6 @@ fn a_damaged_checkpoint_gives_way_to_the_one_before() {
     assert_eq!(rows(folder.path()).last(), whole.last());
 }
 
-#[test]
-fn accumulated_steps_equal_whole_ones() {
-    for regularisation in [Regularisation::Global, Regularisation::PerSequence] {
-        let mut whole = spec(dlcm, recipe(6));
-        whole.recipe.boundary.regularisation = regularisation;
-        whole.recipe.boundary.gradient = BoundaryGradient::Encoder;
-        let mut parts = whole.clone();
-        parts.execution.micro_batch = 3;
-        assert_eq!(
-            whole.id(),
-            parts.id(),
-            "how a run is carried out is not what it is"
-        );
-        for (whole, parts) in run(&whole).iter().zip(run(&parts)) {
-            let close = |a: Option<f64>, b: Option<f64>| {
-                let (a, b) = (a.expect("measured"), b.expect("measured"));
-                assert!((a - b).abs() <= 2e-4 * a.abs().max(1e-2), "{a} {b}");
-            };
-            close(whole.loss, parts.loss);
-            close(whole.auxiliary_loss, parts.auxiliary_loss);
-            close(whole.gradient_norm, parts.gradient_norm);
-        }
-    }
-}
-
-#[test]
-fn a_huge_rate_is_an_outcome() {
-    let mut spec = spec(dlcm, recipe(40));
-    spec.recipe.rates = LearningRates {
-        token: 1e9,
-        concept: 1e9,
-        other: 1e9,
-        base_width: 64,
-    };
-    let folder = tempfile::tempdir().expect("a folder");
-    let outcome = train(&spec, &place(folder.path(), &|| false)).expect("training");
-    assert_eq!(outcome, RunOutcome::Diverged);
-    assert!(
-        rows(folder.path())
-            .iter()
-            .all(|row| row.loss.is_none_or(f64::is_finite))
-    );
-}
-
 /// Trains in a folder of its own in `runs`, stopped after so many steps and continued.
 fn train_in(runs: &Path, spec: &RunSpec, stops: &[u64]) -> Vec<Measurement> {
     let folder = runs.join(&spec.id().0);
@@ -272,18 +228,15 @@ fn train_in(runs: &Path, spec: &RunSpec, stops: &[u64]) -> Vec<Measurement> {
 fn piece(alone: &RunSpec, steps: u64, after: Option<&RunSpec>) -> RunSpec {
     let mut piece = alone.clone();
     piece.recipe.tokens = steps * 8 * 64;
-    piece.recipe.schedule = Schedule {
-        warmup: 1.0 / steps as f64,
-        decay: 0.0,
-        final_share: 0.0,
-    };
+    piece.recipe.schedule.warmup = 1.0 / steps as f64;
+    piece.recipe.schedule.decay = 0.0;
     piece.execution.keeps_end = true;
     piece.execution.start = after.map(end_of);
     piece
 }
 
-fn end_of(run: &RunSpec) -> Start {
-    Start {
+fn end_of(run: &RunSpec) -> orchestrator::run::Start {
+    orchestrator::run::Start {
         run: run.id(),
         step: run.recipe.steps(64),
     }
@@ -355,5 +308,49 @@ fn a_trunk_whose_end_is_damaged_or_lost_is_asked_for_again() {
     assert_eq!(
         train_in(runs.path(), &branch, &[]).last(),
         run(&alone).last()
+    );
+}
+
+#[test]
+fn accumulated_steps_equal_whole_ones() {
+    for regularisation in [Regularisation::Global, Regularisation::PerSequence] {
+        let mut whole = spec(dlcm, recipe(6));
+        whole.recipe.boundary.regularisation = regularisation;
+        whole.recipe.boundary.gradient = BoundaryGradient::Encoder;
+        let mut parts = whole.clone();
+        parts.execution.micro_batch = 3;
+        assert_eq!(
+            whole.id(),
+            parts.id(),
+            "how a run is carried out is not what it is"
+        );
+        for (whole, parts) in run(&whole).iter().zip(run(&parts)) {
+            let close = |a: Option<f64>, b: Option<f64>| {
+                let (a, b) = (a.expect("measured"), b.expect("measured"));
+                assert!((a - b).abs() <= 2e-4 * a.abs().max(1e-2), "{a} {b}");
+            };
+            close(whole.loss, parts.loss);
+            close(whole.auxiliary_loss, parts.auxiliary_loss);
+            close(whole.gradient_norm, parts.gradient_norm);
+        }
+    }
+}
+
+#[test]
+fn a_huge_rate_is_an_outcome() {
+    let mut spec = spec(dlcm, recipe(40));
+    spec.recipe.rates = LearningRates {
+        token: 1e9,
+        concept: 1e9,
+        other: 1e9,
+        base_width: 64,
+    };
+    let folder = tempfile::tempdir().expect("a folder");
+    let outcome = train(&spec, &place(folder.path(), &|| false)).expect("training");
+    assert_eq!(outcome, RunOutcome::Diverged);
+    assert!(
+        rows(folder.path())
+            .iter()
+            .all(|row| row.loss.is_none_or(f64::is_finite))
     );
 }

@@ -19,10 +19,10 @@ pub(super) struct Draft {
     pub(super) compression_ratio: Option<f64>,
     pub(super) concept_share: Option<f64>,
     pub(super) seed: u64,
+    pub(super) branches: bool,
     pub(super) shape: ShapeSettings,
     pub(super) data: DataDraft,
     pub(super) recipe: Recipe,
-    pub(super) branches: bool,
     pub(super) analysis: Analysis,
     pub(super) execution: ExecutionSettings,
 }
@@ -81,6 +81,7 @@ impl Default for Draft {
             compression_ratio: None,
             concept_share: None,
             seed: 0,
+            branches: false,
             shape: ShapeSettings::default(),
             data: DataDraft {
                 kind: DataKind::Synthetic,
@@ -136,7 +137,6 @@ impl Default for Draft {
                 validation_tokens: 16_384,
                 divergence_loss: 20.0,
             },
-            branches: false,
             analysis: Analysis::default(),
             execution: ExecutionSettings::default(),
         }
