@@ -11,6 +11,10 @@ pub const FORMAT_VERSION: u32 = 1;
 
 /// Name of the journal in a run's folder.
 pub const JOURNAL: &str = "events.jsonl";
+/// Name of the newest checkpoint in the folder of a run that has not ended.
+pub const CHECKPOINT: &str = "checkpoint.safetensors";
+/// Name of the state that a trunk keeps in its folder, for other runs to go on from.
+pub const END: &str = "end.safetensors";
 
 /// One row of measurements. What was not measured is `None`, never 0.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

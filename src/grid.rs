@@ -38,6 +38,8 @@ pub struct Experiment {
     pub name: String,
     /// The models to train, each once: those of `grid`, then the baselines.
     pub cells: Vec<Cell>,
+    /// Whether cells that differ only in tokens and decay branch off one stable phase.
+    pub branches: bool,
     /// How the laws are fitted and what they are asked.
     pub analysis: Analysis,
     /// How runs are carried out.
@@ -211,6 +213,7 @@ pub fn parse_with_overrides(
     Ok(Experiment {
         name: declared.name,
         cells,
+        branches: declared.base.branches,
         analysis: declared.base.analysis,
         execution: declared.base.execution,
         source,

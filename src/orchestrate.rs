@@ -5,17 +5,20 @@
 //! nothing.
 
 mod lock;
+mod queue;
 mod tail;
 
 pub use lock::{Lock, LockError};
+pub use queue::to_do;
 
 use crate::clock::now;
 use crate::event::{Event, Measurement};
-use crate::launch::{Job, LaunchError, Launcher, SPEC_FILE};
+use crate::launch::{Job, LOG_FILE, LaunchError, Launcher, SPEC_FILE};
 use crate::plan::Planned;
 use crate::run::{RunId, RunOutcome, RunState};
 use crate::store::{AttemptRecord, Ended, RunRecord, Store, StoreError};
-use std::collections::{BTreeMap, HashMap};
+use queue::{Blocked, Queue, run_folder};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -63,7 +66,7 @@ pub struct Setting {
 impl Setting {
     /// Finds a run's folder.
     pub fn run_folder(&self, run: &RunId) -> PathBuf {
-        self.results.join("runs").join(&run.0)
+        run_folder(&self.results, run)
     }
 }
 
@@ -76,6 +79,8 @@ pub enum Notice {
     Measured(RunId, Box<Measurement>),
     /// A run ended.
     Ended(RunId, RunOutcome, Option<String>),
+    /// A run will not start, and why.
+    Blocked(RunId, String),
     /// Stopping was asked for; so many runs are still to stop.
     Stopping(usize),
 }
@@ -100,6 +105,8 @@ pub struct Summary {
     pub diverged: usize,
     /// Runs that failed now.
     pub failed: usize,
+    /// Runs that did not start, since the one they go on from failed.
+    pub blocked: usize,
     /// Runs left to do.
     pub left: usize,
 }
@@ -171,30 +178,27 @@ impl Grid<'_> {
             let mut tail = Tail::new(&self.setting.run_folder(&run.id));
             self.take_in(&run.id, &mut tail).await?;
         }
-        let stored: BTreeMap<RunId, RunRecord> = self
+        let stored: HashMap<RunId, RunRecord> = self
             .store
             .runs(experiment)
             .await?
             .into_iter()
             .map(|record| (record.id.clone(), record))
             .collect();
+        let to_do = to_do(planned, &stored, &self.setting.results);
+        let mut queue = Queue::new(&to_do);
         let mut summary = Summary::default();
-        let mut waiting = Vec::new();
-        for run in planned {
-            match stored.get(&run.id) {
-                Some(record) if is_done(record) => match record.outcome {
-                    Some(RunOutcome::Diverged) => summary.diverged += 1,
-                    _ => summary.already += 1,
-                },
-                _ => waiting.push(run),
+        for record in stored.values() {
+            if is_done(record) && record.outcome == Some(RunOutcome::Diverged) {
+                queue.ended(&record.id, RunOutcome::Diverged);
+                summary.diverged += 1;
             }
         }
-        // Longest first, so that no long run is left alone at the end; popped from the back.
-        waiting.sort_by(|a, b| a.flops.total_cmp(&b.flops));
+        summary.already = planned.len() - to_do.len() - summary.diverged;
 
         let mut stops = 0;
         let mut looked = Instant::now();
-        while !self.active.is_empty() || (stops == 0 && !waiting.is_empty()) {
+        while !self.active.is_empty() || (stops == 0 && queue.len() > 0) {
             let asked = stop.load(Ordering::Relaxed).min(2);
             if asked > stops {
                 stops = asked;
@@ -206,7 +210,7 @@ impl Grid<'_> {
                 }
             }
             while stops == 0 && self.active.len() < self.launcher.slots() {
-                let Some(run) = waiting.pop() else { break };
+                let Some(run) = queue.next() else { break };
                 self.start(run).await?;
             }
             self.listen().await?;
@@ -223,14 +227,64 @@ impl Grid<'_> {
                     RunOutcome::Interrupted => summary.left += 1,
                     RunOutcome::Crashed | RunOutcome::OutOfMemory => summary.failed += 1,
                 }
+                queue.ended(&exit.run, outcome);
                 self.end(&exit.run.clone(), outcome, exit).await?;
+            }
+            while stops == 0
+                && let Some(blocked) = queue.blocked()
+            {
+                match blocked.outcome {
+                    RunOutcome::Diverged => summary.diverged += 1,
+                    RunOutcome::Interrupted => summary.left += 1,
+                    _ => summary.blocked += 1,
+                }
+                self.block(&blocked).await?;
             }
             self.observer.tick();
             tokio::time::sleep(POLL.saturating_sub(looked.elapsed().min(POLL / 2))).await;
             looked = Instant::now();
         }
-        summary.left += waiting.len();
+        summary.left += queue.len();
         Ok(summary)
+    }
+
+    /// Says that a run cannot start; after a diverged one it would only diverge again at the same
+    /// step, and that is its outcome.
+    async fn block(&mut self, blocked: &Blocked<'_>) -> Result<(), OrchestrateError> {
+        let id = &blocked.run.id;
+        let why = format!(
+            "it goes on from run {}, which ended as {}",
+            blocked.start, blocked.outcome
+        );
+        if blocked.outcome == RunOutcome::Diverged {
+            let attempt = self.attempt(blocked.run, None);
+            let number = self.store.start_attempt(id, &attempt).await?;
+            let ended = Ended {
+                at: now(),
+                outcome: blocked.outcome,
+                exit_code: None,
+                signal: None,
+                message: Some(why.clone()),
+            };
+            self.store.end_attempt(id, number, &ended).await?;
+        }
+        self.observer.notice(Notice::Blocked(id.clone(), why));
+        Ok(())
+    }
+
+    /// Describes an attempt at a run that starts now.
+    fn attempt(&self, run: &Planned, pid: Option<u32>) -> AttemptRecord {
+        let log = self.setting.run_folder(&run.id).join(LOG_FILE);
+        AttemptRecord {
+            pid: pid.map(i64::from),
+            host: self.setting.host.clone(),
+            device: self.setting.device.clone(),
+            threads: run.spec.execution.threads as i64,
+            program_version: env!("CARGO_PKG_VERSION").to_owned(),
+            git_commit: self.setting.git_commit.clone(),
+            started_at: now(),
+            log_path: log.display().to_string(),
+        }
     }
 
     async fn start(&mut self, run: &Planned) -> Result<(), OrchestrateError> {
@@ -244,20 +298,7 @@ impl Grid<'_> {
             folder,
         };
         let pid = self.launcher.start(&job)?;
-        let attempt = AttemptRecord {
-            pid: Some(i64::from(pid)),
-            host: self.setting.host.clone(),
-            device: job.device.clone(),
-            threads: job.threads as i64,
-            program_version: env!("CARGO_PKG_VERSION").to_owned(),
-            git_commit: self.setting.git_commit.clone(),
-            started_at: now(),
-            log_path: job
-                .folder
-                .join(crate::launch::LOG_FILE)
-                .display()
-                .to_string(),
-        };
+        let attempt = self.attempt(run, Some(pid));
         let attempt = self.store.start_attempt(&run.id, &attempt).await?;
         let active = Active {
             attempt,

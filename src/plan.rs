@@ -2,10 +2,12 @@
 //!
 //! Pure: data have been read and the machine timed before. Refuses IO.
 
+mod trunk;
+
 use crate::architecture::Architecture;
 use crate::architecture::solver::ShapeError;
 use crate::flops::Convention;
-use crate::grid::{Cell, CellKind, Experiment, GridError, Size};
+use crate::grid::{Cell, CellKind, Experiment, GridError, Location, Size};
 use crate::quantity::{Params, TokenBudget};
 use crate::run::{DataFacts, DataSpec, Execution, RunId, RunSpec};
 use serde::{Deserialize, Serialize};
@@ -60,9 +62,10 @@ pub struct Planned {
     pub spec: RunSpec,
     /// The axis values as written.
     pub axes: BTreeMap<String, String>,
-    /// Training FLOPs at the declared ratio, convention `exact`, held-out evaluation not counted.
+    /// FLOPs of the steps it trains itself, at the declared ratio, convention `exact`, held-out
+    /// evaluation not counted.
     pub flops: f64,
-    /// Passes over the unique training tokens.
+    /// Passes over the unique training tokens at its end.
     pub epochs: f64,
     /// Estimated peak memory of its process, bytes.
     pub memory: f64,
@@ -71,13 +74,18 @@ pub struct Planned {
 impl Planned {
     /// Estimates the seconds it takes on a calibrated machine; `None` without a calibration.
     pub fn seconds(&self, calibration: &Calibration) -> Option<f64> {
-        let tokens = self.spec.recipe.tokens as f64;
+        let recipe = &self.spec.recipe;
+        let tokens = self.spec.own_tokens() as f64;
         let rate = calibration.flops_per_second(self.flops / tokens)?;
         // Evaluation is forward only, a third of training; the last one runs three times.
-        let evaluated = self.spec.recipe.validation_tokens as f64
-            * (self.spec.recipe.validations as f64 + 2.0)
-            / 3.0;
+        let validations = recipe.validations as f64 * tokens / recipe.tokens as f64;
+        let evaluated = recipe.validation_tokens as f64 * (validations + 2.0) / 3.0;
         Some(self.flops / rate * (1.0 + evaluated / tokens))
+    }
+
+    /// Counts the training FLOPs of its model from the first step on, its trunk's included.
+    pub fn model_flops(&self) -> f64 {
+        self.flops * self.spec.recipe.tokens as f64 / self.spec.own_tokens() as f64
     }
 }
 
@@ -104,8 +112,7 @@ pub fn plan(
         solved: HashMap::new(),
         convention: experiment.analysis.flops_convention,
     };
-    let mut seen = HashSet::new();
-    let mut planned = Vec::with_capacity(experiment.cells.len());
+    let mut declared = Vec::with_capacity(experiment.cells.len());
     for cell in &experiment.cells {
         let facts = facts(&cell.data).ok_or_else(|| {
             cell.location.error(
@@ -117,10 +124,12 @@ pub fn plan(
         let mut recipe = cell.recipe.clone();
         // Whole steps only, and never more than was asked for when that fills at least one.
         recipe.tokens = whole_steps(tokens, (recipe.batch * architecture.seq_len()) as u64);
-        let run = RunSpec {
+        let spec = RunSpec {
             execution: Execution {
                 micro_batch: experiment.execution.micro_batch.unwrap_or(recipe.batch),
                 threads: experiment.execution.threads.unwrap_or(1),
+                start: None,
+                keeps_end: false,
             },
             architecture,
             data: cell.data.clone(),
@@ -128,22 +137,57 @@ pub fn plan(
             recipe,
             seed: cell.seed,
         };
-        let id = run.id();
-        if !seen.insert(id.clone()) {
-            continue;
-        }
-        let ratio = run.architecture.compression_ratio();
-        planned.push(Planned {
-            flops: run.architecture.training_flops(ratio, Convention::Exact)
-                * run.recipe.tokens as f64,
-            epochs: run.recipe.tokens as f64 / run.facts.train_tokens.max(1) as f64,
-            memory: memory(&run),
+        declared.push(Declared {
+            spec,
             axes: cell.axes.iter().cloned().collect(),
-            id,
-            spec: run,
+            location: cell.location.clone(),
         });
     }
-    Ok(planned)
+    if experiment.branches {
+        declared = trunk::branch(declared)?;
+    }
+    let mut seen = HashSet::new();
+    let planned = declared.into_iter().map(Planned::from);
+    Ok(planned.filter(|run| seen.insert(run.id.clone())).collect())
+}
+
+/// A run with what its file says of it.
+struct Declared {
+    spec: RunSpec,
+    axes: BTreeMap<String, String>,
+    location: Location,
+}
+
+impl From<Declared> for Planned {
+    fn from(Declared { spec, axes, .. }: Declared) -> Self {
+        let ratio = spec.architecture.compression_ratio();
+        let per_token = spec.architecture.training_flops(ratio, Convention::Exact);
+        Self {
+            id: spec.id(),
+            flops: per_token * spec.own_tokens() as f64,
+            epochs: spec.recipe.tokens as f64 / spec.facts.train_tokens.max(1) as f64,
+            memory: memory(&spec),
+            axes,
+            spec,
+        }
+    }
+}
+
+/// Computes, for each run, what it and the longest row of runs that go on from it cost together.
+pub fn costs_to_the_end(planned: &[&Planned], cost: impl Fn(&Planned) -> f64) -> Vec<f64> {
+    let mut after: HashMap<&RunId, f64> = HashMap::new();
+    let mut costs = Vec::with_capacity(planned.len());
+    // A run stands after the one it goes on from.
+    for run in planned.iter().rev() {
+        let whole = cost(run) + after.get(&run.id).unwrap_or(&0.0);
+        if let Some(start) = &run.spec.execution.start {
+            let longest = after.entry(&start.run).or_default();
+            *longest = longest.max(whole);
+        }
+        costs.push(whole);
+    }
+    costs.reverse();
+    costs
 }
 
 fn whole_steps(tokens: u64, step: u64) -> u64 {
@@ -303,7 +347,7 @@ mod tests {
     use crate::grid::parse;
     use proptest::prelude::*;
 
-    fn facts() -> DataFacts {
+    pub(super) fn facts() -> DataFacts {
         DataFacts {
             fingerprint: "f".into(),
             vocab: 512,
@@ -314,7 +358,7 @@ mod tests {
         }
     }
 
-    fn planned(text: &str) -> Vec<Planned> {
+    pub(super) fn planned(text: &str) -> Vec<Planned> {
         let experiment = parse("t.yaml", text).expect("valid");
         plan(&experiment, &|_| Some(facts())).expect("plannable")
     }

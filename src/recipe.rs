@@ -223,16 +223,25 @@ impl Recipe {
 }
 
 impl Schedule {
+    /// Counts the steps of the warmup, of `steps` in all.
+    pub fn warmup_steps(&self, steps: u64) -> u64 {
+        (self.warmup * steps as f64).round() as u64
+    }
+
+    /// Counts the steps of the decay, of `steps` in all.
+    pub fn decay_steps(&self, steps: u64) -> u64 {
+        (self.decay * steps as f64).round() as u64
+    }
+
     /// Computes the share of the stable rate at a step, counted from 0, of `steps` in all.
     pub fn at(&self, step: u64, steps: u64) -> f64 {
-        let steps_f = steps as f64;
-        let warmup = (self.warmup * steps_f).round();
-        let decay = (self.decay * steps_f).round();
+        let warmup = self.warmup_steps(steps) as f64;
+        let decay = self.decay_steps(steps) as f64;
         let position = step as f64;
         if position < warmup {
             return (position + 1.0) / warmup;
         }
-        let left = steps_f - position;
+        let left = steps as f64 - position;
         if left <= decay {
             let share = left / (decay + 1.0);
             return self.final_share + (1.0 - self.final_share) * share;

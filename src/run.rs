@@ -139,6 +139,47 @@ pub struct Execution {
     pub micro_batch: usize,
     /// Threads of a run's process.
     pub threads: usize,
+    /// The run it goes on from; `None` begins at the first step. The numbers are the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start: Option<Start>,
+    /// Whether its whole state at the end is kept, for other runs to go on from.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub keeps_end: bool,
+}
+
+/// The end of another run, up to which both are one training.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Start {
+    /// The other run.
+    pub run: RunId,
+    /// Optimizer steps it has taken.
+    pub step: u64,
+}
+
+/// Which part of a warmup–stable–decay training a run carries out.
+///
+/// # Source
+/// Hägele et al., arXiv 2405.18392: many decays from one stable phase.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Part {
+    /// All of it.
+    Whole,
+    /// A piece of the phase before any decay, whose end others go on from.
+    Trunk,
+    /// The decay, from the end of a trunk.
+    Branch,
+}
+
+impl Execution {
+    /// Says which part of a training is carried out.
+    pub fn part(&self) -> Part {
+        match (self.keeps_end, &self.start) {
+            (true, _) => Part::Trunk,
+            (false, Some(_)) => Part::Branch,
+            (false, None) => Part::Whole,
+        }
+    }
 }
 
 /// A run's identity: a hash of what determines its result, never of names, paths or hardware.
@@ -153,6 +194,13 @@ impl fmt::Display for RunId {
 }
 
 impl RunSpec {
+    /// Counts the tokens it trains on itself: without those of the runs it goes on from.
+    pub fn own_tokens(&self) -> u64 {
+        let before = self.execution.start.as_ref().map_or(0, |start| start.step);
+        let step = (self.recipe.batch * self.architecture.seq_len()) as u64;
+        self.recipe.tokens.saturating_sub(before * step)
+    }
+
     /// Computes the run's identity: 12 hexadecimal digits of SHA-256 over canonical JSON.
     pub fn id(&self) -> RunId {
         #[derive(Serialize)]
@@ -235,6 +283,7 @@ macro_rules! names {
     };
 }
 
+names!(Part { Whole => "whole", Trunk => "trunk", Branch => "branch" });
 names!(RunState { Pending => "pending", Running => "running", Ended => "ended" });
 names!(RunOutcome {
     Finished => "finished",

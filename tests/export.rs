@@ -6,6 +6,7 @@ use orchestrator::architecture::Architecture;
 use orchestrator::data::{self, Batches};
 use orchestrator::event::{Event, Line};
 use orchestrator::model::{HostTensor, HostTensors, Network};
+use orchestrator::recipe::Threshold;
 use orchestrator::run::{RunOutcome, RunSpec};
 use orchestrator::train::evaluate::Evaluator;
 use orchestrator::train::session::{Place, train};

@@ -105,6 +105,7 @@ impl Golden {
             output_multiplier: self.multiplier(),
             compression_ratio: self.architecture.compression_ratio(),
             micro_batch,
+            forced_rate: None,
             device,
         };
         settings.run(network, &self.sequences(), &self.uniforms())

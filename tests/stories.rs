@@ -282,3 +282,171 @@ fn the_schema_is_json_and_knows_the_axes() {
     let schema: Value = serde_json::from_str(&Desk::new().done(&["schema"])).expect("JSON");
     assert!(schema.to_string().contains("concept_share"));
 }
+
+/// TINY as branches of trunks: 16, 32 and 64 steps, which leave the trunk after 13, 26 and 51.
+fn branched() -> String {
+    TINY.replace("[0.3, 0.5]", "0.4")
+        .replace(
+            "params: 60000, tokens: 8192",
+            "params: 60000, tokens: [8192, 16384, 32768]",
+        )
+        .replace("{params: 50000, tokens: 8192}", "{params: 50000}")
+        .replace("training: {", "training: {branches: true, ")
+}
+
+impl Desk {
+    fn journal(&self, run: &Value) -> Vec<u8> {
+        let id = run["id"].as_str().expect("an id");
+        let folder = self.path().join("results/tiny/runs").join(id);
+        std::fs::read(folder.join("events.jsonl")).expect("a journal")
+    }
+}
+
+fn parts<'a>(runs: &'a [Value], kind: &'a str, part: &'a str) -> Vec<&'a Value> {
+    let of = |run: &&Value| run["kind"] == kind && run["part"] == part;
+    runs.iter().filter(of).collect()
+}
+
+#[test]
+fn branches_share_a_trunk_that_is_trained_once() {
+    let desk = Desk::new().with("tiny.yaml", branched());
+    let plan = desk.done(&["plan", "tiny.yaml", "--no-time"]);
+    assert!(plan.contains("12 runs, 0 done, 12 to do"), "{plan}");
+    assert!(
+        plan.contains("dlcm trunk") && plan.contains("dense branch"),
+        "{plan}"
+    );
+    let json: Value =
+        serde_json::from_str(&desk.done(&["plan", "tiny.yaml", "--no-time", "--json"]))
+            .expect("JSON");
+    let planned = json["runs"].as_array().expect("runs");
+    let sum = |pick: fn(&Value) -> &Value| -> f64 {
+        let dense = planned.iter().filter(|run| run["concept_share"] == 0.0);
+        dense.map(|run| pick(run).as_f64().expect("a number")).sum()
+    };
+    // The trunk's 51 steps once, and the decays.
+    let steps = sum(|run| &run["own_tokens"]) / 512.0;
+    assert_eq!(steps, 51.0 + 3.0 + 6.0 + 13.0);
+    let a_step = planned.iter().rev().map(|run| {
+        let own = run["own_tokens"].as_f64().expect("tokens") / 512.0;
+        run["training_flops"]["exact"].as_f64().expect("FLOPs") / own
+    });
+    let a_step = a_step.into_iter().next().expect("a dense run");
+    let flops = sum(|run| &run["training_flops"]["exact"]);
+    assert!((flops / (a_step * steps) - 1.0).abs() < 1e-9);
+
+    desk.done(&["run", "tiny.yaml"]);
+    let runs = desk.status();
+    assert_eq!(runs.len(), 12);
+    assert!(runs.iter().all(|run| run["outcome"] == "finished"));
+    for kind in ["dlcm", "dense"] {
+        assert_eq!(parts(&runs, kind, "trunk").len(), 3);
+        assert_eq!(parts(&runs, kind, "branch").len(), 3);
+    }
+    for branch in runs.iter().filter(|run| run["part"] == "branch") {
+        let trunk = runs.iter().find(|run| run["id"] == branch["start_run"]);
+        let flops = |run: &Value| run["flops"].as_f64().expect("FLOPs");
+        assert!(flops(trunk.expect("its trunk")) < flops(branch));
+    }
+    assert!(desk.done(&["status", "tiny.yaml"]).contains("dlcm branch"));
+
+    // The laws see the branches alone, and miss nothing.
+    let fitted = tokio::runtime::Runtime::new()
+        .expect("a runtime")
+        .block_on(async {
+            let results = desk.path().join("results/tiny");
+            let store = orchestrator::store::Store::open(&results)
+                .await
+                .expect("open");
+            let experiment = store
+                .experiment("tiny")
+                .await
+                .expect("read")
+                .expect("known");
+            let fit = store
+                .newest_fit(experiment, "analysis")
+                .await
+                .expect("read");
+            fit.expect("a fit")
+        });
+    let mut fitted_runs: Vec<&str> = fitted.runs.iter().map(|run| run.0.as_str()).collect();
+    let branches = runs.iter().filter(|run| run["part"] == "branch");
+    let mut branches: Vec<&str> = branches.filter_map(|run| run["id"].as_str()).collect();
+    fitted_runs.sort_unstable();
+    branches.sort_unstable();
+    assert_eq!(fitted_runs, branches);
+    assert!(!fitted.result["warnings"].to_string().contains("left_out"));
+
+    let journals =
+        |runs: &[Value]| -> Vec<_> { runs.iter().map(|run| desk.journal(run)).collect() };
+    let before = journals(&runs);
+    desk.done(&["run", "tiny.yaml"]);
+    assert_eq!(journals(&runs), before, "a finished run was trained again");
+
+    // A D in between, after all states were lost: its piece is trained from the first step, in the
+    // pieces that lead there, and nothing else is.
+    for run in runs.iter().filter(|run| run["part"] == "trunk") {
+        let id = run["id"].as_str().expect("an id");
+        let folder = desk.path().join("results/tiny/runs").join(id);
+        std::fs::remove_file(folder.join("end.safetensors")).expect("a kept state");
+    }
+    let tokens = "grid.tokens=[8192, 16384, 24576, 32768]";
+    desk.done(&["run", "tiny.yaml", "--set", tokens]);
+    let after = journals(&runs);
+    for ((run, before), after) in runs.iter().zip(&before).zip(&after) {
+        let leads_there = run["part"] == "trunk" && run["tokens"].as_u64() <= Some(26 * 512);
+        assert_eq!(before != after, leads_there, "{run}");
+    }
+    let status = desk.done(&["status", "tiny.yaml", "--json", "--set", tokens]);
+    assert_eq!(status.matches("\"finished\"").count(), 16);
+}
+
+#[test]
+fn branches_of_a_failed_trunk_wait_and_say_so() {
+    let desk = Desk::new().with("tiny.yaml", branched());
+    let plan = desk.done(&["plan", "tiny.yaml", "--no-time", "--json"]);
+    let plan: Value = serde_json::from_str(&plan).expect("JSON");
+    let trunk = plan["runs"][0]["id"].as_str().expect("an id");
+    let folder = desk.path().join("results/tiny/runs").join(trunk);
+    std::fs::create_dir_all(&folder).expect("made");
+    let checkpoint = folder.join("checkpoint.safetensors");
+    std::fs::write(&checkpoint, "no checkpoint").expect("written");
+    let output = desk.command(&["run", "tiny.yaml"]).output().expect("ran");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains(&format!("it goes on from run {trunk}")),
+        "{said}"
+    );
+    assert!(
+        said.contains("6 finished"),
+        "the baselines do not depend on it: {said}"
+    );
+    assert!(
+        said.contains("1 failed, 5 waiting for a failed trunk, 0 left"),
+        "{said}"
+    );
+
+    std::fs::remove_file(&checkpoint).expect("removed");
+    desk.done(&["run", "tiny.yaml"]);
+    assert!(desk.status().iter().all(|run| run["outcome"] == "finished"));
+}
+
+#[test]
+fn branches_of_a_diverged_trunk_have_diverged() {
+    let text = branched().replace("branches: true", "branches: true, learning_rate: 1e9");
+    let desk = Desk::new().with("tiny.yaml", text);
+    desk.done(&["run", "tiny.yaml"]);
+    let runs = desk.status();
+    assert_eq!(runs.len(), 12);
+    assert!(
+        runs.iter().all(|run| run["outcome"] == "diverged"),
+        "{runs:?}"
+    );
+    let again = desk.command(&["run", "tiny.yaml"]).output().expect("ran");
+    let said = String::from_utf8_lossy(&again.stderr);
+    assert!(
+        said.contains("0 finished, 0 finished before, 12 diverged"),
+        "{said}"
+    );
+}

@@ -49,6 +49,8 @@ fn spec(architecture: impl FnOnce(usize) -> Architecture, recipe: Recipe) -> Run
         execution: Execution {
             micro_batch: 8,
             threads: 1,
+            start: None,
+            keeps_end: false,
         },
     }
 }
@@ -171,6 +173,114 @@ fn a_damaged_checkpoint_gives_way_to_the_one_before() {
     std::fs::write(&newest, bytes).expect("damaged");
     train(&spec, &place(folder.path(), &|| false)).expect("training");
     assert_eq!(rows(folder.path()).last(), whole.last());
+}
+
+/// Trains in a folder of its own in `runs`, stopped after so many steps and continued.
+fn train_in(runs: &Path, spec: &RunSpec, stops: &[u64]) -> Vec<Measurement> {
+    let folder = runs.join(&spec.id().0);
+    std::fs::create_dir_all(&folder).expect("made");
+    for &stop_after in stops.iter().chain(&[u64::MAX]) {
+        let steps = Cell::new(0);
+        let stop = || {
+            steps.set(steps.get() + 1);
+            steps.get() > stop_after
+        };
+        let place = Place {
+            data_cache: runs,
+            ..place(&folder, &stop)
+        };
+        let outcome = train(spec, &place).expect("training");
+        let ends = stop_after == u64::MAX;
+        assert_eq!(outcome == RunOutcome::Finished, ends, "{outcome:?}");
+    }
+    rows(&folder)
+}
+
+/// The first `steps` of a run as a piece of trunk, which goes on from another.
+fn piece(alone: &RunSpec, steps: u64, after: Option<&RunSpec>) -> RunSpec {
+    let mut piece = alone.clone();
+    piece.recipe.tokens = steps * 8 * 64;
+    piece.recipe.schedule.warmup = 1.0 / steps as f64;
+    piece.recipe.schedule.decay = 0.0;
+    piece.execution.keeps_end = true;
+    piece.execution.start = after.map(end_of);
+    piece
+}
+
+fn end_of(run: &RunSpec) -> orchestrator::run::Start {
+    orchestrator::run::Start {
+        run: run.id(),
+        step: run.recipe.steps(64),
+    }
+}
+
+#[test]
+fn a_branch_is_to_the_last_bit_the_run_it_is_alone() {
+    // One step of warmup, and five of decay after 19.
+    let alone = spec(dlcm, recipe(24));
+    let expected = run(&alone);
+    let first = piece(&alone, 10, None);
+    let second = piece(&alone, 19, Some(&first));
+    let mut branch = alone.clone();
+    branch.execution.start = Some(end_of(&second));
+    assert_eq!(branch.id(), alone.id());
+    for stops in [&[][..], &[3, 1]] {
+        let runs = tempfile::tempdir().expect("a folder");
+        let mut trunk = train_in(runs.path(), &first, stops);
+        trunk.extend(train_in(runs.path(), &second, stops));
+        let decayed = train_in(runs.path(), &branch, stops);
+        assert_eq!(decayed, expected[19..]);
+        // The trunk validates at other steps; it trains on the same.
+        let trained = |row: &Measurement| {
+            let numbers = (row.loss, row.auxiliary_loss, row.gradient_norm);
+            (row.step, row.tokens, row.flops, numbers, row.rate_share)
+        };
+        let trunk: Vec<_> = trunk.iter().map(trained).collect();
+        let begun: Vec<_> = expected[..19].iter().map(trained).collect();
+        assert_eq!(trunk, begun);
+        let stable = rows(&runs.path().join(&second.id().0)).pop().expect("rows");
+        assert!(stable.validation_loss.is_some() && stable.concept_gain.is_some());
+    }
+}
+
+#[test]
+fn a_trunk_whose_end_is_damaged_or_lost_is_asked_for_again() {
+    let alone = spec(dense, recipe(8));
+    let trunk = piece(&alone, 6, None);
+    let mut branch = alone.clone();
+    branch.execution.start = Some(end_of(&trunk));
+    let runs = tempfile::tempdir().expect("a folder");
+    train_in(runs.path(), &trunk, &[]);
+    let folder = runs.path().join(&branch.id().0);
+    std::fs::create_dir_all(&folder).expect("made");
+    let fails = || {
+        let place = Place {
+            data_cache: runs.path(),
+            ..place(&folder, &|| false)
+        };
+        train(&branch, &place).expect_err("no start").to_string()
+    };
+    let end = runs.path().join(&trunk.id().0).join("end.safetensors");
+    let mut bytes = std::fs::read(&end).expect("a state");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&end, bytes).expect("damaged");
+    let said = fails();
+    assert!(
+        said.contains("checksum") && said.contains(&trunk.id().0),
+        "{said}"
+    );
+    assert!(!end.exists(), "it is set aside");
+    let said = fails();
+    assert!(
+        said.contains("end.safetensors") && said.contains("run again"),
+        "{said}"
+    );
+    train_in(runs.path(), &trunk, &[]);
+    assert_eq!(
+        train_in(runs.path(), &branch, &[]).last(),
+        run(&alone).last()
+    );
 }
 
 #[test]

@@ -121,7 +121,7 @@ impl Described<'_> {
             source: law.source().to_owned(),
             at_tokens: self.at,
             parameters,
-            runs: self.found.n_clusters,
+            runs: self.kept.len(),
             converged: self.found.converged(),
             r2: self.found.goodness.r2.filter(|r2| r2.is_finite()),
             rms_residual: self.found.goodness.rms_residual,
@@ -159,7 +159,8 @@ fn move_together(kept: &[&Observed]) -> bool {
     pt / (pp * tt).sqrt() > TOGETHER
 }
 
-fn in_words(why: &Why) -> String {
+/// Says in words why a parameter is not identified.
+pub(super) fn in_words(why: &Why) -> String {
     match why {
         Why::NoEffect => "its term has amplitude 0".to_owned(),
         Why::Degenerate { single_valued } if single_valued.is_empty() => {

@@ -105,7 +105,8 @@ fn offsets_earn_their_place(
     Ok(criterion(with)? < criterion(without)?)
 }
 
-fn options(settings: &Analysis) -> FitOptions {
+/// Chooses the estimator that an experiment asks for.
+pub(super) fn options(settings: &Analysis) -> FitOptions {
     let objective = Objective::Huber {
         delta: settings.huber_delta,
     };
@@ -244,7 +245,8 @@ fn estimate(
     let parameters = law.parameters().len();
     let (sigma, source) = noise_of(&found, parameters, noise, other);
     // A shared floor varies with the draws of the other law: its refits are made here.
-    let few = floor.is_some() || settings_count(&kept) < SETTINGS_A_PARAMETER * parameters;
+    let independent = settings_count(&kept).min(data.n_clusters());
+    let few = floor.is_some() || independent < SETTINGS_A_PARAMETER * parameters;
     let resampled = |draws: usize| -> Result<Vec<FittedLaw>, CannotFit> {
         if !few {
             let options = BootstrapOptions {

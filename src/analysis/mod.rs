@@ -6,6 +6,7 @@
 mod allocate;
 mod cost;
 mod curves;
+mod decay;
 mod describe;
 mod estimate;
 mod laws;
@@ -22,6 +23,7 @@ pub(crate) mod simulated;
 pub use allocate::{Allocation, Choice, FrontierStep, LossSurface, Outside};
 pub use cost::{CostModel, PowerLaw, SmoothShapes};
 pub use curves::{CurvePoint, LossCurve};
+pub use decay::{Decay, DecayGains, DecayLaw};
 pub use laws::{DlcmForm, LawForm};
 pub(crate) use observe::levels;
 pub use observe::{LeftOut, Observed, SeedNoise};
@@ -65,6 +67,9 @@ pub struct AnalysisResult {
     pub dlcm: LawOutcome,
     /// The dense law on the baselines.
     pub dense: LawOutcome,
+    /// What the decay took off the losses of branches; `None` without branches.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decay: Option<DecayGains>,
     /// Loss against P for every N and R of the grid; empty without a DLCM law.
     pub curves: Vec<LossCurve>,
     /// What to train for the budget.
@@ -144,6 +149,7 @@ pub fn analyse(runs: &[RunRecord], settings: &Analysis, shape: &ShapeSettings) -
             (Vec::new(), Maybe::Unknown(why.clone()), Maybe::Unknown(why))
         }
     };
+    let decay = decay::gains(runs, &used, settings);
     warnings.sort_by_key(|warning| !warning.is_loud());
     AnalysisResult {
         version: RESULT_VERSION,
@@ -154,6 +160,7 @@ pub fn analyse(runs: &[RunRecord], settings: &Analysis, shape: &ShapeSettings) -
         seed_noise: noise,
         dlcm: outcome(dlcm),
         dense: outcome(dense),
+        decay,
         curves,
         allocation,
         savings,

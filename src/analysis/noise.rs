@@ -9,7 +9,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::sync::Arc;
 
-/// Makes observations of runs, each its own cluster.
+/// Makes observations of runs, each its own cluster; branches of one trunk are one.
 pub(super) fn observations(
     kept: &[&Observed],
     floor: Option<f64>,
@@ -25,8 +25,8 @@ pub(super) fn observations(
     if let Some(floor) = floor {
         columns.push(("floor", vec![floor; kept.len()]));
     }
-    let ids: Vec<&str> = kept.iter().map(|run| run.id.0.as_str()).collect();
-    Ok(Observations::new(columns)?.with_clusters(&ids)?)
+    let clusters: Vec<&str> = kept.iter().map(|run| run.cluster()).collect();
+    Ok(Observations::new(columns)?.with_clusters(&clusters)?)
 }
 
 /// Fewer runs to spare than this do not tell the noise; the other law's are added.

@@ -3,10 +3,10 @@
 //! Every run is either used or left out for a stated reason; nothing is dropped silently.
 
 use super::warning::Warning;
-use crate::run::{RunId, RunOutcome, RunSpec, RunState};
+use crate::run::{Part, RunId, RunOutcome, RunSpec, RunState};
 use crate::store::RunRecord;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// A run as the laws see it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -29,6 +29,16 @@ pub struct Observed {
     pub loss: f64,
     /// Seed.
     pub seed: u64,
+    /// The first piece of the trunk it branches off: branches of one trunk vary together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trunk: Option<RunId>,
+}
+
+impl Observed {
+    /// Names what varies by itself: the run, or the trunk that branches share.
+    pub(super) fn cluster(&self) -> &str {
+        &self.trunk.as_ref().unwrap_or(&self.id).0
+    }
 }
 
 /// A run that is not fitted, and why.
@@ -66,10 +76,20 @@ pub(super) fn sort(runs: &[RunRecord]) -> Sorted {
     let mut used = Vec::new();
     let mut left_out = Vec::new();
     let mut kept: Vec<&RunRecord> = Vec::new();
+    let starts: HashMap<&RunId, &RunId> = runs
+        .iter()
+        .filter_map(|run| Some((&run.id, run.start_run.as_ref()?)))
+        .collect();
     for run in runs {
         match observe(run) {
             Ok(observed) => {
-                used.push(observed);
+                let pieces = std::iter::successors(run.start_run.as_ref(), |piece| {
+                    starts.get(piece).copied()
+                });
+                used.push(Observed {
+                    trunk: pieces.last().cloned(),
+                    ..observed
+                });
                 kept.push(run);
             }
             Err(why) => left_out.push(LeftOut {
@@ -80,14 +100,11 @@ pub(super) fn sort(runs: &[RunRecord]) -> Sorted {
     }
     let noise = seed_noise(&kept);
     let mut warnings = suspicions(&kept, noise);
-    if !left_out.is_empty() {
-        warnings.insert(
-            0,
-            Warning::LeftOut {
-                runs: left_out.len(),
-                of: runs.len(),
-            },
-        );
+    // A trunk was never meant to be fitted.
+    let of = runs.iter().filter(|run| run.part != Part::Trunk).count();
+    if used.len() < of {
+        let runs = of - used.len();
+        warnings.insert(0, Warning::LeftOut { runs, of });
     }
     Sorted {
         used,
@@ -98,6 +115,9 @@ pub(super) fn sort(runs: &[RunRecord]) -> Sorted {
 }
 
 fn observe(run: &RunRecord) -> Result<Observed, String> {
+    if run.part == Part::Trunk {
+        return Err("it is a trunk: its rate has not decayed".to_owned());
+    }
     match (run.state, run.outcome) {
         (_, Some(RunOutcome::Finished)) => {}
         (RunState::Ended, Some(outcome)) => return Err(format!("it ended as {outcome}")),
@@ -124,6 +144,7 @@ fn observe(run: &RunRecord) -> Result<Observed, String> {
         ratio,
         loss,
         seed: run.seed,
+        trunk: None,
     })
 }
 

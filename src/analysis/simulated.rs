@@ -6,7 +6,7 @@ use crate::fit::FittedLaw;
 use crate::fit::law::by_name;
 use crate::recipe::Recipe;
 use crate::run::{
-    DataFacts, DataSpec, Execution, RunId, RunOutcome, RunSpec, RunState, TokenizerSpec,
+    DataFacts, DataSpec, Execution, Part, RunId, RunOutcome, RunSpec, RunState, TokenizerSpec,
 };
 use crate::store::RunRecord;
 use rand::{Rng, SeedableRng};
@@ -151,6 +151,8 @@ impl Grid<'_> {
             execution: Execution {
                 micro_batch: 16,
                 threads: 1,
+                start: None,
+                keeps_end: false,
             },
             architecture,
             seed,
@@ -162,6 +164,8 @@ impl Grid<'_> {
         }
         RunRecord {
             id: RunId(format!("{:.12}", spec.id().0)),
+            part: Part::Whole,
+            start_run: None,
             state: RunState::Ended,
             kind: kind.into(),
             params: params.non_embedding(),

@@ -1,9 +1,9 @@
 //! The result in words, for a terminal.
 
 use super::allocate::{Allocation, Choice};
-use super::report::{LawOutcome, LawReport, NoiseSource, Uncertainty};
+use super::report::{LawOutcome, LawReport, NoiseSource, ParameterEstimate, Uncertainty};
 use super::saving::{SavingCurve, SavingPoint, Savings};
-use super::{AnalysisResult, LawForm, Maybe};
+use super::{AnalysisResult, DecayLaw, LawForm, Maybe};
 use crate::quantity::human;
 use std::fmt::Write;
 
@@ -22,6 +22,9 @@ fn write_summary(out: &mut String, result: &AnalysisResult) -> std::fmt::Result 
     }
     write_law(out, "DLCM law", &result.dlcm)?;
     write_law(out, "Dense law", &result.dense)?;
+    if let Some(gains) = &result.decay {
+        write_decay(out, &gains.law)?;
+    }
     writeln!(out)?;
     match &result.allocation {
         Maybe::Known(allocation) => write_allocation(out, allocation)?,
@@ -65,17 +68,33 @@ fn write_law(out: &mut String, title: &str, outcome: &LawOutcome) -> std::fmt::R
     for reduction in reductions(report) {
         writeln!(out, "  reduced: {reduction}")?;
     }
-    let r2 = report
-        .r2
-        .map_or_else(|| "R² undefined".to_owned(), |r2| format!("R² = {r2:.4}"));
     writeln!(
         out,
-        "  {r2} over {} runs; typical residual {:.2}%; {}",
+        "  {} over {} runs; typical residual {:.2}%; {}",
+        r2(report.r2),
         report.runs,
         100.0 * report.rms_residual,
         intervals_from(report.uncertainty)
     )?;
-    for parameter in &report.parameters {
+    write_parameters(out, &report.parameters)
+}
+
+fn write_decay(out: &mut String, law: &Maybe<DecayLaw>) -> std::fmt::Result {
+    let law = match law {
+        Maybe::Known(law) => law,
+        Maybe::Unknown(why) => return writeln!(out, "\nDecay law: cannot be fitted: {why}"),
+    };
+    writeln!(out, "\nDecay law: {}", law.equation)?;
+    writeln!(out, "  {} over {} decays", r2(law.r2), law.decays)?;
+    write_parameters(out, &law.parameters)
+}
+
+fn r2(r2: Option<f64>) -> String {
+    r2.map_or_else(|| "R² undefined".to_owned(), |r2| format!("R² = {r2:.4}"))
+}
+
+fn write_parameters(out: &mut String, parameters: &[ParameterEstimate]) -> std::fmt::Result {
+    for parameter in parameters {
         let interval = parameter.interval.map_or_else(String::new, |[low, high]| {
             format!("  [{}, {}]", number(low), number(high))
         });

@@ -225,7 +225,11 @@ fn engine(warning: &FitWarning, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         ),
         FitWarning::Duplicates { rows } => write!(f, "{rows} rows repeat others exactly"),
         FitWarning::FewClusters { clusters } => {
-            write!(f, "only {clusters} runs: intervals are rough")
+            write!(
+                f,
+                "only {clusters} independent runs (branches of one trunk are one): intervals are \
+                 rough"
+            )
         }
         #[allow(unreachable_patterns, reason = "the engine may learn to warn of more")]
         other => write!(f, "{other:?}"),

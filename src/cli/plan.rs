@@ -4,10 +4,10 @@ use super::Failure;
 use super::experiment::{ExperimentArgs, Loaded, calibration, slots};
 use crate::architecture::Architecture;
 use crate::flops::Convention;
-use crate::orchestrate::is_done;
-use crate::plan::{Calibration, Planned};
+use crate::orchestrate::to_do;
+use crate::plan::{Calibration, Planned, costs_to_the_end};
 use crate::quantity::{Flops, Params, Tokens, human};
-use crate::run::RunId;
+use crate::run::{Part, RunId};
 use crate::store::{RunRecord, Store};
 use std::collections::HashMap;
 use std::process::ExitCode;
@@ -64,6 +64,15 @@ pub(super) async fn stored(loaded: &Loaded) -> Result<HashMap<RunId, RunRecord>,
         .into_iter()
         .map(|record| (record.id.clone(), record))
         .collect())
+}
+
+/// Writes what kind of model a run trains, and which part of its training.
+pub(super) fn kind(dense: bool, part: Part) -> String {
+    let kind = if dense { "dense" } else { "dlcm" };
+    match part {
+        Part::Whole => kind.to_owned(),
+        part => format!("{kind} {part}"),
+    }
 }
 
 fn state(record: Option<&RunRecord>) -> &'static str {
@@ -133,12 +142,7 @@ fn table(
         let params = architecture.params();
         rows.push(vec![
             run.id.to_string(),
-            if architecture.is_dense() {
-                "dense"
-            } else {
-                "dlcm"
-            }
-            .to_owned(),
+            kind(architecture.is_dense(), run.spec.execution.part()),
             Params(params.non_embedding()).to_string(),
             match architecture.is_dense() {
                 true => "-".to_owned(),
@@ -182,10 +186,7 @@ fn totals(
     stored: &HashMap<RunId, RunRecord>,
     calibration: Option<&Calibration>,
 ) -> String {
-    let left: Vec<&Planned> = planned
-        .iter()
-        .filter(|run| !stored.get(&run.id).is_some_and(is_done))
-        .collect();
+    let left = to_do(planned, stored, &loaded.results);
     let flops: f64 = left.iter().map(|run| run.flops).sum();
     let (parallel, threads) = slots(&loaded.experiment);
     let mut text = format!(
@@ -195,11 +196,14 @@ fn totals(
         left.len(),
         Flops(flops)
     );
-    let times: Option<Vec<f64>> =
-        calibration.and_then(|c| left.iter().map(|run| run.seconds(c)).collect());
+    let times: Option<HashMap<&RunId, f64>> = calibration.and_then(|c| {
+        let times = left.iter().map(|run| Some((&run.id, run.seconds(c)?)));
+        times.collect()
+    });
     if let Some(times) = times {
-        let longest = times.iter().copied().fold(0.0, f64::max);
-        let wall = (times.iter().sum::<f64>() / parallel as f64).max(longest);
+        let longest = costs_to_the_end(&left, |run| times[&run.id]);
+        let longest = longest.into_iter().fold(0.0, f64::max);
+        let wall = (times.values().sum::<f64>() / parallel as f64).max(longest);
         text += &format!(
             ", about {} with {parallel} at once on {threads} thread(s) each",
             seconds(wall)
@@ -226,8 +230,13 @@ fn json(
             let architecture = &run.spec.architecture;
             let params = architecture.params();
             let ratio = architecture.compression_ratio();
+            let own_tokens = run.spec.own_tokens();
+            let own_flops =
+                |convention| architecture.training_flops(ratio, convention) * own_tokens as f64;
             serde_json::json!({
                 "id": run.id,
+                "part": run.spec.execution.part(),
+                "start": run.spec.execution.start,
                 "state": state(stored.get(&run.id)),
                 "axes": run.axes,
                 "architecture": architecture,
@@ -236,15 +245,14 @@ fn json(
                 "concept_share": params.concept_share(),
                 "compression_ratio": ratio,
                 "tokens": run.spec.recipe.tokens,
+                "own_tokens": own_tokens,
                 "epochs": run.epochs,
                 "seed": run.spec.seed,
                 "forward_flops_per_token": architecture.forward_flops(ratio),
                 "training_flops": {
                     "exact": run.flops,
-                    "6N": architecture.training_flops(ratio, Convention::SixN)
-                        * run.spec.recipe.tokens as f64,
-                    "6N_active": architecture.training_flops(ratio, Convention::SixNActive)
-                        * run.spec.recipe.tokens as f64,
+                    "6N": own_flops(Convention::SixN),
+                    "6N_active": own_flops(Convention::SixNActive),
                 },
                 "seconds": calibration.and_then(|c| run.seconds(c)),
                 "memory_bytes": run.memory,

@@ -4,7 +4,7 @@ use crate::event::Measurement;
 use crate::orchestrate::{Notice, Observer};
 use crate::plan::Planned;
 use crate::quantity::{Params, Tokens, human};
-use crate::run::{RunId, RunOutcome};
+use crate::run::{Part, RunId, RunOutcome};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use std::collections::HashMap;
 use std::io::IsTerminal;
@@ -27,12 +27,18 @@ pub(super) fn label(run: &Planned) -> String {
             architecture.compression_ratio()
         ),
     };
-    format!("{size} seed {}", run.spec.seed)
+    let part = match run.spec.execution.part() {
+        Part::Whole => String::new(),
+        part => format!(" {part}"),
+    };
+    format!("{size} seed {}{part}", run.spec.seed)
 }
 
 struct Active {
     label: String,
     flops: f64,
+    /// Steps at its beginning, which are another run's, and at its end.
+    start: u64,
     steps: u64,
     done: f64,
     bar: Option<ProgressBar>,
@@ -61,6 +67,12 @@ impl Progress {
                 let active = Active {
                     label: label(run),
                     flops: run.flops,
+                    start: run
+                        .spec
+                        .execution
+                        .start
+                        .as_ref()
+                        .map_or(0, |start| start.step),
                     steps: run.spec.recipe.steps(run.spec.architecture.seq_len()),
                     done: 0.0,
                     bar: None,
@@ -135,7 +147,8 @@ impl Progress {
         if let Some((bars, whole)) = &self.bars {
             let style = ProgressStyle::with_template("{bar:30} {msg}")
                 .unwrap_or_else(|_| ProgressStyle::default_bar());
-            let bar = bars.insert_before(whole, ProgressBar::new(run.steps).with_style(style));
+            let steps = run.steps - run.start;
+            let bar = bars.insert_before(whole, ProgressBar::new(steps).with_style(style));
             bar.set_message(run.label.clone());
             run.bar = Some(bar);
         } else {
@@ -148,8 +161,9 @@ impl Progress {
         let Some(run) = self.runs.get_mut(id) else {
             return;
         };
-        let done = row.step as f64 / run.steps.max(1) as f64;
-        if run.done == 0.0 && row.step > run.steps / 20 + 1 {
+        let step = row.step.saturating_sub(run.start);
+        let done = step as f64 / (run.steps - run.start).max(1) as f64;
+        if run.done == 0.0 && step > run.steps / 20 + 1 {
             // The first row of a resumed run: what came before was not done now.
             self.flops_before += run.flops * done;
         }
@@ -159,7 +173,7 @@ impl Progress {
             .tokens_per_second
             .map_or(String::new(), |s| format!(", {} tokens/s", human(s)));
         if let (Some(bar), Some(loss)) = (&run.bar, loss) {
-            bar.set_position(row.step);
+            bar.set_position(step);
             bar.set_message(format!("{}: loss {loss:.3}{speed}", run.label));
         } else if let Some(loss) = row.validation_loss {
             let text = format!(
@@ -170,6 +184,16 @@ impl Progress {
             );
             self.say(&text);
         }
+    }
+
+    fn blocked(&mut self, id: &RunId, why: &str) {
+        let Some(run) = self.runs.get(id) else {
+            return;
+        };
+        let text = format!("{id} does not start: {why}: {}", run.label);
+        self.flops_total -= run.flops;
+        self.total -= 1;
+        self.say(&text);
     }
 
     fn ended(&mut self, id: &RunId, outcome: RunOutcome, message: Option<&str>) {
@@ -202,6 +226,7 @@ impl Observer for Progress {
             Notice::Started(id) => self.started(&id),
             Notice::Measured(id, row) => self.measured(&id, &row),
             Notice::Ended(id, outcome, message) => self.ended(&id, outcome, message.as_deref()),
+            Notice::Blocked(id, why) => self.blocked(&id, &why),
             Notice::Stopping(0) => {}
             Notice::Stopping(running) => self.say(&format!(
                 "stopping: {running} run(s) write a checkpoint and end; once more to kill them"

@@ -6,7 +6,7 @@ use super::progress::Progress;
 use super::{Failure, fit, provenance};
 use crate::clock::now;
 use crate::launch::local::Local;
-use crate::orchestrate::{self, Lock, Setting, Summary, is_done};
+use crate::orchestrate::{self, Lock, Setting, Summary};
 use crate::plan::Planned;
 use crate::store::{ExperimentRecord, PlannedRun, Store};
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -60,8 +60,16 @@ async fn train_and_fit(
     };
     let summary = train(&store, experiment, loaded, planned, &setting).await?;
     eprintln!(
-        "{} finished, {} finished before, {} diverged, {} failed, {} left",
-        summary.finished, summary.already, summary.diverged, summary.failed, summary.left
+        "{} finished, {} finished before, {} diverged, {} failed{}, {} left",
+        summary.finished,
+        summary.already,
+        summary.diverged,
+        summary.failed,
+        match summary.blocked {
+            0 => String::new(),
+            blocked => format!(", {blocked} waiting for a failed trunk"),
+        },
+        summary.left
     );
     if summary.left > 0 {
         eprintln!("run the same command again to continue");
@@ -95,7 +103,7 @@ async fn record(
         .map(|run| PlannedRun {
             id: run.id.clone(),
             spec: run.spec.clone(),
-            flops: run.flops,
+            flops: run.model_flops(),
             axes: run.axes.clone(),
         })
         .collect();
@@ -110,12 +118,12 @@ async fn train(
     setting: &Setting,
 ) -> Result<Summary, Failure> {
     let stored = store.runs(experiment).await?;
-    let done = |run: &Planned| {
-        stored
-            .iter()
-            .any(|record| record.id == run.id && is_done(record))
-    };
-    let mut progress = Progress::new(planned.iter().filter(|run| !done(run)));
+    let stored = stored
+        .into_iter()
+        .map(|run| (run.id.clone(), run))
+        .collect();
+    let to_do = orchestrate::to_do(planned, &stored, &setting.results);
+    let mut progress = Progress::new(to_do.into_iter());
     let program = std::env::current_exe()
         .map_err(|error| Failure::machine(format!("cannot find this program: {error}")))?;
     let mut launcher = Local::new(program, slots(&loaded.experiment).0);

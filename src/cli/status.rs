@@ -43,7 +43,7 @@ fn table(runs: &[RunRecord]) -> String {
         value.map_or("-".to_owned(), |value| format!("{value:.digits$}"))
     };
     let mut text = format!(
-        "{:<12}  {:<5}  {:>6}  {:>5}  {:>5}  {:>8}  {:>6}  {:>4}  {:>7}  {:>9}  {}\n",
+        "{:<12}  {:<12}  {:>6}  {:>5}  {:>5}  {:>8}  {:>6}  {:>4}  {:>7}  {:>9}  {}\n",
         "id", "kind", "N", "P", "R", "R found", "D", "seed", "loss", "FLOPs", "state"
     );
     for run in runs {
@@ -52,9 +52,9 @@ fn table(runs: &[RunRecord]) -> String {
             _ => run.state.name(),
         };
         text += &format!(
-            "{:<12}  {:<5}  {:>6}  {:>5.3}  {:>5}  {:>8}  {:>6}  {:>4}  {:>7}  {:>9}  {}\n",
+            "{:<12}  {:<12}  {:>6}  {:>5.3}  {:>5}  {:>8}  {:>6}  {:>4}  {:>7}  {:>9}  {}\n",
             run.id,
-            run.kind,
+            super::plan::kind(run.spec.architecture.is_dense(), run.part),
             Params(run.params),
             run.concept_share,
             run.compression_ratio,

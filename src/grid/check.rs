@@ -257,6 +257,14 @@ fn training(draft: &Draft, places: &Places<'_>) -> Result<(), Problem> {
             )
             .help("they are shares of all steps: their sum is at most 1"));
     }
+    if draft.branches && schedule.decay == 0.0 {
+        return Err(places
+            .label(
+                Problem::new("a branch is a decay, and there is none"),
+                &["training.branches", "training.decay"],
+            )
+            .help("give `training.decay` a share above 0, or leave `branches` out"));
+    }
     let batch = draft.recipe.batch;
     if let Some(micro_batch) = draft.execution.micro_batch
         && !batch.is_multiple_of(micro_batch)

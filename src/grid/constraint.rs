@@ -172,6 +172,7 @@ impl Expression {
             Operation::Name(key) => match (key.get)(draft) {
                 Shown::Number(number) => Value::Number(number),
                 Shown::Word(word) => Value::Word(word),
+                Shown::Flag(on) => Value::Word(on.to_string()),
                 Shown::Nothing => {
                     return Err(
                         Wrong::new(self.span, format!("`{}` has no value here", key.path)).help(

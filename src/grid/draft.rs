@@ -16,6 +16,7 @@ pub(super) struct Draft {
     pub(super) compression_ratio: Option<f64>,
     pub(super) concept_share: Option<f64>,
     pub(super) seed: u64,
+    pub(super) branches: bool,
     pub(super) shape: ShapeSettings,
     pub(super) data: DataDraft,
     pub(super) recipe: Recipe,
@@ -76,6 +77,7 @@ impl Default for Draft {
             compression_ratio: None,
             concept_share: None,
             seed: 0,
+            branches: false,
             shape: ShapeSettings::default(),
             data: DataDraft {
                 kind: DataKind::Synthetic,

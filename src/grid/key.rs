@@ -43,6 +43,8 @@ pub(super) enum Form {
     Word(&'static str, fn(&mut Draft)),
     /// A whole number from the first bound to the second.
     Count(u64, u64, fn(&mut Draft, u64)),
+    /// `true` or `false`.
+    Flag(fn(&mut Draft, bool)),
     /// A number.
     Number(Range, fn(&mut Draft, f64)),
     /// A token budget.
@@ -115,6 +117,7 @@ impl Range {
 pub(super) enum Shown {
     Number(f64),
     Word(String),
+    Flag(bool),
     /// Not given.
     Nothing,
 }
@@ -139,6 +142,7 @@ pub(super) struct Assignment {
 enum Set {
     Word(fn(&mut Draft)),
     Count(fn(&mut Draft, u64), u64),
+    Flag(fn(&mut Draft, bool), bool),
     Number(fn(&mut Draft, f64), f64),
     Budget(fn(&mut Draft, TokenBudget), TokenBudget),
     Path(fn(&mut Draft, &str), Arc<str>),
@@ -150,6 +154,7 @@ impl Assignment {
         match &self.set {
             Set::Word(set) => set(draft),
             Set::Count(set, n) => set(draft, *n),
+            Set::Flag(set, on) => set(draft, *on),
             Set::Number(set, x) => set(draft, *x),
             Set::Budget(set, budget) => set(draft, *budget),
             Set::Path(set, path) => set(draft, path),
@@ -257,6 +262,7 @@ impl Key {
         let default = match (self.get)(&Draft::default()) {
             Shown::Number(x) => format!("; the default is {x}"),
             Shown::Word(word) => format!("; the default is {word}"),
+            Shown::Flag(on) => format!("; the default is {on}"),
             Shown::Nothing => String::new(),
         };
         format!("`{}` is {}{default}", self.path, forms.join(" or "))
@@ -281,6 +287,7 @@ impl Form {
             Form::Word(word, _) => format!("`{word}`"),
             Form::Count(low, u64::MAX, _) => format!("a whole number from {low}"),
             Form::Count(low, high, _) => format!("a whole number from {low} to {high}"),
+            Form::Flag(_) => "`true` or `false`".into(),
             Form::Number(range, _) => format!("a number {}", range.describe()),
             Form::Budget(_) => "a number of tokens such as 0.5M, or `20 per param`".into(),
             Form::Path("", _) => "a path".into(),
@@ -308,6 +315,10 @@ impl Form {
                 }
                 Ok(Set::Count(*set, n))
             }
+            Form::Flag(set) => match value {
+                Value::Bool(on) => Ok(Set::Flag(*set, *on)),
+                _ => Err("neither `true` nor `false`".into()),
+            },
             Form::Number(range, set) => {
                 let x = number(value, written)?;
                 if !range.contains(x) {

@@ -166,6 +166,7 @@ fn described(key: &Key, forms: Vec<Value>) -> Value {
         Shown::Number(x) if x.fract() == 0.0 => json!(x as i64),
         Shown::Number(x) => json!(x),
         Shown::Word(word) => json!(word),
+        Shown::Flag(on) => json!(on),
         Shown::Nothing => return schema,
     };
     put(&mut schema, "default", default);
@@ -187,6 +188,7 @@ fn form(form: &Form) -> Vec<Value> {
                 quantity,
             ]
         }
+        Form::Flag(_) => vec![json!({"type": "boolean"})],
         Form::Number(range, _) => vec![number(range), quantity],
         Form::Budget(_) => vec![
             json!({"type": "integer", "minimum": 1}),

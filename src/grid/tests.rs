@@ -154,6 +154,7 @@ fn every_default_is_a_value_of_its_key() {
         let default = match (key.get)(&Draft::default()) {
             Shown::Number(x) => x.to_string(),
             Shown::Word(word) => word,
+            Shown::Flag(on) => on.to_string(),
             Shown::Nothing => continue,
         };
         // These belong to other data than the default ones.

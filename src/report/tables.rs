@@ -15,8 +15,9 @@ use std::path::Path;
 /// `tokens` (D); `concept_share` (P, as built; 0 when dense); `compression_ratio` (declared R, tokens
 /// per concept; 1 when dense); `realised_ratio` (in evaluation) and `realised_sampled` (in training);
 /// `seed`; `loss` (held-out, nats per token); `bits_per_byte`; `flops` (training, `exact`, spent) and
-/// `planned_flops`; `concept_gain` and `boundary_gain` (nats per token); then `axis.NAME` for every
-/// axis of the experiment, as written.
+/// `planned_flops`, a branch's with its trunk's; `concept_gain` and `boundary_gain` (nats per token);
+/// `part` (of a training: whole, trunk or branch); `start_run` (the run it goes on from); then
+/// `axis.NAME` for every axis of the experiment, as written.
 ///
 /// # Errors
 /// When the table library refuses.
@@ -50,6 +51,10 @@ pub fn runs(runs: &[RunRecord]) -> Result<DataFrame, ReportError> {
         number("planned_flops", |run| Some(run.planned_flops)),
         number("concept_gain", |run| run.concept_gain),
         number("boundary_gain", |run| run.boundary_gain),
+        text("part", |run| Some(run.part.name().to_owned())),
+        text("start_run", |run| {
+            run.start_run.as_ref().map(|run| run.0.clone())
+        }),
     ];
     let axes: BTreeSet<&String> = runs.iter().flat_map(|run| run.axes.keys()).collect();
     for axis in axes {

@@ -153,7 +153,8 @@ impl Store {
         }
     }
 
-    /// Records an experiment and its planned runs; runs known already keep what they have.
+    /// Records an experiment and its planned runs; runs known already keep what they have. A run
+    /// stands after the one it goes on from.
     ///
     /// Runs of an earlier plan that are no longer asked for stay, marked as not wanted.
     ///
@@ -219,15 +220,19 @@ impl Store {
             let axes =
                 serde_json::to_string(&run.axes).map_err(|error| content("a plan", error))?;
             sqlx::query(
-                "INSERT INTO experiment_runs (experiment_id, run_id, position, axes)
-                 VALUES (?, ?, ?, ?)
+                "INSERT INTO experiment_runs
+                     (experiment_id, run_id, position, axes, part, start_run)
+                 VALUES (?, ?, ?, ?, ?, ?)
                  ON CONFLICT (experiment_id, run_id) DO UPDATE SET
-                     position = excluded.position, axes = excluded.axes, wanted = 1",
+                     position = excluded.position, axes = excluded.axes, part = excluded.part,
+                     start_run = excluded.start_run, wanted = 1",
             )
             .bind(id)
             .bind(&run.id.0)
             .bind(position as i64)
             .bind(axes)
+            .bind(spec.execution.part().name())
+            .bind(spec.execution.start.as_ref().map(|start| &start.run.0))
             .execute(&mut *transaction)
             .await?;
         }
@@ -264,7 +269,7 @@ impl Store {
     /// When the database refuses or holds a run this program cannot read.
     pub async fn runs(&self, experiment: i64) -> Result<Vec<RunRecord>, StoreError> {
         let rows: Vec<records::RunRow> = sqlx::query_as(
-            "SELECT runs.*, experiment_runs.axes FROM experiment_runs
+            "SELECT runs.*, axes, part, start_run FROM experiment_runs
              JOIN runs ON runs.id = experiment_runs.run_id
              WHERE experiment_id = ? AND wanted = 1 ORDER BY position",
         )

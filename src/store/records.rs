@@ -2,7 +2,7 @@
 
 use super::{StoreError, content, read_spec};
 use crate::event::Measurement;
-use crate::run::{RunId, RunOutcome, RunSpec, RunState};
+use crate::run::{Part, RunId, RunOutcome, RunSpec, RunState};
 use serde::{Deserialize, Serialize};
 use sqlx::SqliteConnection;
 use std::collections::BTreeMap;
@@ -29,7 +29,7 @@ pub struct PlannedRun {
     pub id: RunId,
     /// What it is.
     pub spec: RunSpec,
-    /// Training FLOPs at the declared ratio, convention `exact`.
+    /// Training FLOPs at the declared ratio, convention `exact`, its trunk's included.
     pub flops: f64,
     /// The axis values as written.
     pub axes: BTreeMap<String, String>,
@@ -43,6 +43,10 @@ pub struct RunRecord {
     /// What it is.
     #[serde(skip)]
     pub spec: RunSpec,
+    /// Which part of a training the experiment has it carry out.
+    pub part: Part,
+    /// The run from whose end it goes on.
+    pub start_run: Option<RunId>,
     /// Where it stands.
     pub state: RunState,
     /// `dlcm` or `dense`.
@@ -65,7 +69,7 @@ pub struct RunRecord {
     pub loss: Option<f64>,
     /// The same in bits per UTF-8 byte.
     pub bits_per_byte: Option<f64>,
-    /// Training FLOPs spent, convention `exact`, at realised R.
+    /// Training FLOPs spent, convention `exact`, at realised R, its trunk's included.
     pub flops: Option<f64>,
     /// Training FLOPs expected at the declared R.
     pub planned_flops: f64,
@@ -101,6 +105,8 @@ pub(super) struct RunRow {
     concept_gain: Option<f64>,
     boundary_gain: Option<f64>,
     axes: String,
+    part: String,
+    start_run: Option<String>,
 }
 
 impl TryFrom<RunRow> for RunRecord {
@@ -110,6 +116,9 @@ impl TryFrom<RunRow> for RunRecord {
         Ok(Self {
             spec: read_spec(&row.spec)?,
             id: RunId(row.id),
+            part: Part::from_name(&row.part)
+                .ok_or_else(|| content("experiment_runs.part", &row.part))?,
+            start_run: row.start_run.map(RunId),
             state: RunState::from_name(&row.state)
                 .ok_or_else(|| content("runs.state", &row.state))?,
             kind: row.kind,

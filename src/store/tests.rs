@@ -1,6 +1,6 @@
 use super::*;
 use crate::architecture::solver::ShapeSettings;
-use crate::run::{DataFacts, DataSpec, Execution, TokenizerSpec};
+use crate::run::{DataFacts, DataSpec, Execution, Part, Start, TokenizerSpec};
 use std::collections::BTreeMap;
 
 fn spec(seed: u64) -> RunSpec {
@@ -37,6 +37,8 @@ fn spec(seed: u64) -> RunSpec {
         execution: Execution {
             micro_batch: 16,
             threads: 1,
+            start: None,
+            keeps_end: false,
         },
     }
 }
@@ -177,6 +179,92 @@ async fn a_step_measured_again_replaces_its_row() {
     store.ingest(&run.id, &[again]).await.expect("taken in");
     let measured = store.measurements(&run.id).await.expect("read");
     assert_eq!(measured, [row(5, Some(1.9))]);
+}
+
+#[tokio::test]
+async fn trunks_and_branches_are_known_to_each_experiment() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = Store::create(folder.path()).await.expect("a database");
+    let mut trunk = planned(0);
+    trunk.spec.execution.keeps_end = true;
+    let mut branch = planned(1);
+    branch.spec.execution.start = Some(Start {
+        run: trunk.id.clone(),
+        step: 1,
+    });
+    assert_eq!(branch.id, planned(1).id);
+    let parts = async |id| -> Vec<_> {
+        let runs = store.runs(id).await.expect("read");
+        let parts = runs.into_iter().map(|run| (run.part, run.start_run));
+        parts.collect()
+    };
+    let both = [trunk.clone(), branch];
+    let id = store
+        .plan(&experiment(), &both, 1.0)
+        .await
+        .expect("planned");
+    let expected = [(Part::Trunk, None), (Part::Branch, Some(trunk.id))];
+    assert_eq!(parts(id).await, expected);
+    // The same runs, each from its first step on.
+    let alone = ExperimentRecord {
+        name: "alone".into(),
+        ..experiment()
+    };
+    let runs = [planned(0), planned(1)];
+    let other = store.plan(&alone, &runs, 2.0).await.expect("planned");
+    assert_eq!(
+        parts(other).await,
+        [(Part::Whole, None), (Part::Whole, None)]
+    );
+    assert_eq!(parts(id).await, expected);
+}
+
+#[tokio::test]
+async fn a_database_of_the_first_schema_is_brought_forward() {
+    let old = tempfile::tempdir().expect("a folder");
+    std::fs::copy(
+        "migrations/0001_first.sql",
+        old.path().join("0001_first.sql"),
+    )
+    .expect("copied");
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join(DATABASE);
+    let options = SqliteConnectOptions::new()
+        .filename(&path)
+        .create_if_missing(true);
+    let pool = SqlitePool::connect_with(options).await.expect("a database");
+    let first = sqlx::migrate::Migrator::new(old.path()).await;
+    first.expect("readable").run(&pool).await.expect("migrated");
+    let spec = serde_json::to_string(&spec(0)).expect("plain data");
+    for (sql, value) in [
+        (
+            "INSERT INTO experiments (name, config, config_hash, program_version, created_at,
+                 updated_at) VALUES ('e', ?, 'h', '0', 1.0, 1.0)",
+            "grid: {}",
+        ),
+        (
+            "INSERT INTO runs (id, kind, spec, params, concept_share, compression_ratio, tokens,
+                 seed, planned_flops, created_at)
+             VALUES ('r', 'dlcm', ?, 1, 0.5, 4.0, 1, 0, 1.0, 1.0)",
+            spec.as_str(),
+        ),
+        (
+            "INSERT INTO experiment_runs (experiment_id, run_id, position, axes)
+             VALUES (1, 'r', 0, ?)",
+            "{}",
+        ),
+    ] {
+        sqlx::query(sql)
+            .bind(value)
+            .execute(&pool)
+            .await
+            .expect("inserted");
+    }
+    pool.close().await;
+    let store = Store::open(folder.path()).await.expect("opened");
+    let record = store.runs(1).await.expect("read").pop().expect("one");
+    assert_eq!((record.part, record.start_run), (Part::Whole, None));
+    assert_eq!(record.spec.execution.start, None);
 }
 
 #[tokio::test]

@@ -2,12 +2,14 @@
 //!
 //! A checkpoint is one safetensors file: weights as `weights.<name>`, moments as
 //! `moments.first.<name>` and `moments.second.<name>`, the recent boundary probabilities as
-//! `probabilities`, the rest as JSON in its metadata with a checksum over all tensor bytes. It is written under a temporary name, synced and renamed; the
-//! one before it is kept until then, and is used when the newest turns out damaged.
+//! `probabilities`, the rest as JSON in its metadata with a checksum over all tensor bytes. It is
+//! written under a temporary name, synced and renamed; the one before it is kept until then, and is
+//! used when the newest turns out damaged. At its end a run keeps its weights alone, or, when others go on from it, all of this.
 
 use super::TrainError;
 use super::optimizer::{Moments, Optimizer};
 use crate::architecture::Architecture;
+use crate::event::{CHECKPOINT as NEWEST, END};
 use crate::model::{HostTensor, HostTensors, Network, RecentProbabilities};
 use crate::recipe::Threshold;
 use crate::run::RunSpec;
@@ -57,7 +59,6 @@ impl State {
     }
 }
 
-const NEWEST: &str = "checkpoint.safetensors";
 const PREVIOUS: &str = "checkpoint.previous.safetensors";
 const FINAL: &str = "weights.safetensors";
 const WEIGHTS: &str = "weights.";
@@ -78,6 +79,17 @@ fn weights(network: &Network) -> HostTensors {
 /// # Errors
 /// When the file cannot be written; the checkpoints before it are then as they were.
 pub fn save(folder: &Path, network: &Network, state: &State) -> Result<(), TrainError> {
+    let newest = folder.join(NEWEST);
+    let written = write_state(&newest, &everything(network, state), &state.progress)?;
+    if newest.exists() {
+        let previous = folder.join(PREVIOUS);
+        fs::rename(&newest, &previous).map_err(TrainError::io("replace", &previous))?;
+    }
+    publish(&written, &newest)
+}
+
+/// Collects what a run goes on with, under the names of a checkpoint.
+fn everything(network: &Network, state: &State) -> HostTensors {
     let mut tensors = weights(network);
     let probabilities = state.probabilities.to_vec();
     let stored = HostTensor::new(vec![probabilities.len()], probabilities);
@@ -92,13 +104,7 @@ pub fn save(folder: &Path, network: &Network, state: &State) -> Result<(), Train
             HostTensor::take(moments.second.clone()),
         );
     }
-    let newest = folder.join(NEWEST);
-    let written = write_temporary(&newest, &tensors, metadata(&tensors, &state.progress))?;
-    if newest.exists() {
-        let previous = folder.join(PREVIOUS);
-        fs::rename(&newest, &previous).map_err(TrainError::io("replace", &previous))?;
-    }
-    publish(&written, &newest)
+    tensors
 }
 
 /// Writes the final weights, without moments, and drops the checkpoints.
@@ -107,9 +113,23 @@ pub fn save(folder: &Path, network: &Network, state: &State) -> Result<(), Train
 /// When the file cannot be written; the checkpoints are then kept.
 pub fn save_final(folder: &Path, network: &Network, progress: &Progress) -> Result<(), TrainError> {
     let path = folder.join(FINAL);
-    let weights = weights(network);
-    let written = write_temporary(&path, &weights, metadata(&weights, progress))?;
+    let written = write_state(&path, &weights(network), progress)?;
     publish(&written, &path)?;
+    drop_checkpoints(folder)
+}
+
+/// Writes the whole state at the end of a run, for others to go on from, and drops the checkpoints.
+///
+/// # Errors
+/// When the file cannot be written; the checkpoints are then kept.
+pub fn save_end(folder: &Path, network: &Network, state: &State) -> Result<(), TrainError> {
+    let path = folder.join(END);
+    let written = write_state(&path, &everything(network, state), &state.progress)?;
+    publish(&written, &path)?;
+    drop_checkpoints(folder)
+}
+
+fn drop_checkpoints(folder: &Path) -> Result<(), TrainError> {
     for name in [NEWEST, PREVIOUS] {
         let path = folder.join(name);
         if path.exists() {
@@ -136,18 +156,7 @@ pub fn restore(
         }
         match read(&path) {
             Ok((tensors, progress)) => {
-                let device = device.clone().inner();
-                let state = State {
-                    optimizer: Optimizer {
-                        moments: moments(&tensors, &device),
-                    },
-                    probabilities: tensors
-                        .get(PROBABILITIES)
-                        .map(|stored| stored.values())
-                        .unwrap_or_default()
-                        .into(),
-                    progress,
-                };
+                let state = state(&tensors, progress, device);
                 return match apply(network, &tensors) {
                     Ok(network) => Ok((network, Some(state))),
                     Err(why) => Err(TrainError::Checkpoint {
@@ -171,24 +180,52 @@ pub fn restore(
     })
 }
 
-/// Loads the final weights of a finished run into a network of its architecture.
+/// Restores the state that another run kept at its end, after `step` steps.
+///
+/// One that cannot be used is set aside, so that the other run is trained again.
 ///
 /// # Errors
-/// When there are none or they are damaged.
-pub fn load_final(folder: &Path, network: Network) -> Result<(Network, Progress), TrainError> {
-    let wrong = |why: String| TrainError::Checkpoint {
-        path: folder.to_owned(),
-        why,
-    };
-    let (tensors, progress) = read(&folder.join(FINAL)).map_err(wrong)?;
-    let wrong = |why: String| TrainError::Checkpoint {
-        path: folder.to_owned(),
-        why,
-    };
-    Ok((apply(network, &tensors).map_err(wrong)?, progress))
+/// When there is none that can be used.
+pub fn restore_end(
+    folder: &Path,
+    step: u64,
+    network: Network,
+    device: &Device,
+) -> Result<(Network, State), TrainError> {
+    let path = folder.join(END);
+    let restored = read(&path).and_then(|(tensors, progress)| {
+        if progress.step != step {
+            return Err(format!("it holds step {}, not {step}", progress.step));
+        }
+        let state = state(&tensors, progress, device);
+        Ok((apply(network, &tensors)?, state))
+    });
+    restored.map_err(|why| {
+        // Gone already is as good.
+        let _ = fs::rename(&path, path.with_extension("unusable"));
+        TrainError::Checkpoint {
+            path: folder.to_owned(),
+            why: format!("{END}: {why}; run again to train that run again"),
+        }
+    })
 }
 
-/// Loads the final weights, or else the newest checkpoint; `None` when there is neither.
+fn state(tensors: &HostTensors, progress: Progress, device: &Device) -> State {
+    State {
+        optimizer: Optimizer {
+            moments: moments(tensors, &device.clone().inner()),
+        },
+        probabilities: tensors
+            .get(PROBABILITIES)
+            .map(|stored| stored.values())
+            .unwrap_or_default()
+            .into(),
+        progress,
+    }
+}
+
+/// Loads the weights that a run ended with, or else the newest checkpoint's; `None` when there are
+/// neither.
 ///
 /// # Errors
 /// When what there is cannot be used.
@@ -197,15 +234,18 @@ pub fn load_newest(
     network: Network,
     device: &Device,
 ) -> Result<(Network, Option<State>), TrainError> {
-    if !folder.join(FINAL).exists() {
+    let ends = [FINAL, END].map(|name| folder.join(name));
+    let Some(path) = ends.iter().find(|path| path.exists()) else {
         return restore(folder, network, device);
-    }
-    let (network, progress) = load_final(folder, network)?;
-    let state = State {
-        progress,
-        ..State::default()
     };
-    Ok((network, Some(state)))
+    let loaded = read(path).and_then(|(tensors, progress)| {
+        let state = state(&tensors, progress, device);
+        Ok((apply(network, &tensors)?, Some(state)))
+    });
+    loaded.map_err(|why| TrainError::Checkpoint {
+        path: folder.to_owned(),
+        why,
+    })
 }
 
 fn apply(network: Network, tensors: &HostTensors) -> Result<Network, String> {
@@ -243,13 +283,18 @@ fn checksum(tensors: &HostTensors, state: &str) -> String {
         .collect()
 }
 
-/// Says how far the run was, and proves that nothing is damaged.
-fn metadata(tensors: &HostTensors, progress: &Progress) -> BTreeMap<String, String> {
+/// Writes tensors with how far the run was, and what proves that nothing is damaged.
+fn write_state(
+    path: &Path,
+    tensors: &HostTensors,
+    progress: &Progress,
+) -> Result<PathBuf, TrainError> {
     let state = serde_json::to_string(progress).expect("progress is plain data");
-    BTreeMap::from([
+    let metadata = BTreeMap::from([
         (CHECK_KEY.to_owned(), checksum(tensors, &state)),
         (STATE_KEY.to_owned(), state),
-    ])
+    ]);
+    write_temporary(path, tensors, metadata)
 }
 
 /// Writes and syncs the file under a temporary name beside `path`, and returns that name.

@@ -26,7 +26,7 @@ const TRAINING_ROWS: u64 = 200;
 
 /// Where and how a session works.
 pub struct Place<'a> {
-    /// The run's folder: journal, checkpoints, weights.
+    /// The run's folder: journal, checkpoints, weights. That of a run it goes on from is beside it.
     pub folder: &'a Path,
     /// Where prepared data are kept.
     pub data_cache: &'a Path,
@@ -36,7 +36,8 @@ pub struct Place<'a> {
     pub should_stop: &'a dyn Fn() -> bool,
 }
 
-/// Trains a run from its newest checkpoint, or from the start, to its end or until told to stop.
+/// Trains a run from its newest checkpoint, or from where it starts, to its end or until told to
+/// stop.
 ///
 /// # Errors
 /// When data, device, checkpoint or journal fail; what training itself comes to is the outcome.
@@ -106,6 +107,15 @@ impl<'a> Session<'a> {
         }
         let network = Network::new(&spec.architecture, spec.seed, &device).train();
         let (network, restored) = checkpoint::restore(place.folder, network, &device)?;
+        let (network, restored) = match (restored, &spec.execution.start) {
+            (None, Some(start)) => {
+                let folder = place.folder.with_file_name(&start.run.0);
+                let (network, state) =
+                    checkpoint::restore_end(&folder, start.step, network, &device)?;
+                (network, Some(state))
+            }
+            (restored, _) => (network, restored),
+        };
         if restored.is_none() {
             check_causality(spec, &network, &device)?;
         }
@@ -179,7 +189,11 @@ impl<'a> Session<'a> {
                 saved = Instant::now();
             }
         }
-        checkpoint::save_final(place.folder, &network, &self.state.progress)?;
+        if self.spec.execution.keeps_end {
+            checkpoint::save_end(place.folder, &network, &self.state)?;
+        } else {
+            checkpoint::save_final(place.folder, &network, &self.state.progress)?;
+        }
         journal.append(Event::Finished)?;
         Ok(RunOutcome::Finished)
     }

@@ -61,7 +61,7 @@ pub(super) static KEYS: &[Key] = &[
     key(
         "training.warmup",
         Role::Every,
-        "Share of steps over which the rate rises from 0.",
+        "Share of steps over which the rate rises from 0; with `branches`, of the shortest run's.",
         &[Form::Number(Range::BELOW_ONE, |d, x| {
             d.recipe.schedule.warmup = x
         })],
@@ -84,6 +84,14 @@ pub(super) static KEYS: &[Key] = &[
             d.recipe.schedule.final_share = x
         })],
         |d| Shown::Number(d.recipe.schedule.final_share),
+    ),
+    key(
+        "training.branches",
+        Role::Experiment,
+        "Whether runs that differ only in tokens and decay share one stable phase: it is trained \
+         once, and each run is a branch that decays from it.",
+        &[Form::Flag(|d, on| d.branches = on)],
+        |d| Shown::Flag(d.branches),
     ),
     key(
         "training.weight_decay",

@@ -282,6 +282,18 @@ fn settings_fit_each_other() {
             "warmup and decay take more than all steps",
         ),
         (
+            "training: {branches: true, decay: 0}",
+            "a branch is a decay, and there is none",
+        ),
+        (
+            "training: {branches: yes please}",
+            "`training.branches` cannot be `yes please`",
+        ),
+        (
+            "training: {branches: [true, false]}",
+            "`training.branches` takes one value, not a list",
+        ),
+        (
             "model: {seq_len: 3}",
             "a sequence of 3 tokens holds no concept of 4 tokens",
         ),
