@@ -95,6 +95,9 @@ impl From<OrchestrateError> for Failure {
 
 impl From<TrainError> for Failure {
     fn from(error: TrainError) -> Self {
-        Self::machine(error)
+        match error {
+            TrainError::Shape(_) | TrainError::UnknownDevice { .. } => Self::input(error),
+            error => Self::machine(error),
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 mod bench;
 mod check;
+mod coordinates;
 mod experiment;
 mod export;
 mod failure;
@@ -51,6 +52,7 @@ enum Command {
     Generate(generate::Args),
     Schema(schema::Args),
     Bench(bench::Args),
+    Coordinates(coordinates::Args),
     #[command(hide = true)]
     Train(train::Args),
 }
@@ -77,6 +79,7 @@ pub fn main() -> ExitCode {
         Command::Generate(args) => generate::run(&args),
         Command::Schema(args) => schema::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Coordinates(args) => coordinates::run(&args),
         Command::Train(args) => return train::run(&args),
     };
     match result {

@@ -110,12 +110,13 @@ impl Blocks {
         }
     }
 
-    /// Runs the blocks and the final norm.
+    /// Runs the blocks and the final norm; shows the residual stream before the norm.
     ///
     /// # Shapes
     /// [batch, positions, width], in and out.
-    pub(crate) fn forward(&self, x: Tensor<3>) -> Tensor<3> {
+    pub(crate) fn forward(&self, x: Tensor<3>, observe: impl FnOnce(&Tensor<3>)) -> Tensor<3> {
         let x = self.blocks.iter().fold(x, |x, block| block.forward(x));
+        observe(&x);
         ops::rms_norm(x, self.norm.val(), NORM_EPSILON)
     }
 

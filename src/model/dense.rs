@@ -4,6 +4,7 @@ use super::block::Blocks;
 use super::decode::FlopCount;
 use super::embedding::{Embedding, Unembedding};
 use super::init::Initializer;
+use super::observe::{Observer, Site};
 use super::ops::KeyValues;
 use crate::architecture::{Dense, Window};
 use burn::module::Module;
@@ -32,8 +33,13 @@ impl DenseModel {
     /// # Shapes
     /// `tokens` [batch, seq_len] → [batch · seq_len, vocab].
     pub(crate) fn forward(&self, tokens: Tensor<2, Int>) -> Tensor<2> {
+        self.observed(tokens, &mut |_, _| {})
+    }
+
+    /// Does what [`Self::forward`] does and shows the residual stream on the way.
+    pub(crate) fn observed(&self, tokens: Tensor<2, Int>, observe: &mut Observer<'_>) -> Tensor<2> {
         let x = self.embedding.forward(tokens);
-        let h = self.decoder.forward(x);
+        let h = self.decoder.forward(x, |x| observe(Site::Decoder, x));
         self.unembedding.forward(h, &FlopCount::default())
     }
 

@@ -11,6 +11,7 @@ use super::cross_attention::CrossAttention;
 use super::decode::{Boundary, FlopCount};
 use super::embedding::{Embedding, Unembedding};
 use super::init::Initializer;
+use super::observe::{Observer, Site};
 use super::ops::{self, KeyValues, Segments};
 use crate::architecture::{Dlcm, Window};
 use crate::recipe::BoundaryGradient;
@@ -98,7 +99,18 @@ impl DlcmModel {
         decision: &Decision,
         gradient: BoundaryGradient,
     ) -> (Tensor<3>, Boundaries) {
-        let h = self.encoder.forward(self.embedding.forward(tokens));
+        self.encode_observed(tokens, decision, gradient, &mut |_, _| {})
+    }
+
+    fn encode_observed(
+        &self,
+        tokens: Tensor<2, Int>,
+        decision: &Decision,
+        gradient: BoundaryGradient,
+        observe: &mut Observer<'_>,
+    ) -> (Tensor<3>, Boundaries) {
+        let x = self.embedding.forward(tokens);
+        let h = self.encoder.forward(x, |x| observe(Site::Encoder, x));
         let probability = self.boundary.forward(h.clone(), gradient);
         let seq_len = h.dims()[1];
         let probabilities: Vec<f32> = probability
@@ -128,13 +140,27 @@ impl DlcmModel {
         decision: &Decision,
         gradient: BoundaryGradient,
     ) -> (Tensor<2>, Boundaries) {
-        let (h, boundaries) = self.encode(tokens, decision, gradient);
+        self.observed(tokens, decision, gradient, &mut |_, _| {})
+    }
+
+    /// Does what [`Self::forward`] does and shows the residual streams on the way.
+    pub(crate) fn observed(
+        &self,
+        tokens: Tensor<2, Int>,
+        decision: &Decision,
+        gradient: BoundaryGradient,
+        observe: &mut Observer<'_>,
+    ) -> (Tensor<2>, Boundaries) {
+        let (h, boundaries) = self.encode_observed(tokens, decision, gradient, observe);
         let segments = segments(&boundaries.decided, h.dims()[1], &h.device());
         let confidence = (gradient == BoundaryGradient::LanguageModel)
             .then(|| confidence(&boundaries, &segments));
-        let slots = self.reason(h.clone(), &segments, confidence);
-        let h = h.clone() + self.cross_attention.forward(h, slots, &segments);
-        let h = self.decoder.forward(h);
+        let slots = self.reason(h.clone(), &segments, confidence, observe);
+        let read = self.cross_attention.forward(h.clone(), slots, &segments);
+        observe(Site::CrossAttention, &read);
+        let h = self
+            .decoder
+            .forward(h + read, |x| observe(Site::Decoder, x));
         let logits = self.unembedding.forward(h, &FlopCount::default());
         (logits, boundaries)
     }
@@ -149,6 +175,7 @@ impl DlcmModel {
         h: Tensor<3>,
         segments: &Segments,
         confidence: Option<Tensor<3>>,
+        observe: &mut Observer<'_>,
     ) -> Tensor<3> {
         let [batch, _, _] = h.dims();
         let start = self.start.val();
@@ -161,9 +188,10 @@ impl DlcmModel {
         // The last slot's concept is read by no token, so the backbone runs on the others only.
         let read = segments.concepts - 1;
         let pooled = ops::segment_mean(h, segments).narrow(1, 0, read);
+        let concepts = ops::linear(pooled, self.up_projection.val());
         let z = self
             .backbone
-            .forward(ops::linear(pooled, self.up_projection.val()));
+            .forward(concepts, |x| observe(Site::Backbone, x));
         let z = match confidence {
             Some(confidence) => self.smooth(z) * confidence.narrow(1, 0, read),
             None => self.smooth(z),

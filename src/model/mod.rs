@@ -12,6 +12,7 @@ mod dense;
 mod dlcm;
 mod embedding;
 mod init;
+mod observe;
 pub mod ops;
 mod weights;
 
@@ -22,6 +23,7 @@ pub use decode::Decoder;
 pub use dense::DenseModel;
 pub use dlcm::{Boundaries, DlcmModel};
 pub use embedding::{Embedding, Unembedding};
+pub use observe::Site;
 pub use weights::{HostTensor, HostTensors, plain_name};
 
 use crate::architecture::Architecture;
@@ -29,6 +31,7 @@ use crate::recipe::{BoundaryGradient, Group};
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor};
 use init::Initializer;
+use std::collections::BTreeMap;
 
 /// A network of either kind.
 // A process holds one: its size in place does not matter.
@@ -70,6 +73,34 @@ impl Network {
         }
     }
 
+    /// Computes the root mean square of the activations at every site.
+    ///
+    /// # Shapes
+    /// `tokens` [batch, seq_len]; `output_multiplier` is that of Eq. 21.
+    pub fn activation_sizes(
+        &self,
+        tokens: Tensor<2, Int>,
+        decision: &Decision,
+        output_multiplier: f64,
+    ) -> BTreeMap<Site, f64> {
+        let mut sizes = BTreeMap::new();
+        let logits = {
+            let mut observe = |site, x: &Tensor<3>| {
+                sizes.insert(site, root_mean_square(x.clone()));
+            };
+            match self {
+                Self::Dense(model) => model.observed(tokens, &mut observe),
+                Self::Dlcm(model) => {
+                    let gradient = BoundaryGradient::Detached;
+                    model.observed(tokens, decision, gradient, &mut observe).0
+                }
+            }
+        };
+        let size = output_multiplier * root_mean_square(logits);
+        sizes.insert(Site::Logits, size);
+        sizes
+    }
+
     /// Decides boundaries without running the rest of the network; `None` for a dense model.
     ///
     /// # Shapes
@@ -85,6 +116,11 @@ impl Network {
             Self::Dlcm(model) => Some(model.encode(tokens, decision, gradient).1),
         }
     }
+}
+
+fn root_mean_square<const D: usize>(x: Tensor<D>) -> f64 {
+    let elements = x.shape().num_elements() as f64;
+    (ops::sum_of_squares(x) / elements).sqrt()
 }
 
 /// Finds the muP group of a weight from its plain name and its rank.

@@ -5,6 +5,7 @@
 
 pub mod calibrate;
 pub mod checkpoint;
+pub mod coordinates;
 pub mod device;
 pub mod evaluate;
 pub mod export;
@@ -59,6 +60,9 @@ pub enum TrainError {
         .0.token, .0.after
     )]
     Leak(crate::model::causality::Leak),
+    /// There is no model of this shape.
+    #[error(transparent)]
+    Shape(#[from] crate::architecture::solver::ShapeError),
     /// The device is not one this binary can use.
     #[error("device `{name}` is not available in this binary; it can use: {available}")]
     UnknownDevice {

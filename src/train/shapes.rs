@@ -117,7 +117,7 @@ mod tests {
             let dlcm = shape.dlcm(4.0).expect("a shape");
             let cost =
                 |model: &Architecture, ratio| model.training_flops(ratio, Convention::Exact) / 1e6;
-            let equal = |a: f64, b: f64| assert!((a / b - 1.0).abs() < 0.03, "{a} {b}");
+            let equal = |a: f64, b: f64| assert!((a / b - 1.0).abs() < 0.05, "{a} {b}");
             let twin = shape.dense_of_equal_params(&dlcm).expect("a shape");
             let params = |model: &Architecture| model.params().non_embedding() as f64;
             equal(params(&twin), params(&dlcm));

@@ -60,7 +60,7 @@ pub fn time_steps(
         forced_rate: Some(1.0 / ratio),
         device: &device,
     };
-    let (seq_len, rows) = (architecture.seq_len(), recipe.batch as u32);
+    let seq_len = architecture.seq_len();
     let mut network = Network::new(architecture, 0, &device).train();
     let mut optimizer = Optimizer::default();
     let mut timing = Timing {
@@ -70,16 +70,7 @@ pub fn time_steps(
         loss: 0.0,
     };
     for step in 0..warmup + steps {
-        let row = |row: u32| (step as u32).wrapping_mul(rows).wrapping_add(row + 1);
-        let mut sequences = Sequences::new(seq_len);
-        let mut uniforms = Vec::with_capacity(timing.tokens);
-        for index in (0..rows).map(row) {
-            let vocab = architecture.vocab() as u32;
-            let tokens = Lcg::new(0x85eb_ca6b, index).take(seq_len + 1);
-            sequences.push(&tokens.map(|x| (x >> 8) % vocab).collect::<Vec<_>>());
-            let numbers = Lcg::new(0x9e37_79b9, index).take(seq_len);
-            uniforms.extend(numbers.map(|x| (f64::from(x) / 4_294_967_296.0) as f32));
-        }
+        let (sequences, uniforms) = random_batch(architecture, recipe.batch, step);
         let start = Instant::now();
         let passes = settings.run(&network, &sequences, &uniforms);
         (network, _) = optimizer.step(network, passes.gradients, recipe, widths, step + 1, 1e-3);
@@ -90,6 +81,25 @@ pub fn time_steps(
         }
     }
     Ok(timing)
+}
+
+/// Draws a step's tokens, and a uniform number a token for its boundaries.
+pub(super) fn random_batch(
+    architecture: &Architecture,
+    rows: usize,
+    step: u64,
+) -> (Sequences, Vec<f32>) {
+    let (seq_len, vocab) = (architecture.seq_len(), architecture.vocab() as u32);
+    let first = (step as u32).wrapping_mul(rows as u32).wrapping_add(1);
+    let mut sequences = Sequences::new(seq_len);
+    let mut uniforms = Vec::with_capacity(rows * seq_len);
+    for index in (0..rows as u32).map(|row| first.wrapping_add(row)) {
+        let tokens = Lcg::new(0x85eb_ca6b, index).take(seq_len + 1);
+        sequences.push(&tokens.map(|x| (x >> 8) % vocab).collect::<Vec<_>>());
+        let numbers = Lcg::new(0x9e37_79b9, index).take(seq_len);
+        uniforms.extend(numbers.map(|x| (f64::from(x) / 4_294_967_296.0) as f32));
+    }
+    (sequences, uniforms)
 }
 
 /// A linear congruential generator modulo 2³²: weak, but a line in any language.

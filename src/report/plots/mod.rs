@@ -1,6 +1,7 @@
 //! Figures, each as SVG and PNG, from stored numbers alone.
 
 mod allocation;
+mod coordinates;
 mod loss;
 mod panel;
 mod picture;
@@ -15,6 +16,7 @@ use crate::analysis::AnalysisResult;
 use crate::event::Measurement;
 use crate::run::RunId;
 use crate::store::RunRecord;
+pub use coordinates::ActivationSize;
 use picture::Picture;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -127,22 +129,38 @@ pub fn draw(
         Figure::RealisedRatio => ratio::picture(runs),
     };
     match picture {
-        Ok(picture) => write(figure, folder, &picture).map(Ok),
+        Ok(picture) => write(figure.name(), folder, &picture).map(Ok),
         Err(why) => Ok(Err(Skipped { figure, why })),
     }
 }
 
-fn write(figure: Figure, folder: &Path, picture: &Picture) -> Result<Vec<PathBuf>, ReportError> {
+/// Draws the coordinate check into a folder and returns its files.
+///
+/// # Errors
+/// When nothing was measured, a file cannot be written or the drawing library fails.
+pub fn draw_coordinates(
+    folder: &Path,
+    sizes: &[ActivationSize],
+) -> Result<Vec<PathBuf>, ReportError> {
+    let name = "coordinates";
+    let picture = coordinates::picture(sizes).map_err(|message| ReportError::Draw {
+        figure: name.to_owned(),
+        message,
+    })?;
+    write(name, folder, &picture)
+}
+
+fn write(name: &str, folder: &Path, picture: &Picture) -> Result<Vec<PathBuf>, ReportError> {
     let refused = |message| ReportError::Draw {
-        figure: figure.name().to_owned(),
+        figure: name.to_owned(),
         message,
     };
-    let svg = folder.join(format!("{}.svg", figure.name()));
+    let svg = folder.join(format!("{name}.svg"));
     write_whole(&svg, render::svg(picture).map_err(refused)?.as_bytes())?;
     // The library chooses the format by the ending, so the temporary name keeps it.
-    let temporary = folder.join(format!(".{}.tmp.png", figure.name()));
+    let temporary = folder.join(format!(".{name}.tmp.png"));
     render::png(picture, &temporary).map_err(refused)?;
-    let png = folder.join(format!("{}.png", figure.name()));
+    let png = folder.join(format!("{name}.png"));
     std::fs::rename(&temporary, &png).map_err(|source| ReportError::Write {
         path: png.clone(),
         source,
