@@ -40,10 +40,9 @@ fn every_architecture_of_the_shipped_experiments_is_causal() {
         entropy_floor: None,
     };
     let mut seen = BTreeSet::new();
-    for file in std::fs::read_dir("experiments")
-        .expect("experiments")
-        .flatten()
-    {
+    let files = ["experiments", "experiments/checks"]
+        .map(|folder| std::fs::read_dir(folder).expect("experiments").flatten());
+    for file in files.into_iter().flatten() {
         if file
             .path()
             .extension()
