@@ -309,6 +309,18 @@ fn accumulated_steps_equal_whole_ones() {
 }
 
 #[test]
+fn losses_do_not_depend_on_the_number_of_threads() {
+    let spec = spec(dlcm, recipe(12));
+    let on = |threads| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+        pool.expect("threads").install(|| run(&spec))
+    };
+    let one = on(1);
+    assert_eq!(one, on(2));
+    assert_eq!(one, on(3));
+}
+
+#[test]
 fn a_huge_rate_is_an_outcome() {
     let mut spec = spec(dlcm, recipe(40));
     spec.recipe.rates = LearningRates {
