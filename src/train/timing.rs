@@ -1,8 +1,8 @@
 //! How long training steps take: whole steps, as a run takes them, of a model nobody trained.
 //!
-//! Tokens and boundaries are pseudo-random and the same in every program that draws them as
-//! [`Lcg`] does, so that another implementation can be timed on the same work. Boundaries fall at
-//! the declared rate: an untrained predictor's would not.
+//! Tokens and boundaries are pseudo-random, by a rule that is a line in any language, so that another
+//! implementation can be timed on the same work. Boundaries fall at the declared rate: an untrained
+//! predictor's would not.
 
 use super::TrainError;
 use super::device;
