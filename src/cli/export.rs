@@ -2,11 +2,10 @@
 
 use super::Failure;
 use super::find_run::find_run;
-use crate::launch::SPEC_FILE;
-use crate::run::RunSpec;
+use crate::inference::read_spec;
 use crate::train::TrainError;
 use crate::train::export::export;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Write a run's weights to a safetensors file, with what is needed to use them elsewhere.
@@ -47,7 +46,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
             file.display()
         )));
     }
-    let spec = read_spec(&folder.join(SPEC_FILE))?;
+    let spec = read_spec(&folder)?;
     let exported = export(&folder, &spec, file).map_err(|error| match error {
         TrainError::Io { .. } => Failure::input(error),
         error => error.into(),
@@ -74,10 +73,4 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         file.display()
     );
     Ok(ExitCode::SUCCESS)
-}
-
-fn read_spec(path: &Path) -> Result<RunSpec, Failure> {
-    let wrong = |why: String| Failure::input(format!("cannot read {}: {why}", path.display()));
-    let text = std::fs::read(path).map_err(|error| wrong(error.to_string()))?;
-    serde_json::from_slice(&text).map_err(|error| wrong(error.to_string()))
 }

@@ -12,11 +12,9 @@ pub use error::InferenceError;
 pub use generate::{Generated, Sampling};
 pub use reading::{Reading, Totals};
 
-use crate::architecture::Architecture;
 use crate::data::{self, Dataset};
 use crate::launch::SPEC_FILE;
 use crate::model::Network;
-use crate::recipe::Threshold;
 use crate::run::RunSpec;
 use crate::train::session::widths;
 use crate::train::{checkpoint, device};
@@ -55,16 +53,7 @@ impl Trained {
         if dataset.facts.fingerprint != spec.facts.fingerprint {
             return Err(InferenceError::DataChanged(spec.id()));
         }
-        let threshold = match &spec.architecture {
-            Architecture::Dense(_) => None,
-            Architecture::Dlcm(dlcm) => state.progress.threshold.or_else(|| {
-                // A checkpoint from before the first validation.
-                match spec.recipe.boundary.threshold {
-                    Threshold::Fixed(threshold) => Some(threshold),
-                    Threshold::Calibrated => state.probabilities.threshold(dlcm.compression_ratio),
-                }
-            }),
-        };
+        let threshold = state.threshold(&spec);
         Ok(Self {
             network: network.valid(),
             step: state.progress.step,
@@ -139,7 +128,11 @@ impl Trained {
     }
 }
 
-fn read_spec(folder: &Path) -> Result<RunSpec, InferenceError> {
+/// Reads the specification in a run's folder.
+///
+/// # Errors
+/// When there is none or it cannot be read.
+pub fn read_spec(folder: &Path) -> Result<RunSpec, InferenceError> {
     let path = folder.join(SPEC_FILE);
     let wrong = |why: String| InferenceError::Spec {
         path: path.clone(),
