@@ -8,7 +8,7 @@ use super::observe::{Observed, SeedNoise, levels};
 use super::report::{CannotFit, LawReport, Uncertainty};
 use super::warning::Warning;
 use crate::fit::{
-    BootstrapOptions, FitOptions, FittedLaw, Law, Objective, Resampling, bootstrap, fit,
+    BootstrapOptions, FitOptions, FittedLaw, Law, LawError, Objective, Resampling, bootstrap, fit,
 };
 use crate::grid::Analysis;
 use rayon::prelude::*;
@@ -229,7 +229,17 @@ fn estimate(
         Some(_) => Arc::new(DenseOverFloor),
         None => form.law()?,
     };
-    let data = observations(&kept, floor.map(|(dlcm, at)| floor_of(&dlcm.law, at)))?;
+    let lowest = kept
+        .iter()
+        .map(|run| run.loss)
+        .fold(f64::INFINITY, f64::min);
+    let level = floor
+        .map(|(dlcm, at)| floor_of(&dlcm.law, at))
+        .transpose()?;
+    if let Some(level) = level.filter(|&level| level >= lowest) {
+        return Err(CannotFit::FloorAbove { level, lowest });
+    }
+    let data = observations(&kept, level)?;
     let found = fit(&law, &data, &options(settings))?;
     let with_floor = |vector: Vec<f64>, floor: Option<f64>| {
         let all = floor.into_iter().chain(vector).collect();
@@ -240,7 +250,7 @@ fn estimate(
             .iter()
             .filter_map(|p| found.parameters.get(&p.name).copied())
             .collect(),
-        floor.map(|(dlcm, at)| floor_of(&dlcm.law, at)),
+        level,
     )?;
     let parameters = law.parameters().len();
     let (sigma, source) = noise_of(&found, parameters, noise, other);
@@ -270,9 +280,15 @@ fn estimate(
             seed,
         };
         let draw = |k: usize| {
-            let floor =
-                floor.map(|(dlcm, at)| floor_of(dlcm.draws.get(k).unwrap_or(&dlcm.law), at));
-            with_floor(refits.draw(k, floor)?, floor).ok()
+            let level = match floor {
+                // A draw of the DLCM law that puts the floor above a dense run is ruled out by it.
+                Some((dlcm, at)) => {
+                    let law = dlcm.draws.get(k).unwrap_or(&dlcm.law);
+                    Some(floor_of(law, at).ok().filter(|&level| level < lowest)?)
+                }
+                None => None,
+            };
+            with_floor(refits.draw(k, level)?, level).ok()
         };
         Ok((0..draws).into_par_iter().filter_map(draw).collect())
     };
@@ -307,10 +323,18 @@ fn estimate(
     })
 }
 
-/// The loss of an infinitely large model on D tokens, by the DLCM law.
-fn floor_of(law: &FittedLaw, tokens: f64) -> f64 {
-    const INFINITE: f64 = 1e300;
-    predict(law, INFINITE, tokens, 0.5, 1.0)
+/// The loss of an infinitely large dense model on D tokens, by the DLCM law: what is left without
+/// its terms of size. (At infinite N a concept term whose exponent the data put at 0 would stay.)
+fn floor_of(law: &FittedLaw, tokens: f64) -> Result<f64, LawError> {
+    let names = law.law().parameters();
+    let parameters = names.iter().zip(law.parameters());
+    let without_size = parameters.map(|(parameter, &value)| match parameter.name.as_str() {
+        "A_token" | "A_concept" => 0.0,
+        _ => value,
+    });
+    let rest = FittedLaw::from_parts(law.law().clone(), without_size.collect())?;
+    // Columns of a fit are positive.
+    Ok(predict(&rest, 1.0, tokens, 0.5, 1.0).max(1e-9))
 }
 
 /// Predicts the loss of a setting; a law takes of it what it knows.
@@ -327,4 +351,36 @@ pub(super) fn predict(law: &FittedLaw, params: f64, tokens: f64, share: f64, rat
         })
         .collect();
     law.predict(&inputs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_floor_holds_no_term_of_size() {
+        let whole = LawForm::Dlcm(DlcmForm::WHOLE);
+        let at_one_d = LawForm::Dlcm(DlcmForm {
+            offsets: false,
+            ratio: true,
+            data: false,
+        });
+        for (form, data) in [(whole, 850.0 / 3e6_f64.powf(0.33)), (at_one_d, 0.0)] {
+            // Exponents of 0, as a fit to noise may end: the concept term is a constant.
+            let law = form
+                .fitted(|name| match name {
+                    "E0" => Some(3.1),
+                    "A_token" => Some(22.0),
+                    "A_concept" => Some(1.0),
+                    "gamma" => Some(-8.0),
+                    "A_data" => Some(850.0),
+                    "t_data" => Some(1e6),
+                    "alpha" => Some(0.33),
+                    _ => Some(0.0),
+                })
+                .expect("all given");
+            let floor = floor_of(&law, 2e6).expect("a law");
+            assert!((floor - 3.1 - data).abs() < 1e-12, "{floor}");
+        }
+    }
 }

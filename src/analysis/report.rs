@@ -72,6 +72,17 @@ pub enum CannotFit {
         /// That P.
         share: f64,
     },
+    /// The floor that a dense law would borrow contradicts the dense runs.
+    #[error(
+        "the dense runs are too few for an E of their own, and the DLCM law's, {level:.3}, is above \
+         the lowest dense loss, {lowest:.3}"
+    )]
+    FloorAbove {
+        /// The DLCM law's loss of an infinite model.
+        level: f64,
+        /// The lowest loss of a dense run.
+        lowest: f64,
+    },
     /// The fit engine refused.
     #[error("{message}")]
     Refused {

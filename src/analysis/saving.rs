@@ -130,7 +130,8 @@ fn try_savings(
     let search = Search {
         dense: Surface::new(dense.law.clone(), &[])?,
         dlcm: Surface::new(dlcm.law.clone(), &[])?,
-        // The k-th draws of both belong together where the dense floor is the DLCM law's.
+        // The k-th draws of both belong together where the dense floor is the DLCM law's, until
+        // one is left out; taking them as independent from there on widens the interval.
         dense_draws: thin(&dense.draws, DRAWS),
         draws: thin(&dlcm.draws, DRAWS),
         cost,

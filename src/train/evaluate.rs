@@ -53,13 +53,13 @@ impl Evaluator<'_> {
         network: &Network,
         threshold: Threshold,
         compression_ratio: f64,
-        fallback: f64,
+        fallback: impl FnOnce() -> f64,
     ) -> Evaluation {
         let thresholds = match threshold {
             Threshold::Fixed(threshold) => [threshold; 2],
             Threshold::Calibrated => self
                 .calibrate(network, compression_ratio)
-                .unwrap_or([fallback; 2]),
+                .unwrap_or_else(|| [fallback(); 2]),
         };
         let half = self.half();
         let mut evaluation = self.with(network, |rows| {

@@ -263,7 +263,7 @@ impl<'a> Session<'a> {
         };
         let ratio = self.spec.architecture.compression_ratio();
         let threshold = self.spec.recipe.boundary.threshold;
-        let fallback = self.state.probabilities.threshold(ratio).unwrap_or(0.5);
+        let fallback = || self.state.probabilities.threshold(ratio).unwrap_or(0.5);
         let plain = evaluator.evaluate(network, threshold, ratio, fallback);
         self.state.progress.threshold = plain.threshold;
         row.validation_loss = Some(plain.loss);

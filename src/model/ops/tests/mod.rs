@@ -4,12 +4,16 @@ mod agreement;
 mod reference;
 mod threads;
 
-use burn::tensor::{Device, Int, Tensor};
+use burn::tensor::{DType, Device, Int, Tensor, bf16};
 
 use super::Segments;
 
 /// An operation on flat inputs: reshapes them, runs, flattens.
 type Run<'a> = &'a (dyn Fn(&[Tensor<1>]) -> Tensor<1> + Sync);
+
+/// How far bf16 may be off: it rounds by 2^-9, and an operation and its gradient are chains of
+/// roundings, some of which should cancel.
+const HALF_TOLERANCE: f64 = 0.05;
 
 /// Numbers between -1 and 1, always the same ones for the same seed.
 fn numbers(count: usize, seed: u64) -> Vec<f32> {
@@ -23,19 +27,25 @@ fn numbers(count: usize, seed: u64) -> Vec<f32> {
     (0..count).map(|_| next()).collect()
 }
 
-/// Output, and the gradients of a fixed weighting of it.
-fn run(inputs: &[Vec<f32>], op: Run<'_>, device: &Device) -> Vec<Vec<f32>> {
-    let device = device.clone().autodiff();
+/// Output, and the gradients of a fixed weighting of it, computed in a float type.
+fn run(inputs: &[Vec<f32>], op: Run<'_>, dtype: DType) -> Vec<Vec<f32>> {
+    let device = Device::flex().autodiff();
     let inputs: Vec<Tensor<1>> = inputs
         .iter()
-        .map(|input| Tensor::<1>::from_data(input.as_slice(), &device).require_grad())
+        .map(|input| Tensor::<1>::from_data(input.as_slice(), (&device, dtype)).require_grad())
         .collect();
     let out = op(&inputs);
+    assert_eq!(
+        out.dtype(),
+        dtype,
+        "an operation keeps the type of its inputs"
+    );
     let weights = numbers(out.dims()[0], 99);
     let weights = Tensor::<1>::from_data(weights.as_slice(), &device);
-    let grads = (out.clone() * weights).sum().backward();
+    let grads = (out.clone().cast(DType::F32) * weights).sum().backward();
     let read = |tensor: Tensor<1>| {
         tensor
+            .cast(DType::F32)
             .into_data()
             .try_to_vec::<f32>()
             .expect("single precision")
@@ -81,11 +91,11 @@ fn exact(inputs: &[Vec<f32>], op: &dyn Fn(&[Vec<f64>]) -> Vec<f64>) -> Vec<Vec<f
     results
 }
 
-/// Asserts that output and gradients agree to 1e-5 of their largest element.
+/// Asserts that output and gradients agree to a share of their largest element.
 ///
 /// Where a gradient cancels to almost nothing, as that of the one key a query sees, it is measured
 /// against a tenth of the largest other result.
-fn assert_close(name: &str, found: &[Vec<f32>], exact: &[Vec<f64>]) {
+fn assert_close(name: &str, found: &[Vec<f32>], exact: &[Vec<f64>], tolerance: f64) {
     assert_eq!(found.len(), exact.len());
     let largest = |x: &[f64]| x.iter().fold(0.0f64, |size, x| size.max(x.abs()));
     let floor = exact.iter().map(|x| largest(x)).fold(0.0, f64::max) * 0.1;
@@ -95,14 +105,15 @@ fn assert_close(name: &str, found: &[Vec<f32>], exact: &[Vec<f64>]) {
         for (j, (&found, exact)) in found.iter().zip(exact).enumerate() {
             let error = (f64::from(found) - exact).abs() / size;
             assert!(
-                error < 1e-5,
+                error < tolerance,
                 "{name}, result {i}[{j}]: {found} for {exact}, off by {error:e}"
             );
         }
     }
 }
 
-/// Checks a fused operation and its plain form against double precision.
+/// Checks a fused operation and its plain form against double precision, and the plain one again
+/// in bf16, as other devices compute.
 fn check(
     name: &str,
     inputs: &[Vec<f32>],
@@ -110,17 +121,18 @@ fn check(
     fused: Run<'_>,
     plain: Run<'_>,
 ) {
-    let exact = exact(inputs, reference);
-    assert_close(
-        &format!("fused {name}"),
-        &run(inputs, fused, &Device::flex()),
-        &exact,
-    );
-    assert_close(
-        &format!("plain {name}"),
-        &run(inputs, plain, &Device::flex()),
-        &exact,
-    );
+    let single = exact(inputs, reference);
+    for (form, op) in [("fused", fused), ("plain", plain)] {
+        let found = run(inputs, op, DType::F32);
+        assert_close(&format!("{form} {name}"), &found, &single, 1e-5);
+    }
+    let rounded: Vec<Vec<f32>> = inputs
+        .iter()
+        .map(|input| input.iter().map(|&x| bf16::from_f32(x).to_f32()).collect())
+        .collect();
+    let found = run(&rounded, plain, DType::BF16);
+    let name = format!("plain {name} in bf16");
+    assert_close(&name, &found, &exact(&rounded, reference), HALF_TOLERANCE);
 }
 
 /// Segments from the lengths of each row's segments.

@@ -1,6 +1,6 @@
 //! The same bits at any number of threads.
 
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{DType, Device, Tensor};
 
 use super::{Run, index, integers, numbers, run, segments};
 use crate::model::ops::{self, AdamWStep, Heads};
@@ -21,7 +21,7 @@ fn assert_deterministic(name: &str, inputs: &[Vec<f32>], op: Run<'_>) {
             .num_threads(threads)
             .build()
             .expect("a pool");
-        let results = pool.install(|| run(inputs, op, &Device::flex()));
+        let results = pool.install(|| run(inputs, op, DType::F32));
         results
             .into_iter()
             .map(|x| x.into_iter().map(f32::to_bits).collect())
