@@ -105,7 +105,7 @@ fn loss(file: &Path, spec: &RunSpec, data_cache: &Path) -> f64 {
     };
     let ratio = architecture.compression_ratio();
     evaluator
-        .evaluate(&network, Threshold::Fixed(threshold), ratio, threshold)
+        .evaluate(&network, Threshold::Fixed(threshold), ratio, || threshold)
         .loss
 }
 
