@@ -13,6 +13,10 @@ pub const FORMAT_VERSION: u32 = 1;
 pub const JOURNAL: &str = "events.jsonl";
 /// Name of the newest checkpoint in the folder of a run that has not ended.
 pub const CHECKPOINT: &str = "checkpoint.safetensors";
+/// Name of the file in a run's folder that changes while its process makes progress.
+pub const HEARTBEAT: &str = "heartbeat";
+/// Name of the weights that a run keeps at its end.
+pub const WEIGHTS: &str = "weights.safetensors";
 /// Name of the state that a trunk keeps in its folder, for other runs to go on from.
 pub const END: &str = "end.safetensors";
 

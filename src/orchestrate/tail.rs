@@ -7,32 +7,25 @@ use std::io::{ErrorKind, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 /// A journal and how far it has been read.
-pub(super) struct Tail {
+pub struct Tail {
     path: PathBuf,
     offset: u64,
 }
 
 impl Tail {
     /// Starts at the beginning of the journal in a run's folder.
-    pub(super) fn new(folder: &Path) -> Self {
+    pub fn new(folder: &Path) -> Self {
         Self {
             path: folder.join(JOURNAL),
             offset: 0,
         }
     }
 
-    /// Starts at its present end: what is there was taken in before.
-    pub(super) fn at_end(folder: &Path) -> Self {
-        let path = folder.join(JOURNAL);
-        let offset = std::fs::metadata(&path).map_or(0, |metadata| metadata.len());
-        Self { path, offset }
-    }
-
     /// Reads the whole lines added since the last call; damaged ones are logged and left out.
     ///
     /// # Errors
     /// When the file is there but cannot be read.
-    pub(super) fn read(&mut self) -> Result<Vec<Line>, OrchestrateError> {
+    pub fn read(&mut self) -> Result<Vec<Line>, OrchestrateError> {
         let failed = |source| OrchestrateError::Io {
             action: "read",
             path: self.path.clone(),
