@@ -1,9 +1,11 @@
 //! How a command fails: the message and the exit status.
 
 use crate::data::DataError;
+use crate::fit::FitError;
 use crate::grid::GridError;
 use crate::inference::InferenceError;
 use crate::orchestrate::{LockError, OrchestrateError};
+use crate::rows::RowsError;
 use crate::store::StoreError;
 use crate::train::TrainError;
 use miette::{Report, miette};
@@ -56,6 +58,18 @@ impl From<GridError> for Failure {
 
 impl From<DataError> for Failure {
     fn from(error: DataError) -> Self {
+        Self::input(error)
+    }
+}
+
+impl From<RowsError> for Failure {
+    fn from(error: RowsError) -> Self {
+        Self::input(error)
+    }
+}
+
+impl From<FitError> for Failure {
+    fn from(error: FitError) -> Self {
         Self::input(error)
     }
 }
