@@ -18,7 +18,6 @@ mod schema;
 mod section;
 mod settings;
 mod source;
-mod spelling;
 
 pub use schema::schema;
 pub use source::{GridError, Location, Problem, Source};

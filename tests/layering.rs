@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 /// The modules, each of which may use those before it.
 const ORDER: &[&str] = &[
     "quantity",
+    "spelling",
+    // Which cells of a grid and which rows of a table are kept is said in one language.
+    "expression",
     "architecture",
     "flops",
     "recipe",
@@ -24,6 +27,9 @@ const ORDER: &[&str] = &[
     "store",
     "orchestrate",
     "analysis",
+    // Reads files: rows of CSV, Parquet and the database, as the fit takes them.
+    "rows",
+    "study",
     "report",
     "cli",
 ];

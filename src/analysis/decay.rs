@@ -1,6 +1,5 @@
 //! What decaying the learning rate takes off the loss (Eq. 23), from branches and their trunks.
 
-use super::describe::in_words;
 use super::estimate::options;
 use super::observe::{Observed, levels};
 use super::report::{CannotFit, ParameterEstimate};
@@ -134,7 +133,7 @@ fn law(decays: &[(&Observed, Decay)], settings: &Analysis) -> Result<DecayLaw, S
                 value: found.parameters[&parameter.name],
                 interval: interval(&drawn, LEVEL),
                 at_bound: bound.map(|bound| bound.side),
-                unidentified: why.map(|unidentified| in_words(&unidentified.why)),
+                unidentified: why.map(|unidentified| unidentified.why.to_string()),
                 name: parameter.name,
                 unit: parameter.unit.to_owned(),
             }

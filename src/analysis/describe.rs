@@ -6,7 +6,7 @@ use super::observe::{LeftOut, Observed};
 use super::report::{LawReport, ParameterEstimate, Predicted, Uncertainty};
 use super::warning::Warning;
 use super::{LEVEL, interval};
-use crate::fit::diagnostics::{Side, Warning as FitWarning, Why};
+use crate::fit::diagnostics::{Side, Warning as FitWarning};
 use crate::fit::{Fit, FittedLaw};
 
 /// N and D with a correlation above this (of logarithms) cannot be told apart.
@@ -94,7 +94,7 @@ impl Described<'_> {
                         .iter()
                         .find(|b| b.parameter == own)
                         .map(|b| b.side),
-                    unidentified: why.map(|unidentified| in_words(&unidentified.why)),
+                    unidentified: why.map(|unidentified| unidentified.why.to_string()),
                     name: parameter.name,
                     unit: parameter.unit.to_owned(),
                 }
@@ -157,24 +157,6 @@ fn move_together(kept: &[&Observed]) -> bool {
         pt += p * t;
     }
     pt / (pp * tt).sqrt() > TOGETHER
-}
-
-/// Says in words why a parameter is not identified.
-pub(super) fn in_words(why: &Why) -> String {
-    match why {
-        Why::NoEffect => "its term has amplitude 0".to_owned(),
-        Why::Degenerate { single_valued } if single_valued.is_empty() => {
-            "other values predict the same losses".to_owned()
-        }
-        Why::Degenerate { single_valued } => {
-            format!("{} has one value", single_valued.join(" and "))
-        }
-        Why::Imprecise { relative_error } if relative_error.is_finite() => {
-            format!("its standard error is {relative_error:.1} times its value")
-        }
-        #[allow(unreachable_patterns, reason = "the engine may learn other reasons")]
-        _ => "its standard error is above its value".to_owned(),
-    }
 }
 
 /// Names a side of a range.

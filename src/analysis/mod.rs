@@ -31,8 +31,8 @@ pub use report::{
     CannotFit, LawOutcome, LawReport, NoiseSource, ParameterEstimate, Predicted, Uncertainty,
 };
 pub use saving::{SavingCurve, SavingPoint, Savings};
-pub(crate) use summary::remarks;
 pub use summary::summary;
+pub(crate) use summary::{number, remarks};
 pub use warning::Warning;
 
 use crate::architecture::solver::ShapeSettings;
@@ -173,6 +173,12 @@ fn outcome(estimate: Result<Estimate, CannotFit>) -> LawOutcome {
         Ok(estimate) => LawOutcome::Fitted(Box::new(estimate.report)),
         Err(why) => LawOutcome::CannotFit { why },
     }
+}
+
+/// Sorts runs into those that a law may be fitted on and the others, with reasons.
+pub fn observed(runs: &[RunRecord]) -> (Vec<Observed>, Vec<LeftOut>) {
+    let sorted = observe::sort(runs);
+    (sorted.used, sorted.left_out)
 }
 
 /// Returns the central interval of finite values; `None` when there are none.

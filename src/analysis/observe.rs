@@ -36,7 +36,7 @@ pub struct Observed {
 
 impl Observed {
     /// Names what varies by itself: the run, or the trunk that branches share.
-    pub(super) fn cluster(&self) -> &str {
+    pub(crate) fn cluster(&self) -> &str {
         &self.trunk.as_ref().unwrap_or(&self.id).0
     }
 }

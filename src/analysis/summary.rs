@@ -322,7 +322,7 @@ fn in_words(point: &SavingPoint) -> String {
 }
 
 /// Prints a parameter with three significant digits.
-pub(super) fn number(value: f64) -> String {
+pub(crate) fn number(value: f64) -> String {
     match value.abs() {
         // What a fit on a bound leaves is rounding.
         m if m < 1e-9 => "0".to_owned(),

@@ -116,6 +116,7 @@ impl Warning {
                 warning,
                 FitWarning::Rises { .. }
                     | FitWarning::LooksLikeBits { .. }
+                    | FitWarning::LooksLikePerplexity { .. }
                     | FitWarning::Duplicates { .. }
             ),
             _ => false,
@@ -195,43 +196,7 @@ impl fmt::Display for Warning {
                  other D left out",
                 human(*tokens)
             ),
-            Self::Fit { law, warning } => {
-                write!(f, "{law}: ")?;
-                engine(warning, f)
-            }
+            Self::Fit { law, warning } => write!(f, "{law}: {warning}"),
         }
-    }
-}
-
-fn engine(warning: &FitWarning, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    match warning {
-        FitWarning::SingleValued { column, value } => {
-            write!(
-                f,
-                "every run has {column} = {}: what it does is unknown",
-                human(*value)
-            )
-        }
-        FitWarning::Rises { column, slope } => {
-            write!(
-                f,
-                "the loss rises with {column} (by {:.1}% per e-fold)",
-                100.0 * slope
-            )
-        }
-        FitWarning::LooksLikeBits { ratio } => write!(
-            f,
-            "losses are {ratio:.2} times what published laws give: are they bits instead of nats?"
-        ),
-        FitWarning::Duplicates { rows } => write!(f, "{rows} rows repeat others exactly"),
-        FitWarning::FewClusters { clusters } => {
-            write!(
-                f,
-                "only {clusters} independent runs (branches of one trunk are one): intervals are \
-                 rough"
-            )
-        }
-        #[allow(unreachable_patterns, reason = "the engine may learn to warn of more")]
-        other => write!(f, "{other:?}"),
     }
 }

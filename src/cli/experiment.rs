@@ -17,11 +17,11 @@ pub(super) struct ExperimentArgs {
 
     /// Override a value of the file: a dotted path and a YAML value, as in `data.text=my.txt`.
     #[arg(long = "set", value_name = "PATH=VALUE")]
-    overrides: Vec<String>,
+    pub(super) overrides: Vec<String>,
 
     /// Results folder [default: results/NAME, NAME being the experiment's].
     #[arg(long, value_name = "DIR")]
-    results: Option<PathBuf>,
+    pub(super) results: Option<PathBuf>,
 }
 
 /// A loaded experiment.

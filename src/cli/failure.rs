@@ -1,10 +1,12 @@
 //! How a command fails: the message and the exit status.
 
 use crate::data::DataError;
+use crate::fit::FitError;
 use crate::grid::GridError;
 use crate::inference::InferenceError;
 use crate::lock::LockError;
 use crate::orchestrate::OrchestrateError;
+use crate::rows::RowsError;
 use crate::store::StoreError;
 use crate::train::TrainError;
 use miette::{Report, miette};
@@ -57,6 +59,18 @@ impl From<GridError> for Failure {
 
 impl From<DataError> for Failure {
     fn from(error: DataError) -> Self {
+        Self::input(error)
+    }
+}
+
+impl From<RowsError> for Failure {
+    fn from(error: RowsError) -> Self {
+        Self::input(error)
+    }
+}
+
+impl From<FitError> for Failure {
+    fn from(error: FitError) -> Self {
         Self::input(error)
     }
 }

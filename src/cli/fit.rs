@@ -1,30 +1,81 @@
-//! `orchestrator fit`: fit the laws to what is stored, allocate, and draw.
+//! `orchestrator fit`: fit one law to anybody's runs, or all laws to an experiment, and draw.
 
 use super::Failure;
-use super::experiment::{ExperimentArgs, Loaded};
+use super::experiment::Loaded;
+use super::fitting::FittingArgs;
+use super::rows::{RowsArgs, law};
+use super::trained::print;
 use crate::analysis::{self, AnalysisResult};
 use crate::clock::now;
 use crate::report::{plots, tables};
 use crate::store::{FitRecord, RunRecord, Store};
+use crate::study;
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 /// Name under which a whole analysis is stored among the fits.
 const ANALYSIS: &str = "analysis";
 
-/// Fit the laws to the stored runs, print the allocation and redraw the figures.
+/// Fit a law to runs: anybody's (--csv) or an experiment's.
+///
+/// With --law, one law is fitted to the rows and judged: intervals from resamples of whole runs,
+/// what the data do not determine, the error on the largest runs when they are held out, and
+/// whether other choices lead elsewhere. Without it, all laws are fitted to an experiment, the
+/// allocation is printed and the figures are drawn again.
+///
+/// Laws: dlcm, dlcm_decay, chinchilla, kaplan, gamma, data_constrained and power:COLUMN,…
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Example:\n  orchestrator fit experiments/quickstart.yaml \
-    --set analysis.budget=1e15"
+    after_help = "Examples:\n  orchestrator fit --csv runs.csv --law chinchilla --column \
+    params=n_params --where 'used=1'\n  orchestrator fit experiments/quickstart.yaml --law dlcm \
+    --json\n  orchestrator fit experiments/quickstart.yaml --set analysis.budget=1e15"
 )]
 pub(super) struct Args {
     #[command(flatten)]
-    experiment: ExperimentArgs,
+    rows: RowsArgs,
+
+    /// The law, such as chinchilla or power:width,depth,tokens.
+    #[arg(long, value_name = "NAME", required_unless_present = "experiment")]
+    law: Option<String>,
+
+    #[command(flatten)]
+    fitting: FittingArgs,
+
+    /// Profile every parameter: how far it can go while the others make up for it.
+    #[arg(long, requires = "law")]
+    profile: bool,
+
+    /// Print JSON: one object with the fit, its intervals, checks and warnings.
+    #[arg(long, requires = "law")]
+    json: bool,
 }
 
 pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
-    let loaded = args.experiment.load()?;
+    match &args.law {
+        Some(name) => fit_law(args, name),
+        None => fit_experiment(args),
+    }
+}
+
+fn fit_law(args: &Args, name: &str) -> Result<ExitCode, Failure> {
+    let (law, source) = (law(name)?, args.rows.load()?);
+    let rows = source.rows(law.as_ref())?;
+    let question = study::FitQuestion {
+        profile: args.profile,
+        ..args.fitting.question()?
+    };
+    let report = study::fit(&law, &source.table, &rows, &question)?;
+    if args.json {
+        let text = serde_json::to_string(&report).map_err(Failure::machine)?;
+        print(&format!("{text}\n"))?;
+    } else {
+        print(&report.to_string())?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn fit_experiment(args: &Args) -> Result<ExitCode, Failure> {
+    let loaded = args.rows.experiment_args()?.load()?;
     super::runtime()?.block_on(async {
         let store = Store::open(&loaded.results).await?;
         let experiment = known(&store, &loaded).await?;

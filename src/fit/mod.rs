@@ -32,6 +32,7 @@ mod profile;
 mod solve;
 mod valley;
 
+pub(crate) use bootstrap::interval;
 pub use bootstrap::{Bootstrap, BootstrapOptions, Resampling, bootstrap};
 pub use estimate::{Fit, FitError, FitOptions, Prediction, fit};
 pub use law::{FittedLaw, Law, LawError};

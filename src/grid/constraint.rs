@@ -1,23 +1,19 @@
-//! `where`: expressions that say which cells of a grid are kept.
+//! `where`: constraints that say which cells of a grid are kept.
 //!
-//! Comparisons (chained ones too: `0.3 <= concept_share < 0.7`), arithmetic, `and`, `or`, `not`,
-//! parentheses, numbers with suffixes and words in quotes; names are those of the keys.
-
-mod parser;
+//! An [`Expression`] whose names are those of the keys.
 
 use super::document::{Content, Node};
 use super::draft::Draft;
 use super::key::{Key, Shown};
+use super::settings::{self, AXES};
 use super::source::{Location, Problem};
-use parser::Parser;
+use crate::expression::{Expression, Names, NoValue, Span, Value, Wrong};
+use crate::spelling::nearest;
 use serde_yaml::Value as Yaml;
-
-/// Deeper nesting is refused.
-const MAX_DEPTH: usize = 64;
 
 /// A constraint, checked as far as it can be without values.
 pub(super) struct Constraint {
-    expression: Expression,
+    expression: Expression<&'static Key>,
     place: Place,
 }
 
@@ -29,82 +25,63 @@ struct Place {
 }
 
 impl Place {
-    fn at(&self, (start, end): (usize, usize)) -> Location {
+    fn at(&self, (start, end): Span) -> Location {
         match self.inside {
             Some(inside) => self.whole.part(inside + start, inside + end),
             None => self.whole.clone(),
         }
     }
-}
 
-type Span = (usize, usize);
-
-struct Expression {
-    span: Span,
-    node: Operation,
-}
-
-enum Operation {
-    Number(f64),
-    Word(String),
-    Name(&'static Key),
-    Negative(Box<Expression>),
-    Arithmetic(Box<Expression>, char, Box<Expression>),
-    /// `first op second op third …`: all neighbours must compare so.
-    Compare(Box<Expression>, Vec<(Comparison, Expression)>),
-    Not(Box<Expression>),
-    All(Vec<Expression>),
-    Any(Vec<Expression>),
-}
-
-#[derive(Clone, Copy, PartialEq)]
-enum Comparison {
-    Less,
-    AtMost,
-    More,
-    AtLeast,
-    Equal,
-    Unequal,
-}
-
-/// The value of an expression.
-enum Value {
-    Number(f64),
-    Word(String),
-    Truth(bool),
-}
-
-/// What is wrong, and where in the expression.
-struct Wrong {
-    span: Span,
-    why: String,
-    help: String,
-}
-
-impl Wrong {
-    fn new(span: Span, why: impl Into<String>) -> Self {
-        Self {
-            span,
-            why: why.into(),
-            help: String::new(),
-        }
-    }
-
-    fn help(self, help: impl Into<String>) -> Self {
-        Self {
-            help: help.into(),
-            ..self
-        }
-    }
-
-    fn problem(self, place: &Place) -> Problem {
-        Problem::new(format!("this constraint cannot be used: {}", self.why))
-            .label(&place.at(self.span), "")
-            .help(match self.help.as_str() {
+    fn problem(&self, wrong: Wrong) -> Problem {
+        Problem::new(format!("this constraint cannot be used: {}", wrong.why))
+            .label(&self.at(wrong.span), "")
+            .help(match wrong.help.as_str() {
                 "" => "write it like `concept_share <= 0.5 or params > 0.3M`",
                 help => help,
             })
     }
+}
+
+/// The keys of an experiment file as names.
+struct Keys;
+
+impl Names for Keys {
+    type Name = &'static Key;
+
+    fn find(&self, name: &str) -> Result<&'static Key, String> {
+        if let Some(key) = settings::find(name) {
+            return Ok(key);
+        }
+        let names = || AXES.iter().chain(settings::settings()).map(|key| key.path);
+        let suffix = format!(".{name}");
+        let meant = names()
+            .find(|path| path.ends_with(&suffix))
+            .or_else(|| nearest(name, names()));
+        Err(match meant {
+            Some(meant) => format!("did you mean `{meant}`? words stand in quotes"),
+            None => format!(
+                "names are {}, and paths such as training.batch; words stand in quotes",
+                AXES.iter()
+                    .map(|key| key.path)
+                    .collect::<Vec<_>>()
+                    .join(", ")
+            ),
+        })
+    }
+}
+
+fn value(key: &Key, draft: &Draft) -> Result<Value, NoValue> {
+    Ok(match (key.get)(draft) {
+        Shown::Number(number) => Value::Number(number),
+        Shown::Word(word) => Value::Word(word),
+        Shown::Flag(on) => Value::Word(on.to_string()),
+        Shown::Nothing => {
+            return Err(NoValue {
+                why: format!("`{}` has no value here", key.path),
+                help: "use what the cells themselves declare; what is solved comes later".into(),
+            });
+        }
+    })
 }
 
 impl Constraint {
@@ -128,9 +105,9 @@ impl Constraint {
             inside: whole.written().find(text.as_str()),
             whole,
         };
-        match Parser::new(text).and_then(Parser::parse) {
+        match Expression::parse(text, &Keys) {
             Ok(expression) => Ok(Self { expression, place }),
-            Err(wrong) => Err(wrong.problem(&place)),
+            Err(wrong) => Err(place.problem(wrong)),
         }
     }
 
@@ -142,111 +119,8 @@ impl Constraint {
     /// Says whether a cell is kept.
     pub(super) fn holds(&self, draft: &Draft) -> Result<bool, Problem> {
         self.expression
-            .truth(draft)
-            .map_err(|wrong| wrong.problem(&self.place))
-    }
-}
-
-impl Expression {
-    fn truth(&self, draft: &Draft) -> Result<bool, Wrong> {
-        match self.value(draft)? {
-            Value::Truth(truth) => Ok(truth),
-            _ => Err(Wrong::new(
-                self.span,
-                "a value stands where a comparison is needed",
-            )),
-        }
-    }
-
-    fn number(&self, draft: &Draft) -> Result<f64, Wrong> {
-        match self.value(draft)? {
-            Value::Number(number) => Ok(number),
-            _ => Err(Wrong::new(self.span, "this is not a number")),
-        }
-    }
-
-    fn value(&self, draft: &Draft) -> Result<Value, Wrong> {
-        Ok(match &self.node {
-            Operation::Number(number) => Value::Number(*number),
-            Operation::Word(word) => Value::Word(word.clone()),
-            Operation::Name(key) => match (key.get)(draft) {
-                Shown::Number(number) => Value::Number(number),
-                Shown::Word(word) => Value::Word(word),
-                Shown::Flag(on) => Value::Word(on.to_string()),
-                Shown::Nothing => {
-                    return Err(
-                        Wrong::new(self.span, format!("`{}` has no value here", key.path)).help(
-                            "use what the cells themselves declare; what is solved comes later",
-                        ),
-                    );
-                }
-            },
-            Operation::Negative(inner) => Value::Number(-inner.number(draft)?),
-            Operation::Arithmetic(left, operator, right) => {
-                let (left, right) = (left.number(draft)?, right.number(draft)?);
-                Value::Number(match operator {
-                    '+' => left + right,
-                    '-' => left - right,
-                    '*' => left * right,
-                    _ => left / right,
-                })
-            }
-            Operation::Compare(first, rest) => {
-                let mut left = first.value(draft)?;
-                let mut holds = true;
-                for (comparison, expression) in rest {
-                    let right = expression.value(draft)?;
-                    holds &= comparison
-                        .holds(&left, &right)
-                        .ok_or_else(|| Wrong::new(self.span, "these cannot be compared"))?;
-                    left = right;
-                }
-                Value::Truth(holds)
-            }
-            Operation::Not(inner) => Value::Truth(!inner.truth(draft)?),
-            // No short circuit: a mistake on the right is found in the first cell.
-            Operation::All(parts) => parts
-                .iter()
-                .try_fold(true, |all, part| Ok(part.truth(draft)? && all))
-                .map(Value::Truth)?,
-            Operation::Any(parts) => parts
-                .iter()
-                .try_fold(false, |any, part| Ok(part.truth(draft)? || any))
-                .map(Value::Truth)?,
-        })
-    }
-}
-
-impl Comparison {
-    const SYMBOLS: [(&'static str, Comparison); 6] = [
-        ("<=", Comparison::AtMost),
-        (">=", Comparison::AtLeast),
-        ("==", Comparison::Equal),
-        ("!=", Comparison::Unequal),
-        ("<", Comparison::Less),
-        (">", Comparison::More),
-    ];
-
-    fn holds(self, left: &Value, right: &Value) -> Option<bool> {
-        let (equal, less) = match (left, right) {
-            // `0.3M` is 299999.99999999994 in binary: what is written equal is equal.
-            (Value::Number(a), Value::Number(b)) => {
-                let close = (a - b).abs() <= 1e-12 * a.abs().max(b.abs());
-                (a == b || close && a.is_finite() && b.is_finite(), a < b)
-            }
-            (Value::Word(a), Value::Word(b)) if matches!(self, Self::Equal | Self::Unequal) => {
-                (a == b, false)
-            }
-            _ => return None,
-        };
-        Some(match self {
-            Comparison::Less => less && !equal,
-            Comparison::AtMost => less || equal,
-            Comparison::More => !less && !equal,
-            Comparison::AtLeast => !less || equal,
-            Comparison::Equal => equal,
-            Comparison::Unequal => !equal,
-        })
+            .truth(&|key| value(key, draft))
+            .map_err(|wrong| self.place.problem(wrong))
     }
 }
 
@@ -265,9 +139,8 @@ mod tests {
             compression_ratio: Some(4.0),
             ..Draft::default()
         };
-        Parser::new(text)
-            .and_then(Parser::parse)
-            .and_then(|expression| expression.truth(&draft))
+        Expression::parse(text, &Keys)
+            .and_then(|expression| expression.truth(&|key| value(key, &draft)))
             .map_err(|wrong| wrong.why)
     }
 
@@ -276,7 +149,7 @@ mod tests {
         for (text, truth) in [
             ("concept_share <= 0.5 or params > 0.3M", true),
             (
-                "params == 0.3M and params == 3e5 and params == 300_000",
+                "params == 0.3M and params = 3e5 and params == 300_000",
                 true,
             ),
             ("params < 0.3M or params > 0.3M", false),
@@ -309,7 +182,7 @@ mod tests {
             ("params >", "a name or a number is missing here"),
             ("params 3", "an operator is missing before this"),
             ("params", "a value stands where a comparison is needed"),
-            ("params = 3", "`=` means nothing"),
+            ("params ? 3", "`?` means nothing"),
             ("(params > 3", "this parenthesis is not closed"),
             ("prams > 3", "there is no `prams`"),
             ("params > 'x'", "these cannot be compared"),

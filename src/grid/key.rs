@@ -3,8 +3,8 @@
 use super::document::{Content, Node};
 use super::draft::Draft;
 use super::source::{Location, Problem};
-use super::spelling::nearest;
 use crate::quantity::{self, TokenBudget};
+use crate::spelling::nearest;
 use serde_yaml::Value;
 use std::sync::Arc;
 

@@ -6,7 +6,7 @@ use super::draft::{DataKind, Draft};
 use super::key::{Key, Role};
 use super::settings::{self, AXES, GROUPS, data_kind};
 use super::source::{GridError, Location, Problem};
-use super::spelling::nearest;
+use crate::spelling::nearest;
 use std::path::Path;
 
 /// Keys of the file itself.

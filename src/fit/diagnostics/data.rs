@@ -1,7 +1,9 @@
 //! What can be said about the data before and beside a fit: ranges, units, directions, duplicates.
 
 use std::collections::HashSet;
+use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
@@ -9,6 +11,7 @@ use crate::fit::law::Law;
 use crate::fit::matrix::Symmetric;
 use crate::fit::observations::Observations;
 use crate::fit::solve::median;
+use crate::quantity::human;
 
 /// Beyond this factor outside the data a number is marked as extrapolated.
 const FAR: f64 = 10.0;
@@ -25,10 +28,16 @@ pub struct DataRange {
 }
 
 impl DataRange {
-    /// Returns a mark when `value` lies more than 10× outside the range.
+    /// Returns a mark when `value` lies more than 10× outside the range, or outside at all where the
+    /// data have one value only.
     pub fn extrapolation(&self, value: f64) -> Option<Extrapolation> {
         let factor = (value / self.highest).max(self.lowest / value);
-        (factor > FAR).then(|| Extrapolation {
+        let far = if self.lowest == self.highest {
+            1.0 + 1e-9
+        } else {
+            FAR
+        };
+        (factor > far).then(|| Extrapolation {
             column: self.column.clone(),
             factor,
         })
@@ -67,6 +76,11 @@ pub enum Warning {
         /// Median of loss over the published law's prediction.
         ratio: f64,
     },
+    /// Losses are about the exponential of what published laws give: they may be perplexities.
+    LooksLikePerplexity {
+        /// Median of the log of the loss over the published law's prediction.
+        ratio: f64,
+    },
     /// Rows repeat others exactly, loss included: one run may have been entered twice.
     Duplicates {
         /// Number of repeated rows.
@@ -77,6 +91,42 @@ pub enum Warning {
         /// Number of clusters.
         clusters: usize,
     },
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::SingleValued { column, value } => write!(
+                f,
+                "every run has {column} = {}: what it does is unknown",
+                human(*value)
+            ),
+            Self::Rises { column, slope } => write!(
+                f,
+                "the loss rises with {column} (by {:.1}% per e-fold)",
+                100.0 * slope
+            ),
+            Self::LooksLikeBits { ratio } => write!(
+                f,
+                "losses are {ratio:.2} times what published laws give: are they bits instead of \
+                 nats?"
+            ),
+            Self::LooksLikePerplexity { ratio } => write!(
+                f,
+                "the logarithms of the losses are {ratio:.2} times what published laws give: are \
+                 they perplexities instead of nats?"
+            ),
+            Self::Duplicates { rows } => write!(
+                f,
+                "{rows} rows repeat others exactly, loss included: were runs entered twice?"
+            ),
+            Self::FewClusters { clusters } => write!(
+                f,
+                "only {clusters} independent runs (rows of one run, and branches of one trunk, are \
+                 one): intervals are rough"
+            ),
+        }
+    }
 }
 
 pub(crate) fn ranges(law: &dyn Law, data: &Observations) -> Vec<DataRange> {
@@ -106,7 +156,7 @@ pub(crate) fn data_warnings(law: &dyn Law, data: &Observations) -> Vec<Warning> 
         }
     }
     warnings.extend(rising(law, data));
-    warnings.extend(bits(law, data));
+    warnings.extend(unit(law, data));
     warnings.extend(duplicates(data));
     let clusters = data.n_clusters();
     if clusters < 10 {
@@ -175,29 +225,38 @@ fn rising(law: &dyn Law, data: &Observations) -> Vec<Warning> {
 
 /// Compares losses of larger models with the published Chinchilla law in nats.
 ///
-/// A ratio near 1/ln 2 in all of them is the mark of bits. Small models, bytes or other languages
+/// A ratio near 1/ln 2 in all of them is the mark of bits; a loss of twice as much, the logarithm of
+/// which is near the law's, that of perplexity. Small models, bytes or other languages
 /// give other ratios and no warning: this can only raise a suspicion.
-fn bits(law: &dyn Law, data: &Observations) -> Option<Warning> {
+fn unit(law: &dyn Law, data: &Observations) -> Option<Warning> {
     let (params, tokens) = (data.column("params")?, data.column("tokens")?);
     if law.response() != "loss" {
         return None;
     }
     let loss = data.column("loss")?;
-    let mut ratios: Vec<f64> = (0..data.len())
+    let ratios: Vec<(f64, f64)> = (0..data.len())
         .filter(|row| params[*row] >= 3e7 && tokens[*row] >= 3e8)
         .map(|row| {
             let nats =
                 1.8172 + 477.8 / params[row].powf(0.3473) + 2143.4 / tokens[row].powf(0.3672);
-            loss[row] / nats
+            (loss[row] / nats, loss[row].ln() / nats)
         })
         .collect();
     if ratios.len() < 5 {
         return None;
     }
-    let middle = median(&mut ratios);
-    let inside = ratios.iter().filter(|r| (1.28..1.62).contains(*r)).count();
-    let all = inside * 10 >= ratios.len() * 9;
-    (all && (1.33..1.56).contains(&middle)).then_some(Warning::LooksLikeBits { ratio: middle })
+    let (mut plain, mut logs): (Vec<f64>, Vec<f64>) = ratios.into_iter().unzip();
+    let most = |ratios: &[f64], range: Range<f64>| {
+        let inside = ratios.iter().filter(|ratio| range.contains(ratio)).count();
+        inside * 10 >= ratios.len() * 9
+    };
+    let ratio = median(&mut plain);
+    if most(&plain, 1.28..1.62) && (1.33..1.56).contains(&ratio) {
+        return Some(Warning::LooksLikeBits { ratio });
+    }
+    let ratio = median(&mut logs);
+    (most(&plain, 2.0..f64::INFINITY) && most(&logs, 0.75..1.3))
+        .then_some(Warning::LooksLikePerplexity { ratio })
 }
 
 fn duplicates(data: &Observations) -> Option<Warning> {

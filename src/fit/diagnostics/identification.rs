@@ -1,6 +1,7 @@
 //! Which parameters the data determine, and which sit on a bound.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -57,6 +58,27 @@ pub enum Why {
         /// Standard error divided by the absolute value.
         relative_error: f64,
     },
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoEffect => f.write_str("its term has amplitude 0"),
+            Self::Degenerate { single_valued } if single_valued.is_empty() => {
+                f.write_str("other values predict the same losses")
+            }
+            Self::Degenerate { single_valued } => {
+                write!(f, "{} has one value", single_valued.join(" and "))
+            }
+            Self::Imprecise { relative_error } if relative_error.is_finite() => {
+                write!(
+                    f,
+                    "its standard error is {relative_error:.1} times its value"
+                )
+            }
+            Self::Imprecise { .. } => f.write_str("its standard error is above its value"),
+        }
+    }
 }
 
 /// Approximate precision of the parameters at the minimum.

@@ -1,7 +1,7 @@
 //! What a misspelt word was meant to be.
 
 /// Finds the candidate nearest to `word`, when it is near enough to be meant.
-pub(super) fn nearest<'a>(
+pub(crate) fn nearest<'a>(
     word: &str,
     candidates: impl IntoIterator<Item = &'a str>,
 ) -> Option<&'a str> {

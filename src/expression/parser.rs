@@ -1,9 +1,6 @@
-//! The text of a constraint → its tree.
+//! The text of an expression → its tree.
 
-use super::{Comparison, Expression, MAX_DEPTH, Operation, Span, Wrong};
-use crate::grid::key::Key;
-use crate::grid::settings::{self, AXES};
-use crate::grid::spelling::nearest;
+use super::{Comparison, Expression, MAX_DEPTH, Names, Operation, Span, Wrong};
 use crate::quantity;
 
 #[derive(Clone, PartialEq)]
@@ -16,15 +13,16 @@ enum Token {
 }
 
 /// A recursive-descent parser: `or` binds loosest, then `and`, `not`, comparisons, sums, products.
-pub(super) struct Parser {
+pub(super) struct Parser<'a, L> {
+    names: &'a L,
     tokens: Vec<(Token, Span)>,
     next: usize,
     depth: usize,
     end: usize,
 }
 
-impl Parser {
-    pub(super) fn new(text: &str) -> Result<Self, Wrong> {
+impl<'a, L: Names> Parser<'a, L> {
+    pub(super) fn new(text: &str, names: &'a L) -> Result<Self, Wrong> {
         let mut tokens = Vec::new();
         let mut at = 0;
         while let Some(c) = text[at..].chars().next() {
@@ -54,7 +52,6 @@ impl Parser {
             } else {
                 let wrong = Wrong::new((at, at + c.len_utf8()), format!("`{c}` means nothing"));
                 return Err(match c {
-                    '=' => wrong.help("equality is `==`"),
                     '&' | '|' | '!' => wrong.help("write `and`, `or`, `not`"),
                     _ => wrong,
                 });
@@ -63,6 +60,7 @@ impl Parser {
             at += length;
         }
         Ok(Self {
+            names,
             tokens,
             next: 0,
             depth: 0,
@@ -70,7 +68,7 @@ impl Parser {
         })
     }
 
-    pub(super) fn parse(mut self) -> Result<Expression, Wrong> {
+    pub(super) fn parse(mut self) -> Result<Expression<L::Name>, Wrong> {
         let expression = self.any()?;
         match self.tokens.get(self.next) {
             None => Ok(expression),
@@ -107,11 +105,11 @@ impl Parser {
             .map_or((self.end, self.end), |&(_, span)| span)
     }
 
-    fn any(&mut self) -> Result<Expression, Wrong> {
+    fn any(&mut self) -> Result<Expression<L::Name>, Wrong> {
         self.joined("or", Self::all, Operation::Any)
     }
 
-    fn all(&mut self) -> Result<Expression, Wrong> {
+    fn all(&mut self) -> Result<Expression<L::Name>, Wrong> {
         self.joined("and", Self::not, Operation::All)
     }
 
@@ -119,9 +117,9 @@ impl Parser {
     fn joined(
         &mut self,
         word: &str,
-        part: fn(&mut Self) -> Result<Expression, Wrong>,
-        join: fn(Vec<Expression>) -> Operation,
-    ) -> Result<Expression, Wrong> {
+        part: fn(&mut Self) -> Result<Expression<L::Name>, Wrong>,
+        join: fn(Vec<Expression<L::Name>>) -> Operation<L::Name>,
+    ) -> Result<Expression<L::Name>, Wrong> {
         let first = part(self)?;
         let mut parts = vec![first];
         while self.take_name(word) {
@@ -139,7 +137,7 @@ impl Parser {
         }
     }
 
-    fn not(&mut self) -> Result<Expression, Wrong> {
+    fn not(&mut self) -> Result<Expression<L::Name>, Wrong> {
         let start = self.here().0;
         if !self.take_name("not") {
             return self.comparison();
@@ -152,14 +150,19 @@ impl Parser {
         })
     }
 
-    fn comparison(&mut self) -> Result<Expression, Wrong> {
+    fn comparison(&mut self) -> Result<Expression<L::Name>, Wrong> {
         let first = self.sum()?;
         let mut rest = Vec::new();
         while let Some(comparison) = self.take(|token| match token {
             Token::Compare(comparison) => Some(*comparison),
             _ => None,
         }) {
-            rest.push((comparison, self.sum()?));
+            let equality = matches!(comparison, Comparison::Equal | Comparison::Unequal);
+            let right = match equality.then(|| self.bare_word()).flatten() {
+                Some(word) => word,
+                None => self.sum()?,
+            };
+            rest.push((comparison, right));
         }
         let Some((_, last)) = rest.last() else {
             return Ok(first);
@@ -171,11 +174,24 @@ impl Parser {
         })
     }
 
-    fn sum(&mut self) -> Result<Expression, Wrong> {
+    /// Takes an unknown name as a word, where the names allow that.
+    fn bare_word(&mut self) -> Option<Expression<L::Name>> {
+        let (span, names) = (self.here(), self.names);
+        let word = self.take(|token| match token {
+            Token::Name(name) if names.bare_words() && names.find(name).is_err() => {
+                Some(name.clone())
+            }
+            _ => None,
+        })?;
+        let node = Operation::Word(word);
+        Some(Expression { span, node })
+    }
+
+    fn sum(&mut self) -> Result<Expression<L::Name>, Wrong> {
         self.chain("+-", Self::product)
     }
 
-    fn product(&mut self) -> Result<Expression, Wrong> {
+    fn product(&mut self) -> Result<Expression<L::Name>, Wrong> {
         self.chain("*/", Self::atom)
     }
 
@@ -183,8 +199,8 @@ impl Parser {
     fn chain(
         &mut self,
         operators: &str,
-        part: fn(&mut Self) -> Result<Expression, Wrong>,
-    ) -> Result<Expression, Wrong> {
+        part: fn(&mut Self) -> Result<Expression<L::Name>, Wrong>,
+    ) -> Result<Expression<L::Name>, Wrong> {
         let mut left = part(self)?;
         let mut links = 0;
         while let Some(operator) = self.take_symbol(operators) {
@@ -201,7 +217,7 @@ impl Parser {
         Ok(left)
     }
 
-    fn atom(&mut self) -> Result<Expression, Wrong> {
+    fn atom(&mut self) -> Result<Expression<L::Name>, Wrong> {
         let span = self.here();
         if self.take_symbol("-").is_some() {
             let inner = self.deeper(Self::atom)?;
@@ -221,7 +237,11 @@ impl Parser {
         let node = match self.take(|token| Some(token.clone())) {
             Some(Token::Number(number)) => Operation::Number(number),
             Some(Token::Word(word)) => Operation::Word(word),
-            Some(Token::Name(name)) => Operation::Name(find(&name, span)?),
+            Some(Token::Name(name)) => Operation::Name(
+                self.names
+                    .find(&name)
+                    .map_err(|hint| Wrong::new(span, format!("there is no `{name}`")).help(hint))?,
+            ),
             _ => return Err(Wrong::new(span, "a name or a number is missing here")),
         };
         Ok(Expression { span, node })
@@ -229,8 +249,8 @@ impl Parser {
 
     fn deeper(
         &mut self,
-        part: fn(&mut Self) -> Result<Expression, Wrong>,
-    ) -> Result<Expression, Wrong> {
+        part: fn(&mut Self) -> Result<Expression<L::Name>, Wrong>,
+    ) -> Result<Expression<L::Name>, Wrong> {
         self.depth += 1;
         if self.depth > MAX_DEPTH {
             return Err(Wrong::new(self.here(), "it is nested too deeply"));
@@ -241,7 +261,7 @@ impl Parser {
     }
 }
 
-fn cover(parts: &[Expression]) -> Span {
+fn cover<N>(parts: &[Expression<N>]) -> Span {
     (
         parts.first().map_or(0, |e| e.span.0),
         parts.last().map_or(0, |e| e.span.1),
@@ -268,26 +288,4 @@ fn number(text: &str, span: Span) -> Result<Token, Wrong> {
     quantity::parse_number(text)
         .map(Token::Number)
         .map_err(|error| Wrong::new(span, error.to_string()))
-}
-
-fn find(name: &str, span: Span) -> Result<&'static Key, Wrong> {
-    if let Some(key) = settings::find(name) {
-        return Ok(key);
-    }
-    let names = || AXES.iter().chain(settings::settings()).map(|key| key.path);
-    let suffix = format!(".{name}");
-    let meant = names()
-        .find(|path| path.ends_with(&suffix))
-        .or_else(|| nearest(name, names()));
-    let wrong = Wrong::new(span, format!("there is no `{name}`"));
-    Err(match meant {
-        Some(meant) => wrong.help(format!("did you mean `{meant}`? words stand in quotes")),
-        None => wrong.help(format!(
-            "names are {}, and paths such as training.batch; words stand in quotes",
-            AXES.iter()
-                .map(|key| key.path)
-                .collect::<Vec<_>>()
-                .join(", ")
-        )),
-    })
 }

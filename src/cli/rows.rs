@@ -1,0 +1,202 @@
+//! The arguments that name rows of runs: an experiment or a file, and which of its rows are meant.
+
+use super::Failure;
+use super::experiment::ExperimentArgs;
+use crate::architecture::solver::ShapeSettings;
+use crate::fit::law::{Law, by_name};
+use crate::rows::{self, LossUnit, Rows, RowsError, Selection, Table, Wanted};
+use crate::store::{DATABASE, Store};
+use clap::ValueEnum;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// The arguments that name rows of runs.
+#[derive(Debug, clap::Args)]
+pub(super) struct RowsArgs {
+    /// An experiment: its file (YAML), its results folder, or its name.
+    #[arg(value_name = "EXPERIMENT", conflicts_with = "csv")]
+    pub(super) experiment: Option<PathBuf>,
+
+    /// Override a value of the file: a dotted path and a YAML value, as in `data.text=my.txt`.
+    #[arg(long = "set", value_name = "PATH=VALUE")]
+    overrides: Vec<String>,
+
+    /// Results folder [default: results/NAME, NAME being the experiment's].
+    #[arg(long, value_name = "DIR")]
+    results: Option<PathBuf>,
+
+    /// Anybody's runs instead: a CSV file with a header (or a Parquet file).
+    #[arg(long, value_name = "FILE", help_heading = "Rows")]
+    pub(super) csv: Option<PathBuf>,
+
+    /// What a column that laws read is called in the file, as in `params=n_params`.
+    #[arg(long = "column", value_name = "STANDARD=THEIRS", help_heading = "Rows")]
+    columns: Vec<String>,
+
+    /// Keep only rows for which this holds, as in 'used=1' or 'params < 1e9 and split=train'.
+    #[arg(long = "where", value_name = "EXPRESSION", help_heading = "Rows")]
+    filters: Vec<String>,
+
+    /// Column that names the runs: rows of one run stay together [default: run, if there is one].
+    #[arg(long, value_name = "COLUMN", help_heading = "Rows")]
+    group: Option<String>,
+
+    /// Column of weights: a row of weight 2 counts as two.
+    #[arg(long, value_name = "COLUMN", help_heading = "Rows")]
+    weight: Option<String>,
+
+    /// What losses are counted in, per token.
+    #[arg(long, value_enum, default_value = "nats", help_heading = "Rows")]
+    loss_unit: Unit,
+
+    /// Compute missing tokens as flops/(6·params).
+    #[arg(long, help_heading = "Rows")]
+    tokens_from_flops: bool,
+}
+
+/// What losses are counted in.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Unit {
+    /// Natural logarithms.
+    Nats,
+    /// Logarithms to base 2.
+    Bits,
+}
+
+/// The rows that were named, before a law says which columns it reads.
+pub(super) struct Source {
+    pub(super) table: Table,
+    pub(super) selection: Selection,
+    /// What the experiment's file fixes of its models' shapes.
+    pub(super) shape: Option<ShapeSettings>,
+}
+
+impl RowsArgs {
+    /// Says whether rows are named at all.
+    pub(super) fn are_given(&self) -> bool {
+        self.experiment.is_some() || self.csv.is_some()
+    }
+
+    /// Returns the arguments that name an experiment by its file.
+    pub(super) fn experiment_args(&self) -> Result<ExperimentArgs, Failure> {
+        let file = self.experiment.clone().ok_or_else(|| {
+            Failure::input(
+                "name what to fit: an experiment, as in `orchestrator fit experiment.yaml`, or \
+                 anybody's runs with a law, as in `orchestrator fit --csv runs.csv --law chinchilla`",
+            )
+        })?;
+        Ok(ExperimentArgs {
+            file,
+            overrides: self.overrides.clone(),
+            results: self.results.clone(),
+        })
+    }
+
+    /// Reads the rows that are named.
+    pub(super) fn load(&self) -> Result<Source, Failure> {
+        let selection = self.selection()?;
+        if let Some(path) = &self.csv {
+            return Ok(Source {
+                table: Table::read(path)?,
+                selection,
+                shape: None,
+            });
+        }
+        let args = self.experiment_args()?;
+        let (results, name, shape) = if args.file.is_file() {
+            let loaded = args.load()?;
+            let shape = loaded
+                .experiment
+                .cells
+                .first()
+                .map(|cell| cell.shape.clone());
+            (loaded.results, Some(loaded.experiment.name), shape)
+        } else if args.file.join(DATABASE).is_file() {
+            (args.file, None, None)
+        } else {
+            let name = args.file.display().to_string();
+            let results = args
+                .results
+                .unwrap_or_else(|| Path::new("results").join(&name));
+            if !results.join(DATABASE).is_file() {
+                return Err(Failure::input(format!(
+                    "`{name}` is no experiment file, no results folder, and {} holds no results; \
+                     is the path right?",
+                    results.display()
+                )));
+            }
+            (results, Some(name), None)
+        };
+        let table = super::runtime()?.block_on(stored(&results, name))?;
+        Ok(Source {
+            table,
+            selection,
+            shape,
+        })
+    }
+
+    fn selection(&self) -> Result<Selection, Failure> {
+        let columns = self.columns.iter().map(|given| {
+            let pair = given
+                .split_once('=')
+                .filter(|(a, b)| !a.is_empty() && !b.is_empty());
+            pair.map(|(standard, theirs)| (standard.trim().to_owned(), theirs.trim().to_owned()))
+                .ok_or_else(|| {
+                    Failure::input(format!(
+                        "`--column {given}`: write the law's name and the file's, as in --column \
+                         params=n_params"
+                    ))
+                })
+        });
+        Ok(Selection {
+            columns: columns.collect::<Result<_, _>>()?,
+            filters: self.filters.clone(),
+            group: self.group.clone(),
+            weight: self.weight.clone(),
+            loss_unit: match self.loss_unit {
+                Unit::Nats => LossUnit::Nats,
+                Unit::Bits => LossUnit::Bits,
+            },
+            tokens_from_flops: self.tokens_from_flops,
+        })
+    }
+}
+
+impl Source {
+    /// Chooses the rows for a law.
+    pub(super) fn rows(&self, law: &dyn Law) -> Result<Rows, RowsError> {
+        self.table.select(&Wanted::of_law(law), &self.selection)
+    }
+}
+
+/// Reads an experiment's runs: the one of this name, or the only one.
+async fn stored(results: &Path, name: Option<String>) -> Result<Table, Failure> {
+    let store = Store::open(results).await?;
+    let known = store.experiments().await?;
+    let name = match (name, known.as_slice()) {
+        (Some(name), _) => name,
+        (None, [only]) => only.clone(),
+        (None, several) => {
+            return Err(Failure::input(format!(
+                "{} holds several experiments ({}): name one, with --results {}",
+                results.display(),
+                several.join(", "),
+                results.display()
+            )));
+        }
+    };
+    let experiment = store.experiment(&name).await?.ok_or_else(|| {
+        Failure::input(format!(
+            "{} holds no experiment `{name}`; it holds {}",
+            results.display(),
+            known.join(", ")
+        ))
+    })?;
+    let runs = store.runs(experiment).await?;
+    Ok(rows::trained(name, &runs)?)
+}
+
+/// Finds a law; a near name is suggested.
+pub(super) fn law(name: &str) -> Result<Arc<dyn Law>, Failure> {
+    by_name(name).map_err(Failure::input)
+}

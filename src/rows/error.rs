@@ -1,0 +1,104 @@
+//! What can be wrong with a table of runs: where, what was found, and what would be right.
+
+use crate::fit::ObservationError;
+use std::path::PathBuf;
+
+/// Why rows cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum RowsError {
+    /// The file cannot be read.
+    #[error("cannot read {}: {source}; is the path right?", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file is not a table.
+    #[error("{name}, line {line}: {problem}; {help}")]
+    Format {
+        /// The file.
+        name: String,
+        /// The line, counted from 1.
+        line: usize,
+        /// What is wrong.
+        problem: String,
+        /// What would be right.
+        help: String,
+    },
+    /// The Parquet file cannot be read.
+    #[error("cannot read {} as Parquet: {why}", path.display())]
+    Parquet {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
+    /// The table is larger than can be held.
+    #[error("{name} holds more than 4 GiB of text; split it, or keep fewer columns")]
+    TooLarge {
+        /// The table.
+        name: String,
+    },
+    /// There is nothing to use.
+    #[error("{name}: there is nothing to fit: {what}")]
+    Empty {
+        /// The table.
+        name: String,
+        /// What is missing.
+        what: &'static str,
+    },
+    /// No row is left.
+    #[error("{name}: none of {rows} rows is left to fit: {reasons}")]
+    NoneLeft {
+        /// The table.
+        name: String,
+        /// Rows there are.
+        rows: usize,
+        /// Why they are left out, with their numbers.
+        reasons: String,
+    },
+    /// A column is not there.
+    #[error("{name} has no column `{column}`{why}; it has {}{help}", available.join(", "))]
+    MissingColumn {
+        /// The table.
+        name: String,
+        /// The missing column.
+        column: String,
+        /// Who needs it.
+        why: String,
+        /// The columns there are.
+        available: Vec<String>,
+        /// What may have been meant.
+        help: String,
+    },
+    /// A cell cannot be used.
+    #[error("{name}, {place}: {column} is {found}, which must be {expected}{more}")]
+    Cell {
+        /// The table.
+        name: String,
+        /// The line, row or run.
+        place: String,
+        /// The column, in quotes.
+        column: String,
+        /// What stands there.
+        found: String,
+        /// What would be right.
+        expected: String,
+        /// How many more there are, and what can be done.
+        more: String,
+    },
+    /// An argument cannot be used.
+    #[error("`{argument}`: {problem}; {help}")]
+    Argument {
+        /// The argument as given.
+        argument: String,
+        /// What is wrong.
+        problem: String,
+        /// What would be right.
+        help: String,
+    },
+    /// The rows do not make observations.
+    #[error(transparent)]
+    Observations(#[from] ObservationError),
+}

@@ -1,0 +1,140 @@
+//! Rows of runs, whoever trained them: CSV and Parquet files and stored experiments → observations.
+//!
+//! ```text
+//! file or database ─► Table ─► Selection ─► Rows (observations, what was left out and why, notes)
+//! ```
+//!
+//! Owns what a table's columns are called, which rows are kept, and every message about a cell: it
+//! names the file, the line as an editor counts, and the column. Refuses to guess: a bad cell is an
+//! error unless its row is left out, and then the reason is on record. Refuses fitting and printing.
+
+mod csv;
+mod error;
+mod filter;
+mod parquet;
+mod select;
+mod stored;
+
+pub use error::RowsError;
+pub use select::{LeftOutRows, LossUnit, Rows, Selection, Wanted};
+pub use stored::trained;
+
+use std::path::Path;
+
+/// A table of cells as they are written.
+#[derive(Clone, Debug)]
+pub struct Table {
+    /// What messages call it: the file as the user gave it, or the experiment.
+    name: String,
+    header: Vec<String>,
+    /// All text; cells are parts of it.
+    text: String,
+    /// Start and end of every cell in the text, row by row.
+    cells: Vec<(u32, u32)>,
+    places: Places,
+    /// Rows that were never meant to be fitted, with the reason.
+    left_out: Vec<(usize, String)>,
+}
+
+/// What a row is called in messages.
+#[derive(Clone, Debug)]
+enum Places {
+    /// Lines of a text file, counted from 1.
+    Lines(Vec<u32>),
+    /// Rows of a table without lines, counted from 1.
+    Numbers,
+    /// Runs.
+    Runs(Vec<String>),
+}
+
+impl Table {
+    /// Reads a file of runs: Parquet when its name ends so, CSV otherwise.
+    ///
+    /// # Errors
+    /// When it cannot be read, with the line and what would be right.
+    pub fn read(path: &Path) -> Result<Self, RowsError> {
+        let is_parquet = path
+            .extension()
+            .is_some_and(|extension| extension.eq_ignore_ascii_case("parquet"));
+        if is_parquet {
+            parquet::read(path)
+        } else {
+            csv::read(path)
+        }
+    }
+
+    /// Makes a table of cells that are no text file.
+    fn of_cells<'a>(
+        name: String,
+        header: Vec<String>,
+        cells: impl Iterator<Item = std::borrow::Cow<'a, str>>,
+        places: Places,
+    ) -> Result<Self, RowsError> {
+        let (mut text, mut spans) = (String::new(), Vec::new());
+        for cell in cells {
+            let start = text.len() as u32;
+            text.push_str(&cell);
+            spans.push((start, text.len() as u32));
+        }
+        if text.len() > u32::MAX as usize {
+            return Err(RowsError::TooLarge { name });
+        }
+        Ok(Self {
+            name,
+            header,
+            text,
+            cells: spans,
+            places,
+            left_out: Vec::new(),
+        })
+    }
+
+    /// Returns what messages call it.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Returns the names of its columns.
+    pub fn header(&self) -> &[String] {
+        &self.header
+    }
+
+    /// Returns the number of rows.
+    pub fn len(&self) -> usize {
+        self.cells.len() / self.header.len().max(1)
+    }
+
+    /// Returns whether it has no rows.
+    pub fn is_empty(&self) -> bool {
+        self.cells.is_empty()
+    }
+
+    /// Returns a cell without the white space around it; empty where nothing is written.
+    pub fn cell(&self, row: usize, column: usize) -> &str {
+        let (start, end) = self.cells[row * self.header.len() + column];
+        self.text[start as usize..end as usize].trim()
+    }
+
+    /// Says where a row stands: `line 17`, `row 16` or `run 3f2a`.
+    pub fn place(&self, row: usize) -> String {
+        match &self.places {
+            Places::Lines(lines) => format!("line {}", lines[row]),
+            Places::Numbers => format!("row {}", row + 1),
+            Places::Runs(runs) => format!("run {}", runs[row]),
+        }
+    }
+
+    /// Returns the line of a row in a text file, or its number counted from 1.
+    pub fn line(&self, row: usize) -> usize {
+        match &self.places {
+            Places::Lines(lines) => lines[row] as usize,
+            Places::Numbers | Places::Runs(_) => row + 1,
+        }
+    }
+}
+
+/// Reads a cell as a number; `None` when it is something else.
+fn number(cell: &str) -> Option<f64> {
+    // `inf` and `nan` are numbers to Rust too, and are refused by range where they matter.
+    cell.parse().ok()
+}

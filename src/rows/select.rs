@@ -1,0 +1,501 @@
+//! A table → observations: names, filters, units, and every cell that a fit reads.
+
+use super::{RowsError, Table, filter, number};
+use crate::fit::law::Law;
+use crate::fit::{Exclusion, Observations};
+use crate::spelling::nearest;
+use serde::{Deserialize, Serialize};
+use std::f64::consts::LN_2;
+
+/// Columns that are kept beside those a law reads, where they hold numbers.
+const STANDARD: [&str; 6] = [
+    "params",
+    "tokens",
+    "flops",
+    "compression_ratio",
+    "concept_share",
+    "unique_tokens",
+];
+
+/// Column by which rows are grouped where nothing else is said.
+const RUN: &str = "run";
+
+/// What losses are counted in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LossUnit {
+    /// Natural logarithms.
+    #[default]
+    Nats,
+    /// Logarithms to base 2: multiplied by ln 2 when they are read.
+    Bits,
+}
+
+/// Which rows and columns of a table are meant.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Selection {
+    /// A name that laws know, and the table's name for it.
+    pub columns: Vec<(String, String)>,
+    /// Expressions that must all hold.
+    pub filters: Vec<String>,
+    /// Column whose values name the runs; `run` where there is one.
+    pub group: Option<String>,
+    /// Column of weights.
+    pub weight: Option<String>,
+    /// Unit of the losses.
+    pub loss_unit: LossUnit,
+    /// Whether missing tokens are computed as `flops/(6·params)`.
+    pub tokens_from_flops: bool,
+}
+
+/// A column that must be there, and what its cells must be.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Wanted {
+    name: String,
+    above: f64,
+    below: f64,
+    unit: &'static str,
+    /// Who reads it.
+    by: String,
+}
+
+impl Wanted {
+    /// Describes a positive quantity.
+    pub fn positive(name: &str, unit: &'static str, by: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            above: 0.0,
+            below: f64::INFINITY,
+            unit,
+            by: by.to_owned(),
+        }
+    }
+
+    /// Describes the columns a law reads: its inputs, then its response.
+    pub fn of_law(law: &dyn Law) -> Vec<Self> {
+        let by = format!("law `{}`", law.name());
+        let inputs = law.inputs().into_iter().map(|input| Self {
+            name: input.name,
+            above: input.above,
+            below: input.below,
+            unit: input.unit,
+            by: by.clone(),
+        });
+        let response = Self::positive(law.response(), "nats per token", &by);
+        inputs.chain([response]).collect()
+    }
+
+    fn takes(&self, value: f64) -> bool {
+        value.is_finite() && value > self.above && value < self.below
+    }
+
+    fn expected(&self, unit: LossUnit) -> String {
+        let unit = match (self.unit, unit) {
+            ("1" | "the column's own", _) => String::new(),
+            ("nats per token", LossUnit::Bits) => " (bits per token)".to_owned(),
+            (unit, _) => format!(" ({unit})"),
+        };
+        if self.below.is_finite() {
+            format!("a number between {} and {}{unit}", self.above, self.below)
+        } else {
+            format!("a number above {}{unit}", self.above)
+        }
+    }
+}
+
+/// Rows left out for one reason.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftOutRows {
+    /// The reason.
+    pub reason: String,
+    /// Their lines in the file, or their numbers counted from 1.
+    pub lines: Vec<usize>,
+}
+
+/// The rows that are meant, as a fit takes them.
+#[derive(Clone, Debug)]
+pub struct Rows {
+    /// The observations; their exclusions hold the rows left out.
+    pub observations: Observations,
+    /// What was derived, and what a reader should know of these rows.
+    pub remarks: Vec<String>,
+    /// Dense rows (P = 0) that were left out because the law is not about them.
+    pub dense: usize,
+}
+
+impl Table {
+    /// Returns the columns by the names that laws know.
+    ///
+    /// # Errors
+    /// When a column that is renamed is not there.
+    pub fn names(&self, selection: &Selection) -> Result<Vec<String>, RowsError> {
+        let mut names = self.header.clone();
+        for (standard, theirs) in &selection.columns {
+            let at = self.position(&self.header, theirs, "")?;
+            // A column that had the name is hidden behind the one that was asked for.
+            for (i, name) in names.iter_mut().enumerate() {
+                if name == standard && i != at {
+                    name.clear();
+                }
+            }
+            names[at].clone_from(standard);
+        }
+        Ok(names)
+    }
+
+    fn position(&self, names: &[String], column: &str, why: &str) -> Result<usize, RowsError> {
+        if let Some(at) = names.iter().position(|name| name == column) {
+            return Ok(at);
+        }
+        let all = || names.iter().map(String::as_str);
+        let alike = |name: &&str| {
+            let (name, column) = (name.to_lowercase(), column.to_lowercase());
+            name.len() > 1 && (name.contains(&column) || column.contains(&name))
+        };
+        let help = match nearest(column, all()).or_else(|| all().find(alike)) {
+            Some(meant) if why.is_empty() => format!("; did you mean `{meant}`?"),
+            Some(meant) => format!("; if it is `{meant}`, say --column {column}={meant}"),
+            None if why.is_empty() => String::new(),
+            None => format!("; say which one it is with --column {column}=THEIRS"),
+        };
+        Err(RowsError::MissingColumn {
+            name: self.name.clone(),
+            column: column.to_owned(),
+            why: why.to_owned(),
+            available: all()
+                .filter(|name| !name.is_empty())
+                .map(str::to_owned)
+                .collect(),
+            help,
+        })
+    }
+
+    /// Chooses the rows that are meant and reads their cells.
+    ///
+    /// # Errors
+    /// A missing column, a filter that cannot be used, no row left, or the first bad cell of a row
+    /// that is kept.
+    pub fn select(&self, wanted: &[Wanted], selection: &Selection) -> Result<Rows, RowsError> {
+        let names = self.names(selection)?;
+        if self.is_empty() {
+            return Err(RowsError::Empty {
+                name: self.name.clone(),
+                what: "it has no rows",
+            });
+        }
+        let mut left_out = LeftOut::new(self);
+        for text in &selection.filters {
+            let keep = filter::keep(self, &names, text)?;
+            left_out.add(&format!("not {text}"), |row| !keep[row]);
+        }
+        let (dense, unread) = self.separate_dense(&names, wanted, &mut left_out);
+        left_out.check(self)?;
+        let reader = Reader {
+            table: self,
+            names: &names,
+            selection,
+            left_out: &left_out,
+        };
+        let mut remarks = unread;
+        let mut columns: Vec<(String, Vec<f64>)> = Vec::new();
+        for want in wanted {
+            if columns.iter().all(|(name, _)| *name != want.name) {
+                columns.push((want.name.clone(), reader.column(want, &mut remarks)?));
+            }
+        }
+        for name in STANDARD {
+            if columns.iter().all(|(known, _)| known != name)
+                && let Some(values) = reader.where_numeric(name)
+            {
+                columns.push((name.to_owned(), values));
+            }
+        }
+        let mut observations = Observations::new(columns)?;
+        if let Some(labels) = reader.labels()? {
+            observations = observations.with_clusters(&labels)?;
+        }
+        if let Some(weights) = reader.weights()? {
+            observations = observations.with_weights(weights)?;
+        }
+        Ok(Rows {
+            observations: left_out.apply(observations),
+            remarks,
+            dense,
+        })
+    }
+
+    /// Leaves out dense rows where the law is about concepts, and hierarchical ones where it is not
+    /// and there are both.
+    fn separate_dense(
+        &self,
+        names: &[String],
+        wanted: &[Wanted],
+        left_out: &mut LeftOut,
+    ) -> (usize, Vec<String>) {
+        let reads = |column: &str| wanted.iter().any(|want| want.name == column);
+        let by = wanted.first().map_or("", |want| want.by.as_str());
+        let mut dense = 0;
+        if let Some(at) = names.iter().position(|name| name == "concept_share") {
+            let share = |row: usize| number(self.cell(row, at));
+            let is_dense = |row: usize| share(row) == Some(0.0);
+            dense = left_out.kept().filter(|row| is_dense(*row)).count();
+            if reads("concept_share") {
+                left_out.add(&format!("dense, which {by} is not about"), is_dense);
+            } else if dense > 0 {
+                left_out.add(
+                    &format!("it has concepts, which {by} is not about"),
+                    |row| share(row).is_some_and(|share| share > 0.0),
+                );
+                dense = 0;
+            }
+        }
+        let varies = |column: &&str| {
+            let Some(at) = names.iter().position(|name| name == column) else {
+                return false;
+            };
+            let mut values = left_out.kept().map(|row| self.cell(row, at));
+            let first = values.next();
+            !reads(column) && values.any(|value| Some(value) != first)
+        };
+        let unread = ["compression_ratio", "concept_share"]
+            .into_iter()
+            .filter(varies)
+            .map(|column| {
+                format!("`{column}` varies, and {by} does not read it: its effect counts as noise")
+            });
+        (dense, unread.collect())
+    }
+}
+
+/// Reads columns of the rows that are kept; the others are NaN.
+struct Reader<'a> {
+    table: &'a Table,
+    names: &'a [String],
+    selection: &'a Selection,
+    left_out: &'a LeftOut,
+}
+
+impl Reader<'_> {
+    fn column(&self, want: &Wanted, remarks: &mut Vec<String>) -> Result<Vec<f64>, RowsError> {
+        let known = |name: &str| self.names.iter().any(|column| column == name);
+        if !known(&want.name) {
+            let formula = match want.name.as_str() {
+                "tokens" if self.selection.tokens_from_flops => Some(["flops", "params"]),
+                "flops" => Some(["params", "tokens"]),
+                _ => None,
+            };
+            if let Some([a, b]) = formula.filter(|[a, b]| known(a) && known(b)) {
+                let a_values = self.column(&Wanted::positive(a, "", &want.by), remarks)?;
+                let b_values = self.column(&Wanted::positive(b, "", &want.by), remarks)?;
+                let tokens = want.name == "tokens";
+                remarks.push(if tokens {
+                    "tokens are not in the table: computed as flops/(6·params)".to_owned()
+                } else {
+                    "flops are not in the table: computed as 6·params·tokens".to_owned()
+                });
+                let compute =
+                    |(a, b): (&f64, &f64)| if tokens { a / (6.0 * b) } else { 6.0 * a * b };
+                return Ok(a_values.iter().zip(&b_values).map(compute).collect());
+            }
+        }
+        let mut why = format!(", which {} reads", want.by);
+        if want.name == "tokens" && known("flops") && known("params") {
+            why.push_str(" (--tokens-from-flops computes it as flops/(6·params))");
+        }
+        let at = self.table.position(self.names, &want.name, &why)?;
+        let factor = match (want.unit, self.selection.loss_unit) {
+            ("nats per token", LossUnit::Bits) => LN_2,
+            _ => 1.0,
+        };
+        let mut values = vec![f64::NAN; self.table.len()];
+        let mut bad: Option<usize> = None;
+        let mut count = 0;
+        for row in self.left_out.kept() {
+            match number(self.table.cell(row, at)) {
+                Some(value) if want.takes(value) => values[row] = value * factor,
+                _ => {
+                    bad.get_or_insert(row);
+                    count += 1;
+                }
+            }
+        }
+        match bad {
+            None => Ok(values),
+            Some(row) => Err(self.bad_cell(want, at, row, count)),
+        }
+    }
+
+    fn bad_cell(&self, want: &Wanted, at: usize, row: usize, count: usize) -> RowsError {
+        let found = match self.table.cell(row, at) {
+            "" => "empty".to_owned(),
+            cell => format!("`{cell}`"),
+        };
+        let comma = if found.contains(',') {
+            ", with a point for decimals and nothing between thousands"
+        } else {
+            ""
+        };
+        let others = match count - 1 {
+            0 => String::new(),
+            1 => "; one more row is like it".to_owned(),
+            others => format!("; {others} more rows are like it"),
+        };
+        let theirs = &self.table.header[at];
+        let column = match theirs == &want.name {
+            true => format!("`{theirs}`"),
+            false => format!("`{theirs}` ({})", want.name),
+        };
+        RowsError::Cell {
+            name: self.table.name.clone(),
+            place: self.table.place(row),
+            column,
+            found,
+            expected: format!("{}{comma}", want.expected(self.selection.loss_unit)),
+            more: format!(
+                "{others}; correct it, or leave such rows out, as with --where '{} > {}'",
+                want.name, want.above
+            ),
+        }
+    }
+
+    /// Reads a column that nobody has asked for; `None` unless it holds numbers throughout.
+    fn where_numeric(&self, name: &str) -> Option<Vec<f64>> {
+        let at = self.names.iter().position(|column| column == name)?;
+        let mut values = vec![f64::NAN; self.table.len()];
+        for row in self.left_out.kept() {
+            values[row] = number(self.table.cell(row, at)).filter(|value| value.is_finite())?;
+        }
+        Some(values)
+    }
+
+    /// Reads the column that names the runs.
+    fn labels(&self) -> Result<Option<Vec<&str>>, RowsError> {
+        let at = match &self.selection.group {
+            Some(column) => self
+                .table
+                .position(self.names, column, ", by which to group")?,
+            None => match self.names.iter().position(|name| name == RUN) {
+                Some(at) => at,
+                None => return Ok(None),
+            },
+        };
+        let labels: Vec<&str> = (0..self.table.len())
+            .map(|row| self.table.cell(row, at))
+            .collect();
+        match self.left_out.kept().find(|row| labels[*row].is_empty()) {
+            None => Ok(Some(labels)),
+            Some(row) => Err(RowsError::Cell {
+                name: self.table.name.clone(),
+                place: self.table.place(row),
+                column: format!("`{}`", self.names[at]),
+                found: "empty".into(),
+                expected: "the name of the run that the row belongs to".into(),
+                more: String::new(),
+            }),
+        }
+    }
+
+    fn weights(&self) -> Result<Option<Vec<f64>>, RowsError> {
+        let Some(column) = &self.selection.weight else {
+            return Ok(None);
+        };
+        // Zero is a weight.
+        let want = Wanted {
+            above: -f64::MIN_POSITIVE,
+            ..Wanted::positive(column, "1", "the weighting")
+        };
+        let mut weights = self.column(&want, &mut Vec::new())?;
+        // Rows that are left out need no weight of their own.
+        weights
+            .iter_mut()
+            .filter(|w| w.is_nan())
+            .for_each(|w| *w = 1.0);
+        Ok(Some(weights))
+    }
+}
+
+/// Which rows are left out, and why.
+struct LeftOut {
+    reasons: Vec<String>,
+    /// Position of a row's reason.
+    of_row: Vec<Option<usize>>,
+}
+
+impl LeftOut {
+    fn new(table: &Table) -> Self {
+        let mut left_out = Self {
+            reasons: Vec::new(),
+            of_row: vec![None; table.len()],
+        };
+        for (row, reason) in &table.left_out {
+            left_out.add(reason, |other| other == *row);
+        }
+        left_out
+    }
+
+    fn kept(&self) -> impl Iterator<Item = usize> {
+        let rows = self.of_row.iter().enumerate();
+        rows.filter(|(_, reason)| reason.is_none())
+            .map(|(row, _)| row)
+    }
+
+    fn add(&mut self, reason: &str, leaves_out: impl Fn(usize) -> bool) {
+        let rows: Vec<usize> = self.kept().filter(|row| leaves_out(*row)).collect();
+        let id = match self.reasons.iter().position(|known| known == reason) {
+            Some(id) => id,
+            None => {
+                self.reasons.push(reason.to_owned());
+                self.reasons.len() - 1
+            }
+        };
+        rows.into_iter().for_each(|row| self.of_row[row] = Some(id));
+    }
+
+    fn check(&self, table: &Table) -> Result<(), RowsError> {
+        if self.kept().next().is_some() {
+            return Ok(());
+        }
+        let counted = self.reasons.iter().enumerate().map(|(id, reason)| {
+            let rows = self.of_row.iter().filter(|of| **of == Some(id)).count();
+            format!("{rows} {reason}")
+        });
+        Err(RowsError::NoneLeft {
+            name: table.name.clone(),
+            rows: table.len(),
+            reasons: counted.collect::<Vec<_>>().join("; "),
+        })
+    }
+
+    fn apply(&self, mut observations: Observations) -> Observations {
+        for (id, reason) in self.reasons.iter().enumerate() {
+            let keep: Vec<bool> = observations
+                .source_rows()
+                .iter()
+                .map(|row| self.of_row[*row] != Some(id))
+                .collect();
+            observations = observations.keep(&keep, reason);
+        }
+        observations
+    }
+}
+
+impl Table {
+    /// Groups the rows left out by reason, with their lines.
+    pub fn by_reason(&self, exclusions: &[Exclusion]) -> Vec<LeftOutRows> {
+        let mut groups: Vec<LeftOutRows> = Vec::new();
+        for exclusion in exclusions {
+            let line = self.line(exclusion.row);
+            match groups
+                .iter_mut()
+                .find(|group| group.reason == exclusion.reason)
+            {
+                Some(group) => group.lines.push(line),
+                None => groups.push(LeftOutRows {
+                    reason: exclusion.reason.clone(),
+                    lines: vec![line],
+                }),
+            }
+        }
+        groups
+    }
+}
