@@ -1,6 +1,7 @@
 //! The command line: one file a subcommand, arguments and the call. The only place that prints.
 
 mod bench;
+mod cancel;
 mod check;
 mod coordinates;
 mod experiment;
@@ -11,13 +12,18 @@ mod fit;
 mod fitting;
 mod generate;
 mod inspect;
+mod logs;
 mod plan;
 mod plot;
 mod progress;
 mod provenance;
+mod prune;
+mod rebuild;
+mod retry;
 mod rows;
 mod run;
 mod schema;
+mod show;
 mod status;
 mod train;
 mod trained;
@@ -47,6 +53,12 @@ enum Command {
     Plan(plan::Args),
     Check(check::Args),
     Status(status::Args),
+    Show(show::Args),
+    Logs(logs::Args),
+    Retry(retry::Args),
+    Cancel(cancel::Args),
+    Prune(prune::Args),
+    Rebuild(rebuild::Args),
     Fit(fit::Args),
     Plot(plot::Args),
     Export(export::Args),
@@ -74,6 +86,12 @@ pub fn main() -> ExitCode {
         Command::Plan(args) => plan::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Status(args) => status::run(&args),
+        Command::Show(args) => show::run(&args),
+        Command::Logs(args) => logs::run(&args),
+        Command::Retry(args) => retry::run(&args),
+        Command::Cancel(args) => cancel::run(&args),
+        Command::Prune(args) => prune::run(&args),
+        Command::Rebuild(args) => rebuild::run(&args),
         Command::Fit(args) => fit::run(&args),
         Command::Plot(args) => plot::run(&args),
         Command::Export(args) => export::run(&args),

@@ -5,11 +5,14 @@
 
 mod attempts;
 mod fits;
+mod rebuild;
 mod records;
+mod standing;
 
 pub use records::{
     AttemptRecord, Ended, ExperimentRecord, FitRecord, PlannedRun, RunRecord, StartedAttempt,
 };
+pub use standing::Standing;
 
 use crate::event::{Event, Line, Measurement};
 use crate::run::{RunId, RunSpec};
@@ -195,32 +198,7 @@ impl Store {
             .execute(&mut *transaction)
             .await?;
         for (position, run) in planned.iter().enumerate() {
-            let spec = &run.spec;
-            let params = spec.architecture.params();
-            let json = serde_json::to_string(spec).map_err(|error| content("a plan", error))?;
-            sqlx::query(
-                "INSERT INTO runs
-                     (id, kind, spec, params, concept_share, compression_ratio, tokens, seed,
-                      planned_flops, created_at)
-                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-                 ON CONFLICT (id) DO UPDATE SET spec = excluded.spec",
-            )
-            .bind(&run.id.0)
-            .bind(if spec.architecture.is_dense() {
-                "dense"
-            } else {
-                "dlcm"
-            })
-            .bind(json)
-            .bind(params.non_embedding() as i64)
-            .bind(params.concept_share())
-            .bind(spec.architecture.compression_ratio())
-            .bind(spec.recipe.tokens as i64)
-            .bind(spec.seed as i64)
-            .bind(run.flops)
-            .bind(now)
-            .execute(&mut *transaction)
-            .await?;
+            records::insert_run(&mut transaction, run, now).await?;
             let axes =
                 serde_json::to_string(&run.axes).map_err(|error| content("a plan", error))?;
             sqlx::query(
@@ -235,8 +213,8 @@ impl Store {
             .bind(&run.id.0)
             .bind(position as i64)
             .bind(axes)
-            .bind(spec.execution.part().name())
-            .bind(spec.execution.start.as_ref().map(|start| &start.run.0))
+            .bind(run.spec.execution.part().name())
+            .bind(run.spec.execution.start.as_ref().map(|start| &start.run.0))
             .execute(&mut *transaction)
             .await?;
         }

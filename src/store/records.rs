@@ -154,7 +154,10 @@ impl TryFrom<RunRow> for RunRecord {
     }
 }
 
-fn read_outcome(column: &str, name: Option<String>) -> Result<Option<RunOutcome>, StoreError> {
+pub(super) fn read_outcome(
+    column: &str,
+    name: Option<String>,
+) -> Result<Option<RunOutcome>, StoreError> {
     let outcome = |name: String| RunOutcome::from_name(&name).ok_or_else(|| content(column, &name));
     name.map(outcome).transpose()
 }
@@ -354,6 +357,41 @@ pub(super) async fn insert_measurement(
     .bind(row.gradient_norm)
     .bind(row.rate_share)
     .bind(row.tokens_per_second)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Inserts a run; one that is known already keeps what it has.
+pub(super) async fn insert_run(
+    connection: &mut SqliteConnection,
+    run: &PlannedRun,
+    now: f64,
+) -> Result<(), StoreError> {
+    let spec = &run.spec;
+    let params = spec.architecture.params();
+    let json = serde_json::to_string(spec).map_err(|error| content("a plan", error))?;
+    sqlx::query(
+        "INSERT INTO runs
+             (id, kind, spec, params, concept_share, compression_ratio, tokens, seed,
+              planned_flops, created_at)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+         ON CONFLICT (id) DO UPDATE SET spec = excluded.spec",
+    )
+    .bind(&run.id.0)
+    .bind(if spec.architecture.is_dense() {
+        "dense"
+    } else {
+        "dlcm"
+    })
+    .bind(json)
+    .bind(params.non_embedding() as i64)
+    .bind(params.concept_share())
+    .bind(spec.architecture.compression_ratio())
+    .bind(spec.recipe.tokens as i64)
+    .bind(spec.seed as i64)
+    .bind(run.flops)
+    .bind(now)
     .execute(connection)
     .await?;
     Ok(())

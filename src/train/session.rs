@@ -98,6 +98,7 @@ fn finish(journal: &mut Journal, folder: &Path) -> Result<RunOutcome, TrainError
     journal.append(Event::Finished)?;
     journal.sync()?;
     checkpoint::drop_checkpoints(folder)?;
+    Heartbeat::new(folder).end();
     Ok(RunOutcome::Finished)
 }
 
