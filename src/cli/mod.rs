@@ -1,24 +1,32 @@
 //! The command line: one file a subcommand, arguments and the call. The only place that prints.
 
+mod allocate;
+mod answer;
 mod bench;
 mod check;
+mod compare;
 mod coordinates;
 mod experiment;
 mod export;
 mod failure;
 mod find_run;
 mod fit;
+mod fitted;
 mod fitting;
 mod generate;
+mod import;
 mod inspect;
+mod isoflop;
 mod plan;
 mod plot;
+mod predict;
 mod progress;
 mod provenance;
 mod rows;
 mod run;
 mod schema;
 mod status;
+mod suggest;
 mod train;
 mod trained;
 
@@ -48,6 +56,12 @@ enum Command {
     Check(check::Args),
     Status(status::Args),
     Fit(fit::Args),
+    Allocate(allocate::Args),
+    Predict(predict::Args),
+    Compare(compare::Args),
+    Suggest(suggest::Args),
+    Isoflop(isoflop::Args),
+    Import(import::Args),
     Plot(plot::Args),
     Export(export::Args),
     Inspect(inspect::Args),
@@ -75,6 +89,12 @@ pub fn main() -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Fit(args) => fit::run(&args),
+        Command::Allocate(args) => allocate::run(&args),
+        Command::Predict(args) => predict::run(&args),
+        Command::Compare(args) => compare::run(&args),
+        Command::Suggest(args) => suggest::run(&args),
+        Command::Isoflop(args) => isoflop::run(&args),
+        Command::Import(args) => import::run(&args),
         Command::Plot(args) => plot::run(&args),
         Command::Export(args) => export::run(&args),
         Command::Inspect(args) => inspect::run(&args),

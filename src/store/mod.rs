@@ -3,8 +3,10 @@
 //! One SQLite file a results folder, one writer. Every statement is exercised against the
 //! migrated schema by a test below.
 
+mod imported;
 mod records;
 
+pub use imported::{FittedRows, Imported, ImportedRun};
 pub use records::{AttemptRecord, ExperimentRecord, FitRecord, PlannedRun, RunRecord};
 
 use crate::event::{Event, Line, Measurement};
@@ -432,14 +434,23 @@ impl Store {
         Ok(())
     }
 
-    /// Stores a fit.
+    /// Stores a fit, and the rows it used where the runs alone do not tell them.
     ///
     /// # Errors
     /// When the database refuses.
-    pub async fn save_fit(&self, experiment: i64, fit: &FitRecord) -> Result<(), StoreError> {
+    pub async fn save_fit(
+        &self,
+        experiment: i64,
+        fit: &FitRecord,
+        rows: Option<&FittedRows>,
+    ) -> Result<(), StoreError> {
+        if let Some(rows) = rows {
+            self.save_rows(rows).await?;
+        }
         sqlx::query(
-            "INSERT INTO fits (experiment_id, law, result, runs, program_version, created_at)
-             VALUES (?, ?, ?, ?, ?, ?)",
+            "INSERT INTO fits
+                 (experiment_id, law, result, runs, program_version, created_at, rows_hash)
+             VALUES (?, ?, ?, ?, ?, ?, ?)",
         )
         .bind(experiment)
         .bind(&fit.law)
@@ -447,6 +458,7 @@ impl Store {
         .bind(serde_json::to_string(&fit.runs).map_err(|error| content("a fit", error))?)
         .bind(env!("CARGO_PKG_VERSION"))
         .bind(fit.created_at)
+        .bind(rows.map(|rows| &rows.hash))
         .execute(&self.pool)
         .await?;
         Ok(())
