@@ -1,10 +1,10 @@
 //! `orchestrator fit`: fit one law to anybody's runs, or all laws to an experiment, and draw.
 
 use super::Failure;
+use super::answer::answer;
 use super::experiment::Loaded;
 use super::fitting::FittingArgs;
-use super::rows::{RowsArgs, law};
-use super::trained::print;
+use super::rows::{Home, RowsArgs, law};
 use crate::analysis::{self, AnalysisResult};
 use crate::clock::now;
 use crate::report::{plots, tables};
@@ -65,16 +65,33 @@ fn fit_law(args: &Args, name: &str) -> Result<ExitCode, Failure> {
         ..args.fitting.question()?
     };
     let report = study::fit(&law, &source.table, &rows, &question)?;
-    if args.json {
-        let text = serde_json::to_string(&report).map_err(Failure::machine)?;
-        print(&format!("{text}\n"))?;
-    } else {
-        print(&report.to_string())?;
+    let status = answer(&report, args.json)?;
+    let record = FitRecord {
+        law: law.name(),
+        result: serde_json::to_value(&report).map_err(Failure::machine)?,
+        runs: source.table.trained_runs(&rows.observations),
+        created_at: now(),
+    };
+    let fitted = source.table.fitted_rows(&rows.observations);
+    let Home {
+        results,
+        experiment,
+    } = &source.home;
+    let stored = super::runtime()?.block_on(async {
+        let store = Store::create(results).await?;
+        let id = store.experiment_without_file(experiment, now()).await?;
+        store.save_fit(id, &record, Some(&fitted)).await
+    });
+    // A fit is an answer even where it cannot be kept.
+    match stored {
+        Ok(()) => eprintln!("stored with its rows in {}", results.display()),
+        Err(error) => eprintln!("warning: the fit is not stored: {error}"),
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(status)
 }
 
 fn fit_experiment(args: &Args) -> Result<ExitCode, Failure> {
+    args.rows.refuse_selection()?;
     let loaded = args.rows.experiment_args()?.load()?;
     super::runtime()?.block_on(async {
         let store = Store::open(&loaded.results).await?;
@@ -116,7 +133,7 @@ pub(super) async fn fit_and_draw(
         runs: result.runs.iter().map(|run| run.id.clone()).collect(),
         created_at: now(),
     };
-    store.save_fit(experiment, &fit).await?;
+    store.save_fit(experiment, &fit, None).await?;
     draw(store, loaded, &runs, &result).await
 }
 

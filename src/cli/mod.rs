@@ -1,20 +1,27 @@
 //! The command line: one file a subcommand, arguments and the call. The only place that prints.
 
+mod allocate;
+mod answer;
 mod bench;
 mod cancel;
 mod check;
+mod compare;
 mod coordinates;
 mod experiment;
 mod export;
 mod failure;
 mod find_run;
 mod fit;
+mod fitted;
 mod fitting;
 mod generate;
+mod import;
 mod inspect;
+mod isoflop;
 mod logs;
 mod plan;
 mod plot;
+mod predict;
 mod progress;
 mod provenance;
 mod prune;
@@ -25,6 +32,7 @@ mod run;
 mod schema;
 mod show;
 mod status;
+mod suggest;
 mod train;
 mod trained;
 
@@ -60,6 +68,12 @@ enum Command {
     Prune(prune::Args),
     Rebuild(rebuild::Args),
     Fit(fit::Args),
+    Allocate(allocate::Args),
+    Predict(predict::Args),
+    Compare(compare::Args),
+    Suggest(suggest::Args),
+    Isoflop(isoflop::Args),
+    Import(import::Args),
     Plot(plot::Args),
     Export(export::Args),
     Inspect(inspect::Args),
@@ -93,6 +107,12 @@ pub fn main() -> ExitCode {
         Command::Prune(args) => prune::run(&args),
         Command::Rebuild(args) => rebuild::run(&args),
         Command::Fit(args) => fit::run(&args),
+        Command::Allocate(args) => allocate::run(&args),
+        Command::Predict(args) => predict::run(&args),
+        Command::Compare(args) => compare::run(&args),
+        Command::Suggest(args) => suggest::run(&args),
+        Command::Isoflop(args) => isoflop::run(&args),
+        Command::Import(args) => import::run(&args),
         Command::Plot(args) => plot::run(&args),
         Command::Export(args) => export::run(&args),
         Command::Inspect(args) => inspect::run(&args),

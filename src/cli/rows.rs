@@ -29,28 +29,36 @@ pub(super) struct RowsArgs {
     #[arg(long, value_name = "FILE", help_heading = "Rows")]
     pub(super) csv: Option<PathBuf>,
 
+    #[command(flatten)]
+    selection: SelectionArgs,
+}
+
+/// The arguments that say which rows and columns of a table are meant.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Rows")]
+pub(super) struct SelectionArgs {
     /// What a column that laws read is called in the file, as in `params=n_params`.
-    #[arg(long = "column", value_name = "STANDARD=THEIRS", help_heading = "Rows")]
+    #[arg(long = "column", value_name = "STANDARD=THEIRS")]
     columns: Vec<String>,
 
     /// Keep only rows for which this holds, as in 'used=1' or 'params < 1e9 and split=train'.
-    #[arg(long = "where", value_name = "EXPRESSION", help_heading = "Rows")]
+    #[arg(long = "where", value_name = "EXPRESSION")]
     filters: Vec<String>,
 
     /// Column that names the runs: rows of one run stay together [default: run, if there is one].
-    #[arg(long, value_name = "COLUMN", help_heading = "Rows")]
+    #[arg(long, value_name = "COLUMN")]
     group: Option<String>,
 
     /// Column of weights: a row of weight 2 counts as two.
-    #[arg(long, value_name = "COLUMN", help_heading = "Rows")]
+    #[arg(long, value_name = "COLUMN")]
     weight: Option<String>,
 
     /// What losses are counted in, per token.
-    #[arg(long, value_enum, default_value = "nats", help_heading = "Rows")]
+    #[arg(long, value_enum, default_value = "nats")]
     loss_unit: Unit,
 
     /// Compute missing tokens as flops/(6·params).
-    #[arg(long, help_heading = "Rows")]
+    #[arg(long)]
     tokens_from_flops: bool,
 }
 
@@ -63,12 +71,23 @@ enum Unit {
     Bits,
 }
 
+/// Where an experiment is stored.
+#[derive(Clone, Debug)]
+pub(super) struct Home {
+    pub(super) results: PathBuf,
+    pub(super) experiment: String,
+}
+
 /// The rows that were named, before a law says which columns it reads.
 pub(super) struct Source {
     pub(super) table: Table,
     pub(super) selection: Selection,
     /// What the experiment's file fixes of its models' shapes.
     pub(super) shape: Option<ShapeSettings>,
+    /// Vocabulary of the experiment's models.
+    pub(super) vocab: Option<usize>,
+    /// Where fits of them are stored.
+    pub(super) home: Home,
 }
 
 impl RowsArgs {
@@ -92,14 +111,27 @@ impl RowsArgs {
         })
     }
 
+    /// Refuses to choose rows where a whole experiment is fitted.
+    pub(super) fn refuse_selection(&self) -> Result<(), Failure> {
+        if self.selection.read()? == Selection::default() {
+            return Ok(());
+        }
+        Err(Failure::input(
+            "--column, --where, --group, --weight, --loss-unit and --tokens-from-flops choose the \
+             rows for one law: give --law NAME too",
+        ))
+    }
+
     /// Reads the rows that are named.
     pub(super) fn load(&self) -> Result<Source, Failure> {
-        let selection = self.selection()?;
+        let selection = self.selection.read()?;
         if let Some(path) = &self.csv {
             return Ok(Source {
                 table: Table::read(path)?,
                 selection,
                 shape: None,
+                vocab: None,
+                home: self.home_of(path),
             });
         }
         let args = self.experiment_args()?;
@@ -127,15 +159,33 @@ impl RowsArgs {
             }
             (results, Some(name), None)
         };
-        let table = super::runtime()?.block_on(stored(&results, name))?;
+        let (table, vocab, experiment) = super::runtime()?.block_on(stored(&results, name))?;
         Ok(Source {
             table,
             selection,
             shape,
+            vocab,
+            home: Home {
+                results,
+                experiment,
+            },
         })
     }
 
-    fn selection(&self) -> Result<Selection, Failure> {
+    /// Fits of a file are stored as those of an experiment of its name.
+    fn home_of(&self, path: &Path) -> Home {
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+        let folder = || Path::new("results").join(stem.as_ref());
+        Home {
+            results: self.results.clone().unwrap_or_else(folder),
+            experiment: stem.into_owned(),
+        }
+    }
+}
+
+impl SelectionArgs {
+    /// Reads the arguments.
+    pub(super) fn read(&self) -> Result<Selection, Failure> {
         let columns = self.columns.iter().map(|given| {
             let pair = given
                 .split_once('=')
@@ -170,7 +220,10 @@ impl Source {
 }
 
 /// Reads an experiment's runs: the one of this name, or the only one.
-async fn stored(results: &Path, name: Option<String>) -> Result<Table, Failure> {
+async fn stored(
+    results: &Path,
+    name: Option<String>,
+) -> Result<(Table, Option<usize>, String), Failure> {
     let store = Store::open(results).await?;
     let known = store.experiments().await?;
     let name = match (name, known.as_slice()) {
@@ -193,10 +246,12 @@ async fn stored(results: &Path, name: Option<String>) -> Result<Table, Failure> 
         ))
     })?;
     let runs = store.runs(experiment).await?;
-    Ok(rows::trained(name, &runs)?)
+    let vocab = runs.first().map(|run| run.spec.architecture.vocab());
+    let imported = store.imported(experiment).await?;
+    Ok((rows::stored(name.clone(), &runs, &imported)?, vocab, name))
 }
 
-/// Finds a law; a near name is suggested.
+/// Finds a law.
 pub(super) fn law(name: &str) -> Result<Arc<dyn Law>, Failure> {
     by_name(name).map_err(Failure::input)
 }

@@ -73,6 +73,7 @@ pub(super) fn parse(name: String, text: String) -> Result<Table, RowsError> {
         cells,
         places: Places::Lines(lines),
         left_out: Vec::new(),
+        remarks: Vec::new(),
     })
 }
 

@@ -17,7 +17,7 @@ mod stored;
 
 pub use error::RowsError;
 pub use select::{LeftOutRows, LossUnit, Rows, Selection, Wanted};
-pub use stored::trained;
+pub use stored::stored;
 
 use std::path::Path;
 
@@ -34,6 +34,8 @@ pub struct Table {
     places: Places,
     /// Rows that were never meant to be fitted, with the reason.
     left_out: Vec<(usize, String)>,
+    /// What a reader should know of the whole table.
+    remarks: Vec<String>,
 }
 
 /// What a row is called in messages.
@@ -43,8 +45,8 @@ enum Places {
     Lines(Vec<u32>),
     /// Rows of a table without lines, counted from 1.
     Numbers,
-    /// Runs.
-    Runs(Vec<String>),
+    /// Places that have a name.
+    Named(Vec<String>),
 }
 
 impl Table {
@@ -86,6 +88,7 @@ impl Table {
             cells: spans,
             places,
             left_out: Vec::new(),
+            remarks: Vec::new(),
         })
     }
 
@@ -120,7 +123,7 @@ impl Table {
         match &self.places {
             Places::Lines(lines) => format!("line {}", lines[row]),
             Places::Numbers => format!("row {}", row + 1),
-            Places::Runs(runs) => format!("run {}", runs[row]),
+            Places::Named(names) => names[row].clone(),
         }
     }
 
@@ -128,7 +131,7 @@ impl Table {
     pub fn line(&self, row: usize) -> usize {
         match &self.places {
             Places::Lines(lines) => lines[row] as usize,
-            Places::Numbers | Places::Runs(_) => row + 1,
+            Places::Numbers | Places::Named(_) => row + 1,
         }
     }
 }

@@ -8,12 +8,13 @@ use serde::{Deserialize, Serialize};
 use std::f64::consts::LN_2;
 
 /// Columns that are kept beside those a law reads, where they hold numbers.
-const STANDARD: [&str; 6] = [
+const STANDARD: [&str; 7] = [
     "params",
     "tokens",
     "flops",
     "compression_ratio",
     "concept_share",
+    "declared_ratio",
     "unique_tokens",
 ];
 
@@ -83,6 +84,11 @@ impl Wanted {
         });
         let response = Self::positive(law.response(), "nats per token", &by);
         inputs.chain([response]).collect()
+    }
+
+    /// Returns the column's name.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     fn takes(&self, value: f64) -> bool {
@@ -196,7 +202,8 @@ impl Table {
             selection,
             left_out: &left_out,
         };
-        let mut remarks = unread;
+        let mut remarks = self.remarks.clone();
+        remarks.extend(unread);
         let mut columns: Vec<(String, Vec<f64>)> = Vec::new();
         for want in wanted {
             if columns.iter().all(|(name, _)| *name != want.name) {

@@ -1,16 +1,25 @@
 //! Stored fits.
 
-use super::{FitRecord, Store, StoreError, content};
+use super::{FitRecord, FittedRows, Store, StoreError, content};
 
 impl Store {
-    /// Stores a fit.
+    /// Stores a fit, and the rows it used where the runs alone do not tell them.
     ///
     /// # Errors
     /// When the database refuses.
-    pub async fn save_fit(&self, experiment: i64, fit: &FitRecord) -> Result<(), StoreError> {
+    pub async fn save_fit(
+        &self,
+        experiment: i64,
+        fit: &FitRecord,
+        rows: Option<&FittedRows>,
+    ) -> Result<(), StoreError> {
+        if let Some(rows) = rows {
+            self.save_rows(rows).await?;
+        }
         sqlx::query(
-            "INSERT INTO fits (experiment_id, law, result, runs, program_version, created_at)
-             VALUES (?, ?, ?, ?, ?, ?)",
+            "INSERT INTO fits
+                 (experiment_id, law, result, runs, program_version, created_at, rows_hash)
+             VALUES (?, ?, ?, ?, ?, ?, ?)",
         )
         .bind(experiment)
         .bind(&fit.law)
@@ -18,6 +27,7 @@ impl Store {
         .bind(serde_json::to_string(&fit.runs).map_err(|error| content("a fit", error))?)
         .bind(env!("CARGO_PKG_VERSION"))
         .bind(fit.created_at)
+        .bind(rows.map(|rows| &rows.hash))
         .execute(&self.pool)
         .await?;
         Ok(())

@@ -5,10 +5,12 @@
 
 mod attempts;
 mod fits;
+mod imported;
 mod rebuild;
 mod records;
 mod standing;
 
+pub use imported::{FittedRows, Imported, ImportedRun};
 pub use records::{
     AttemptRecord, Ended, ExperimentRecord, FitRecord, PlannedRun, RunRecord, StartedAttempt,
 };

@@ -158,7 +158,7 @@ async fn a_run_goes_through_its_life() {
         runs: vec![run.id.clone()],
         created_at: 5.0,
     };
-    store.save_fit(id, &fit).await.expect("saved");
+    store.save_fit(id, &fit, None).await.expect("saved");
     let read = store
         .newest_fit(id, "dlcm")
         .await

@@ -1,6 +1,7 @@
 //! A law fitted to rows, with everything that tells how far it can be believed.
 
 use super::LEVEL;
+use super::remark::{Remark, warnings};
 use crate::fit::diagnostics::{
     Change, DataRange, Goodness, SeedNoise, Sensitivity, Why, held_out_largest, seed_noise,
     sensitivity,
@@ -196,24 +197,6 @@ pub struct Moved {
     pub problem: Option<String>,
 }
 
-/// Something a reader must know.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Remark {
-    /// A word for programs.
-    pub kind: String,
-    /// A sentence for people.
-    pub message: String,
-}
-
-impl Remark {
-    pub(super) fn new(kind: &str, message: impl Into<String>) -> Self {
-        Self {
-            kind: kind.to_owned(),
-            message: message.into(),
-        }
-    }
-}
-
 /// Rows times parameters up to which 1,000 resamples are cheap, and up to which 200 are.
 const CHEAP: [(usize, usize); 2] = [(20_000, 1000), (100_000, 200)];
 
@@ -266,7 +249,14 @@ pub fn fit(
     report.seconds_point_fit = seconds_point_fit;
     report.seed_noise = {
         let inputs = law.inputs();
-        let columns: Vec<&str> = inputs.iter().map(|input| input.name.as_str()).collect();
+        // Seeds realise different R: replicates agree in the declared one.
+        let columns: Vec<&str> = inputs
+            .iter()
+            .map(|input| match input.name.as_str() {
+                "compression_ratio" if data.column("declared_ratio").is_some() => "declared_ratio",
+                name => name,
+            })
+            .collect();
         seed_noise(data, &columns, law.response())
     };
     if checks {
@@ -487,87 +477,4 @@ fn choice(change: &Change) -> String {
         Change::WithoutSmallest(column) => format!("without the smallest tenth of {column}"),
         Change::WithoutWorst(rows) => format!("without the {rows} worst rows"),
     }
-}
-
-fn warnings(law: &dyn Law, rows: &Rows, found: &Fit, report: &FitReport) -> Vec<Remark> {
-    let mut remarks = Vec::new();
-    if !report.converged {
-        let text = "the fit did not converge: do not use it";
-        remarks.push(Remark::new("not_converged", text));
-    } else if report.starts_at_minimum < 2 && report.starts > 4 {
-        remarks.push(Remark::new(
-            "one_start",
-            format!(
-                "only {} of {} starts reached this minimum: there may be a lower one",
-                report.starts_at_minimum, report.starts
-            ),
-        ));
-    }
-    if !report.unidentified.is_empty() {
-        remarks.push(Remark::new(
-            "unidentified",
-            format!(
-                "not determined by these data: {}; use predictions near the data, not these values",
-                report.unidentified.join(", ")
-            ),
-        ));
-    }
-    for bound in &found.at_bound {
-        remarks.push(Remark::new(
-            "at_bound",
-            format!("{} sits on its bound, {}", bound.parameter, bound.value),
-        ));
-    }
-    let parameters = law.parameters().len();
-    if report.n_rows < 2 * parameters {
-        remarks.push(Remark::new(
-            "stretched",
-            format!(
-                "{} rows for {parameters} parameters leave little to check it",
-                report.n_rows
-            ),
-        ));
-    }
-    for warning in &found.warnings {
-        let value = serde_json::to_value(warning).unwrap_or_default();
-        let kind = value["kind"].as_str().unwrap_or("data");
-        remarks.push(Remark::new(kind, warning.to_string()));
-    }
-    let rows_are_runs = report.n_rows == report.n_runs;
-    let together = found.goodness.autocorrelation.is_some_and(|a| a > 0.5);
-    if together && rows_are_runs {
-        remarks.push(Remark::new(
-            "not_independent",
-            "successive residuals go together: if rows are points of a trajectory, name the runs \
-             with --group",
-        ));
-    }
-    for trend in &found.goodness.trends {
-        remarks.push(Remark::new(
-            "trend",
-            format!(
-                "residuals still follow {} ({:+.2}% per e-fold): the law misses something along it",
-                trend.column,
-                100.0 * trend.slope
-            ),
-        ));
-    }
-    if report.sensitivity.as_ref().is_some_and(|s| s.moves) {
-        remarks.push(Remark::new(
-            "conclusion_moves",
-            "other choices (of δ, or of the rows) lead elsewhere: see sensitivity",
-        ));
-    }
-    if report.draws.is_empty() {
-        remarks.push(Remark::new(
-            "no_intervals",
-            "no resamples were drawn, so nothing says how sure this is: --bootstrap 1000 does",
-        ));
-    }
-    let more = rows
-        .remarks
-        .iter()
-        .map(|text| Remark::new("rows", text.as_str()));
-    remarks.extend(more);
-    remarks
 }

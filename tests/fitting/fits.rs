@@ -1,65 +1,9 @@
-//! Stories of people who bring their own runs, told through the program itself.
+//! One law on a table: what is read, what is refused, and what is said.
 
-use assert_cmd::Command;
+use crate::desk::{Desk, SIZES, TOKENS, chinchilla, close, kinds, number};
 use serde_json::Value;
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
-
-struct Desk {
-    folder: tempfile::TempDir,
-}
-
-impl Desk {
-    fn new() -> Self {
-        Self {
-            folder: tempfile::tempdir().expect("a folder"),
-        }
-    }
-
-    fn path(&self) -> &Path {
-        self.folder.path()
-    }
-
-    fn with(self, name: &str, content: impl AsRef<[u8]>) -> Self {
-        std::fs::write(self.path().join(name), content).expect("written");
-        self
-    }
-
-    fn output(&self, args: &[&str]) -> std::process::Output {
-        Command::cargo_bin("orchestrator")
-            .expect("the program")
-            .args(args)
-            .current_dir(self.path())
-            .env("NO_COLOR", "1")
-            .timeout(Duration::from_secs(300))
-            .output()
-            .expect("ran")
-    }
-
-    /// Runs a command that must be refused with status 2, and returns what it said in one line.
-    fn refused(&self, args: &[&str]) -> String {
-        let output = self.output(args);
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(output.status.code(), Some(2), "{args:?}: {said}");
-        assert!(!said.contains("panicked"), "{said}");
-        // Long messages are wrapped and marked along the left.
-        let words = said.split_whitespace().filter(|word| *word != "│");
-        words.collect::<Vec<_>>().join(" ")
-    }
-
-    /// Runs a command that must succeed, and returns what it printed.
-    fn done(&self, args: &[&str]) -> String {
-        let output = self.output(args);
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{args:?}: {said}");
-        String::from_utf8(output.stdout).expect("UTF-8")
-    }
-
-    fn json(&self, args: &[&str]) -> Value {
-        serde_json::from_str(&self.done(args)).expect("JSON")
-    }
-}
+use std::path::PathBuf;
 
 /// A published data set, or loudly nothing.
 fn published(name: &str) -> Option<String> {
@@ -75,46 +19,6 @@ fn published(name: &str) -> Option<String> {
     );
     None
 }
-
-fn number(value: &Value) -> f64 {
-    value
-        .as_f64()
-        .unwrap_or_else(|| panic!("{value} is no number"))
-}
-
-fn close(found: f64, expected: f64, relative: f64, what: &str) {
-    let error = (found / expected - 1.0).abs();
-    assert!(
-        error <= relative,
-        "{what}: {found:.12e}, not {expected:.12e} (off by {error:.1e})"
-    );
-}
-
-fn kinds(report: &Value) -> Vec<&str> {
-    let warnings = report["warnings"].as_array().expect("warnings");
-    warnings
-        .iter()
-        .map(|w| w["kind"].as_str().expect("a kind"))
-        .collect()
-}
-
-/// Runs of a Chinchilla law with a little noise, as text of a CSV file.
-fn chinchilla(sizes: &[f64], tokens: &[f64]) -> String {
-    let mut text = "params,tokens,loss\n".to_owned();
-    let mut row = 0.0_f64;
-    for n in sizes {
-        for d in tokens {
-            row += 1.0;
-            let loss = 1.8 + 480.0 / n.powf(0.35) + 2100.0 / d.powf(0.37);
-            let loss = loss * (0.002 * (row * 2.399).sin()).exp();
-            writeln!(text, "{n},{d},{loss}").expect("written");
-        }
-    }
-    text
-}
-
-const SIZES: [f64; 5] = [3e7, 1e8, 3e8, 1e9, 3e9];
-const TOKENS: [f64; 5] = [1e9, 4e9, 1.6e10, 6.4e10, 2.6e11];
 
 /// Changes the loss of every row.
 fn with_losses(text: &str, change: impl Fn(f64, f64) -> f64) -> String {

@@ -1,0 +1,65 @@
+//! `orchestrator import`: other people's runs in the database, beside those trained here.
+
+use super::Failure;
+use super::rows::SelectionArgs;
+use crate::clock::now;
+use crate::rows::Table;
+use crate::store::Store;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// Take other people's runs into the database, beside those trained here.
+///
+/// Importing a file again changes nothing; when it was corrected, its rows take the place of the
+/// earlier ones. Imported runs are marked by the file they come from (column `source`), and every
+/// command that takes an experiment reads them: `orchestrator fit NAME --law chinchilla`.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Example:\n  orchestrator import theirs.csv --experiment theirs --column \
+    params=n_params\n  orchestrator fit theirs --law chinchilla"
+)]
+pub(super) struct Args {
+    /// The runs: a CSV file with a header (or a Parquet file), one row a run or a measurement.
+    file: PathBuf,
+
+    /// The experiment that takes them: a new one, or one trained here.
+    #[arg(long, value_name = "NAME")]
+    experiment: String,
+
+    /// Results folder [default: results/NAME, NAME being the experiment's].
+    #[arg(long, value_name = "DIR")]
+    results: Option<PathBuf>,
+
+    #[command(flatten)]
+    selection: SelectionArgs,
+}
+
+pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
+    let name = args.experiment.as_str();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    if name.is_empty() || name.starts_with('.') || !name.chars().all(plain) {
+        return Err(Failure::input(format!(
+            "`--experiment {name}`: a name holds letters, digits, `.`, `_` and `-`"
+        )));
+    }
+    let runs = Table::read(&args.file)?.to_import(&args.selection.read()?)?;
+    let folder = || Path::new("results").join(name);
+    let results = args.results.clone().unwrap_or_else(folder);
+    let source = args.file.display().to_string();
+    let done = super::runtime()?.block_on(async {
+        let store = Store::create(&results).await?;
+        let experiment = store.experiment_without_file(name, now()).await?;
+        store.import(experiment, &source, &runs, now()).await
+    })?;
+    let removed = match done.removed {
+        0 => String::new(),
+        removed => format!(", {removed} of an earlier import taken out"),
+    };
+    println!(
+        "{source}: {} rows taken in, {} known{removed}; experiment `{name}` in {}",
+        done.added,
+        done.known,
+        results.display()
+    );
+    Ok(ExitCode::SUCCESS)
+}

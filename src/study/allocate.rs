@@ -1,0 +1,383 @@
+//! What to train for a budget, how sure that is, and what it saves.
+
+use super::{Fitted, LEVEL, Remark};
+use crate::fit::allocation::{
+    ActiveBound, AllocationError, Baseline, Budget, Cost, Domain, Optimum, Range, Region,
+    SavingInterval, Setting, Surface, Unreachable, Variable, frontier, optimum, region, saving,
+    saving_interval,
+};
+use crate::fit::diagnostics::Extrapolation;
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// What may be spent, on what, at which cost.
+pub struct AllocateQuestion<'a> {
+    /// What settings cost.
+    pub cost: &'a dyn Cost,
+    /// What may be spent.
+    pub budget: Budget,
+    /// Bounds that were stated; the others follow from the data.
+    pub bounds: Vec<(Variable, Range)>,
+    /// Values of columns that are neither N, D, P nor R.
+    pub constants: Vec<(String, f64)>,
+    /// Training budgets along which the optimum is followed.
+    pub frontier: Vec<f64>,
+    /// A dense law, against which FLOPs are saved.
+    pub dense: Option<&'a Fitted>,
+}
+
+/// What to train for a budget.
+#[derive(Clone, Debug, Serialize)]
+pub struct AllocationReport {
+    /// Name of the law.
+    pub law: String,
+    /// Its parameters.
+    pub parameters: BTreeMap<String, f64>,
+    /// How FLOPs are counted.
+    pub cost: String,
+    /// What may be spent.
+    pub budget: Budget,
+    /// Where the optimum was sought.
+    pub domain: Domain,
+    /// The best setting.
+    pub optimum: BestSetting,
+    /// Quantities that lie on a bound of the domain.
+    pub active_bounds: Vec<String>,
+    /// Which bounds those are.
+    pub bounds_reached: Vec<ActiveBound>,
+    /// Whether the training budget is used up.
+    pub training_binds: bool,
+    /// Whether the limit per generated token is used up.
+    pub inference_binds: bool,
+    /// Where the optimum lies over the resamples; null without resamples.
+    pub region: Option<RegionReport>,
+    /// Quantities more than 10× outside the data.
+    pub extrapolation: Vec<Extrapolation>,
+    /// FLOPs saved against the dense law; null without one.
+    pub saving: Option<SavingReport>,
+    /// The optimum along training budgets.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub frontier: Vec<FrontierReport>,
+    /// What a reader must know.
+    pub warnings: Vec<Remark>,
+}
+
+/// A setting with what it costs and the loss it should reach.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct BestSetting {
+    /// N, D, P and R; P = 0 and R = 1 for a law that knows neither.
+    #[serde(flatten)]
+    pub setting: Setting,
+    /// The predicted loss, nats per token.
+    pub loss: f64,
+    /// Training FLOPs.
+    pub flops: f64,
+    /// FLOPs per generated token.
+    pub inference_flops: f64,
+}
+
+impl BestSetting {
+    fn of(found: &Optimum) -> Self {
+        Self {
+            setting: found.setting,
+            loss: found.loss,
+            flops: found.flops,
+            inference_flops: found.inference_flops,
+        }
+    }
+}
+
+/// Where the optimum lies over the resamples.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct RegionReport {
+    /// Coverage of the intervals.
+    pub level: f64,
+    /// Intervals of every quantity and of the loss.
+    pub intervals: BTreeMap<String, [f64; 2]>,
+    /// What not knowing the law better costs on average, nats per token.
+    pub expected_regret: f64,
+    /// The 95th percentile of that.
+    pub regret_95: f64,
+    /// Resamples.
+    pub draws: usize,
+    /// Resamples without an optimum.
+    pub failed: usize,
+}
+
+impl RegionReport {
+    fn of(region: &Region) -> Self {
+        Self {
+            level: region.level,
+            intervals: region.intervals.clone(),
+            expected_regret: region.expected_regret,
+            regret_95: region.regret_95,
+            draws: region.settings.len() + region.failed,
+            failed: region.failed,
+        }
+    }
+}
+
+/// FLOPs saved against the dense optimum of the same budget, at equal loss and equal tokens.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SavingReport {
+    /// The loss is reached.
+    Saved {
+        /// The dense optimum.
+        baseline: Baseline,
+        /// Its loss.
+        target_loss: f64,
+        /// The cheapest setting with that loss.
+        setting: Setting,
+        /// Share of training FLOPs saved; negative when dense is cheaper.
+        training: f64,
+        /// Share of FLOPs per generated token saved.
+        inference: f64,
+        /// Intervals over pairs of resamples.
+        intervals: Option<SavingInterval>,
+    },
+    /// The loss is out of reach.
+    OutOfReach(Unreachable),
+}
+
+/// The optimum at one budget.
+#[derive(Clone, Debug, Serialize)]
+pub struct FrontierReport {
+    /// The best setting there.
+    #[serde(flatten)]
+    pub optimum: BestSetting,
+    /// Quantities that lie on a bound.
+    pub active_bounds: Vec<String>,
+    /// Where it lies over the resamples.
+    pub region: Option<RegionReport>,
+    /// Quantities more than 10× outside the data.
+    pub extrapolation: Vec<Extrapolation>,
+}
+
+/// Why nothing was allocated.
+#[derive(Debug, thiserror::Error)]
+pub enum CannotAllocate {
+    /// The engine refuses.
+    #[error(transparent)]
+    Engine(#[from] AllocationError),
+    /// A quantity has one value in the data and is not fixed.
+    #[error(
+        "every run has {name} = {value}: how the loss depends on it is unknown, so it cannot be \
+         chosen; fix it with --fix {name}={value}, or bring runs that vary it"
+    )]
+    OneValue {
+        /// The quantity.
+        name: &'static str,
+        /// Its value.
+        value: f64,
+    },
+    /// A bound is stated for something the law does not read.
+    #[error("law `{law}` does not read `{name}`, so it cannot be fixed or bounded")]
+    NotRead {
+        /// The law.
+        law: String,
+        /// The quantity.
+        name: String,
+    },
+}
+
+/// Finds what to train for a budget.
+///
+/// # Errors
+/// [`CannotAllocate`] when the question has no answer.
+pub fn allocate(
+    fitted: &Fitted,
+    question: &AllocateQuestion<'_>,
+) -> Result<AllocationReport, CannotAllocate> {
+    let constants: Vec<(&str, f64)> = question
+        .constants
+        .iter()
+        .map(|(name, value)| (name.as_str(), *value))
+        .collect();
+    let surface = Surface::new(fitted.law.clone(), &constants)?;
+    let domain = domain(fitted, &surface, question)?;
+    let (cost, budget) = (question.cost, &question.budget);
+    let found = optimum(&surface, cost, &domain, budget)?;
+    let sure = (!fitted.draws.is_empty()).then(|| {
+        region(
+            &surface,
+            &fitted.draws,
+            cost,
+            &domain,
+            budget,
+            &found,
+            LEVEL,
+        )
+    });
+    let points = frontier(
+        &surface,
+        &fitted.draws,
+        cost,
+        &domain,
+        budget,
+        &question.frontier,
+        LEVEL,
+    )?;
+    let along = points.iter().map(|point| FrontierReport {
+        optimum: BestSetting::of(&point.optimum),
+        active_bounds: names(&point.optimum.active_bounds),
+        region: point.region.as_ref().map(RegionReport::of),
+        extrapolation: point.optimum.extrapolates(&fitted.ranges),
+    });
+    let law = fitted.law.law();
+    let parameters = law.parameters().into_iter().map(|parameter| parameter.name);
+    let saving = question
+        .dense
+        .map(|dense| saved(dense, fitted, &surface, &domain, question))
+        .transpose()?;
+    Ok(AllocationReport {
+        law: law.name(),
+        parameters: parameters
+            .zip(fitted.law.parameters().iter().copied())
+            .collect(),
+        cost: cost.convention().to_owned(),
+        budget: *budget,
+        domain,
+        optimum: BestSetting::of(&found),
+        active_bounds: names(&found.active_bounds),
+        training_binds: found.training_binds,
+        inference_binds: found.inference_binds,
+        region: sure.as_ref().map(RegionReport::of),
+        extrapolation: found.extrapolates(&fitted.ranges),
+        saving,
+        frontier: along.collect(),
+        warnings: warnings(fitted, &found),
+        bounds_reached: found.active_bounds,
+    })
+}
+
+fn names(bounds: &[ActiveBound]) -> Vec<String> {
+    let name = |bound: &ActiveBound| bound.variable.name().to_owned();
+    bounds.iter().map(name).collect()
+}
+
+/// The default box, widened to hold the data, with the stated bounds.
+fn domain(
+    fitted: &Fitted,
+    surface: &Surface,
+    question: &AllocateQuestion<'_>,
+) -> Result<Domain, CannotAllocate> {
+    let mut domain = Domain::default();
+    for variable in Variable::ALL {
+        let stated = question.bounds.iter().find(|(other, _)| *other == variable);
+        if let Some((_, range)) = stated {
+            if !surface.uses(variable) && variable != Variable::Tokens {
+                return Err(CannotAllocate::NotRead {
+                    law: fitted.law.law().name(),
+                    name: variable.name().to_owned(),
+                });
+            }
+            domain = domain.with(variable, *range);
+            continue;
+        }
+        let data = fitted
+            .ranges
+            .iter()
+            .find(|range| range.column == variable.name());
+        let Some(data) = data.filter(|_| surface.uses(variable)) else {
+            continue;
+        };
+        if data.lowest == data.highest {
+            return Err(CannotAllocate::OneValue {
+                name: variable.name(),
+                value: data.lowest,
+            });
+        }
+        let Range { low, high } = domain.get(variable);
+        // Small models are worth allocating too.
+        let room = match variable {
+            Variable::Params | Variable::Tokens => 100.0,
+            Variable::ConceptShare | Variable::CompressionRatio => 1.0,
+        };
+        let wider = Range::between(low.min(data.lowest / room), high.max(data.highest * room));
+        domain = domain.with(variable, wider);
+    }
+    Ok(domain)
+}
+
+fn saved(
+    dense: &Fitted,
+    fitted: &Fitted,
+    surface: &Surface,
+    domain: &Domain,
+    question: &AllocateQuestion<'_>,
+) -> Result<SavingReport, AllocationError> {
+    let dense_surface = Surface::new(dense.law.clone(), &[])?;
+    // The stated bounds are about the hierarchical model.
+    let free = Domain {
+        params: Domain::default().params,
+        tokens: domain.tokens,
+        ..*domain
+    };
+    let best = optimum(&dense_surface, question.cost, &free, &question.budget)?.setting;
+    let baseline = Baseline {
+        params: best.params,
+        tokens: best.tokens,
+    };
+    let found = match saving(&dense_surface, surface, question.cost, domain, baseline)? {
+        Ok(found) => found,
+        Err(unreachable) => return Ok(SavingReport::OutOfReach(unreachable)),
+    };
+    let intervals = (!dense.draws.is_empty() && !fitted.draws.is_empty())
+        .then(|| {
+            saving_interval(
+                &dense_surface,
+                &dense.draws,
+                surface,
+                &fitted.draws,
+                question.cost,
+                domain,
+                baseline,
+                LEVEL,
+            )
+        })
+        .transpose()?;
+    Ok(SavingReport::Saved {
+        baseline,
+        target_loss: found.target_loss,
+        setting: found.setting,
+        training: found.training,
+        inference: found.inference,
+        intervals,
+    })
+}
+
+fn warnings(fitted: &Fitted, found: &Optimum) -> Vec<Remark> {
+    let mut remarks = Vec::new();
+    for far in found.extrapolates(&fitted.ranges) {
+        remarks.push(Remark::new(
+            "extrapolation",
+            format!(
+                "extrapolated: {} lies {:.0}× outside the data",
+                far.column, far.factor
+            ),
+        ));
+    }
+    if fitted.ranges.is_empty() {
+        remarks.push(Remark::new(
+            "no_data",
+            "the parameters were stated: nothing says where the data end or how sure this is",
+        ));
+    } else if fitted.draws.is_empty() {
+        remarks.push(Remark::new(
+            "no_region",
+            "no resamples were drawn, so nothing says how sure this is: --bootstrap 1000 does",
+        ));
+    }
+    for bound in &found.active_bounds {
+        remarks.push(Remark::new(
+            "active_bound",
+            format!(
+                "{} lies on its bound, {}: better may lie beyond it",
+                bound.variable.name(),
+                bound.value
+            ),
+        ));
+    }
+    remarks
+}
