@@ -64,7 +64,8 @@ pub struct Bootstrap {
     pub options: BootstrapOptions,
     /// Natural parameters of every refit, in the law's order.
     pub draws: Vec<Vec<f64>>,
-    /// Resamples without a finite fit; they are in no interval.
+    /// Resamples without a finite fit, and all of them where there is only one run to draw; they are
+    /// in no interval.
     pub failed: usize,
     /// Refits that stopped before the minimum; they are in the intervals.
     pub not_converged: usize,
@@ -112,8 +113,13 @@ pub fn bootstrap(
     );
     let residuals = design.residuals(&best);
     let clusters = Clusters::of(data);
+    // One run drawn again and again would give intervals without width.
+    let draws = match options.resampling {
+        Resampling::Pairs if clusters.present < 2 => 0,
+        _ => options.draws,
+    };
 
-    let ends: Vec<Option<Solution>> = (0..options.draws)
+    let ends: Vec<Option<Solution>> = (0..draws)
         .into_par_iter()
         .map(|draw| {
             let mut random = ChaCha8Rng::seed_from_u64(options.seed);
@@ -156,7 +162,9 @@ pub fn bootstrap(
         if let Some(interval) = interval(&values, options.level) {
             intervals.insert(parameter.name.clone(), interval);
         }
-        standard_errors.insert(parameter.name, deviation(&values));
+        if values.len() > 1 {
+            standard_errors.insert(parameter.name, deviation(&values));
+        }
     }
     Ok(Bootstrap {
         law: law.name(),
@@ -353,6 +361,16 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn one_run_has_no_interval() {
+        let (law, data) = (by_name("chinchilla").unwrap(), runs(0.01));
+        let data = data.with_clusters(&["only"; 120]).unwrap();
+        let fitted = fit(&law, &data, &FitOptions::default()).unwrap();
+        let result = bootstrap(&law, &data, &fitted, &BootstrapOptions::default()).unwrap();
+        assert_eq!((result.failed, result.draws.len()), (1000, 0));
+        assert!(result.intervals.is_empty() && result.standard_errors.is_empty());
     }
 
     #[test]

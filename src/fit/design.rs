@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use rayon::prelude::*;
 
-use super::law::{Frame, Law, MAX_PARAMETERS, MAX_SIZES, Role};
+use super::law::{Frame, Law, MAX_PARAMETERS, MAX_SIZES, Parameter, Role};
 use super::matrix::Symmetric;
 use super::objective::{huber, influence};
 use super::observations::{ObservationError, Observations};
@@ -28,6 +28,8 @@ pub(crate) struct Design<'a> {
     pub(crate) linear: Vec<usize>,
     pub(crate) start: Vec<(f64, f64)>,
     pub(crate) valley: Valley,
+    /// Non-linear coordinates in groups of which no two meet in a second derivative.
+    apart: Vec<Vec<usize>>,
     pub(crate) pin: Option<Pin>,
 }
 
@@ -110,7 +112,11 @@ impl<'a> Design<'a> {
             "a finite number above 0".into()
         })?;
         let parameters = law.parameters();
-        let distinct = distinct_rows(&columns, parameters.len());
+        let rows = data.len();
+        let weight = data
+            .weights()
+            .map_or_else(|| vec![1.0; rows], <[f64]>::to_vec);
+        let distinct = distinct_rows(&columns, &weight, parameters.len());
         if distinct < parameters.len() {
             return Err(ObservationError::TooFew {
                 law: law.name(),
@@ -120,10 +126,7 @@ impl<'a> Design<'a> {
             });
         }
 
-        let (rows, q) = (data.len(), law.n_sizes());
-        let weight = data
-            .weights()
-            .map_or_else(|| vec![1.0; rows], <[f64]>::to_vec);
+        let q = law.n_sizes();
         let mut features = vec![0.0; rows * q];
         let mut ln_sum = vec![0.0; q];
         let mut input = vec![0.0; inputs.len()];
@@ -160,6 +163,7 @@ impl<'a> Design<'a> {
                 .collect(),
             start: parameters.iter().map(|p| p.start).collect(),
             valley: Valley::of(law),
+            apart: apart(law, &parameters),
             pin: None,
         })
     }
@@ -196,15 +200,31 @@ impl<'a> Design<'a> {
             linear: self.linear.clone(),
             start: self.start.clone(),
             valley: self.valley.clone(),
+            apart: self.apart.clone(),
             pin: self.pin,
         }
     }
 
-    /// Clips a point into the bounds.
-    pub(crate) fn clip(&self, u: &mut [f64]) {
+    /// Returns the problem over about `rows` of its rows.
+    pub(crate) fn thinned(&self, rows: usize) -> Self {
+        let share = rows as f64 / self.rows() as f64;
+        // Multiples of the golden ratio are even, and in step with no pattern of a grid.
+        let golden = 0.5 * (5.0_f64.sqrt() - 1.0);
+        let chosen = |row: usize| (golden * (row + 1) as f64).fract() < share;
+        let counts: Vec<f64> = (0..self.rows())
+            .map(|row| f64::from(u8::from(chosen(row))))
+            .collect();
+        self.resampled(&counts)
+    }
+
+    /// Clips a point into the bounds and returns whether it was outside.
+    pub(crate) fn clip(&self, u: &mut [f64]) -> bool {
+        let mut outside = false;
         for ((v, lo), hi) in u.iter_mut().zip(&self.lower).zip(&self.upper) {
+            outside |= *v < *lo || *v > *hi;
             *v = v.clamp(*lo, *hi);
         }
+        outside
     }
 
     /// Returns the point with a pinned parameter's coordinate solved for, and that coordinate's
@@ -333,7 +353,10 @@ impl<'a> Design<'a> {
 
     /// Adds to `hessian` the part that comes from the law's curvature, `Σ w ψ ∇²prediction/prediction`,
     /// by differences of exact gradients with ψ held fixed (so the kinks of the objective do not
-    /// enter). The prediction is linear in the linear coordinates, so only the others are shifted.
+    /// enter).
+    ///
+    /// The prediction is linear in the linear coordinates, so only the others are shifted; and terms
+    /// that are added do not meet in any second derivative, so one shift serves all of them.
     pub(crate) fn add_curvature(
         &self,
         u: &[f64],
@@ -341,25 +364,36 @@ impl<'a> Design<'a> {
         free: &[usize],
         hessian: &mut Symmetric,
     ) {
-        let mut shifted = u.to_vec();
-        let mut columns = vec![Vec::new(); self.k()];
-        for &j in free.iter().filter(|j| !self.linear.contains(j)) {
-            let h = 1e-6 * u[j].abs().max(0.1);
-            // Towards the inside of the box.
-            let h = if u[j] + h > self.upper[j] { -h } else { h };
-            shifted[j] = u[j] + h;
-            columns[j] = self.pulled_gradient(&shifted, &sums.pulls);
-            columns[j]
-                .iter_mut()
-                .zip(&sums.gradient)
-                .for_each(|(g, b)| *g = (*g - b) / h);
-            shifted[j] = u[j];
+        let k = self.k();
+        let mut second = vec![None; k * k];
+        for group in self.apart.iter() {
+            let shifts: Vec<(usize, f64)> = group
+                .iter()
+                .filter(|j| free.contains(j))
+                .map(|&j| {
+                    let h = 1e-6 * u[j].abs().max(0.1);
+                    // Towards the inside of the box.
+                    (j, if u[j] + h > self.upper[j] { -h } else { h })
+                })
+                .collect();
+            if shifts.is_empty() {
+                continue;
+            }
+            let mut shifted = u.to_vec();
+            shifts.iter().for_each(|&(j, h)| shifted[j] = u[j] + h);
+            let gradient = self.pulled_gradient(&shifted, &sums.pulls);
+            for &(j, h) in &shifts {
+                let alone = shifts.len() == 1;
+                for i in (0..k).filter(|&i| alone || self.valley.same_term(i, j)) {
+                    second[i * k + j] = Some((gradient[i] - sums.gradient[i]) / h);
+                }
+            }
         }
         for (a, &i) in free.iter().enumerate() {
             for &j in &free[..=a] {
-                let change = match (columns[i].get(j), columns[j].get(i)) {
+                let change = match (second[i * k + j], second[j * k + i]) {
                     (Some(ij), Some(ji)) => 0.5 * (ij + ji),
-                    (Some(one), None) | (None, Some(one)) => *one,
+                    (Some(one), None) | (None, Some(one)) => one,
                     (None, None) => continue,
                 };
                 hessian.set(i, j, hessian.at(i, j) + change);
@@ -420,6 +454,20 @@ impl<'a> Design<'a> {
     }
 }
 
+/// Groups the non-linear coordinates: exponents of different terms may be shifted together, and so
+/// may their offsets; whatever is in no term is shifted alone.
+fn apart(law: &dyn Law, parameters: &[Parameter]) -> Vec<Vec<usize>> {
+    let terms = law.terms().map_or_else(Vec::new, |(_, terms)| terms);
+    let exponents: Vec<usize> = terms.iter().map(|term| term.exponent).collect();
+    let offsets: Vec<usize> = terms.iter().filter_map(|term| term.offset).collect();
+    let alone = (0..parameters.len())
+        .filter(|j| parameters[*j].role != Role::Linear)
+        .filter(|j| !exponents.contains(j) && !offsets.contains(j))
+        .map(|j| vec![j])
+        .collect();
+    [vec![exponents, offsets], alone].concat()
+}
+
 fn check(
     data: &Observations,
     column: &str,
@@ -438,11 +486,10 @@ fn check(
     }
 }
 
-/// Counts rows with different inputs, stopping once there are `enough`.
-fn distinct_rows(columns: &[&[f64]], enough: usize) -> usize {
-    let rows = columns.first().map_or(0, |c| c.len());
+/// Counts rows with different inputs and some weight, stopping once there are `enough`.
+fn distinct_rows(columns: &[&[f64]], weight: &[f64], enough: usize) -> usize {
     let mut seen = HashSet::new();
-    for row in 0..rows {
+    for row in (0..weight.len()).filter(|row| weight[*row] > 0.0) {
         seen.insert(
             columns
                 .iter()

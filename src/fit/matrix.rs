@@ -131,12 +131,14 @@ impl Symmetric {
         for i in 0..n {
             v[i * n + i] = 1.0;
         }
+        // What is left below rounding would be rotated for ever.
+        let size: f64 = a.iter().map(|v| v * v).sum();
         for _ in 0..60 {
             let off: f64 = (0..n)
                 .flat_map(|i| (0..i).map(move |j| (i, j)))
                 .map(|(i, j)| a[i * n + j] * a[i * n + j])
                 .sum();
-            if off < 1e-300 {
+            if off <= 1e-36 * size {
                 break;
             }
             for p in 0..n {

@@ -30,6 +30,8 @@ mod objective;
 mod observations;
 mod profile;
 mod solve;
+#[cfg(test)]
+mod tests;
 mod valley;
 
 pub(crate) use bootstrap::interval;

@@ -6,6 +6,8 @@
 //! The second stage matters: with a narrow Huber width most rows are in the linear part, where
 //! reweighting and L-BFGS crawl and stop short.
 
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -44,6 +46,18 @@ pub(crate) const SILENT: f64 = 1e-24;
 /// Rows above which starts are tried on a subsample and only the best are finished on all rows.
 const SCREEN_ROWS: usize = 4096;
 
+/// Rows on which starting points are judged, if there are more.
+const JUDGED_ROWS: usize = 256;
+
+/// Rows up to which other minima are looked for around the best one.
+const KINKED_ROWS: usize = 400;
+
+/// Rows that are looked at altogether in one round of looking.
+const HOPPED_ROWS: usize = 2400;
+
+/// Rounds, as long as the last one found something lower.
+const HOP_ROUNDS: u64 = 4;
+
 /// A point where a minimisation ended.
 #[derive(Clone, Debug)]
 pub(crate) struct Solution {
@@ -80,10 +94,23 @@ pub(crate) fn search(
         .map(|point| descend(design, objective, point))
         .filter(|end| end.objective.is_finite())
         .collect();
-    ends.sort_by(|a, b| a.objective.total_cmp(&b.objective));
-    let best = ends.first()?.clone();
+    let failed = points.len() - ends.len();
+    let by_objective = |a: &Solution, b: &Solution| a.objective.total_cmp(&b.objective);
+    ends.sort_by(by_objective);
+    for round in 0..HOP_ROUNDS {
+        let lowest = ends.first()?.objective;
+        let hops = around(design, objective, &ends.first()?.u, round);
+        ends.extend(hops);
+        ends.sort_by(by_objective);
+        if ends.first()?.objective >= lowest * (1.0 - SAME_MINIMUM) - exact_floor(design) {
+            break;
+        }
+    }
+    let starts = failed + ends.len();
+    let best = finished(design, objective, ends.first()?);
     let limit = best.objective + SAME_MINIMUM * best.objective.abs() + exact_floor(design);
     let at_minimum = ends.iter().filter(|end| end.objective <= limit).count();
+    let at_minimum = at_minimum.max(1);
     let mut alternates: Vec<Vec<f64>> = Vec::new();
     for end in ends[at_minimum..].iter() {
         let near = |u: &Vec<f64>| u.iter().zip(&end.u).all(|(a, b)| (a - b).abs() < 0.02);
@@ -96,34 +123,71 @@ pub(crate) fn search(
     }
     Some(Search {
         best,
-        starts: points.len(),
+        starts,
         at_minimum,
         alternates,
     })
 }
 
-/// Searches on evenly strided rows, then finishes the distinct ends on all of them.
+/// Looks for lower minima around one: the minimum of the same rows with random weights, and from
+/// there downhill on the rows as they are.
+///
+/// Few rows make an objective with kinks, or nearly so, that has several minima in one valley; starts
+/// from far away all tend to end in the same one.
+fn around(design: &Design<'_>, objective: Objective, u: &[f64], round: u64) -> Vec<Solution> {
+    if design.rows() > KINKED_ROWS {
+        return Vec::new();
+    }
+    (0..(HOPPED_ROWS / design.rows()).clamp(8, 64) as u64)
+        .into_par_iter()
+        .map(|hop| {
+            let mut random = ChaCha8Rng::seed_from_u64(round);
+            random.set_stream(hop);
+            let weights: Vec<f64> = (0..design.rows())
+                .map(|_| -(1.0 - random.random::<f64>()).ln())
+                .collect();
+            let there = descend(&design.resampled(&weights), objective, u);
+            descend(design, objective, &there.u)
+        })
+        .filter(|end| end.objective.is_finite())
+        .collect()
+}
+
+/// Goes on from a point that was left before the minimum.
+fn finished(design: &Design<'_>, objective: Objective, end: &Solution) -> Solution {
+    if end.outcome == Outcome::Converged {
+        return end.clone();
+    }
+    let mut at = State::new(design, end.u.clone(), objective.width());
+    let outcome = newton(design, &mut at, 1000, SETTLED);
+    let (u, _) = design.pinned(&at.u);
+    Solution {
+        u,
+        objective: at.sums.objective,
+        outcome,
+    }
+}
+
+/// Searches on some of the rows, then finishes the distinct ends on all of them.
 fn search_large(
     design: &Design<'_>,
     objective: Objective,
     starts: usize,
     extra: &[Vec<f64>],
 ) -> Option<Search> {
-    let stride = design.rows() as f64 / (SCREEN_ROWS as f64 / 2.0);
-    let mut counts = vec![0.0; design.rows()];
-    let mut position = 0.0;
-    while (position as usize) < counts.len() {
-        counts[position as usize] = 1.0;
-        position += stride;
-    }
-    let small = search(&design.resampled(&counts), objective, starts, extra)?;
+    let small = search(
+        &design.thinned(SCREEN_ROWS / 2),
+        objective,
+        starts,
+        extra,
+    )?;
     let mut ends: Vec<Solution> = std::iter::once(&small.best.u)
         .chain(small.alternates.iter().take(1))
         .map(|u| descend(design, objective, u))
         .collect();
     ends.sort_by(|a, b| a.objective.total_cmp(&b.objective));
     Some(Search {
-        best: ends.into_iter().next()?,
+        best: finished(design, objective, ends.first()?),
         ..small
     })
 }
@@ -142,6 +206,7 @@ fn screened(design: &Design<'_>, objective: Objective, keep: usize) -> Vec<Vec<f
     let steps = recurrence_steps(nonlinear.len());
     // The spread of the losses is the coarsest scale a residual can have.
     let width = objective.width().max(spread(&design.target));
+    let few = design.thinned(JUDGED_ROWS);
     let mut scored: Vec<(f64, Vec<f64>)> = (0..keep * 8)
         .into_par_iter()
         .map(|index| {
@@ -154,11 +219,11 @@ fn screened(design: &Design<'_>, objective: Objective, keep: usize) -> Vec<Vec<f
                 let (lo, hi) = design.start[*j];
                 u[*j] = lo + (hi - lo) * (0.5 + step * (index + 1) as f64).fract();
             }
-            design.project_linear(&mut u);
-            let residuals = design.residuals(&u);
+            few.project_linear(&mut u);
+            let residuals = few.residuals(&u);
             let score: f64 = residuals
                 .iter()
-                .zip(&design.weight)
+                .zip(&few.weight)
                 .map(|(r, w)| w * super::objective::huber(*r, 0.2 * width))
                 .sum();
             (if score.is_nan() { f64::INFINITY } else { score }, u)
@@ -253,6 +318,12 @@ impl State {
         }
     }
 
+    /// How much of the objective may be rounding: every residual is a difference of logarithms.
+    fn rounding(&self, design: &Design<'_>) -> f64 {
+        let pulls = (design.rows() as f64 * self.sums.squared_influence).sqrt();
+        (2.0 * f64::EPSILON * pulls).max(1e-14 * self.sums.objective)
+    }
+
     /// Coordinates that may move: not pinned, not pushed against a bound, and with an effect (a
     /// coordinate that changes nothing but rounding stays where it is).
     fn free(&self, design: &Design<'_>) -> Vec<usize> {
@@ -293,6 +364,31 @@ impl State {
             .collect()
     }
 
+    /// Returns where a step first meets a bound, on that bound.
+    fn up_to_bound(&self, design: &Design<'_>, full: &[f64], free: &[usize]) -> Vec<f64> {
+        let at = |share: f64| {
+            let part: Vec<f64> = full.iter().map(|s| s * share).collect();
+            design.valley.follow(&self.u, &part, free)
+        };
+        let leaves = |next: &[f64]| {
+            free.iter().any(|&j| {
+                let (low, high) = (design.lower[j], design.upper[j]);
+                next[j] < low && self.u[j] > low || next[j] > high && self.u[j] < high
+            })
+        };
+        let (mut inside, mut outside) = (0.0, 1.0);
+        for _ in 0..30 {
+            let middle = 0.5 * (inside + outside);
+            match leaves(&at(middle)) {
+                true => outside = middle,
+                false => inside = middle,
+            }
+        }
+        let mut next = at(outside);
+        design.clip(&mut next);
+        next
+    }
+
     /// Tries damped steps on `hessian` until one lowers the objective.
     ///
     /// Returns the relative decrease the model promised for the undamped or least damped step
@@ -326,17 +422,27 @@ impl State {
                 let mut full = vec![0.0; self.u.len()];
                 free.iter().zip(&step).for_each(|(&j, s)| full[j] = *s);
                 let mut u = design.valley.follow(&self.u, &full, free);
-                design.clip(&mut u);
-                let sums = design.sums(&u, self.delta);
+                let cut = design.clip(&mut u);
+                let mut sums = design.sums(&u, self.delta);
+                // A step clipped in one coordinate no longer fits in the others: the same step up
+                // to the bound does, and the next one goes on along it.
+                if cut && sums.objective > self.sums.objective - 0.25 * decrease {
+                    let short = self.up_to_bound(design, &full, free);
+                    let short_sums = design.sums(&short, self.delta);
+                    if short_sums.objective < sums.objective || sums.objective.is_nan() {
+                        (u, sums) = (short, short_sums);
+                    }
+                }
                 // At rounding level the objective cannot tell better from worse: trust the model.
-                let tolerance = if promised < 1e-13 { 1e-14 * floor } else { 0.0 };
+                let rounding = self.rounding(design);
+                let blind = promised * floor < rounding.max(1e-13 * floor);
+                let tolerance = if blind { rounding } else { 0.0 };
                 if sums.objective < self.sums.objective + tolerance {
                     let gain = (self.sums.objective - sums.objective) / decrease.max(1e-300);
-                    let trusted = gain > 0.75 || promised < 1e-12;
-                    self.damping *= if trusted {
-                        0.1
-                    } else {
-                        0.5_f64.max(1.0 - gain)
+                    self.damping *= match gain {
+                        _ if blind || promised < 1e-12 => 0.1,
+                        gain if gain > 0.75 => 0.1,
+                        gain => 0.5_f64.max(1.0 - gain),
                     };
                     self.damping = self.damping.max(1e-14);
                     self.u = u;
@@ -399,11 +505,12 @@ fn newton(design: &Design<'_>, at: &mut State, limit: usize, tolerance: f64) -> 
             }
         }
         let before = at.damping;
+        let rounding = at.rounding(design) / at.sums.objective;
         let (promised, moved) = at.step(design, &hessian, &free);
         // Residuals at rounding level: a few more Gauss-Newton steps settle the last digits.
         exact_steps += usize::from(exact);
         // Steps converge quadratically: what such a step leaves is far below rounding.
-        let settled = promised < tolerance && before < 1e-3;
+        let settled = promised < tolerance.max(rounding) && moved && before < 1e-3;
         if settled || exact_steps > 3 || (exact && !moved) {
             return Outcome::Converged;
         }

@@ -38,6 +38,12 @@ impl Valley {
         Self { form: law.terms() }
     }
 
+    /// Returns whether two coordinates belong to one term.
+    pub(crate) fn same_term(&self, i: usize, j: usize) -> bool {
+        let terms = self.form.as_ref().map_or(&[][..], |(_, terms)| terms);
+        terms.iter().any(|term| term.has(i) && term.has(j))
+    }
+
     /// Returns where a step leads: straight in level, slope and bend.
     pub(crate) fn follow(&self, u: &[f64], step: &[f64], free: &[usize]) -> Vec<f64> {
         let plain: Vec<f64> = u.iter().zip(step).map(|(v, s)| v + s).collect();

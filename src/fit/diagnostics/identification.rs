@@ -53,9 +53,10 @@ pub enum Why {
         /// Columns with a single value.
         single_valued: Vec<String>,
     },
-    /// Its standard error exceeds its value.
+    /// Its standard error exceeds its value, or there are no more rows than parameters, so that
+    /// nothing is left to judge it by.
     Imprecise {
-        /// Standard error divided by the absolute value.
+        /// Standard error divided by the absolute value; the largest number where it has no bound.
         relative_error: f64,
     },
 }
@@ -167,8 +168,11 @@ pub(crate) fn identification(
     let noise = noise_scale(design, u, objective);
     let (mut unidentified, mut standard_errors) = (Vec::new(), BTreeMap::new());
     for (j, name) in names.iter().enumerate() {
-        let error = noise * free.variance(&slopes[j]).sqrt();
-        let relative_error = error / natural[j].abs();
+        let error = match noise {
+            f64::INFINITY => noise,
+            noise => noise * free.variance(&slopes[j]).sqrt(),
+        };
+        let relative_error = (error / natural[j].abs()).min(f64::MAX);
         let why = if silent(j) && single_valued.is_empty() {
             Some(Why::NoEffect)
         } else if silent(j) || arbitrary(j) {
@@ -180,7 +184,8 @@ pub(crate) fn identification(
         } else {
             None
         };
-        let infinite = matches!(why, Some(Why::NoEffect | Why::Degenerate { .. }));
+        let infinite =
+            matches!(why, Some(Why::NoEffect | Why::Degenerate { .. })) || error.is_infinite();
         standard_errors.insert(name.clone(), StandardError((!infinite).then_some(error)));
         unidentified.extend(why.map(|why| Unidentified {
             parameter: name.clone(),
@@ -304,7 +309,8 @@ fn natural_slopes(law: &dyn Law, design: &Design<'_>, u: &[f64]) -> Vec<Vec<f64>
 
 /// The scale that turns inverse information into variance: `√(Σψ²/n) / (Σψ'/n)`.
 ///
-/// For L1 the density at 0 is not at hand; the median absolute residual stands in.
+/// Without more rows than parameters there is nothing to estimate it from: it is infinite. For L1
+/// the density at 0 is not at hand; the median absolute residual stands in.
 fn noise_scale(design: &Design<'_>, u: &[f64], objective: Objective) -> f64 {
     let residuals = design.residuals(u);
     let mut sizes: Vec<f64> = residuals.iter().map(|r| r.abs()).collect();
@@ -313,6 +319,9 @@ fn noise_scale(design: &Design<'_>, u: &[f64], objective: Objective) -> f64 {
     let delta = objective.width().max(robust);
     let sums = design.sums(u, delta);
     let n: f64 = design.weight.iter().sum();
+    if design.weight.iter().filter(|w| **w > 0.0).count() <= u.len() {
+        return f64::INFINITY;
+    }
     let freedom = (n - u.len() as f64).max(1.0);
     let slope = sums.count_inside / n;
     if slope > 0.0 {

@@ -175,6 +175,13 @@ pub struct Term {
     pub offset: Option<usize>,
 }
 
+impl Term {
+    /// Returns whether a parameter's position is one of the term's.
+    pub(crate) fn has(&self, position: usize) -> bool {
+        [Some(self.amplitude), Some(self.exponent), self.offset].contains(&Some(position))
+    }
+}
+
 /// The scales that make a data set's numbers of order one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Frame {
@@ -220,7 +227,7 @@ pub trait Law: Debug + Send + Sync {
     fn parameters(&self) -> Vec<Parameter>;
 
     /// Returns the position of the irreducible loss and the powers added to it, for laws of that
-    /// form.
+    /// form: the parameters of one power may not change another.
     fn terms(&self) -> Option<(usize, Vec<Term>)> {
         None
     }
