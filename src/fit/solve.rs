@@ -49,7 +49,7 @@ const SCREEN_ROWS: usize = 4096;
 /// Rows on which starting points are judged, if there are more.
 const JUDGED_ROWS: usize = 256;
 
-/// Rows up to which other minima are looked for around the best one.
+/// Rows up to which other minima are looked for around the best one; with L1, always.
 const KINKED_ROWS: usize = 400;
 
 /// Rows that are looked at altogether in one round of looking.
@@ -135,7 +135,7 @@ pub(crate) fn search(
 /// Few rows make an objective with kinks, or nearly so, that has several minima in one valley; starts
 /// from far away all tend to end in the same one.
 fn around(design: &Design<'_>, objective: Objective, u: &[f64], round: u64) -> Vec<Solution> {
-    if design.rows() > KINKED_ROWS {
+    if design.rows() > KINKED_ROWS && objective != Objective::L1 {
         return Vec::new();
     }
     (0..(HOPPED_ROWS / design.rows()).clamp(8, 64) as u64)
@@ -175,12 +175,7 @@ fn search_large(
     starts: usize,
     extra: &[Vec<f64>],
 ) -> Option<Search> {
-    let small = search(
-        &design.thinned(SCREEN_ROWS / 2),
-        objective,
-        starts,
-        extra,
-    )?;
+    let small = search(&design.thinned(SCREEN_ROWS / 2), objective, starts, extra)?;
     let mut ends: Vec<Solution> = std::iter::once(&small.best.u)
         .chain(small.alternates.iter().take(1))
         .map(|u| descend(design, objective, u))
@@ -318,10 +313,16 @@ impl State {
         }
     }
 
-    /// How much of the objective may be rounding: every residual is a difference of logarithms.
+    /// How much of the objective may be rounding: every residual in the quadratic part is a difference
+    /// of logarithms.
     fn rounding(&self, design: &Design<'_>) -> f64 {
-        let pulls = (design.rows() as f64 * self.sums.squared_influence).sqrt();
-        (2.0 * f64::EPSILON * pulls).max(1e-14 * self.sums.objective)
+        let weight: f64 = design.weight.iter().sum();
+        let outside = match self.delta {
+            f64::INFINITY => 0.0,
+            delta => (weight - self.sums.count_inside) * delta * delta,
+        };
+        let inside = (self.sums.squared_influence - outside).max(0.0);
+        (2.0 * f64::EPSILON * (weight * inside).sqrt()).max(1e-14 * self.sums.objective)
     }
 
     /// Coordinates that may move: not pinned, not pushed against a bound, and with an effect (a

@@ -107,7 +107,10 @@ fn one_token_count_only_is_marked() {
     columns[1].fill(2e10);
     let fit = chinchilla(&observations(columns)).unwrap();
     for parameter in ["E", "B", "beta"] {
-        assert!(matches!(why(&fit, parameter), Some(Why::Degenerate { .. })), "{parameter}");
+        assert!(
+            matches!(why(&fit, parameter), Some(Why::Degenerate { .. })),
+            "{parameter}"
+        );
     }
     assert_eq!(why(&fit, "alpha"), None);
 }
@@ -115,7 +118,9 @@ fn one_token_count_only_is_marked() {
 #[test]
 fn one_ratio_only_is_marked() {
     let law = by_name("dlcm").unwrap();
-    let truth = [1.6, 110.0, 2e7, 0.3, 55.0, 0.15, 3e7, 0.28, 850.0, 1e9, 0.33];
+    let truth = [
+        1.6, 110.0, 2e7, 0.3, 55.0, 0.15, 3e7, 0.28, 850.0, 1e9, 0.33,
+    ];
     let truth = FittedLaw::from_parts(law.clone(), truth.to_vec()).unwrap();
     let mut columns = vec![Vec::new(); 5];
     for row in 0..160_u32 {
@@ -130,7 +135,13 @@ fn one_ratio_only_is_marked() {
         let values = at.into_iter().chain([truth.predict(&at) * noise.exp()]);
         columns.iter_mut().zip(values).for_each(|(c, v)| c.push(v));
     }
-    let names = ["params", "tokens", "compression_ratio", "concept_share", "loss"];
+    let names = [
+        "params",
+        "tokens",
+        "compression_ratio",
+        "concept_share",
+        "loss",
+    ];
     let data = Observations::new(names.into_iter().zip(columns)).unwrap();
     let fit = fit(&law, &data, &FitOptions::default()).unwrap();
     let single_valued = vec!["compression_ratio".to_owned()];
@@ -166,10 +177,15 @@ fn as_many_rows_as_parameters_leave_nothing_to_judge_by() {
 fn rows_without_weight_do_not_count() {
     let mut weights = vec![0.0; 30];
     weights[..4].fill(1.0);
-    let data = observations(grid(&TRUTH, 0.0)).with_weights(weights).unwrap();
+    let data = observations(grid(&TRUTH, 0.0))
+        .with_weights(weights)
+        .unwrap();
     let error = chinchilla(&data).unwrap_err();
     assert!(
-        matches!(error, FitError::Observations(ObservationError::TooFew { distinct: 4, .. })),
+        matches!(
+            error,
+            FitError::Observations(ObservationError::TooFew { distinct: 4, .. })
+        ),
         "{error}"
     );
 }
@@ -181,8 +197,17 @@ fn outliers_do_not_carry_the_fit_away() {
         loss[row] *= 1.5;
     }
     let fit = chinchilla(&observations([n, d, loss])).unwrap();
-    assert!((fit.parameters["alpha"] / 0.35 - 1.0).abs() < 0.1, "{:?}", fit.parameters);
-    let mut worst: Vec<usize> = fit.goodness.worst_rows.iter().map(|(row, _)| *row).collect();
+    assert!(
+        (fit.parameters["alpha"] / 0.35 - 1.0).abs() < 0.1,
+        "{:?}",
+        fit.parameters
+    );
+    let mut worst: Vec<usize> = fit
+        .goodness
+        .worst_rows
+        .iter()
+        .map(|(row, _)| *row)
+        .collect();
     worst.truncate(3);
     worst.sort_unstable();
     assert_eq!(worst, [3, 11, 26]);
