@@ -77,10 +77,12 @@ impl Default for Analysis {
 }
 
 /// How runs are carried out on this machine; their results do not depend on it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ExecutionSettings {
     /// Sequences in one forward pass, a divisor of every batch; `None` for the whole batch.
     pub micro_batch: Option<usize>,
+    /// Seconds between two checkpoints of a run; `None` for the usual.
+    pub checkpoint_every: Option<f64>,
     /// Threads of a run; `None` leaves it to the launcher.
     pub threads: Option<usize>,
     /// Runs at once; `None` leaves it to the launcher.

@@ -128,6 +128,10 @@ pub fn plan(
             execution: Execution {
                 micro_batch: experiment.execution.micro_batch.unwrap_or(recipe.batch),
                 threads: experiment.execution.threads.unwrap_or(1),
+                checkpoint_every: experiment
+                    .execution
+                    .checkpoint_every
+                    .unwrap_or(Execution::CHECKPOINT_EVERY),
                 start: None,
                 keeps_end: false,
             },

@@ -66,6 +66,15 @@ pub(super) static KEYS: &[Key] = &[
         |d| optional(d.execution.micro_batch),
     ),
     key(
+        "execution.checkpoint_every",
+        Role::Experiment,
+        "Seconds between two checkpoints of a run; without it 60.",
+        &[Form::Number(Range::FROM_ZERO, |d, x| {
+            d.execution.checkpoint_every = Some(x)
+        })],
+        |d| d.execution.checkpoint_every.into(),
+    ),
+    key(
         "execution.threads",
         Role::Experiment,
         "Threads of a run; without it the machine's, shared by the runs at once.",
