@@ -5,10 +5,10 @@
 
 use orchestrator::clock::now;
 use orchestrator::event::{Event, Line, Measurement};
-use orchestrator::grid;
+use orchestrator::grid::{self, ExecutionSettings};
 use orchestrator::launch::SPEC_FILE;
-use orchestrator::launch::local::Local;
-use orchestrator::orchestrate::{self, Notice, Observer, Setting};
+use orchestrator::launch::local::{Device, Local};
+use orchestrator::orchestrate::{self, Notice, Observer, Provenance, Setting};
 use orchestrator::plan::{Planned, plan};
 use orchestrator::run::{DataFacts, RunSpec};
 use orchestrator::store::{ExperimentRecord, PlannedRun, Store};
@@ -94,7 +94,11 @@ fn do_nothing(folder: &Path) {
         resumed_step: 0,
     };
     let steps = spec.recipe.steps(spec.architecture.seq_len());
-    for event in [started, Event::Measured(row(steps)), Event::Finished] {
+    let last = Measurement {
+        validation_loss: Some(3.1),
+        ..row(steps)
+    };
+    for event in [started, Event::Measured(last), Event::Finished] {
         journal.append(event).expect("appended");
     }
     journal.sync().expect("synced");
@@ -157,16 +161,22 @@ fn run_nothing(runs: usize) {
     let setting = Setting {
         results: folder.path().to_owned(),
         data_cache: folder.path().join("cache"),
-        device: "cpu".into(),
-        host: "bench".into(),
-        git_commit: None,
+        execution: ExecutionSettings::default(),
+        max_runs: None,
+        first: Vec::new(),
+        provenance: Provenance::default(),
     };
     let program = std::env::current_exe().expect("this program");
     let start = Instant::now();
     let summary = runtime().block_on(async {
         let store = Store::create(folder.path()).await.expect("a database");
         let experiment = record(&store, "nothing", &planned).await;
-        let mut launcher = Local::new(program, 2);
+        let device = Device {
+            name: "cpu".into(),
+            slots: 2,
+            memory: None,
+        };
+        let mut launcher = Local::new(program, vec![device]);
         let stop = AtomicUsize::new(0);
         orchestrate::run(
             &store,
@@ -301,7 +311,7 @@ fn ask_status() {
 /// Watches what the orchestrator itself takes while it runs a small grid.
 fn watch_real_runs() {
     let folder = tempfile::tempdir().expect("a folder");
-    let text = "name: real\ngrid: {params: 0.4M, tokens: 1M, concept_share: [0.3, 0.5], \
+    let text = "name: real\ngrid: {params: 0.4M, tokens: 0.5M, concept_share: [0.3, 0.5], \
                 compression_ratio: [2, 4]}\ndata: {synthetic: {}}\nanalysis: {bootstrap: 0}\n";
     std::fs::write(folder.path().join("real.yaml"), text).expect("written");
     let start = Instant::now();

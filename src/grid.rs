@@ -27,7 +27,7 @@ use crate::architecture::solver::ShapeSettings;
 use crate::flops::Convention;
 use crate::quantity::{Flops, Params, TokenBudget};
 use crate::recipe::Recipe;
-use crate::run::DataSpec;
+use crate::run::{DataSpec, Execution};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -77,16 +77,66 @@ impl Default for Analysis {
 }
 
 /// How runs are carried out on this machine; their results do not depend on it.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ExecutionSettings {
     /// Sequences in one forward pass, a divisor of every batch; `None` for the whole batch.
     pub micro_batch: Option<usize>,
-    /// Seconds between two checkpoints of a run; `None` for the usual.
-    pub checkpoint_every: Option<f64>,
+    /// Seconds between two checkpoints of a run.
+    pub checkpoint_every: f64,
     /// Threads of a run; `None` leaves it to the launcher.
     pub threads: Option<usize>,
     /// Runs at once; `None` leaves it to the launcher.
     pub parallel: Option<usize>,
+    /// Runs at once on one device; `None` leaves it to the launcher.
+    pub per_device: Option<usize>,
+    /// Which of the runs that can start does.
+    pub order: Order,
+    /// How often a run that failed is tried again.
+    pub retries: usize,
+    /// Seconds before the first retry; each later one waits twice as long.
+    pub back_off: f64,
+    /// Seconds after which an attempt is ended; `None` for no limit.
+    pub time_limit: Option<f64>,
+    /// Seconds without a sign of life after which an attempt is killed.
+    pub stall_limit: f64,
+    /// Training FLOPs of all runs together beyond which none starts.
+    pub max_flops: Option<f64>,
+    /// Seconds after which no run starts.
+    pub max_time: Option<f64>,
+    /// Whether a run's weights are kept when it has finished.
+    pub keep_weights: bool,
+}
+
+impl Default for ExecutionSettings {
+    fn default() -> Self {
+        Self {
+            micro_batch: None,
+            checkpoint_every: Execution::CHECKPOINT_EVERY,
+            threads: None,
+            parallel: None,
+            per_device: None,
+            order: Order::Longest,
+            retries: 2,
+            back_off: 5.0,
+            time_limit: None,
+            stall_limit: 900.0,
+            max_flops: None,
+            max_time: None,
+            keep_weights: true,
+        }
+    }
+}
+
+/// Which of the runs that can start does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Order {
+    /// The one with most to do, so that none is left alone at the end.
+    Longest,
+    /// The one with least to do, for first results early.
+    Shortest,
+    /// The one that the file asks for first.
+    File,
 }
 
 /// What a cell trains.

@@ -15,6 +15,7 @@ pub mod flops;
 pub mod grid;
 pub mod inference;
 pub mod launch;
+pub mod lock;
 pub mod model;
 pub mod orchestrate;
 pub mod plan;

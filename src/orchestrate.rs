@@ -4,28 +4,28 @@
 //! runs write journals, which are taken in idempotently, so that a crash on either side loses
 //! nothing.
 
-mod lock;
+mod active;
+mod campaign;
+mod intake;
+mod policy;
+mod pulse;
 mod queue;
+mod requests;
 mod tail;
 
-pub use lock::{Lock, LockError};
-pub use queue::to_do;
+pub use campaign::run;
+pub use queue::{blocked_by, to_do};
+pub use requests::{ask_to_cancel, fulfilled};
+pub use tail::Tail;
 
-use crate::clock::now;
-use crate::event::{Event, Measurement};
-use crate::launch::{Job, LOG_FILE, LaunchError, Launcher, SPEC_FILE};
-use crate::plan::Planned;
-use crate::run::{RunId, RunOutcome, RunState};
-use crate::store::{AttemptRecord, Ended, RunRecord, Store, StoreError};
-use queue::{Blocked, Queue, run_folder};
+use crate::event::Measurement;
+use crate::grid::ExecutionSettings;
+use crate::launch::LaunchError;
+use crate::run::{RunId, RunOutcome};
+use crate::store::StoreError;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
-use tail::Tail;
-
-/// Time between two looks at the runs.
-const POLL: Duration = Duration::from_millis(100);
+use std::time::Duration;
 
 /// Why the loop had to end early.
 #[derive(Debug, thiserror::Error)]
@@ -55,18 +55,33 @@ pub struct Setting {
     pub results: PathBuf,
     /// The folder of prepared data.
     pub data_cache: PathBuf,
-    /// The device's name.
-    pub device: String,
+    /// How runs are carried out.
+    pub execution: ExecutionSettings,
+    /// Runs that may start, where that is bounded.
+    pub max_runs: Option<usize>,
+    /// Runs that start before all others.
+    pub first: Vec<RunId>,
+    /// Where the numbers come from.
+    pub provenance: Provenance,
+}
+
+/// Where numbers come from.
+#[derive(Clone, Debug, Default)]
+pub struct Provenance {
     /// The machine's name.
     pub host: String,
-    /// Commit of the working folder's repository.
+    /// Commit of the working folder's repository, with a trailing + when it had changes.
     pub git_commit: Option<String>,
+    /// SHA-256 of the lock file that the program was built with.
+    pub lock_hash: Option<String>,
+    /// Devices by name, as their system describes them.
+    pub hardware: HashMap<String, String>,
 }
 
 impl Setting {
     /// Finds a run's folder.
     pub fn run_folder(&self, run: &RunId) -> PathBuf {
-        run_folder(&self.results, run)
+        queue::run_folder(&self.results, run)
     }
 }
 
@@ -79,10 +94,29 @@ pub enum Notice {
     Measured(RunId, Box<Measurement>),
     /// A run ended.
     Ended(RunId, RunOutcome, Option<String>),
+    /// An attempt at a run failed, and it is tried again.
+    Retried(Box<Retried>),
+    /// A run waits for a process that still works in its folder.
+    Held(RunId, String),
     /// A run will not start, and why.
     Blocked(RunId, String),
     /// Stopping was asked for; so many runs are still to stop.
     Stopping(usize),
+}
+
+/// A failure that is answered by another attempt.
+#[derive(Clone, Debug)]
+pub struct Retried {
+    /// The run.
+    pub run: RunId,
+    /// How the attempt ended.
+    pub outcome: RunOutcome,
+    /// What was said about it.
+    pub message: Option<String>,
+    /// Time until the next.
+    pub after: Duration,
+    /// Sequences in one forward pass from now on, where memory ran out.
+    pub micro_batch: Option<usize>,
 }
 
 /// Watches a grid being run.
@@ -103,285 +137,25 @@ pub struct Summary {
     pub finished: usize,
     /// Runs that diverged, now or before: a result, and not tried again.
     pub diverged: usize,
-    /// Runs that failed now.
+    /// Runs that failed, now or before, and are not tried again by themselves.
     pub failed: usize,
+    /// Runs that were cancelled, now or before.
+    pub cancelled: usize,
     /// Runs that did not start, since the one they go on from failed.
     pub blocked: usize,
     /// Runs left to do.
     pub left: usize,
 }
 
-/// A run being trained.
-struct Active {
-    attempt: i64,
-    tail: Tail,
-    said: Option<String>,
-}
-
-/// Says whether a stored run needs no more training.
-pub fn is_done(run: &RunRecord) -> bool {
-    run.state == RunState::Ended
-        && matches!(
-            run.outcome,
-            Some(RunOutcome::Finished | RunOutcome::Diverged)
-        )
-}
-
-/// Trains what is missing of a planned experiment.
-///
-/// `stop` counts requests to stop: at the first, running runs checkpoint and end; at the second
-/// they are killed.
-///
-/// # Errors
-/// When the database, a folder or a process cannot be used; runs still going are stopped first.
-pub async fn run(
-    store: &Store,
-    experiment: i64,
-    planned: &[Planned],
-    setting: &Setting,
-    launcher: &mut dyn Launcher,
-    observer: &mut dyn Observer,
-    stop: &AtomicUsize,
-) -> Result<Summary, OrchestrateError> {
-    let mut grid = Grid {
-        store,
-        setting,
-        launcher,
-        observer,
-        active: HashMap::new(),
-    };
-    let result = grid.run(experiment, planned, stop).await;
-    if result.is_err() {
-        grid.launcher.kill();
-    }
-    result
-}
-
-struct Grid<'a> {
-    store: &'a Store,
-    setting: &'a Setting,
-    launcher: &'a mut dyn Launcher,
-    observer: &'a mut dyn Observer,
-    active: HashMap<RunId, Active>,
-}
-
-impl Grid<'_> {
-    async fn run(
-        &mut self,
-        experiment: i64,
-        planned: &[Planned],
-        stop: &AtomicUsize,
-    ) -> Result<Summary, OrchestrateError> {
-        self.store.close_abandoned(now()).await?;
-        for run in planned {
-            // What a run said after its orchestrator died.
-            let mut tail = Tail::new(&self.setting.run_folder(&run.id));
-            self.take_in(&run.id, &mut tail).await?;
-        }
-        let stored: HashMap<RunId, RunRecord> = self
-            .store
-            .runs(experiment)
-            .await?
-            .into_iter()
-            .map(|record| (record.id.clone(), record))
-            .collect();
-        let to_do = to_do(planned, &stored, &self.setting.results);
-        let mut queue = Queue::new(&to_do);
-        let mut summary = Summary::default();
-        for record in stored.values() {
-            if is_done(record) && record.outcome == Some(RunOutcome::Diverged) {
-                queue.ended(&record.id, RunOutcome::Diverged);
-                summary.diverged += 1;
-            }
-        }
-        summary.already = planned.len() - to_do.len() - summary.diverged;
-
-        let mut stops = 0;
-        let mut looked = Instant::now();
-        while !self.active.is_empty() || (stops == 0 && queue.len() > 0) {
-            let asked = stop.load(Ordering::Relaxed).min(2);
-            if asked > stops {
-                stops = asked;
-                self.observer.notice(Notice::Stopping(self.active.len()));
-                if stops == 1 {
-                    self.launcher.stop()
-                } else {
-                    self.launcher.kill()
-                }
-            }
-            while stops == 0 && self.active.len() < self.launcher.slots() {
-                let Some(run) = queue.next() else { break };
-                self.start(run).await?;
-            }
-            self.listen().await?;
-            for exit in self.launcher.ended()? {
-                let killed = stops == 2 && exit.signal.is_some();
-                let outcome = if killed {
-                    RunOutcome::Interrupted
-                } else {
-                    exit.outcome()
-                };
-                match outcome {
-                    RunOutcome::Finished => summary.finished += 1,
-                    RunOutcome::Diverged => summary.diverged += 1,
-                    RunOutcome::Interrupted => summary.left += 1,
-                    RunOutcome::Crashed | RunOutcome::OutOfMemory => summary.failed += 1,
-                }
-                queue.ended(&exit.run, outcome);
-                self.end(&exit.run.clone(), outcome, exit).await?;
-            }
-            while stops == 0
-                && let Some(blocked) = queue.blocked()
-            {
-                match blocked.outcome {
-                    RunOutcome::Diverged => summary.diverged += 1,
-                    RunOutcome::Interrupted => summary.left += 1,
-                    _ => summary.blocked += 1,
-                }
-                self.block(&blocked).await?;
-            }
-            self.observer.tick();
-            tokio::time::sleep(POLL.saturating_sub(looked.elapsed().min(POLL / 2))).await;
-            looked = Instant::now();
-        }
-        summary.left += queue.len();
-        Ok(summary)
-    }
-
-    /// Says that a run cannot start; after a diverged one it would only diverge again at the same
-    /// step, and that is its outcome.
-    async fn block(&mut self, blocked: &Blocked<'_>) -> Result<(), OrchestrateError> {
-        let id = &blocked.run.id;
-        let why = format!(
-            "it goes on from run {}, which ended as {}",
-            blocked.start, blocked.outcome
-        );
-        if blocked.outcome == RunOutcome::Diverged {
-            let attempt = self.attempt(blocked.run, None);
-            let number = self.store.start_attempt(id, &attempt).await?;
-            let ended = Ended {
-                at: now(),
-                outcome: blocked.outcome,
-                exit_code: None,
-                signal: None,
-                message: Some(why.clone()),
-            };
-            self.store.end_attempt(id, number, &ended).await?;
-        }
-        self.observer.notice(Notice::Blocked(id.clone(), why));
-        Ok(())
-    }
-
-    /// Describes an attempt at a run that starts now.
-    fn attempt(&self, run: &Planned, pid: Option<u32>) -> AttemptRecord {
-        let log = self.setting.run_folder(&run.id).join(LOG_FILE);
-        AttemptRecord {
-            pid: pid.map(i64::from),
-            host: self.setting.host.clone(),
-            device: self.setting.device.clone(),
-            threads: run.spec.execution.threads as i64,
-            program_version: env!("CARGO_PKG_VERSION").to_owned(),
-            git_commit: self.setting.git_commit.clone(),
-            started_at: now(),
-            log_path: log.display().to_string(),
-        }
-    }
-
-    async fn start(&mut self, run: &Planned) -> Result<(), OrchestrateError> {
-        let folder = self.setting.run_folder(&run.id);
-        write_spec(&folder, run)?;
-        let job = Job {
-            run: run.id.clone(),
-            data_cache: self.setting.data_cache.clone(),
-            device: self.setting.device.clone(),
-            threads: run.spec.execution.threads,
-            folder,
-        };
-        let pid = self.launcher.start(&job)?;
-        let attempt = self.attempt(run, Some(pid));
-        let attempt = self.store.start_attempt(&run.id, &attempt).await?;
-        let active = Active {
-            attempt,
-            tail: Tail::at_end(&job.folder),
-            said: None,
-        };
-        self.active.insert(run.id.clone(), active);
-        self.observer.notice(Notice::Started(run.id.clone()));
-        Ok(())
-    }
-
-    /// Takes in what the running runs wrote since the last look.
-    async fn listen(&mut self) -> Result<(), OrchestrateError> {
-        let mut active = std::mem::take(&mut self.active);
-        for (id, running) in &mut active {
-            for event in self.take_in(id, &mut running.tail).await? {
-                match event {
-                    Event::Measured(row) => {
-                        self.observer
-                            .notice(Notice::Measured(id.clone(), Box::new(row)));
-                    }
-                    Event::Failed { message } => running.said = Some(message),
-                    _ => {}
-                }
-            }
-        }
-        self.active = active;
-        Ok(())
-    }
-
-    /// Stores the new lines of a journal and returns their events.
-    async fn take_in(&self, id: &RunId, tail: &mut Tail) -> Result<Vec<Event>, OrchestrateError> {
-        let lines = tail.read()?;
-        if !lines.is_empty() {
-            self.store.ingest(id, &lines).await?;
-        }
-        Ok(lines.into_iter().map(|line| line.event).collect())
-    }
-
-    async fn end(
-        &mut self,
-        id: &RunId,
-        outcome: RunOutcome,
-        exit: crate::launch::Exit,
-    ) -> Result<(), OrchestrateError> {
-        // The last lines may have come between the last look and the end.
-        self.listen().await?;
-        let Some(active) = self.active.remove(id) else {
-            return Ok(());
-        };
-        let message = active.said.or_else(|| {
-            let failed = matches!(outcome, RunOutcome::Crashed | RunOutcome::OutOfMemory);
-            (failed && !exit.log_tail.is_empty()).then_some(exit.log_tail)
-        });
-        let ended = Ended {
-            at: now(),
-            outcome,
-            exit_code: exit.code.map(i64::from),
-            signal: exit.signal.map(i64::from),
-            message: message.clone(),
-        };
-        self.store.end_attempt(id, active.attempt, &ended).await?;
-        self.observer
-            .notice(Notice::Ended(id.clone(), outcome, message));
-        Ok(())
+/// Makes an IO error that says what was tried on which path.
+fn failed(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> OrchestrateError {
+    let path = path.to_owned();
+    move |source| OrchestrateError::Io {
+        action,
+        path,
+        source,
     }
 }
 
-/// Writes what a run is into its folder, whole or not at all.
-fn write_spec(folder: &Path, run: &Planned) -> Result<(), OrchestrateError> {
-    let failed = |action, path: &Path| {
-        let path = path.to_owned();
-        move |source| OrchestrateError::Io {
-            action,
-            path,
-            source,
-        }
-    };
-    std::fs::create_dir_all(folder).map_err(failed("make", folder))?;
-    let path = folder.join(SPEC_FILE);
-    let temporary = path.with_extension("tmp");
-    let text = serde_json::to_string_pretty(&run.spec)
-        .map_err(|error| failed("write", &path)(error.into()))?;
-    std::fs::write(&temporary, text).map_err(failed("write", &temporary))?;
-    std::fs::rename(&temporary, &path).map_err(failed("rename to", &path))
-}
+#[cfg(test)]
+mod tests;

@@ -55,6 +55,9 @@ pub enum QuantityError {
     /// The number is not finite or not above zero.
     #[error("`{0}` must be above zero")]
     NotPositive(String),
+    /// The unit is not one of time.
+    #[error("`{0}` is not a duration; write it like 90s, 10min, 2h or 1.5d")]
+    NotADuration(String),
     /// A count has to be a whole number.
     #[error("`{0}` is not a whole number")]
     NotWhole(String),
@@ -147,6 +150,31 @@ pub fn parse_token_budget(text: &str) -> Result<TokenBudget, QuantityError> {
     {
         Some(ratio) => parse_number(ratio).map(TokenBudget::PerParam),
         None => parse_count(trimmed).map(|n| TokenBudget::Absolute(Tokens(n))),
+    }
+}
+
+/// Units of time, with their seconds.
+const TIMES: [(&str, f64); 4] = [("min", 60.0), ("s", 1.0), ("h", 3600.0), ("d", 86_400.0)];
+
+/// Parses a duration such as `90s`, `10min`, `2h` or `1.5d`.
+///
+/// # Units
+/// Seconds.
+///
+/// # Errors
+/// When it has no unit of time, or as [`parse_number`].
+pub fn parse_duration(text: &str) -> Result<f64, QuantityError> {
+    let trimmed = text.trim();
+    let (number, seconds) = TIMES
+        .iter()
+        .find_map(|(unit, seconds)| Some((trimmed.strip_suffix(unit)?, seconds)))
+        .ok_or_else(|| QuantityError::NotADuration(text.to_owned()))?;
+    match number
+        .trim_end()
+        .ends_with(|last: char| last.is_ascii_digit())
+    {
+        true => Ok(parse_number(number)? * seconds),
+        false => Err(QuantityError::NotADuration(text.to_owned())),
     }
 }
 

@@ -270,6 +270,19 @@ pub enum RunOutcome {
     Crashed,
     /// Stopped on request; it can be continued.
     Interrupted,
+    /// Not done within its time limit.
+    TimedOut,
+    /// Without a sign of life for too long, and killed.
+    Stalled,
+    /// Given up by the user.
+    Cancelled,
+}
+
+impl RunOutcome {
+    /// Says whether it is a result, which training again would only repeat.
+    pub fn is_result(self) -> bool {
+        matches!(self, Self::Finished | Self::Diverged)
+    }
 }
 
 macro_rules! names {
@@ -302,4 +315,7 @@ names!(RunOutcome {
     OutOfMemory => "out_of_memory",
     Crashed => "crashed",
     Interrupted => "interrupted",
+    TimedOut => "timed_out",
+    Stalled => "stalled",
+    Cancelled => "cancelled",
 });

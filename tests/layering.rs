@@ -12,6 +12,7 @@ const ORDER: &[&str] = &[
     "run",
     "event",
     "clock",
+    "lock",
     "grid",
     "plan",
     "model",

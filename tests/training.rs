@@ -176,6 +176,82 @@ fn a_damaged_checkpoint_gives_way_to_the_one_before() {
     assert_eq!(rows(folder.path()).last(), whole.last());
 }
 
+/// Trains in `folder` until `stop_after` steps were taken.
+fn stopped(spec: &RunSpec, folder: &Path, stop_after: u64) {
+    let steps = Cell::new(0);
+    let stop = || {
+        steps.set(steps.get() + 1);
+        steps.get() > stop_after
+    };
+    let outcome = train(spec, &place(folder, &stop)).expect("training");
+    assert_eq!(outcome, RunOutcome::Interrupted);
+}
+
+#[test]
+fn a_run_whose_checkpoints_are_all_damaged_begins_again() {
+    let spec = spec(dense, recipe(12));
+    let folder = tempfile::tempdir().expect("a folder");
+    stopped(&spec, folder.path(), 3);
+    let newest = folder.path().join("checkpoint.safetensors");
+    let bytes = std::fs::read(&newest).expect("a checkpoint");
+    std::fs::write(&newest, &bytes[..bytes.len() / 2]).expect("truncated");
+    stopped(&spec, folder.path(), 5);
+    assert!(
+        folder.path().join("checkpoint.unusable").exists(),
+        "it is set aside"
+    );
+    train(&spec, &place(folder.path(), &|| false)).expect("training");
+    assert_eq!(rows(folder.path()).last(), run(&spec).last());
+}
+
+#[test]
+fn a_run_killed_before_it_could_say_that_it_has_finished_is_not_repeated() {
+    let spec = spec(dlcm, recipe(8));
+    let folder = tempfile::tempdir().expect("a folder");
+    let again = || {
+        let outcome = train(&spec, &place(folder.path(), &|| false)).expect("training");
+        assert_eq!(outcome, RunOutcome::Finished);
+        rows(folder.path())
+    };
+    let once = again();
+    let journal = folder.path().join("events.jsonl");
+    let text = std::fs::read_to_string(&journal).expect("a journal");
+    let cut = text.trim_end().rfind('\n').expect("lines") + 1;
+    assert!(text[cut..].contains("finished"));
+    std::fs::write(&journal, &text[..cut]).expect("cut");
+    assert_eq!(again(), once, "nothing was trained again");
+    // Without the last measurement it is: to the same numbers.
+    let cut = text[..cut - 1].rfind('\n').expect("lines") + 1;
+    std::fs::write(&journal, &text[..cut + 20]).expect("torn");
+    let text = std::fs::read_to_string(&journal).expect("a journal");
+    assert!(text.lines().count() < once.len() + 2);
+    train(&spec, &place(folder.path(), &|| false)).expect("training");
+    let text = std::fs::read_to_string(&journal).expect("a journal");
+    let lines = text.lines().filter_map(|line| Line::decode(line).ok());
+    let last = lines.filter_map(|line| match line.event {
+        Event::Measured(row) => row.validation_loss,
+        _ => None,
+    });
+    let expected = once.last().expect("rows").validation_loss;
+    assert_eq!(last.last(), expected);
+}
+
+#[test]
+fn two_processes_never_train_one_run() {
+    let spec = spec(dense, recipe(4));
+    let folder = tempfile::tempdir().expect("a folder");
+    let lock = orchestrator::lock::Lock::take(folder.path(), "training process").expect("free");
+    let refused = train(&spec, &place(folder.path(), &|| false)).expect_err("held");
+    let said = refused.to_string();
+    assert!(said.contains("another training process"), "{said}");
+    assert!(
+        !folder.path().join("events.jsonl").exists(),
+        "nothing was written"
+    );
+    drop(lock);
+    train(&spec, &place(folder.path(), &|| false)).expect("free again");
+}
+
 /// Trains in a folder of its own in `runs`, stopped after so many steps and continued.
 fn train_in(runs: &Path, spec: &RunSpec, stops: &[u64]) -> Vec<Measurement> {
     let folder = runs.join(&spec.id().0);
@@ -306,6 +382,16 @@ fn accumulated_steps_equal_whole_ones() {
             close(whole.auxiliary_loss, parts.auxiliary_loss);
             close(whole.gradient_norm, parts.gradient_norm);
         }
+    }
+}
+
+#[test]
+fn a_batch_in_its_two_halves_is_to_the_last_bit_the_whole() {
+    for shape in [dlcm as fn(usize) -> Architecture, dense] {
+        let whole = spec(shape, recipe(12));
+        let mut halves = whole.clone();
+        halves.execution.micro_batch = 4;
+        assert_eq!(run(&whole), run(&halves));
     }
 }
 

@@ -183,6 +183,9 @@ impl Grid<'_> {
             concept_gain: realised.map(|_| 0.3),
             boundary_gain: realised.map(|_| 0.02),
             outcome: Some(RunOutcome::Finished),
+            message: None,
+            retries: 0,
+            micro_batch: None,
             axes,
             spec,
         }

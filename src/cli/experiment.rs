@@ -3,6 +3,7 @@
 use super::Failure;
 use crate::data;
 use crate::grid::{self, Experiment};
+use crate::launch::local::{Device, machine_memory};
 use crate::plan::{Calibration, Planned, plan};
 use crate::run::{DataFacts, DataSpec};
 use crate::train::calibrate::calibrate;
@@ -137,12 +138,35 @@ pub(super) fn slots(experiment: &Experiment) -> (usize, usize) {
     )
 }
 
+/// Lists the devices that runs train on, with the runs that each takes at once.
+pub(super) fn devices(experiment: &Experiment, names: &[String]) -> Vec<Device> {
+    let (parallel, _) = slots(experiment);
+    let settings = &experiment.execution;
+    let mut left = settings.parallel.unwrap_or(usize::MAX);
+    let devices = names.iter().map(|name| {
+        let is_cpu = matches!(name.as_str(), "cpu" | "auto");
+        let slots = match (settings.per_device, is_cpu) {
+            (Some(slots), _) => slots,
+            (None, true) => parallel,
+            (None, false) => 1,
+        };
+        let slots = slots.min(left);
+        left -= slots;
+        Device {
+            name: name.clone(),
+            slots,
+            memory: is_cpu.then(machine_memory).flatten(),
+        }
+    });
+    devices.collect()
+}
+
 /// Reads this machine's calibration from the cache, or measures it (a few seconds).
 pub(super) fn calibration(experiment: &Experiment, device: &str) -> Option<Calibration> {
     let (parallel, threads) = slots(experiment);
     let path = cache_folder().join(format!(
         "calibration-{}-{device}-{parallel}x{threads}-{}.json",
-        super::provenance::host(),
+        crate::lock::host(),
         env!("CARGO_PKG_VERSION")
     ));
     let stored = std::fs::read(&path)

@@ -3,7 +3,8 @@
 use crate::data::DataError;
 use crate::grid::GridError;
 use crate::inference::InferenceError;
-use crate::orchestrate::{LockError, OrchestrateError};
+use crate::lock::LockError;
+use crate::orchestrate::OrchestrateError;
 use crate::store::StoreError;
 use crate::train::TrainError;
 use miette::{Report, miette};

@@ -1,7 +1,8 @@
 //! Live progress: bars on a terminal, plain lines elsewhere.
 
+use super::trained::harmless;
 use crate::event::Measurement;
-use crate::orchestrate::{Notice, Observer};
+use crate::orchestrate::{Notice, Observer, Retried};
 use crate::plan::Planned;
 use crate::quantity::{Params, Tokens, human};
 use crate::run::{Part, RunId, RunOutcome};
@@ -212,10 +213,28 @@ impl Progress {
         run.done = 0.0;
         self.flops_ended += run.flops;
         self.ended += 1;
-        if let (RunOutcome::Crashed | RunOutcome::OutOfMemory, Some(message)) = (outcome, message) {
-            text += &format!("\n  {}", message.replace('\n', "\n  "));
+        if !outcome.is_result() {
+            text += &indented(message);
             self.failed += 1;
         }
+        self.say(&text);
+    }
+
+    fn retried(&mut self, retried: &Retried) {
+        self.running = self.running.saturating_sub(1);
+        let Some(run) = self.runs.get_mut(&retried.run) else {
+            return;
+        };
+        if let Some(bar) = run.bar.take() {
+            bar.finish_and_clear();
+        }
+        let again = match retried.micro_batch {
+            Some(rows) => format!("again with {rows} sequences at a time"),
+            None => format!("again in {}", words(retried.after)),
+        };
+        let (id, outcome) = (&retried.run, retried.outcome);
+        let mut text = format!("{id} {outcome}, {again}: {}", run.label);
+        text += &indented(retried.message.as_deref());
         self.say(&text);
     }
 }
@@ -226,6 +245,10 @@ impl Observer for Progress {
             Notice::Started(id) => self.started(&id),
             Notice::Measured(id, row) => self.measured(&id, &row),
             Notice::Ended(id, outcome, message) => self.ended(&id, outcome, message.as_deref()),
+            Notice::Retried(retried) => self.retried(&retried),
+            Notice::Held(id, holder) => self.say(&format!(
+                "{id} waits for {holder}, which still works on it and is asked to stop"
+            )),
             Notice::Blocked(id, why) => self.blocked(&id, &why),
             Notice::Stopping(0) => {}
             Notice::Stopping(running) => self.say(&format!(
@@ -248,6 +271,14 @@ impl Drop for Progress {
             whole.finish_and_clear();
         }
     }
+}
+
+/// Writes what a run or its system said below what is said about it.
+fn indented(message: Option<&str>) -> String {
+    message.map_or_else(String::new, |message| {
+        let message = harmless(message.to_owned());
+        format!("\n  {}", message.replace('\n', "\n  "))
+    })
 }
 
 /// Writes a duration as people say it.

@@ -1,19 +1,46 @@
 //! Where numbers come from: machine, repository, configuration.
 
+use crate::lock;
+use crate::orchestrate::Provenance;
 use sha2::{Digest, Sha256};
 use std::process::Command;
 
-/// Reads the machine's name.
-pub(super) fn host() -> String {
-    nix::unistd::gethostname().map_or_else(
-        |_| "unknown".into(),
-        |name| name.to_string_lossy().into_owned(),
-    )
+/// The versions of everything that this program was built from.
+const LOCK_FILE: &str = include_str!("../../Cargo.lock");
+
+/// Collects where the numbers of runs on these devices come from.
+pub(super) fn of(devices: &[String]) -> Provenance {
+    let hardware = devices.iter();
+    Provenance {
+        host: lock::host(),
+        git_commit: git_commit(),
+        lock_hash: Some(hash(LOCK_FILE)),
+        hardware: hardware
+            .filter_map(|device| Some((device.clone(), describe(device)?)))
+            .collect(),
+    }
+}
+
+/// Describes a device as its system does, with its driver; `None` where the system does not.
+fn describe(device: &str) -> Option<String> {
+    let first = |path: &str, key: &str| {
+        let text = std::fs::read_to_string(path).ok()?;
+        let line = text.lines().find_map(|line| line.strip_prefix(key))?;
+        Some(line.trim_start_matches([' ', '\t', ':']).trim().to_owned())
+    };
+    match device {
+        "cpu" | "auto" => {
+            let cores = std::thread::available_parallelism().map_or(1, usize::from);
+            let model = first("/proc/cpuinfo", "model name")?;
+            Some(format!("{model}, {cores} threads"))
+        }
+        _ => first("/proc/driver/nvidia/version", "NVRM version"),
+    }
 }
 
 /// Reads the commit of the working folder's repository, with a trailing `+` when it has changes;
 /// `None` outside a repository.
-pub(super) fn git_commit() -> Option<String> {
+fn git_commit() -> Option<String> {
     let git = |args: &[&str]| {
         let output = Command::new("git").args(args).output().ok()?;
         output

@@ -1,13 +1,15 @@
 //! `orchestrator run`: plan, train what is missing, store, fit, draw.
 
-use super::experiment::{ExperimentArgs, Loaded, data_cache, slots};
+use super::experiment::{ExperimentArgs, Loaded, data_cache, devices};
 use super::failure::FAILED;
 use super::progress::Progress;
 use super::{Failure, fit, provenance};
 use crate::clock::now;
-use crate::launch::local::Local;
-use crate::orchestrate::{self, Lock, Setting, Summary};
+use crate::launch::local::{Device, Local};
+use crate::lock::Lock;
+use crate::orchestrate::{self, Setting, Summary};
 use crate::plan::Planned;
+use crate::run::RunId;
 use crate::store::{ExperimentRecord, PlannedRun, Store};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use std::process::ExitCode;
@@ -17,21 +19,37 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// Run an experiment: train what is missing, store it, fit the laws and draw the figures.
 ///
 /// Running the same file again trains only what is missing. Ctrl-C lets running runs write a
-/// checkpoint and ends; a second one kills them.
+/// checkpoint and ends; a second one kills them. A run that crashes, stalls or runs out of memory is
+/// tried again; what fails for good waits for `orchestrator retry`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  orchestrator run experiments/quickstart.yaml")]
 pub(super) struct Args {
     #[command(flatten)]
     experiment: ExperimentArgs,
 
-    /// The device that runs train on.
-    #[arg(long, default_value = "auto")]
-    device: String,
+    /// The devices that runs train on, separated by commas.
+    #[arg(
+        long,
+        default_value = "auto",
+        value_delimiter = ',',
+        value_name = "DEVICE"
+    )]
+    device: Vec<String>,
+
+    /// Start no more than so many runs.
+    #[arg(long, value_name = "N")]
+    max_runs: Option<usize>,
+
+    /// Start these runs before all others: ids, or beginnings of them.
+    #[arg(long, value_name = "RUN", value_delimiter = ',')]
+    first: Vec<String>,
 }
 
 pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let loaded = args.experiment.load()?;
-    crate::train::device::open(&args.device).map_err(Failure::input)?;
+    for device in &args.device {
+        crate::train::device::open(device).map_err(Failure::input)?;
+    }
     let planned = loaded.plan()?;
     if let Some(epochs) = planned.iter().map(|run| run.epochs).reduce(f64::max)
         && epochs > 1.0
@@ -47,40 +65,69 @@ async fn train_and_fit(
     planned: &[Planned],
 ) -> Result<ExitCode, Failure> {
     let store = Store::create(&loaded.results).await?;
-    let host = provenance::host();
-    let _lock = Lock::take(&loaded.results, &host)?;
-    let git_commit = provenance::git_commit();
-    let experiment = record(&store, loaded, planned, git_commit.clone()).await?;
+    let _lock = Lock::take(&loaded.results, "orchestrator")?;
+    let provenance = provenance::of(&args.device);
+    let experiment = record(&store, loaded, planned, provenance.git_commit.clone()).await?;
     let setting = Setting {
         results: loaded.results.clone(),
         data_cache: data_cache(),
-        device: args.device.clone(),
-        host,
-        git_commit,
+        execution: loaded.experiment.execution.clone(),
+        max_runs: args.max_runs,
+        first: find_planned(&args.first, planned)?,
+        provenance,
     };
-    let summary = train(&store, experiment, loaded, planned, &setting).await?;
-    eprintln!(
-        "{} finished, {} finished before, {} diverged, {} failed{}, {} left",
-        summary.finished,
-        summary.already,
-        summary.diverged,
-        summary.failed,
-        match summary.blocked {
-            0 => String::new(),
-            blocked => format!(", {blocked} waiting for a failed trunk"),
-        },
-        summary.left
-    );
+    let devices = devices(&loaded.experiment, &args.device);
+    let summary = train(&store, experiment, devices, planned, &setting).await?;
+    eprintln!("{}", describe(&summary));
+    let failed = summary.failed + summary.cancelled > 0;
+    if failed {
+        eprintln!(
+            "`orchestrator retry {}` makes what failed or was cancelled run again",
+            args.experiment.file.display()
+        );
+    }
     if summary.left > 0 {
         eprintln!("run the same command again to continue");
         return Ok(ExitCode::from(FAILED));
     }
     fit::fit_and_draw(&store, experiment, loaded).await?;
-    Ok(if summary.failed > 0 {
-        ExitCode::from(FAILED)
-    } else {
-        ExitCode::SUCCESS
+    Ok(match failed {
+        true => ExitCode::from(FAILED),
+        false => ExitCode::SUCCESS,
     })
+}
+
+fn describe(summary: &Summary) -> String {
+    let where_any = |number: usize, what: &str| match number {
+        0 => String::new(),
+        number => format!(", {number} {what}"),
+    };
+    format!(
+        "{} finished, {} finished before, {} diverged, {} failed{}{}, {} left",
+        summary.finished,
+        summary.already,
+        summary.diverged,
+        summary.failed,
+        where_any(summary.cancelled, "cancelled"),
+        where_any(summary.blocked, "waiting for a failed trunk"),
+        summary.left
+    )
+}
+
+/// Finds planned runs by the beginnings of their ids.
+fn find_planned(names: &[String], planned: &[Planned]) -> Result<Vec<RunId>, Failure> {
+    let mut found = Vec::new();
+    for name in names {
+        let before = found.len();
+        let runs = planned.iter().map(|run| run.id.clone());
+        found.extend(runs.filter(|id| id.0.starts_with(name)));
+        if found.len() == before {
+            return Err(Failure::input(format!(
+                "no run of this experiment begins with `{name}`; `orchestrator plan` lists them"
+            )));
+        }
+    }
+    Ok(found)
 }
 
 /// Records the experiment and its plan; returns the experiment's id.
@@ -113,7 +160,7 @@ async fn record(
 async fn train(
     store: &Store,
     experiment: i64,
-    loaded: &Loaded,
+    devices: Vec<Device>,
     planned: &[Planned],
     setting: &Setting,
 ) -> Result<Summary, Failure> {
@@ -126,7 +173,7 @@ async fn train(
     let mut progress = Progress::new(to_do.into_iter());
     let program = std::env::current_exe()
         .map_err(|error| Failure::machine(format!("cannot find this program: {error}")))?;
-    let mut launcher = Local::new(program, slots(&loaded.experiment).0);
+    let mut launcher = Local::new(program, devices);
     let stop = Arc::new(AtomicUsize::new(0));
     for signal in [SIGINT, SIGTERM] {
         count_signal(signal, &stop)?;

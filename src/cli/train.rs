@@ -35,7 +35,12 @@ pub(super) fn run(args: &Args) -> ExitCode {
             RunOutcome::Finished => exit_code::FINISHED as u8,
             RunOutcome::Diverged => exit_code::DIVERGED as u8,
             RunOutcome::Interrupted => exit_code::INTERRUPTED as u8,
-            RunOutcome::OutOfMemory | RunOutcome::Crashed => exit_code::FAILED as u8,
+            // Outcomes that only an orchestrator knows of.
+            RunOutcome::OutOfMemory
+            | RunOutcome::Crashed
+            | RunOutcome::TimedOut
+            | RunOutcome::Stalled
+            | RunOutcome::Cancelled => exit_code::FAILED as u8,
         }),
         Err(message) => {
             eprintln!("{message}");

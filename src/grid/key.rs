@@ -47,6 +47,8 @@ pub(super) enum Form {
     Flag(fn(&mut Draft, bool)),
     /// A number.
     Number(Range, fn(&mut Draft, f64)),
+    /// A duration, in seconds where it has no unit.
+    Duration(fn(&mut Draft, f64)),
     /// A token budget.
     Budget(fn(&mut Draft, TokenBudget)),
     /// A path, with this ending if it is not empty.
@@ -289,6 +291,7 @@ impl Form {
             Form::Count(low, high, _) => format!("a whole number from {low} to {high}"),
             Form::Flag(_) => "`true` or `false`".into(),
             Form::Number(range, _) => format!("a number {}", range.describe()),
+            Form::Duration(_) => "a duration such as 90s, 10min, 2h or 1.5d".into(),
             Form::Budget(_) => "a number of tokens such as 0.5M, or `20 per param`".into(),
             Form::Path("", _) => "a path".into(),
             Form::Path(ending, _) => format!("the path of a {ending} file"),
@@ -325,6 +328,18 @@ impl Form {
                     return Err(format!("must be {}", range.describe()));
                 }
                 Ok(Set::Number(*set, x))
+            }
+            Form::Duration(set) => {
+                let seconds = match value {
+                    Value::String(text) => {
+                        quantity::parse_duration(text).map_err(|error| error.to_string())?
+                    }
+                    _ => number(value, written)?,
+                };
+                if !Range::FROM_ZERO.contains(seconds) {
+                    return Err(format!("must be {}", Range::FROM_ZERO.describe()));
+                }
+                Ok(Set::Number(*set, seconds))
             }
             Form::Budget(set) => {
                 let budget = match value {

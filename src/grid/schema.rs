@@ -7,6 +7,8 @@ use serde_json::{Map, Value, json};
 
 /// A number with a suffix.
 const QUANTITY: &str = r"^[0-9][0-9_]*(\.[0-9]+)?([eE][+-]?[0-9]+)? *[kKMBGT]?$";
+/// A duration with its unit.
+const DURATION: &str = r"^[0-9][0-9_]*(\.[0-9]+)? *(s|min|h|d)$";
 /// A token budget in proportion to N.
 const PER_PARAM: &str =
     r"^[0-9][0-9_]*(\.[0-9]+)? *(per param|per parameter|per-param|/param|x params)$";
@@ -190,6 +192,10 @@ fn form(form: &Form) -> Vec<Value> {
         }
         Form::Flag(_) => vec![json!({"type": "boolean"})],
         Form::Number(range, _) => vec![number(range), quantity],
+        Form::Duration(_) => vec![
+            json!({"type": "number", "minimum": 0}),
+            json!({"type": "string", "pattern": DURATION}),
+        ],
         Form::Budget(_) => vec![
             json!({"type": "integer", "minimum": 1}),
             quantity,

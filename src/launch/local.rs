@@ -1,6 +1,7 @@
-//! Processes on this machine, one a run.
+//! Processes on this machine, one a run, on a pool of slots over its devices.
 
-use super::{Exit, Job, LOG_FILE, LaunchError, Launcher};
+use super::{Exit, Job, LaunchError, Launcher};
+use crate::lock::{self, Holder};
 use crate::run::RunId;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -13,8 +14,21 @@ use std::process::{Child, Command, Stdio};
 /// Bytes of a log that are kept as its last lines.
 const LOG_TAIL: u64 = 2_000;
 
+/// A device on which jobs run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Device {
+    /// Its name.
+    pub name: String,
+    /// Jobs that may run on it at once.
+    pub slots: usize,
+    /// Memory that they share, in bytes; `None` where it is not known.
+    pub memory: Option<f64>,
+}
+
 struct Running {
     run: RunId,
+    device: String,
+    memory: f64,
     log: PathBuf,
     child: Child,
 }
@@ -22,32 +36,50 @@ struct Running {
 /// Runs jobs as processes of this program's `train` command.
 pub struct Local {
     program: PathBuf,
-    slots: usize,
+    devices: Vec<Device>,
     running: Vec<Running>,
+    /// Processes the system had killed for memory when it was last asked.
+    memory_kills: Option<u64>,
 }
 
 impl Local {
-    /// Makes a launcher that runs `slots` processes of `program` at once.
-    pub fn new(program: PathBuf, slots: usize) -> Self {
+    /// Makes a launcher that runs processes of `program` on these devices.
+    pub fn new(program: PathBuf, devices: Vec<Device>) -> Self {
         Self {
             program,
-            slots: slots.max(1),
+            devices,
             running: Vec::new(),
+            memory_kills: memory_kills(),
         }
     }
 
-    fn signal(&self, signal: Signal) {
-        for running in &self.running {
-            // A child leads its own group; one that has just ended cannot be signalled, and
-            // that is fine.
-            let _ = kill(Pid::from_raw(-(running.child.id() as i32)), signal);
+    fn signal(&self, run: &RunId, signal: Signal) {
+        for running in self.running.iter().filter(|running| running.run == *run) {
+            signal_group(running.child.id() as i32, signal);
         }
     }
 }
 
+/// Signals a process that leads its own group, and what it started.
+fn signal_group(leader: i32, signal: Signal) {
+    // One that has just ended cannot be signalled, and that is fine.
+    let _ = kill(Pid::from_raw(-leader), signal);
+}
+
 impl Launcher for Local {
-    fn slots(&self) -> usize {
-        self.slots
+    fn place(&self, memory: f64) -> Option<String> {
+        let load = |device: &Device| {
+            let on = self.running.iter().filter(|job| job.device == device.name);
+            on.fold((0, 0.0), |(jobs, used), job| (jobs + 1, used + job.memory))
+        };
+        let free = self.devices.iter().filter_map(|device| {
+            let (jobs, used) = load(device);
+            // A job larger than the device is tried alone: the estimate may be too high.
+            let fits = jobs == 0 || device.memory.is_none_or(|most| used + memory <= most);
+            (jobs < device.slots && fits).then_some((jobs, &device.name))
+        });
+        let (_, name) = free.min_by_key(|(jobs, _)| *jobs)?;
+        Some(name.clone())
     }
 
     fn start(&mut self, job: &Job) -> Result<u32, LaunchError> {
@@ -55,11 +87,10 @@ impl Launcher for Local {
             run: job.run.clone(),
             source,
         };
-        let log = job.folder.join(LOG_FILE);
         let output = OpenOptions::new()
             .create(true)
             .append(true)
-            .open(&log)
+            .open(&job.log)
             .map_err(failed)?;
         let errors = output.try_clone().map_err(failed)?;
         let child = Command::new(&self.program)
@@ -81,7 +112,9 @@ impl Launcher for Local {
         let pid = child.id();
         self.running.push(Running {
             run: job.run.clone(),
-            log,
+            device: job.device.clone(),
+            memory: job.memory,
+            log: job.log.clone(),
             child,
         });
         Ok(pid)
@@ -100,25 +133,68 @@ impl Launcher for Local {
                 })?;
             match status {
                 None => still.push(running),
-                Some(status) => ended.push(Exit {
-                    log_tail: tail(&running.log).unwrap_or_default(),
-                    run: running.run,
-                    code: status.code(),
-                    signal: status.signal(),
-                }),
+                Some(status) => {
+                    // What it started and left behind ends with it.
+                    signal_group(running.child.id() as i32, Signal::SIGKILL);
+                    ended.push(Exit {
+                        log_tail: tail(&running.log).unwrap_or_default(),
+                        run: running.run,
+                        code: status.code(),
+                        signal: status.signal(),
+                        memory_ran_out: None,
+                    });
+                }
             }
         }
         self.running = still;
+        if ended.iter().any(|exit| exit.signal.is_some()) {
+            let kills = memory_kills();
+            let rose = kills.zip(self.memory_kills).map(|(now, then)| now > then);
+            for exit in &mut ended {
+                exit.memory_ran_out = rose;
+            }
+            self.memory_kills = kills;
+        }
         Ok(ended)
     }
 
-    fn stop(&mut self) {
-        self.signal(Signal::SIGTERM);
+    fn stop(&mut self, run: &RunId) {
+        self.signal(run, Signal::SIGTERM);
     }
 
-    fn kill(&mut self) {
-        self.signal(Signal::SIGKILL);
+    fn kill(&mut self, run: &RunId) {
+        self.signal(run, Signal::SIGKILL);
     }
+
+    fn evict(&mut self, run: &RunId, holder: &Holder, by_force: bool) {
+        if holder.host != lock::host() {
+            return;
+        }
+        // The number alone could be another process's by now.
+        let arguments = std::fs::read(format!("/proc/{}/cmdline", holder.pid)).unwrap_or_default();
+        if String::from_utf8_lossy(&arguments).contains(&run.0) {
+            let signal = match by_force {
+                false => Signal::SIGTERM,
+                true => Signal::SIGKILL,
+            };
+            signal_group(holder.pid, signal);
+        }
+    }
+}
+
+/// Counts the processes that the system has killed for memory; `None` where it does not say.
+fn memory_kills() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/vmstat").ok()?;
+    let count = text.lines().find_map(|line| line.strip_prefix("oom_kill "));
+    count?.trim().parse().ok()
+}
+
+/// Reads how much memory the machine has, in bytes; `None` where it does not say.
+pub fn machine_memory() -> Option<f64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let total = text.lines().find_map(|line| line.strip_prefix("MemTotal:"));
+    let kilobytes: f64 = total?.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(1024.0 * kilobytes)
 }
 
 /// Reads the end of a log.
@@ -129,4 +205,47 @@ fn tail(path: &Path) -> std::io::Result<String> {
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes)?;
     Ok(String::from_utf8_lossy(&bytes).trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn device(name: &str, slots: usize, memory: Option<f64>) -> Device {
+        Device {
+            name: name.into(),
+            slots,
+            memory,
+        }
+    }
+
+    #[test]
+    fn jobs_are_spread_over_devices_as_slots_and_memory_allow() {
+        let devices = vec![device("a", 2, Some(10.0)), device("b", 1, None)];
+        let mut local = Local::new("unused".into(), devices);
+        let mut start = |run: &str, memory| {
+            let device = local.place(memory)?;
+            let mut sleep = Command::new("sleep");
+            local.running.push(Running {
+                run: RunId(run.into()),
+                device: device.clone(),
+                memory,
+                log: PathBuf::new(),
+                child: sleep.arg("60").process_group(0).spawn().expect("started"),
+            });
+            Some(device)
+        };
+        assert_eq!(start("1", 20.0).as_deref(), Some("a"), "alone it is tried");
+        assert_eq!(start("2", 1.0).as_deref(), Some("b"));
+        assert_eq!(start("3", 1.0), None, "a slot is free, but no memory");
+        for run in ["1", "2"] {
+            local.kill(&RunId(run.into()));
+        }
+        let mut ended = Vec::new();
+        while ended.len() < 2 {
+            ended.extend(local.ended().expect("watched"));
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        assert!(ended.iter().all(|exit| exit.signal == Some(9)));
+    }
 }

@@ -5,14 +5,12 @@
 
 pub mod local;
 
+use crate::lock::Holder;
 use crate::run::{RunId, RunOutcome};
 use std::path::PathBuf;
 
 /// Name of the file in a run's folder that says what the run is.
 pub const SPEC_FILE: &str = "run.json";
-/// Name of the file in a run's folder that takes its process's output.
-pub const LOG_FILE: &str = "log.txt";
-
 /// Exit codes of a training process: how it tells its launcher the outcome.
 pub mod exit_code {
     /// Trained to its last token.
@@ -38,6 +36,10 @@ pub struct Job {
     pub device: String,
     /// Threads it may use.
     pub threads: usize,
+    /// Memory it is expected to take, in bytes.
+    pub memory: f64,
+    /// The file that takes its output.
+    pub log: PathBuf,
 }
 
 /// How a process ended.
@@ -49,6 +51,8 @@ pub struct Exit {
     pub code: Option<i32>,
     /// Signal, where it was killed.
     pub signal: Option<i32>,
+    /// Whether the system killed a process for memory meanwhile; `None` where it does not say.
+    pub memory_ran_out: Option<bool>,
     /// The last lines of its log.
     pub log_tail: String,
 }
@@ -56,16 +60,32 @@ pub struct Exit {
 impl Exit {
     /// Classifies the end of a process that nobody asked to stop by force.
     pub fn outcome(&self) -> RunOutcome {
+        const KILL: i32 = 9;
         match (self.code, self.signal) {
             (Some(exit_code::FINISHED), _) => RunOutcome::Finished,
             (Some(exit_code::DIVERGED), _) => RunOutcome::Diverged,
             (Some(exit_code::INTERRUPTED), _) => RunOutcome::Interrupted,
-            // The kernel's out-of-memory killer sends SIGKILL; Rust's allocator aborts.
-            (_, Some(9)) => RunOutcome::OutOfMemory,
-            (_, Some(6)) if self.log_tail.contains("memory allocation of") => {
-                RunOutcome::OutOfMemory
-            }
+            // The system's out-of-memory killer sends it; so may anybody.
+            (_, Some(KILL)) if self.memory_ran_out.unwrap_or(true) => RunOutcome::OutOfMemory,
+            _ if self.says_out_of_memory() => RunOutcome::OutOfMemory,
             _ => RunOutcome::Crashed,
+        }
+    }
+
+    /// Says whether its last words are those of Rust's allocator, or of a GPU's.
+    fn says_out_of_memory(&self) -> bool {
+        let said = self.log_tail.to_lowercase();
+        ["memory allocation of", "out of memory", "out_of_memory"]
+            .iter()
+            .any(|words| said.contains(words))
+    }
+
+    /// Says in words how it ended.
+    pub fn describe(&self) -> String {
+        match (self.code, self.signal) {
+            (Some(code), _) => format!("its process ended with status {code}"),
+            (_, Some(signal)) => format!("its process was killed by signal {signal}"),
+            _ => "its process ended".to_owned(),
         }
     }
 }
@@ -93,8 +113,8 @@ pub enum LaunchError {
 
 /// A place where jobs run.
 pub trait Launcher {
-    /// Says how many jobs may run at once.
-    fn slots(&self) -> usize;
+    /// Finds a device where a job of so many bytes can start now; `None` when all are full.
+    fn place(&self, memory: f64) -> Option<String>;
 
     /// Starts a job and returns its process id.
     ///
@@ -108,11 +128,15 @@ pub trait Launcher {
     /// When a process cannot be watched.
     fn ended(&mut self) -> Result<Vec<Exit>, LaunchError>;
 
-    /// Asks every running job to stop at a checkpoint.
-    fn stop(&mut self);
+    /// Asks a running job to stop at a checkpoint.
+    fn stop(&mut self, run: &RunId);
 
-    /// Kills every running job.
-    fn kill(&mut self);
+    /// Kills a running job.
+    fn kill(&mut self, run: &RunId);
+
+    /// Makes a process that trains a run, though this launcher did not start it, end: at a
+    /// checkpoint, or at once `by_force`.
+    fn evict(&mut self, run: &RunId, holder: &Holder, by_force: bool);
 }
 
 #[cfg(test)]
@@ -121,25 +145,35 @@ mod tests {
 
     #[test]
     fn ends_are_classified() {
-        let exit = |code, signal, log: &str| Exit {
-            run: RunId("r".into()),
-            code,
-            signal,
-            log_tail: log.into(),
-        };
-        for (end, outcome) in [
-            (exit(Some(0), None, ""), RunOutcome::Finished),
-            (exit(Some(3), None, ""), RunOutcome::Diverged),
-            (exit(Some(4), None, ""), RunOutcome::Interrupted),
-            (exit(Some(1), None, "boom"), RunOutcome::Crashed),
-            (exit(Some(101), None, "panicked"), RunOutcome::Crashed),
-            (exit(None, Some(9), ""), RunOutcome::OutOfMemory),
+        use RunOutcome::{Crashed, Diverged, Finished, Interrupted, OutOfMemory};
+        let no_memory = "memory allocation of 9 bytes failed";
+        for (code, signal, memory_ran_out, log, outcome) in [
+            (Some(0), None, None, "", Finished),
+            (Some(3), None, None, "", Diverged),
+            (Some(4), None, None, "", Interrupted),
+            (Some(1), None, None, "boom", Crashed),
+            (Some(101), None, None, "panicked", Crashed),
             (
-                exit(None, Some(6), "memory allocation of 9 bytes failed"),
-                RunOutcome::OutOfMemory,
+                Some(101),
+                None,
+                None,
+                "CUDA_ERROR_OUT_OF_MEMORY",
+                OutOfMemory,
             ),
-            (exit(None, Some(11), ""), RunOutcome::Crashed),
+            (None, Some(9), None, "", OutOfMemory),
+            (None, Some(9), Some(true), "", OutOfMemory),
+            (None, Some(9), Some(false), "", Crashed),
+            (None, Some(6), Some(false), no_memory, OutOfMemory),
+            (None, Some(6), None, "", Crashed),
+            (None, Some(11), None, "", Crashed),
         ] {
+            let end = Exit {
+                run: RunId("r".into()),
+                code,
+                signal,
+                memory_ran_out,
+                log_tail: log.into(),
+            };
             assert_eq!(end.outcome(), outcome, "{end:?}");
         }
     }

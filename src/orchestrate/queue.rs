@@ -1,20 +1,22 @@
 //! What is to train, and in which order it can.
 
-use super::is_done;
 use crate::event::{CHECKPOINT, END};
+use crate::grid::Order;
 use crate::plan::{Planned, costs_to_the_end};
-use crate::run::{RunId, RunOutcome};
+use crate::run::{RunId, RunOutcome, RunState};
 use crate::store::RunRecord;
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 /// Finds a run's folder in a results folder.
 pub(super) fn run_folder(results: &Path, run: &RunId) -> PathBuf {
     results.join("runs").join(&run.0)
 }
 
-/// Lists the planned runs that are to train: those without a result, and those whose end state is
-/// lost though such a run goes on from it.
+/// Lists the planned runs that are to train: those that have not ended, and those whose end state
+/// is lost though such a run goes on from it. A run that failed is to train once it is made
+/// eligible again.
 pub fn to_do<'a>(
     planned: &'a [Planned],
     stored: &HashMap<RunId, RunRecord>,
@@ -25,11 +27,13 @@ pub fn to_do<'a>(
     let mut to_do = Vec::new();
     // A run stands after the one it goes on from.
     for run in planned.iter().rev() {
-        let outcome = stored.get(&run.id).filter(|record| is_done(record));
-        let needed = match outcome.and_then(|record| record.outcome) {
+        let ended = stored
+            .get(&run.id)
+            .filter(|record| record.state == RunState::Ended);
+        let needed = match ended.and_then(|record| record.outcome) {
             None => true,
-            Some(RunOutcome::Diverged) => false,
-            Some(_) => awaited.contains(&run.id) && !has(&run.id, END),
+            Some(RunOutcome::Finished) => awaited.contains(&run.id) && !has(&run.id, END),
+            Some(_) => false,
         };
         if needed {
             if let (Some(start), false) = (&run.spec.execution.start, has(&run.id, CHECKPOINT)) {
@@ -42,6 +46,31 @@ pub fn to_do<'a>(
     to_do
 }
 
+/// Finds the stored runs that wait for nothing that would come by itself: the run they go on from,
+/// directly or not, has failed. Gives that run for each.
+pub fn blocked_by(stored: &[RunRecord]) -> HashMap<RunId, RunId> {
+    let mut blocked: HashMap<RunId, RunId> = HashMap::new();
+    let failed: HashSet<&RunId> = stored
+        .iter()
+        .filter(|run| run.state == RunState::Ended && run.outcome != Some(RunOutcome::Finished))
+        .map(|run| &run.id)
+        .collect();
+    // A run stands after the one it goes on from.
+    for run in stored.iter().filter(|run| run.state == RunState::Pending) {
+        let Some(start) = &run.start_run else {
+            continue;
+        };
+        let by = match failed.contains(start) {
+            true => Some(start.clone()),
+            false => blocked.get(start).cloned(),
+        };
+        if let Some(by) = by {
+            blocked.insert(run.id.clone(), by);
+        }
+    }
+    blocked
+}
+
 /// A run that cannot start, since the run it goes on from came to no end.
 pub(super) struct Blocked<'a> {
     pub(super) run: &'a Planned,
@@ -51,43 +80,92 @@ pub(super) struct Blocked<'a> {
     pub(super) outcome: RunOutcome,
 }
 
-/// The runs that wait for a place or for the run they go on from.
+/// The runs that wait for a place, for their time, or for the run they go on from.
 pub(super) struct Queue<'a> {
     /// The most urgent last.
     waiting: Vec<&'a Planned>,
+    /// Runs that start no earlier.
+    later: HashMap<RunId, Instant>,
     /// Runs that are to end: those that wait and those that train.
     open: HashSet<RunId>,
     /// How those ended from which none can go on.
     broken: HashMap<RunId, RunOutcome>,
+    /// Whether one broke since runs were last looked through for those it blocks.
+    breaking: bool,
 }
 
 impl<'a> Queue<'a> {
-    /// Queues runs, which stand after those they go on from.
-    pub(super) fn new(to_do: &[&'a Planned]) -> Self {
-        // The longest row of runs first, so that none is left alone at the end.
-        let costs = costs_to_the_end(to_do, |run| run.flops);
-        let mut waiting: Vec<(f64, &Planned)> =
-            costs.into_iter().zip(to_do.iter().copied()).collect();
-        waiting.sort_by(|a, b| a.0.total_cmp(&b.0));
+    /// Queues runs, which stand after those they go on from; those in `first` before all others.
+    pub(super) fn new(to_do: &[&'a Planned], order: Order, first: &[RunId]) -> Self {
+        // What the whole row of runs that go on from it costs, so that none is left alone.
+        let costs = match order {
+            Order::Longest => costs_to_the_end(to_do, |run| run.flops),
+            Order::Shortest => to_do.iter().map(|run| -run.flops).collect(),
+            Order::File => (0..to_do.len()).map(|place| -(place as f64)).collect(),
+        };
+        let mut waiting: Vec<(bool, f64, &Planned)> = costs
+            .into_iter()
+            .zip(to_do)
+            .map(|(cost, run)| (first.contains(&run.id), cost, *run))
+            .collect();
+        waiting.sort_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)));
         Self {
-            waiting: waiting.into_iter().map(|(_, run)| run).collect(),
+            waiting: waiting.into_iter().map(|(.., run)| run).collect(),
+            later: HashMap::new(),
             open: to_do.iter().map(|run| run.id.clone()).collect(),
             broken: HashMap::new(),
+            breaking: false,
         }
     }
 
-    /// Counts the runs that have not started.
+    /// Counts the runs that wait.
     pub(super) fn len(&self) -> usize {
         self.waiting.len()
     }
 
-    /// Takes the most urgent run that can start.
-    pub(super) fn next(&mut self) -> Option<&'a Planned> {
-        let can_start = |run: &&Planned| match &run.spec.execution.start {
-            Some(start) => !self.open.contains(&start.run) && !self.broken.contains_key(&start.run),
-            None => true,
+    /// Says whether the time of a run is still to come.
+    pub(super) fn has_later(&self) -> bool {
+        let now = Instant::now();
+        self.later.values().any(|at| *at > now)
+    }
+
+    /// Takes the most urgent run that can start and that `fits`.
+    pub(super) fn next(&mut self, fits: impl Fn(&Planned) -> bool) -> Option<&'a Planned> {
+        let now = Instant::now();
+        let can_start = |run: &&Planned| {
+            let start = run.spec.execution.start.as_ref();
+            let goes_on = start.is_none_or(|start| {
+                !self.open.contains(&start.run) && !self.broken.contains_key(&start.run)
+            });
+            goes_on && self.later.get(&run.id).is_none_or(|at| *at <= now) && fits(run)
         };
         let place = self.waiting.iter().rposition(can_start)?;
+        let run = self.waiting.remove(place);
+        self.later.remove(&run.id);
+        Some(run)
+    }
+
+    /// Queues a run again, to start no earlier than `at`.
+    pub(super) fn again(&mut self, run: &'a Planned, at: Instant) {
+        self.later.insert(run.id.clone(), at);
+        self.waiting.push(run);
+    }
+
+    /// Queues a run that has ended again, since another needs what it has lost; false when it is
+    /// queued or trained already.
+    pub(super) fn reopen(&mut self, run: &'a Planned) -> bool {
+        let is_new = self.open.insert(run.id.clone());
+        if is_new {
+            self.broken.remove(&run.id);
+            self.waiting.push(run);
+        }
+        is_new
+    }
+
+    /// Takes out a run that waits.
+    pub(super) fn withdraw(&mut self, run: &RunId) -> Option<&'a Planned> {
+        let place = self.waiting.iter().position(|waiting| waiting.id == *run)?;
+        self.later.remove(run);
         Some(self.waiting.remove(place))
     }
 
@@ -96,16 +174,23 @@ impl<'a> Queue<'a> {
         self.open.remove(run);
         if outcome != RunOutcome::Finished {
             self.broken.insert(run.clone(), outcome);
+            self.breaking = true;
         }
     }
 
     /// Takes out a run that cannot start any more, as if it had ended like the one before it.
     pub(super) fn blocked(&mut self) -> Option<Blocked<'a>> {
-        let (place, start, outcome) =
-            self.waiting.iter().enumerate().find_map(|(place, run)| {
-                let start = &run.spec.execution.start.as_ref()?.run;
-                Some((place, start, *self.broken.get(start)?))
-            })?;
+        if !self.breaking {
+            return None;
+        }
+        let found = self.waiting.iter().enumerate().find_map(|(place, run)| {
+            let start = &run.spec.execution.start.as_ref()?.run;
+            Some((place, start, *self.broken.get(start)?))
+        });
+        let Some((place, start, outcome)) = found else {
+            self.breaking = false;
+            return None;
+        };
         let run = self.waiting.remove(place);
         self.ended(&run.id, outcome);
         Some(Blocked {
@@ -119,12 +204,17 @@ impl<'a> Queue<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::run::{Part, RunState};
+    use crate::run::Part;
 
     /// A trunk of two pieces with a branch at each, and a dense run of its own length.
     fn planned() -> Vec<Planned> {
-        let text = "grid: {params: 0.2M, tokens: [409600, 819200], concept_share: 0.5, \
-                    compression_ratio: 4}\ntraining: {branches: true}";
+        plan_of(
+            "grid: {params: 0.2M, tokens: [409600, 819200], concept_share: 0.5, \
+             compression_ratio: 4}\ntraining: {branches: true}",
+        )
+    }
+
+    fn plan_of(text: &str) -> Vec<Planned> {
         let experiment = crate::grid::parse("t.yaml", text).expect("valid");
         let facts = crate::run::DataFacts {
             fingerprint: "f".into(),
@@ -161,8 +251,15 @@ mod tests {
             concept_gain: None,
             boundary_gain: None,
             outcome: Some(RunOutcome::Finished),
+            message: None,
+            retries: 0,
+            micro_batch: None,
             axes: run.axes.clone(),
         }
+    }
+
+    fn queue(planned: &[Planned]) -> Queue<'_> {
+        Queue::new(&planned.iter().collect::<Vec<_>>(), Order::Longest, &[])
     }
 
     fn end_state(step: u64) -> impl Fn(&Planned) -> bool {
@@ -175,19 +272,21 @@ mod tests {
     #[test]
     fn branches_start_when_their_piece_has_ended() {
         let planned = planned();
-        let mut queue = Queue::new(&planned.iter().collect::<Vec<_>>());
-        let first = queue.next().expect("the trunk");
+        let mut queue = queue(&planned);
+        let first = queue.next(|_| true).expect("the trunk");
         assert!(end_state(80)(first));
-        assert!(queue.next().is_none(), "all others wait for it");
+        assert!(queue.next(|_| true).is_none(), "all others wait for it");
         queue.ended(&first.id, RunOutcome::Finished);
-        let second = queue.next().expect("the trunk goes on before a branch");
+        let second = queue
+            .next(|_| true)
+            .expect("the trunk goes on before a branch");
         assert!(end_state(160)(second));
-        let branch = queue.next().expect("a branch beside it");
+        let branch = queue.next(|_| true).expect("a branch beside it");
         assert_eq!(
             branch.spec.execution.start.as_ref().expect("a start").step,
             80
         );
-        assert!(queue.next().is_none());
+        assert!(queue.next(|_| true).is_none());
         queue.ended(&second.id, RunOutcome::Crashed);
         let blocked = queue.blocked().expect("the other branch");
         assert_eq!(
@@ -201,8 +300,8 @@ mod tests {
     #[test]
     fn what_follows_a_broken_trunk_is_blocked_all_the_way() {
         let planned = planned();
-        let mut queue = Queue::new(&planned.iter().collect::<Vec<_>>());
-        let first = queue.next().expect("the trunk");
+        let mut queue = queue(&planned);
+        let first = queue.next(|_| true).expect("the trunk");
         queue.ended(&first.id, RunOutcome::OutOfMemory);
         let mut blocked = 0;
         while queue.blocked().is_some() {
@@ -242,5 +341,40 @@ mod tests {
         // So does a checkpoint of the branch's own.
         keep(&planned[3], CHECKPOINT);
         assert_eq!(parts(&stored), [all[3]]);
+    }
+
+    #[test]
+    fn runs_start_in_the_order_asked_for_when_they_fit_and_not_too_early() {
+        let text = "grid: {params: [0.2M, 0.4M, 0.8M], tokens: 409600, concept_share: 0.5, \
+                    compression_ratio: 4}";
+        let planned = plan_of(text);
+        let all: Vec<&Planned> = planned.iter().collect();
+        let order = |order, first: &[RunId]| -> Vec<usize> {
+            let mut queue = Queue::new(&all, order, first);
+            let runs = std::iter::from_fn(|| queue.next(|_| true));
+            runs.filter_map(|run| planned.iter().position(|other| other.id == run.id))
+                .collect()
+        };
+        assert_eq!(order(Order::Longest, &[]), [2, 1, 0]);
+        assert_eq!(order(Order::Shortest, &[]), [0, 1, 2]);
+        assert_eq!(order(Order::File, &[]), [0, 1, 2]);
+        let first = [planned[1].id.clone()];
+        assert_eq!(order(Order::Longest, &first), [1, 2, 0]);
+
+        let mut queue = queue(&planned);
+        let small = queue.next(|run| run.flops < planned[1].flops);
+        assert_eq!(small.expect("it fits").id, planned[0].id);
+        queue.again(
+            &planned[0],
+            Instant::now() + std::time::Duration::from_secs(600),
+        );
+        assert!(queue.has_later());
+        let ids: Vec<_> = std::iter::from_fn(|| queue.next(|_| true)).collect();
+        assert_eq!(ids.len(), 2, "the third waits");
+        assert_eq!(
+            queue.withdraw(&planned[0].id).map(|run| &run.id),
+            Some(&planned[0].id)
+        );
+        assert!(!queue.has_later());
     }
 }

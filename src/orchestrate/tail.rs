@@ -2,37 +2,34 @@
 
 use super::OrchestrateError;
 use crate::event::{JOURNAL, Line, LineError};
+use rayon::prelude::*;
 use std::fs::File;
 use std::io::{ErrorKind, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
+/// Lines that are decoded on one thread: fewer are not worth another.
+const AT_ONCE: usize = 256;
+
 /// A journal and how far it has been read.
-pub(super) struct Tail {
+pub struct Tail {
     path: PathBuf,
     offset: u64,
 }
 
 impl Tail {
     /// Starts at the beginning of the journal in a run's folder.
-    pub(super) fn new(folder: &Path) -> Self {
+    pub fn new(folder: &Path) -> Self {
         Self {
             path: folder.join(JOURNAL),
             offset: 0,
         }
     }
 
-    /// Starts at its present end: what is there was taken in before.
-    pub(super) fn at_end(folder: &Path) -> Self {
-        let path = folder.join(JOURNAL);
-        let offset = std::fs::metadata(&path).map_or(0, |metadata| metadata.len());
-        Self { path, offset }
-    }
-
     /// Reads the whole lines added since the last call; damaged ones are logged and left out.
     ///
     /// # Errors
     /// When the file is there but cannot be read.
-    pub(super) fn read(&mut self) -> Result<Vec<Line>, OrchestrateError> {
+    pub fn read(&mut self) -> Result<Vec<Line>, OrchestrateError> {
         let failed = |source| OrchestrateError::Io {
             action: "read",
             path: self.path.clone(),
@@ -52,8 +49,12 @@ impl Tail {
         bytes.truncate(end + 1);
         self.offset += bytes.len() as u64;
         let text = String::from_utf8_lossy(&bytes);
-        let lines = text.lines().filter(|line| !line.trim().is_empty());
-        Ok(lines.filter_map(|line| self.decode(line)).collect())
+        let lines: Vec<&str> = text
+            .lines()
+            .filter(|line| !line.trim().is_empty())
+            .collect();
+        let decoded = lines.par_iter().with_min_len(AT_ONCE);
+        Ok(decoded.filter_map(|line| self.decode(line)).collect())
     }
 
     fn decode(&self, text: &str) -> Option<Line> {

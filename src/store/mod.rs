@@ -3,12 +3,17 @@
 //! One SQLite file a results folder, one writer. Every statement is exercised against the
 //! migrated schema by a test below.
 
+mod attempts;
+mod fits;
+mod ingest;
 mod records;
 
-pub use records::{AttemptRecord, ExperimentRecord, FitRecord, PlannedRun, RunRecord};
+pub use records::{
+    AttemptRecord, Ended, ExperimentRecord, FitRecord, PlannedRun, RunRecord, StartedAttempt,
+};
 
-use crate::event::{Event, Line, Measurement};
-use crate::run::{RunId, RunOutcome, RunSpec, RunState};
+use crate::event::Measurement;
+use crate::run::{RunId, RunSpec};
 use sqlx::migrate::MigrateError;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
@@ -268,12 +273,25 @@ impl Store {
     /// # Errors
     /// When the database refuses or holds a run this program cannot read.
     pub async fn runs(&self, experiment: i64) -> Result<Vec<RunRecord>, StoreError> {
+        self.runs_of(experiment, true).await
+    }
+
+    /// Reads the runs that an experiment's file asked for once, and does no more.
+    ///
+    /// # Errors
+    /// When the database refuses or holds a run this program cannot read.
+    pub async fn unwanted(&self, experiment: i64) -> Result<Vec<RunRecord>, StoreError> {
+        self.runs_of(experiment, false).await
+    }
+
+    async fn runs_of(&self, experiment: i64, wanted: bool) -> Result<Vec<RunRecord>, StoreError> {
         let rows: Vec<records::RunRow> = sqlx::query_as(
             "SELECT runs.*, axes, part, start_run FROM experiment_runs
              JOIN runs ON runs.id = experiment_runs.run_id
-             WHERE experiment_id = ? AND wanted = 1 ORDER BY position",
+             WHERE experiment_id = ? AND wanted = ? ORDER BY position",
         )
         .bind(experiment)
+        .bind(wanted)
         .fetch_all(&self.pool)
         .await?;
         rows.into_iter().map(RunRecord::try_from).collect()
@@ -292,210 +310,37 @@ impl Store {
         Ok(rows.into_iter().map(Measurement::from).collect())
     }
 
-    /// Starts an attempt at a run and returns its number.
+    /// Takes note that a run's journal ends at `newest`, where it has lost lines that were taken in:
+    /// what comes next is new, though its numbers were used before.
     ///
     /// # Errors
     /// When the database refuses.
-    pub async fn start_attempt(
-        &self,
-        run: &RunId,
-        attempt: &AttemptRecord,
-    ) -> Result<i64, StoreError> {
-        let mut transaction = self.pool.begin().await?;
-        let (number,): (i64,) = sqlx::query_as(
-            "INSERT INTO attempts
-                 (run_id, number, pid, host, device, threads, program_version, git_commit,
-                  started_at, log_path)
-             SELECT ?1, COALESCE(MAX(number), 0) + 1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9
-             FROM attempts WHERE run_id = ?1
-             RETURNING number",
-        )
-        .bind(&run.0)
-        .bind(attempt.pid)
-        .bind(&attempt.host)
-        .bind(&attempt.device)
-        .bind(attempt.threads)
-        .bind(&attempt.program_version)
-        .bind(&attempt.git_commit)
-        .bind(attempt.started_at)
-        .bind(&attempt.log_path)
-        .fetch_one(&mut *transaction)
-        .await?;
-        sqlx::query("UPDATE runs SET state = 'running', outcome = NULL WHERE id = ?")
-            .bind(&run.0)
-            .execute(&mut *transaction)
-            .await?;
-        transaction.commit().await?;
-        Ok(number)
-    }
-
-    /// Ends an attempt and sets the run's state from its outcome.
-    ///
-    /// # Errors
-    /// When the database refuses.
-    pub async fn end_attempt(
-        &self,
-        run: &RunId,
-        number: i64,
-        ended: &records::Ended,
-    ) -> Result<(), StoreError> {
-        let mut transaction = self.pool.begin().await?;
-        sqlx::query(
-            "UPDATE attempts SET ended_at = ?, outcome = ?, exit_code = ?, signal = ?, message = ?
-             WHERE run_id = ? AND number = ?",
-        )
-        .bind(ended.at)
-        .bind(ended.outcome.name())
-        .bind(ended.exit_code)
-        .bind(ended.signal)
-        .bind(&ended.message)
-        .bind(&run.0)
-        .bind(number)
-        .execute(&mut *transaction)
-        .await?;
-        let state = match ended.outcome {
-            RunOutcome::Interrupted => RunState::Pending,
-            _ => RunState::Ended,
-        };
-        sqlx::query("UPDATE runs SET state = ?, outcome = ?, ended_at = ? WHERE id = ?")
-            .bind(state.name())
-            .bind(ended.outcome.name())
-            .bind(ended.at)
-            .bind(&run.0)
-            .execute(&mut *transaction)
-            .await?;
-        transaction.commit().await?;
-        Ok(())
-    }
-
-    /// Closes attempts that an orchestrator left open when it died; their runs are pending again.
-    ///
-    /// # Errors
-    /// When the database refuses.
-    pub async fn close_abandoned(&self, now: f64) -> Result<u64, StoreError> {
-        let mut transaction = self.pool.begin().await?;
-        let closed = sqlx::query(
-            "UPDATE attempts SET ended_at = ?, outcome = 'interrupted',
-                 message = 'the orchestrator ended before the attempt did'
-             WHERE ended_at IS NULL",
-        )
-        .bind(now)
-        .execute(&mut *transaction)
-        .await?
-        .rows_affected();
-        sqlx::query("UPDATE runs SET state = 'pending' WHERE state = 'running'")
-            .execute(&mut *transaction)
-            .await?;
-        transaction.commit().await?;
-        Ok(closed)
-    }
-
-    /// Takes in journal lines of a run; lines taken in before change nothing.
-    ///
-    /// # Errors
-    /// When the database refuses; nothing of the batch is then kept.
-    pub async fn ingest(&self, run: &RunId, lines: &[Line]) -> Result<(), StoreError> {
-        let mut transaction = self.pool.begin().await?;
-        let (last,): (Option<i64>,) = sqlx::query_as("SELECT last_seq FROM runs WHERE id = ?")
-            .bind(&run.0)
-            .fetch_one(&mut *transaction)
-            .await?;
-        let mut newest = last;
-        for line in lines
-            .iter()
-            .filter(|line| last.is_none_or(|last| line.seq as i64 > last))
-        {
-            newest = newest.max(Some(line.seq as i64));
-            if let Event::Measured(row) = &line.event {
-                records::insert_measurement(&mut transaction, run, row).await?;
-            }
-        }
-        if newest != last {
-            sqlx::query(
-                "UPDATE runs SET last_seq = ?2,
-                     (loss, bits_per_byte, realised_ratio, concept_gain, boundary_gain) =
-                     (SELECT validation_loss, bits_per_byte, realised_thresholded, concept_gain,
-                             boundary_gain
-                      FROM measurements WHERE run_id = ?1 AND validation_loss IS NOT NULL
-                      ORDER BY step DESC LIMIT 1),
-                     (flops, realised_sampled) =
-                     (SELECT flops, realised_sampled FROM measurements WHERE run_id = ?1
-                      ORDER BY step DESC LIMIT 1)
-                 WHERE id = ?1",
-            )
+    pub async fn journal_ends(&self, run: &RunId, newest: Option<u64>) -> Result<(), StoreError> {
+        let newest = newest.map(|seq| seq as i64);
+        sqlx::query("UPDATE runs SET last_seq = ?2 WHERE id = ?1 AND last_seq > COALESCE(?2, -1)")
             .bind(&run.0)
             .bind(newest)
-            .execute(&mut *transaction)
+            .execute(&self.pool)
             .await?;
-        }
-        transaction.commit().await?;
         Ok(())
     }
 
-    /// Stores a fit.
+    /// Says whether a run's held-out loss after `step` steps is known.
     ///
     /// # Errors
     /// When the database refuses.
-    pub async fn save_fit(&self, experiment: i64, fit: &FitRecord) -> Result<(), StoreError> {
-        sqlx::query(
-            "INSERT INTO fits (experiment_id, law, result, runs, program_version, created_at)
-             VALUES (?, ?, ?, ?, ?, ?)",
+    pub async fn is_validated(&self, run: &RunId, step: u64) -> Result<bool, StoreError> {
+        let row: Option<(i64,)> = sqlx::query_as(
+            "SELECT 1 FROM measurements
+             WHERE run_id = ? AND step = ? AND validation_loss IS NOT NULL",
         )
-        .bind(experiment)
-        .bind(&fit.law)
-        .bind(fit.result.to_string())
-        .bind(serde_json::to_string(&fit.runs).map_err(|error| content("a fit", error))?)
-        .bind(env!("CARGO_PKG_VERSION"))
-        .bind(fit.created_at)
-        .execute(&self.pool)
-        .await?;
-        Ok(())
-    }
-
-    /// Reads the newest fit of a law.
-    ///
-    /// # Errors
-    /// When the database refuses or holds a fit this program cannot read.
-    pub async fn newest_fit(
-        &self,
-        experiment: i64,
-        law: &str,
-    ) -> Result<Option<FitRecord>, StoreError> {
-        let row: Option<(String, String, f64)> = sqlx::query_as(
-            "SELECT result, runs, created_at FROM fits
-             WHERE experiment_id = ? AND law = ? ORDER BY id DESC LIMIT 1",
-        )
-        .bind(experiment)
-        .bind(law)
+        .bind(&run.0)
+        .bind(step as i64)
         .fetch_optional(&self.pool)
         .await?;
-        row.map(|(result, runs, created_at)| {
-            let wrong = |error: serde_json::Error| content("fits", error);
-            Ok(FitRecord {
-                law: law.to_owned(),
-                result: serde_json::from_str(&result).map_err(wrong)?,
-                runs: serde_json::from_str(&runs).map_err(wrong)?,
-                created_at,
-            })
-        })
-        .transpose()
-    }
-
-    /// Counts the attempts at a run.
-    ///
-    /// # Errors
-    /// When the database refuses.
-    pub async fn attempts(&self, run: &RunId) -> Result<i64, StoreError> {
-        let (count,): (i64,) = sqlx::query_as("SELECT COUNT(*) FROM attempts WHERE run_id = ?")
-            .bind(&run.0)
-            .fetch_one(&self.pool)
-            .await?;
-        Ok(count)
+        Ok(row.is_some())
     }
 }
-
-/// How an attempt ended, for [`Store::end_attempt`].
-pub use records::Ended;
 
 /// Reads a run's specification from its JSON.
 fn read_spec(json: &str) -> Result<RunSpec, StoreError> {

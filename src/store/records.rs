@@ -4,7 +4,6 @@ use super::{StoreError, content, read_spec};
 use crate::event::Measurement;
 use crate::run::{Part, RunId, RunOutcome, RunSpec, RunState};
 use serde::{Deserialize, Serialize};
-use sqlx::SqliteConnection;
 use std::collections::BTreeMap;
 
 /// An experiment to record.
@@ -77,8 +76,14 @@ pub struct RunRecord {
     pub concept_gain: Option<f64>,
     /// Loss with random boundaries minus with learned ones.
     pub boundary_gain: Option<f64>,
-    /// How it ended, where it has.
+    /// How it ended, or else its last attempt, where that has.
     pub outcome: Option<RunOutcome>,
+    /// What was said about that.
+    pub message: Option<String>,
+    /// Failures answered by a retry since the run was last made eligible.
+    pub retries: u64,
+    /// Sequences in one forward pass after memory ran out; `None`: as declared.
+    pub micro_batch: Option<usize>,
     /// The axis values as written.
     pub axes: BTreeMap<String, String>,
 }
@@ -97,6 +102,9 @@ pub(super) struct RunRow {
     planned_flops: f64,
     state: String,
     outcome: Option<String>,
+    message: Option<String>,
+    retries: i64,
+    micro_batch: Option<i64>,
     loss: Option<f64>,
     bits_per_byte: Option<f64>,
     flops: Option<f64>,
@@ -135,33 +143,42 @@ impl TryFrom<RunRow> for RunRecord {
             planned_flops: row.planned_flops,
             concept_gain: row.concept_gain,
             boundary_gain: row.boundary_gain,
-            outcome: row
-                .outcome
-                .map(|name| {
-                    RunOutcome::from_name(&name).ok_or_else(|| content("runs.outcome", &name))
-                })
-                .transpose()?,
+            outcome: read_outcome("runs.outcome", row.outcome)?,
+            message: row.message,
+            retries: row.retries as u64,
+            micro_batch: row.micro_batch.map(|rows| rows as usize),
             axes: serde_json::from_str(&row.axes)
                 .map_err(|error| content("experiment_runs.axes", error))?,
         })
     }
 }
 
-/// An attempt to start.
-#[derive(Clone, Debug)]
-pub struct AttemptRecord {
+fn read_outcome(column: &str, name: Option<String>) -> Result<Option<RunOutcome>, StoreError> {
+    let outcome = |name: String| RunOutcome::from_name(&name).ok_or_else(|| content(column, &name));
+    name.map(outcome).transpose()
+}
+
+/// An attempt as it starts.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct StartedAttempt {
     /// Its process, once it has one.
     pub pid: Option<i64>,
     /// The machine's name.
     pub host: String,
     /// The device's name.
     pub device: String,
+    /// The device as its system describes it, with its driver.
+    pub hardware: Option<String>,
     /// Threads of its process.
     pub threads: i64,
+    /// Sequences in one forward pass.
+    pub micro_batch: Option<i64>,
     /// Version of this program.
     pub program_version: String,
-    /// Commit of the working folder's repository.
+    /// Commit of the working folder's repository, with a trailing + when it had changes.
     pub git_commit: Option<String>,
+    /// SHA-256 of the lock file that the program was built with.
+    pub lock_hash: Option<String>,
     /// Seconds since the Unix epoch.
     pub started_at: f64,
     /// Where its output goes.
@@ -181,6 +198,79 @@ pub struct Ended {
     pub signal: Option<i64>,
     /// What it said, or the last lines of its log.
     pub message: Option<String>,
+    /// Whether the run is to be tried again.
+    pub tried_again: bool,
+    /// Sequences in one forward pass from now on, where memory ran out.
+    pub micro_batch: Option<i64>,
+}
+
+/// An attempt as stored.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct AttemptRecord {
+    /// From 1.
+    pub number: i64,
+    /// How it started.
+    #[serde(flatten)]
+    pub start: StartedAttempt,
+    /// Seconds since the Unix epoch; `None` while it trains.
+    pub ended_at: Option<f64>,
+    /// How it ended.
+    pub outcome: Option<RunOutcome>,
+    /// Exit code, where the process exited.
+    pub exit_code: Option<i64>,
+    /// Signal, where it was killed.
+    pub signal: Option<i64>,
+    /// What it said, or the last lines of its log.
+    pub message: Option<String>,
+}
+
+#[derive(sqlx::FromRow)]
+pub(super) struct AttemptRow {
+    number: i64,
+    pid: Option<i64>,
+    host: String,
+    device: String,
+    hardware: Option<String>,
+    threads: i64,
+    micro_batch: Option<i64>,
+    program_version: String,
+    git_commit: Option<String>,
+    lock_hash: Option<String>,
+    started_at: f64,
+    log_path: String,
+    ended_at: Option<f64>,
+    outcome: Option<String>,
+    exit_code: Option<i64>,
+    signal: Option<i64>,
+    message: Option<String>,
+}
+
+impl TryFrom<AttemptRow> for AttemptRecord {
+    type Error = StoreError;
+
+    fn try_from(row: AttemptRow) -> Result<Self, StoreError> {
+        Ok(Self {
+            number: row.number,
+            start: StartedAttempt {
+                pid: row.pid,
+                host: row.host,
+                device: row.device,
+                hardware: row.hardware,
+                threads: row.threads,
+                micro_batch: row.micro_batch,
+                program_version: row.program_version,
+                git_commit: row.git_commit,
+                lock_hash: row.lock_hash,
+                started_at: row.started_at,
+                log_path: row.log_path,
+            },
+            ended_at: row.ended_at,
+            outcome: read_outcome("attempts.outcome", row.outcome)?,
+            exit_code: row.exit_code,
+            signal: row.signal,
+            message: row.message,
+        })
+    }
 }
 
 /// A stored fit.
@@ -233,37 +323,4 @@ impl From<MeasurementRow> for Measurement {
             tokens_per_second: row.tokens_per_second,
         }
     }
-}
-
-/// Inserts a measurement; a step measured again after a resume replaces its row.
-pub(super) async fn insert_measurement(
-    connection: &mut SqliteConnection,
-    run: &RunId,
-    row: &Measurement,
-) -> Result<(), StoreError> {
-    sqlx::query(
-        "INSERT OR REPLACE INTO measurements
-             (run_id, step, tokens, flops, loss, validation_loss, bits_per_byte,
-              realised_sampled, realised_thresholded, concept_gain, boundary_gain,
-              auxiliary_loss, gradient_norm, rate_share, tokens_per_second)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-    )
-    .bind(&run.0)
-    .bind(row.step as i64)
-    .bind(row.tokens as i64)
-    .bind(row.flops)
-    .bind(row.loss)
-    .bind(row.validation_loss)
-    .bind(row.bits_per_byte)
-    .bind(row.realised_sampled)
-    .bind(row.realised_thresholded)
-    .bind(row.concept_gain)
-    .bind(row.boundary_gain)
-    .bind(row.auxiliary_loss)
-    .bind(row.gradient_norm)
-    .bind(row.rate_share)
-    .bind(row.tokens_per_second)
-    .execute(connection)
-    .await?;
-    Ok(())
 }

@@ -1,6 +1,9 @@
 use super::*;
 use crate::architecture::solver::ShapeSettings;
-use crate::run::{DataFacts, DataSpec, Execution, Part, Start, TokenizerSpec};
+use crate::event::{Event, Line};
+use crate::run::{
+    DataFacts, DataSpec, Execution, Part, RunOutcome, RunState, Start, TokenizerSpec,
+};
 use std::collections::BTreeMap;
 
 fn spec(seed: u64) -> RunSpec {
@@ -64,16 +67,31 @@ fn experiment() -> ExperimentRecord {
     }
 }
 
-fn attempt() -> AttemptRecord {
-    AttemptRecord {
+fn attempt() -> StartedAttempt {
+    StartedAttempt {
         pid: Some(1),
         host: "h".into(),
         device: "cpu".into(),
+        hardware: Some("a processor".into()),
         threads: 1,
+        micro_batch: Some(16),
         program_version: "0".into(),
         git_commit: None,
+        lock_hash: Some("l".into()),
         started_at: 1.0,
         log_path: "log".into(),
+    }
+}
+
+fn ended(outcome: RunOutcome) -> Ended {
+    Ended {
+        at: 4.0,
+        outcome,
+        exit_code: Some(0),
+        signal: None,
+        message: None,
+        tried_again: false,
+        micro_batch: None,
     }
 }
 
@@ -125,15 +143,8 @@ async fn a_run_goes_through_its_life() {
     assert_eq!(record.spec, run.spec);
     assert_eq!(record.axes, run.axes);
 
-    let ended = Ended {
-        at: 4.0,
-        outcome: RunOutcome::Finished,
-        exit_code: Some(0),
-        signal: None,
-        message: None,
-    };
     store
-        .end_attempt(&run.id, number, &ended)
+        .end_attempt(&run.id, number, &ended(RunOutcome::Finished))
         .await
         .expect("ended");
     let record = store.runs(id).await.expect("read").pop().expect("one");
@@ -355,4 +366,156 @@ async fn foreign_newer_and_missing_databases_are_refused() {
         matches!(unwritable, StoreError::Folder { .. }),
         "{unwritable}"
     );
+}
+
+#[tokio::test]
+async fn what_became_of_a_run_is_told_by_its_attempts() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = Store::create(folder.path()).await.expect("a database");
+    let run = planned(0);
+    let id = store
+        .plan(&experiment(), std::slice::from_ref(&run), 1.0)
+        .await
+        .expect("planned");
+    let record = async || store.runs(id).await.expect("read").remove(0);
+    // Every outcome can be stored, and every one but an interruption ends the run.
+    for outcome in [
+        RunOutcome::Finished,
+        RunOutcome::Diverged,
+        RunOutcome::OutOfMemory,
+        RunOutcome::Crashed,
+        RunOutcome::Interrupted,
+        RunOutcome::TimedOut,
+        RunOutcome::Stalled,
+        RunOutcome::Cancelled,
+    ] {
+        let number = store.start_attempt(&run.id, &attempt()).await;
+        let open = store.open_attempts().await.expect("read");
+        let number = number.expect("started");
+        assert_eq!(open, [(run.id.clone(), number)]);
+        let stored = store.end_attempt(&run.id, number, &ended(outcome)).await;
+        stored.expect("ended");
+        let expected = match outcome {
+            RunOutcome::Interrupted => RunState::Pending,
+            _ => RunState::Ended,
+        };
+        let now = record().await;
+        assert_eq!((now.state, now.outcome), (expected, Some(outcome)));
+    }
+    let again = |micro_batch| Ended {
+        tried_again: true,
+        micro_batch,
+        message: Some("boom".into()),
+        ..ended(RunOutcome::Crashed)
+    };
+    for micro_batch in [None, Some(8)] {
+        let number = store.start_attempt(&run.id, &attempt()).await;
+        store
+            .end_attempt(&run.id, number.expect("started"), &again(micro_batch))
+            .await
+            .expect("ended");
+    }
+    let tried = record().await;
+    assert_eq!(tried.state, RunState::Pending);
+    assert_eq!((tried.retries, tried.micro_batch), (1, Some(8)));
+    assert_eq!(tried.message.as_deref(), Some("boom"));
+    let history = store.history(&run.id).await.expect("read");
+    assert_eq!(history.len(), 10);
+    assert_eq!(history[0].start, attempt());
+    assert_eq!(history[9].message.as_deref(), Some("boom"));
+
+    store
+        .end_run(&run.id, RunOutcome::Cancelled, "cancelled", 9.0)
+        .await
+        .expect("ended");
+    assert_eq!(record().await.outcome, Some(RunOutcome::Cancelled));
+    store.make_eligible(&run.id).await.expect("eligible");
+    let eligible = record().await;
+    assert_eq!((eligible.state, eligible.retries), (RunState::Pending, 0));
+    assert_eq!(
+        eligible.micro_batch,
+        Some(8),
+        "memory is as small as it was"
+    );
+
+    let found = store.runs_beginning_with(&run.id.0[..5]).await;
+    assert_eq!(found.expect("read"), [run.id]);
+    let none = store.runs_beginning_with("%").await.expect("read");
+    assert_eq!(none, []);
+}
+
+#[tokio::test]
+async fn lines_after_lost_ones_are_new() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = Store::create(folder.path()).await.expect("a database");
+    let run = planned(0);
+    store
+        .plan(&experiment(), std::slice::from_ref(&run), 1.0)
+        .await
+        .expect("planned");
+    let measured = |seq, step, loss| Line::new(seq, 1.0, Event::Measured(row(step, loss)));
+    let lines = [measured(0, 1, None), measured(1, 2, Some(2.0))];
+    store.ingest(&run.id, &lines).await.expect("taken in");
+    assert!(store.is_validated(&run.id, 2).await.expect("read"));
+    assert!(!store.is_validated(&run.id, 1).await.expect("read"));
+    // The journal lost its last line, and its number is used again.
+    let next = [measured(1, 3, Some(1.5))];
+    store.ingest(&run.id, &next).await.expect("taken in");
+    assert!(!store.is_validated(&run.id, 3).await.expect("read"));
+    store.journal_ends(&run.id, Some(0)).await.expect("noted");
+    store.ingest(&run.id, &next).await.expect("taken in");
+    assert!(store.is_validated(&run.id, 3).await.expect("read"));
+    // One that has lost nothing changes nothing.
+    store.journal_ends(&run.id, Some(7)).await.expect("noted");
+    store
+        .ingest(&run.id, &[measured(1, 4, Some(1.0))])
+        .await
+        .expect("taken in");
+    assert!(!store.is_validated(&run.id, 4).await.expect("read"));
+    store.journal_ends(&run.id, None).await.expect("noted");
+    store.ingest(&run.id, &lines).await.expect("taken in");
+}
+
+/// One results folder of each earlier version is kept for ever.
+#[tokio::test]
+async fn results_of_earlier_versions_are_read() {
+    let kept = Path::new("tests/formats/0002");
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::copy(kept.join(DATABASE), folder.path().join(DATABASE)).expect("copied");
+    let store = Store::open(folder.path()).await.expect("opened");
+    let experiment = store.experiment("old").await.expect("read").expect("known");
+    let runs = store.runs(experiment).await.expect("read");
+    let states: Vec<_> = runs.iter().map(|run| (run.state, run.outcome)).collect();
+    let crashed = Some(RunOutcome::Crashed);
+    assert_eq!(
+        states,
+        [
+            (RunState::Ended, Some(RunOutcome::Finished)),
+            // It was tried again by the next command, and still is.
+            (RunState::Pending, crashed)
+        ]
+    );
+    assert_eq!(runs[0].loss, Some(3.098_421_884_933_486_6));
+    assert_eq!(runs[1].message.as_deref(), Some("panicked"));
+    let history = store.history(&runs[1].id).await.expect("read");
+    assert_eq!((history.len(), history[0].outcome), (1, crashed));
+    assert_eq!(history[0].start.lock_hash, None);
+
+    // Its journal says what its database does.
+    let before = store.measurements(&runs[0].id).await.expect("read");
+    let journal = kept
+        .join("runs")
+        .join(&runs[0].id.0)
+        .join(crate::event::JOURNAL);
+    let text = std::fs::read_to_string(journal).expect("a journal");
+    let rows = text.lines().filter_map(|line| {
+        match Line::decode(line)
+            .expect("a line of an earlier version")
+            .event
+        {
+            Event::Measured(row) => Some(row),
+            _ => None,
+        }
+    });
+    assert_eq!(rows.collect::<Vec<_>>(), before);
 }

@@ -4,12 +4,13 @@
 //! `moments.first.<name>` and `moments.second.<name>`, the recent boundary probabilities as
 //! `probabilities`, the rest as JSON in its metadata with a checksum over all tensor bytes. It is
 //! written under a temporary name, synced and renamed; the one before it is kept until then, and is
-//! used when the newest turns out damaged. At its end a run keeps its weights alone, or, when others go on from it, all of this.
+//! used when the newest turns out damaged. At its end a run keeps its weights alone, or, when others
+//! go on from it, all of this.
 
 use super::TrainError;
 use super::optimizer::{Moments, Optimizer};
 use crate::architecture::Architecture;
-use crate::event::{CHECKPOINT as NEWEST, END};
+use crate::event::{CHECKPOINT as NEWEST, END, WEIGHTS as FINAL};
 use crate::model::{HostTensor, HostTensors, Network, RecentProbabilities};
 use crate::recipe::Threshold;
 use crate::run::RunSpec;
@@ -19,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 /// The part of a run's state that is not a tensor.
@@ -60,7 +61,6 @@ impl State {
 }
 
 const PREVIOUS: &str = "checkpoint.previous.safetensors";
-const FINAL: &str = "weights.safetensors";
 const WEIGHTS: &str = "weights.";
 const PROBABILITIES: &str = "probabilities";
 const STATE_KEY: &str = "progress";
@@ -107,29 +107,37 @@ fn everything(network: &Network, state: &State) -> HostTensors {
     tensors
 }
 
-/// Writes the final weights, without moments, and drops the checkpoints.
+/// Writes the final weights, without moments.
 ///
 /// # Errors
-/// When the file cannot be written; the checkpoints are then kept.
+/// When the file cannot be written.
 pub fn save_final(folder: &Path, network: &Network, progress: &Progress) -> Result<(), TrainError> {
     let path = folder.join(FINAL);
     let written = write_state(&path, &weights(network), progress)?;
-    publish(&written, &path)?;
-    drop_checkpoints(folder)
+    publish(&written, &path)
 }
 
-/// Writes the whole state at the end of a run, for others to go on from, and drops the checkpoints.
+/// Writes the whole state at the end of a run, for others to go on from.
 ///
 /// # Errors
-/// When the file cannot be written; the checkpoints are then kept.
+/// When the file cannot be written.
 pub fn save_end(folder: &Path, network: &Network, state: &State) -> Result<(), TrainError> {
     let path = folder.join(END);
     let written = write_state(&path, &everything(network, state), &state.progress)?;
-    publish(&written, &path)?;
-    drop_checkpoints(folder)
+    publish(&written, &path)
 }
 
-fn drop_checkpoints(folder: &Path) -> Result<(), TrainError> {
+/// Says whether a run's folder holds what it keeps at its end, undamaged and after `step` steps.
+pub fn holds_end(folder: &Path, keeps_end: bool, step: u64) -> bool {
+    let name = if keeps_end { END } else { FINAL };
+    read(&folder.join(name)).is_ok_and(|(_, progress)| progress.step == step)
+}
+
+/// Removes a run's checkpoints.
+///
+/// # Errors
+/// When one is there and cannot be removed.
+pub fn drop_checkpoints(folder: &Path) -> Result<(), TrainError> {
     for name in [NEWEST, PREVIOUS] {
         let path = folder.join(name);
         if path.exists() {
@@ -141,43 +149,83 @@ fn drop_checkpoints(folder: &Path) -> Result<(), TrainError> {
 
 /// Restores the newest undamaged checkpoint of a run's folder; `None` when there is none.
 ///
+/// Damaged ones are set aside, so that none takes the place of a good one.
+///
 /// # Errors
-/// When there are checkpoints but none can be used.
-pub fn restore(
+/// When a checkpoint cannot be read or is another model's.
+pub fn resume(
     folder: &Path,
     network: Network,
     device: &Device,
 ) -> Result<(Network, Option<State>), TrainError> {
-    let mut wrong = Vec::new();
-    for name in [NEWEST, PREVIOUS] {
-        let path = folder.join(name);
-        if !path.exists() {
-            continue;
-        }
-        match read(&path) {
-            Ok((tensors, progress)) => {
-                let state = state(&tensors, progress, device);
-                return match apply(network, &tensors) {
-                    Ok(network) => Ok((network, Some(state))),
-                    Err(why) => Err(TrainError::Checkpoint {
-                        path: folder.to_owned(),
-                        why,
-                    }),
-                };
-            }
-            Err(why) => {
-                tracing::warn!(path = %path.display(), why, "checkpoint not usable");
-                wrong.push(format!("{name}: {why}"));
-            }
+    let (found, damaged) = newest(folder)?;
+    for (path, why) in damaged {
+        tracing::warn!(path = %path.display(), why, "checkpoint not usable");
+        set_aside(&path).map_err(TrainError::io("set aside", &path))?;
+    }
+    load(folder, found, network, device)
+}
+
+/// Loads the newest undamaged checkpoint of a run's folder; `None` when there is none.
+///
+/// # Errors
+/// When there are checkpoints but none can be used.
+fn restore(
+    folder: &Path,
+    network: Network,
+    device: &Device,
+) -> Result<(Network, Option<State>), TrainError> {
+    let (found, damaged) = newest(folder)?;
+    if found.is_none() && !damaged.is_empty() {
+        let why: Vec<String> = damaged
+            .iter()
+            .map(|(path, why)| format!("{}: {why}", path.display()))
+            .collect();
+        return Err(TrainError::Checkpoint {
+            path: folder.to_owned(),
+            why: why.join("; "),
+        });
+    }
+    load(folder, found, network, device)
+}
+
+type Found = Option<(HostTensors, Progress)>;
+
+/// Finds the newest undamaged checkpoint, and the damaged ones that are newer.
+fn newest(folder: &Path) -> Result<(Found, Vec<(PathBuf, String)>), TrainError> {
+    let mut damaged = Vec::new();
+    for path in [NEWEST, PREVIOUS].map(|name| folder.join(name)) {
+        let bytes = match fs::read(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            bytes => bytes.map_err(TrainError::io("read", &path))?,
+        };
+        match decode(&bytes) {
+            Ok(found) => return Ok((Some(found), damaged)),
+            Err(why) => damaged.push((path, why)),
         }
     }
-    if wrong.is_empty() {
+    Ok((None, damaged))
+}
+
+fn load(
+    folder: &Path,
+    found: Found,
+    network: Network,
+    device: &Device,
+) -> Result<(Network, Option<State>), TrainError> {
+    let Some((tensors, progress)) = found else {
         return Ok((network, None));
-    }
-    Err(TrainError::Checkpoint {
+    };
+    let state = state(&tensors, progress, device);
+    let network = apply(network, &tensors).map_err(|why| TrainError::Checkpoint {
         path: folder.to_owned(),
-        why: wrong.join("; "),
-    })
+        why,
+    })?;
+    Ok((network, Some(state)))
+}
+
+fn set_aside(path: &Path) -> std::io::Result<()> {
+    fs::rename(path, path.with_extension("unusable"))
 }
 
 /// Restores the state that another run kept at its end, after `step` steps.
@@ -202,7 +250,7 @@ pub fn restore_end(
     });
     restored.map_err(|why| {
         // Gone already is as good.
-        let _ = fs::rename(&path, path.with_extension("unusable"));
+        let _ = set_aside(&path);
         TrainError::Checkpoint {
             path: folder.to_owned(),
             why: format!("{END}: {why}; run again to train that run again"),
@@ -314,12 +362,18 @@ pub(super) fn write_temporary(
         .and_then(|views| safetensors::serialize(views, Some(metadata.into_iter().collect())))
         .map_err(|error| TrainError::io("write", path)(std::io::Error::other(error)))?;
     let temporary = path.with_added_extension("tmp");
-    let mut file = File::create(&temporary).map_err(TrainError::io("create", &temporary))?;
-    file.write_all(&bytes)
-        .map_err(TrainError::io("write", &temporary))?;
-    file.sync_all()
-        .map_err(TrainError::io("sync", &temporary))?;
-    Ok(temporary)
+    let written = File::create(&temporary).and_then(|mut file| {
+        file.write_all(&bytes)?;
+        file.sync_all()
+    });
+    match written {
+        Ok(()) => Ok(temporary),
+        Err(error) => {
+            // On a full disk the half of it would take the place of what matters more.
+            let _ = fs::remove_file(&temporary);
+            Err(TrainError::io("write", &temporary)(error))
+        }
+    }
 }
 
 /// Gives a written file its name, safe from a crash.
@@ -338,9 +392,14 @@ pub(super) fn publish(written: &Path, path: &Path) -> Result<(), TrainError> {
 
 fn read(path: &Path) -> Result<(HostTensors, Progress), String> {
     let bytes = fs::read(path).map_err(|error| error.to_string())?;
-    let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|error| error.to_string())?;
+    decode(&bytes)
+}
+
+/// Reads a state and checks that it is whole.
+fn decode(bytes: &[u8]) -> Result<(HostTensors, Progress), String> {
+    let (_, header) = SafeTensors::read_metadata(bytes).map_err(|error| error.to_string())?;
     let metadata = header.metadata().clone().unwrap_or_default();
-    let file = SafeTensors::deserialize(&bytes).map_err(|error| error.to_string())?;
+    let file = SafeTensors::deserialize(bytes).map_err(|error| error.to_string())?;
     let mut tensors = HostTensors::new();
     for (name, view) in file.tensors() {
         if view.dtype() != Dtype::F32 {

@@ -132,8 +132,11 @@ impl Evaluator<'_> {
             let (logits, boundaries) =
                 network.forward(inputs, &decision(rows), BoundaryGradient::Detached);
             let losses = ops::cross_entropy(logits, self.output_multiplier, targets);
-            // Summed in f64 in a fixed order.
-            loss += losses.into_data().iter::<f32>().map(f64::from).sum::<f64>();
+            // Token by token: the same sum whatever the batches are.
+            loss = losses
+                .into_data()
+                .iter::<f32>()
+                .fold(loss, |sum, loss| sum + f64::from(loss));
             concepts += boundaries.map_or(0, |boundaries| boundaries.concepts());
         }
         Evaluation {

@@ -9,6 +9,7 @@ pub mod coordinates;
 pub mod device;
 pub mod evaluate;
 pub mod export;
+pub mod heartbeat;
 pub mod journal;
 pub mod optimizer;
 pub mod session;
@@ -45,6 +46,9 @@ pub enum TrainError {
         /// Why it failed.
         source: std::io::Error,
     },
+    /// Another process works in the run's folder.
+    #[error(transparent)]
+    Lock(#[from] crate::lock::LockError),
     /// No checkpoint could be read, though there is one.
     #[error("no usable checkpoint in {}: {why}", path.display())]
     Checkpoint {

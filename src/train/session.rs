@@ -2,6 +2,7 @@
 
 use super::checkpoint::{self, State};
 use super::evaluate::Evaluator;
+use super::heartbeat::Heartbeat;
 use super::journal::Journal;
 use super::optimizer::Widths;
 use super::step::{Sequences, Settings, batch, uniforms};
@@ -10,13 +11,14 @@ use crate::architecture::Architecture;
 use crate::data::{self, batches::Batches};
 use crate::event::{Event, Measurement};
 use crate::flops::Convention;
+use crate::lock::{self, Lock, LockError};
 use crate::model::Network;
 use crate::model::causality::find_leak;
 use crate::run::{RunOutcome, RunSpec};
 use burn::module::Module;
 use burn::tensor::Device;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// About so many training rows are measured over a run.
 const TRAINING_ROWS: u64 = 200;
@@ -39,9 +41,9 @@ pub struct Place<'a> {
 /// # Errors
 /// When data, device, checkpoint or journal fail; what training itself comes to is the outcome.
 pub fn train(spec: &RunSpec, place: &Place) -> Result<RunOutcome, TrainError> {
+    let _lock = lock_run(place.folder)?;
     let mut journal = Journal::open(place.folder)?;
-    let outcome = Session::open(spec, place, &mut journal)
-        .and_then(|(mut session, network)| session.run(network, &mut journal, place));
+    let outcome = train_locked(spec, place, &mut journal);
     if let Err(error) = &outcome {
         journal.append(Event::Failed {
             message: error.to_string(),
@@ -49,6 +51,62 @@ pub fn train(spec: &RunSpec, place: &Place) -> Result<RunOutcome, TrainError> {
     }
     journal.sync()?;
     outcome
+}
+
+/// Takes the lock of a run's folder: never do two processes train the same run.
+fn lock_run(folder: &Path) -> Result<Lock, TrainError> {
+    const TRIES: usize = 20;
+    let take = || Lock::take(folder, "training process");
+    for _ in 1..TRIES {
+        match take() {
+            // Somebody may just be looking whether it is free.
+            Err(LockError::Held { .. }) => std::thread::sleep(Duration::from_millis(50)),
+            lock => return Ok(lock?),
+        }
+    }
+    Ok(take()?)
+}
+
+fn train_locked(
+    spec: &RunSpec,
+    place: &Place,
+    journal: &mut Journal,
+) -> Result<RunOutcome, TrainError> {
+    if has_ended(spec, place.folder, journal) {
+        let steps = spec.recipe.steps(spec.architecture.seq_len());
+        journal.append(started(spec, place, steps))?;
+        return finish(journal, place.folder);
+    }
+    let (mut session, network) = Session::open(spec, place, journal)?;
+    session.run(network, journal, place)
+}
+
+/// Says whether a run came to its end before: all of it is on disk, though its process may have
+/// been killed before it could say so.
+fn has_ended(spec: &RunSpec, folder: &Path, journal: &Journal) -> bool {
+    let steps = spec.recipe.steps(spec.architecture.seq_len());
+    let keeps_end = spec.execution.keeps_end;
+    let kept = || checkpoint::holds_end(folder, keeps_end, steps);
+    journal.was_validated(steps) && (!keeps_end && journal.was_finished() || kept())
+}
+
+/// Says that the run is at its end; only then are its checkpoints not needed any more.
+fn finish(journal: &mut Journal, folder: &Path) -> Result<RunOutcome, TrainError> {
+    journal.append(Event::Finished)?;
+    journal.sync()?;
+    checkpoint::drop_checkpoints(folder)?;
+    Ok(RunOutcome::Finished)
+}
+
+fn started(spec: &RunSpec, place: &Place, resumed_step: u64) -> Event {
+    Event::Started {
+        run: spec.id(),
+        pid: std::process::id(),
+        host: lock::host(),
+        device: place.device.to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        resumed_step,
+    }
 }
 
 /// Widths that a run's learning rates depend on.
@@ -103,7 +161,7 @@ impl<'a> Session<'a> {
             held_out.push(row);
         }
         let network = Network::new(&spec.architecture, spec.seed, &device).train();
-        let (network, restored) = checkpoint::restore(place.folder, network, &device)?;
+        let (network, restored) = checkpoint::resume(place.folder, network, &device)?;
         let (network, restored) = match (restored, &spec.execution.start) {
             (None, Some(start)) => {
                 let folder = place.folder.with_file_name(&start.run.0);
@@ -117,14 +175,7 @@ impl<'a> Session<'a> {
             check_causality(spec, &network, &device)?;
         }
         let state = restored.unwrap_or_default();
-        journal.append(Event::Started {
-            run: spec.id(),
-            pid: std::process::id(),
-            host: host_name(),
-            device: place.device.to_owned(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            resumed_step: state.progress.step,
-        })?;
+        journal.append(started(spec, place, state.progress.step))?;
         journal.sync()?;
         let session = Self {
             spec,
@@ -146,6 +197,7 @@ impl<'a> Session<'a> {
     ) -> Result<RunOutcome, TrainError> {
         let recipe = &self.spec.recipe;
         let mut saved = Instant::now();
+        let mut heartbeat = Heartbeat::new(place.folder);
         let mut measured = (Instant::now(), self.state.progress.step);
         let every = (self.steps / TRAINING_ROWS).max(1);
         while self.state.progress.step < self.steps {
@@ -156,6 +208,7 @@ impl<'a> Session<'a> {
                 })?;
                 return Ok(RunOutcome::Interrupted);
             }
+            heartbeat.beat(self.state.progress.step);
             let mut row;
             (network, row) = self.step(network);
             let finite = row.loss.is_some_and(f64::is_finite)
@@ -187,13 +240,14 @@ impl<'a> Session<'a> {
                 saved = Instant::now();
             }
         }
+        // The numbers before what says that they are all there.
+        journal.sync()?;
         if self.spec.execution.keeps_end {
             checkpoint::save_end(place.folder, &network, &self.state)?;
         } else {
             checkpoint::save_final(place.folder, &network, &self.state.progress)?;
         }
-        journal.append(Event::Finished)?;
-        Ok(RunOutcome::Finished)
+        finish(journal, place.folder)
     }
 
     fn tokens_per_step(&self) -> u64 {
@@ -318,13 +372,6 @@ fn is_validation(step: u64, steps: u64, count: u64) -> bool {
     let count = count.max(1);
     // The k-th validation is at step ceil(k · steps / count).
     step * count / steps > (step - 1) * count / steps
-}
-
-fn host_name() -> String {
-    nix::unistd::gethostname().map_or_else(
-        |_| "unknown".into(),
-        |name| name.to_string_lossy().into_owned(),
-    )
 }
 
 #[cfg(test)]

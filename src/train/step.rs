@@ -161,7 +161,7 @@ impl Settings<'_> {
         let mut probabilities = Vec::new();
         for from in (0..rows).step_by(micro) {
             let rows = from..(from + micro).min(rows);
-            let shards: Vec<_> = shards(rows, self.device)
+            let shards: Vec<_> = shards(rows, sequences.rows(), self.device)
                 .map(|rows| (rows, network.clone().fork(self.device)))
                 .collect();
             let forwards: Vec<Forward> = shards
@@ -327,13 +327,19 @@ fn boundary_rate(forwards: &[Forward]) -> f64 {
 /// Divides rows into the shards that are computed side by side.
 ///
 /// On a CPU an operation is too short to be shared well among threads; half a batch is not. The
-/// division does not depend on the number of threads, so neither do the results. Other devices
-/// take the batch whole.
-fn shards(rows: Range<usize>, device: &Device) -> impl Iterator<Item = Range<usize>> {
+/// division does not depend on the number of threads, so neither do the results, nor on whether the
+/// two halves of a batch are computed side by side or, with a micro-batch of half its rows, one
+/// after the other. Other devices take the rows whole.
+fn shards(rows: Range<usize>, batch: usize, device: &Device) -> impl Iterator<Item = Range<usize>> {
     let most = if ops::is_fused(device) { SHARDS } else { 1 };
-    let size = rows.len().div_ceil(most).max(1);
+    let whole = batch.div_ceil(most);
+    let size = if rows.len() < whole {
+        rows.len().div_ceil(most)
+    } else {
+        whole
+    };
     rows.clone()
-        .step_by(size)
+        .step_by(size.max(1))
         .map(move |from| from..(from + size).min(rows.end))
 }
 

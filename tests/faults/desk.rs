@@ -17,7 +17,7 @@ model: {seq_len: 32, token_window: 8}
 data: {synthetic: {document_tokens: 32, document_words: 6}}
 training: {batch: 4, validations: 2, validation_tokens: 256, branches: true}
 analysis: {bootstrap: 0}
-execution: {checkpoint_every: 0.015, parallel: 2}
+execution: {checkpoint_every: 0.015, parallel: 2, stall_limit: 3, back_off: 0.1, retries: 3}
 ";
 
 /// Its runs: 12 branches of 12 pieces of trunks.

@@ -2,6 +2,7 @@
 
 use super::{count, key, optional, word};
 use crate::flops::Convention;
+use crate::grid::Order;
 use crate::grid::key::{Form, Key, Range, Role, Shown};
 
 pub(super) static KEYS: &[Key] = &[
@@ -68,11 +69,9 @@ pub(super) static KEYS: &[Key] = &[
     key(
         "execution.checkpoint_every",
         Role::Experiment,
-        "Seconds between two checkpoints of a run; without it 60.",
-        &[Form::Number(Range::FROM_ZERO, |d, x| {
-            d.execution.checkpoint_every = Some(x)
-        })],
-        |d| d.execution.checkpoint_every.into(),
+        "Time between two checkpoints of a run, in seconds where no unit is given.",
+        &[Form::Duration(|d, x| d.execution.checkpoint_every = x)],
+        |d| Shown::Number(d.execution.checkpoint_every),
     ),
     key(
         "execution.threads",
@@ -91,5 +90,88 @@ pub(super) static KEYS: &[Key] = &[
             d.execution.parallel = Some(n as usize)
         })],
         |d| optional(d.execution.parallel),
+    ),
+    key(
+        "execution.per_device",
+        Role::Experiment,
+        "Runs at once on one device; without it one on a GPU, and on the CPU as many as its threads \
+         allow.",
+        &[Form::Count(1, 1 << 12, |d, n| {
+            d.execution.per_device = Some(n as usize)
+        })],
+        |d| optional(d.execution.per_device),
+    ),
+    key(
+        "execution.order",
+        Role::Experiment,
+        "Which run starts next: that with most to do, so that none is left alone at the end; that \
+         with least, for early results; or that which the file asks for first.",
+        &[
+            Form::Word("longest", |d| d.execution.order = Order::Longest),
+            Form::Word("shortest", |d| d.execution.order = Order::Shortest),
+            Form::Word("file", |d| d.execution.order = Order::File),
+        ],
+        |d| match d.execution.order {
+            Order::Longest => word("longest"),
+            Order::Shortest => word("shortest"),
+            Order::File => word("file"),
+        },
+    ),
+    key(
+        "execution.retries",
+        Role::Experiment,
+        "How often a run that crashed or stalled is tried again, from its checkpoint.",
+        &[Form::Count(0, 1 << 16, |d, n| {
+            d.execution.retries = n as usize
+        })],
+        |d| count(d.execution.retries),
+    ),
+    key(
+        "execution.back_off",
+        Role::Experiment,
+        "Time before the first retry, in seconds where no unit is given; each later one waits twice \
+         as long.",
+        &[Form::Duration(|d, x| d.execution.back_off = x)],
+        |d| Shown::Number(d.execution.back_off),
+    ),
+    key(
+        "execution.time_limit",
+        Role::Experiment,
+        "Time after which a run that still trains is ended as timed out, in seconds where no unit \
+         is given; it keeps its checkpoint.",
+        &[Form::Duration(|d, x| d.execution.time_limit = Some(x))],
+        |d| d.execution.time_limit.into(),
+    ),
+    key(
+        "execution.stall_limit",
+        Role::Experiment,
+        "Time without a step or a validation after which a run is killed and tried again, in \
+         seconds where no unit is given.",
+        &[Form::Duration(|d, x| d.execution.stall_limit = x)],
+        |d| Shown::Number(d.execution.stall_limit),
+    ),
+    key(
+        "execution.max_flops",
+        Role::Experiment,
+        "Training FLOPs of all runs of the experiment together: no run starts that would pass it.",
+        &[Form::Number(Range::open(0.0, 1e30), |d, x| {
+            d.execution.max_flops = Some(x)
+        })],
+        |d| d.execution.max_flops.into(),
+    ),
+    key(
+        "execution.max_time",
+        Role::Experiment,
+        "Time after which a command starts no more runs, in seconds where no unit is given; those \
+         that train go on to their end.",
+        &[Form::Duration(|d, x| d.execution.max_time = Some(x))],
+        |d| d.execution.max_time.into(),
+    ),
+    key(
+        "execution.keep_weights",
+        Role::Experiment,
+        "Whether a run's weights are kept when it has finished.",
+        &[Form::Flag(|d, on| d.execution.keep_weights = on)],
+        |d| Shown::Flag(d.execution.keep_weights),
     ),
 ];

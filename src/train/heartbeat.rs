@@ -1,0 +1,33 @@
+//! A sign of life for whoever watches a run.
+
+use crate::event::HEARTBEAT;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// Time between two beats, or more where a step takes longer.
+const EVERY: Duration = Duration::from_secs(1);
+
+/// A file that changes while a run makes progress: between rows of measurements minutes may pass.
+pub struct Heartbeat {
+    path: PathBuf,
+    last: Instant,
+}
+
+impl Heartbeat {
+    /// Prepares the heartbeat of a run's folder; a run of less than a second writes none.
+    pub fn new(folder: &Path) -> Self {
+        Self {
+            path: folder.join(HEARTBEAT),
+            last: Instant::now(),
+        }
+    }
+
+    /// Beats, unless it just did.
+    pub fn beat(&mut self, step: u64) {
+        if self.last.elapsed() >= EVERY {
+            self.last = Instant::now();
+            // Where it cannot be written, neither can anything that matters: that fails by itself.
+            let _ = std::fs::write(&self.path, step.to_string());
+        }
+    }
+}
