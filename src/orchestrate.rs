@@ -6,15 +6,19 @@
 
 mod active;
 mod campaign;
+mod disk;
 mod intake;
 mod policy;
 mod pulse;
 mod queue;
+mod rebuild;
 mod requests;
 mod tail;
 
 pub use campaign::run;
+pub use disk::{DiskNeed, disk_free, disk_need};
 pub use queue::{blocked_by, to_do};
+pub use rebuild::{Rebuilt, rebuild};
 pub use requests::{ask_to_cancel, fulfilled};
 pub use tail::Tail;
 

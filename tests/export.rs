@@ -1,6 +1,7 @@
 //! Weights written for other programs: the file, and that it gives the stored loss.
 
-use assert_cmd::Command;
+mod support;
+
 use burn::tensor::Device;
 use orchestrator::architecture::Architecture;
 use orchestrator::data::{self, Batches};
@@ -14,7 +15,6 @@ use orchestrator::train::step::Sequences;
 use safetensors::tensor::SafeTensors;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 const TINY: &str = "
 name: tiny
@@ -28,15 +28,7 @@ analysis: {bootstrap: 20}
 
 /// Runs the program in a folder; returns its exit status and what it said.
 fn program(folder: &Path, args: &[&str]) -> (Option<i32>, String) {
-    let output = Command::cargo_bin("orchestrator")
-        .expect("the program")
-        .args(args)
-        .current_dir(folder)
-        .env("ORCHESTRATOR_CACHE", folder.join("cache"))
-        .env("NO_COLOR", "1")
-        .timeout(Duration::from_secs(300))
-        .output()
-        .expect("ran");
+    let output = support::command(folder, args).output().expect("ran");
     let said = [output.stdout, output.stderr].concat();
     (
         output.status.code(),

@@ -1,84 +1,10 @@
 //! Stories told through the program itself, in a temporary folder.
 
-use assert_cmd::Command;
+mod support;
+
 use serde_json::Value;
-use std::path::Path;
 use std::time::Duration;
-
-const TINY: &str = "
-name: tiny
-grid: {params: 60000, tokens: 8192, concept_share: [0.3, 0.5], compression_ratio: 4}
-baselines: {params: 50000, tokens: 8192}
-model: {seq_len: 64, token_window: 8}
-data: {synthetic: {document_tokens: 64, document_words: 6}}
-training: {batch: 8, validations: 2, validation_tokens: 512}
-analysis: {bootstrap: 20}
-";
-
-struct Desk {
-    folder: tempfile::TempDir,
-}
-
-impl Desk {
-    fn new() -> Self {
-        Self {
-            folder: tempfile::tempdir().expect("a folder"),
-        }
-    }
-
-    fn path(&self) -> &Path {
-        self.folder.path()
-    }
-
-    fn with(self, name: &str, content: impl AsRef<[u8]>) -> Self {
-        std::fs::write(self.path().join(name), content).expect("written");
-        self
-    }
-
-    fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::cargo_bin("orchestrator").expect("the program");
-        command
-            .args(args)
-            .current_dir(self.path())
-            .env("ORCHESTRATOR_CACHE", self.path().join("cache"))
-            .env("NO_COLOR", "1")
-            .timeout(Duration::from_secs(300));
-        command
-    }
-
-    /// Runs a command that must be refused with status 2, and returns what it said.
-    fn refused(&self, args: &[&str]) -> String {
-        let output = self.command(args).output().expect("ran");
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(output.status.code(), Some(2), "{args:?}: {said}");
-        assert!(!said.contains("panicked"), "{said}");
-        said
-    }
-
-    /// Runs a command that must succeed, and returns what it printed.
-    fn done(&self, args: &[&str]) -> String {
-        let output = self.command(args).output().expect("ran");
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{args:?}: {said}");
-        String::from_utf8(output.stdout).expect("UTF-8")
-    }
-
-    fn status(&self) -> Vec<Value> {
-        let text = self.done(&["status", "tiny.yaml", "--json"]);
-        let status: Value = serde_json::from_str(&text).expect("JSON");
-        status["runs"].as_array().expect("runs").clone()
-    }
-
-    fn files(&self) -> Vec<String> {
-        let mut names: Vec<String> = std::fs::read_dir(self.path())
-            .expect("readable")
-            .flatten()
-            .map(|entry| entry.file_name().to_string_lossy().into_owned())
-            .collect();
-        names.sort();
-        names
-    }
-}
+use support::{Desk, TINY};
 
 #[test]
 fn an_experiment_runs_from_declaration_to_figures_and_only_once() {
@@ -150,6 +76,13 @@ fn an_experiment_runs_from_declaration_to_figures_and_only_once() {
         "grid.concept_share=[0.3, 0.5, 0.6]",
     ]);
     assert_eq!(text.matches("\"finished\"").count(), 4);
+    // What was taken out stays, marked.
+    desk.done(&["run", "tiny.yaml", "--set", "grid.concept_share=0.5"]);
+    assert_eq!(journals(), before);
+    assert_eq!(desk.status().len(), 2);
+    let status = desk.done(&["status", "tiny.yaml", "--all"]);
+    assert!(status.contains("2 no longer asked for"), "{status}");
+    desk.done(&["run", "tiny.yaml"]);
     // Figures come from the database alone.
     std::fs::remove_dir_all(desk.path().join("results/tiny/figures")).expect("figures");
     std::fs::remove_dir_all(desk.path().join("results/tiny/runs")).expect("runs");
@@ -163,25 +96,13 @@ fn an_experiment_runs_from_declaration_to_figures_and_only_once() {
 
 #[test]
 fn an_interrupted_grid_goes_on_to_the_same_losses() {
-    let losses = |desk: &Desk| -> Vec<Value> {
-        desk.status()
-            .iter()
-            .map(|run| run["loss"].clone())
-            .collect()
-    };
     // Long enough to be interrupted.
     let long = TINY.replace("8192", "65536");
     let whole = Desk::new().with("tiny.yaml", &long);
     whole.done(&["run", "tiny.yaml"]);
 
     let desk = Desk::new().with("tiny.yaml", &long);
-    let mut child = std::process::Command::new(assert_cmd::cargo::cargo_bin("orchestrator"))
-        .args(["run", "tiny.yaml"])
-        .current_dir(desk.path())
-        .env("ORCHESTRATOR_CACHE", desk.path().join("cache"))
-        .stderr(std::process::Stdio::null())
-        .spawn()
-        .expect("started");
+    let mut child = desk.start(&["run", "tiny.yaml"]);
     // Its signal handlers are in place before it starts the first run.
     let started = || {
         std::fs::read_dir(desk.path().join("results/tiny/runs")).is_ok_and(|runs| {
@@ -201,7 +122,7 @@ fn an_interrupted_grid_goes_on_to_the_same_losses() {
     let status = child.wait().expect("ended");
     assert!(matches!(status.code(), Some(0 | 1)), "{status}");
     desk.done(&["run", "tiny.yaml"]);
-    assert_eq!(losses(&desk), losses(&whole));
+    assert_eq!(desk.losses(), whole.losses());
 }
 
 #[test]
@@ -292,14 +213,6 @@ fn branched() -> String {
         )
         .replace("{params: 50000, tokens: 8192}", "{params: 50000}")
         .replace("training: {", "training: {branches: true, ")
-}
-
-impl Desk {
-    fn journal(&self, run: &Value) -> Vec<u8> {
-        let id = run["id"].as_str().expect("an id");
-        let folder = self.path().join("results/tiny/runs").join(id);
-        std::fs::read(folder.join("events.jsonl")).expect("a journal")
-    }
 }
 
 fn parts<'a>(runs: &'a [Value], kind: &'a str, part: &'a str) -> Vec<&'a Value> {
@@ -403,14 +316,15 @@ fn branches_share_a_trunk_that_is_trained_once() {
 
 #[test]
 fn branches_of_a_failed_trunk_wait_and_say_so() {
-    let desk = Desk::new().with("tiny.yaml", branched());
+    let text = branched() + "execution: {retries: 0}\n";
+    let desk = Desk::new().with("tiny.yaml", text);
     let plan = desk.done(&["plan", "tiny.yaml", "--no-time", "--json"]);
     let plan: Value = serde_json::from_str(&plan).expect("JSON");
     let trunk = plan["runs"][0]["id"].as_str().expect("an id");
-    let folder = desk.path().join("results/tiny/runs").join(trunk);
-    std::fs::create_dir_all(&folder).expect("made");
-    let checkpoint = folder.join("checkpoint.safetensors");
-    std::fs::write(&checkpoint, "no checkpoint").expect("written");
+    let runs = desk.path().join("results/tiny/runs");
+    std::fs::create_dir_all(&runs).expect("made");
+    let in_the_way = runs.join(trunk);
+    std::fs::write(&in_the_way, "no folder").expect("written");
     let output = desk.command(&["run", "tiny.yaml"]).output().expect("ran");
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{said}");
@@ -427,7 +341,15 @@ fn branches_of_a_failed_trunk_wait_and_say_so() {
         "{said}"
     );
 
-    std::fs::remove_file(&checkpoint).expect("removed");
+    let status = desk.done(&["status", "tiny.yaml"]);
+    assert!(
+        status.contains(&format!("waits for {trunk}: crashed")),
+        "{status}"
+    );
+    assert!(status.contains("5 waiting for a failed run"), "{status}");
+
+    std::fs::remove_file(&in_the_way).expect("removed");
+    assert!(desk.done(&["retry", "tiny.yaml"]).contains(trunk));
     desk.done(&["run", "tiny.yaml"]);
     assert!(desk.status().iter().all(|run| run["outcome"] == "finished"));
 }

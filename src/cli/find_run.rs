@@ -2,6 +2,7 @@
 
 use super::Failure;
 use crate::launch::SPEC_FILE;
+use crate::store::{DATABASE, RunRecord, Store};
 use std::path::{Path, PathBuf};
 
 /// Matches that a message lists before it only counts.
@@ -17,6 +18,81 @@ pub(super) fn find_run(run: &str, results: Option<&Path>) -> Result<PathBuf, Fai
     look_up(run, results).map_err(Failure::input)
 }
 
+/// A run in a database.
+pub(super) struct Stored {
+    pub(super) results: PathBuf,
+    pub(super) store: Store,
+    pub(super) record: RunRecord,
+}
+
+/// Finds a run in a database, trained or not, from its folder, its id or a prefix of its id.
+///
+/// Ids are looked up in `results`, or else in every folder below `results/`.
+///
+/// # Errors
+/// When there is no such run, or more than one, or a database cannot be read.
+pub(super) async fn find_stored(run: &str, results: Option<&Path>) -> Result<Stored, Failure> {
+    let path = Path::new(run);
+    let (prefix, places) = match path.join(SPEC_FILE).is_file() {
+        // A run's folder is results/NAME/runs/ID.
+        true => {
+            let path = path.canonicalize().map_err(Failure::input)?;
+            let results = path.ancestors().nth(2).map(Path::to_owned);
+            (name(&path), results.into_iter().collect())
+        }
+        false => (run.to_owned(), places(results)),
+    };
+    let mut found = Vec::new();
+    for place in places.iter().filter(|place| place.join(DATABASE).exists()) {
+        let store = Store::open(place).await?;
+        for id in store.runs_beginning_with(&prefix).await? {
+            found.push((place, store.clone(), id));
+        }
+    }
+    if found.len() > 1 {
+        let folders: Vec<PathBuf> = found
+            .iter()
+            .map(|(place, _, id)| place.join("runs").join(&id.0))
+            .collect();
+        return Err(Failure::input(several(
+            run,
+            &folders.iter().collect::<Vec<_>>(),
+        )));
+    }
+    let (results, store, id) = found.pop().ok_or_else(|| {
+        let searched = match results {
+            Some(results) => results.join(DATABASE).display().to_string(),
+            None => format!("results/*/{DATABASE}"),
+        };
+        Failure::input(format!(
+            "no run in {searched} begins with `{run}`; `orchestrator status FILE` lists them, and \
+             `--results DIR` looks in another results folder"
+        ))
+    })?;
+    let record = store.run(&id).await?;
+    Ok(Stored {
+        results: results.clone(),
+        record: record.ok_or_else(|| Failure::machine(format!("run {id} has gone")))?,
+        store,
+    })
+}
+
+fn several(run: &str, found: &[&PathBuf]) -> String {
+    format!(
+        "{} runs begin with `{run}`:\n{}\nGive more of the id, or the folder itself.",
+        found.len(),
+        list(found)
+    )
+}
+
+/// Lists the results folders to look in.
+fn places(results: Option<&Path>) -> Vec<PathBuf> {
+    match results {
+        Some(results) => vec![results.to_owned()],
+        None => folders(Path::new("results")),
+    }
+}
+
 fn look_up(run: &str, results: Option<&Path>) -> Result<PathBuf, String> {
     let path = Path::new(run);
     if path.join(SPEC_FILE).is_file() {
@@ -28,11 +104,8 @@ fn look_up(run: &str, results: Option<&Path>) -> Result<PathBuf, String> {
              an id or the beginning of one works too"
         ));
     }
-    let (places, searched) = match results {
-        Some(results) => (vec![results.to_owned()], results.join("runs")),
-        None => (folders(Path::new("results")), "results/*/runs".into()),
-    };
-    let runs: Vec<PathBuf> = places
+    let searched = results.map_or("results/*/runs".into(), |results| results.join("runs"));
+    let runs: Vec<PathBuf> = places(results)
         .iter()
         .flat_map(|place| folders(&place.join("runs")))
         .filter(|folder| folder.join(SPEC_FILE).is_file())
@@ -49,11 +122,7 @@ fn look_up(run: &str, results: Option<&Path>) -> Result<PathBuf, String> {
             "no run in {searched} begins with `{run}`; there are:\n{}",
             list(&runs.iter().collect::<Vec<_>>())
         )),
-        _ => Err(format!(
-            "{} runs begin with `{run}`:\n{}\nGive more of the id, or the folder itself.",
-            found.len(),
-            list(&found)
-        )),
+        _ => Err(several(run, &found)),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The command line: one file a subcommand, arguments and the call. The only place that prints.
 
 mod bench;
+mod cancel;
 mod check;
 mod coordinates;
 mod experiment;
@@ -10,12 +11,17 @@ mod find_run;
 mod fit;
 mod generate;
 mod inspect;
+mod logs;
 mod plan;
 mod plot;
 mod progress;
 mod provenance;
+mod prune;
+mod rebuild;
+mod retry;
 mod run;
 mod schema;
+mod show;
 mod status;
 mod train;
 mod trained;
@@ -45,6 +51,12 @@ enum Command {
     Plan(plan::Args),
     Check(check::Args),
     Status(status::Args),
+    Show(show::Args),
+    Logs(logs::Args),
+    Retry(retry::Args),
+    Cancel(cancel::Args),
+    Prune(prune::Args),
+    Rebuild(rebuild::Args),
     Fit(fit::Args),
     Plot(plot::Args),
     Export(export::Args),
@@ -72,6 +84,12 @@ pub fn main() -> ExitCode {
         Command::Plan(args) => plan::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Status(args) => status::run(&args),
+        Command::Show(args) => show::run(&args),
+        Command::Logs(args) => logs::run(&args),
+        Command::Retry(args) => retry::run(&args),
+        Command::Cancel(args) => cancel::run(&args),
+        Command::Prune(args) => prune::run(&args),
+        Command::Rebuild(args) => rebuild::run(&args),
         Command::Fit(args) => fit::run(&args),
         Command::Plot(args) => plot::run(&args),
         Command::Export(args) => export::run(&args),

@@ -4,7 +4,7 @@ use super::Failure;
 use super::experiment::{ExperimentArgs, Loaded, calibration, slots};
 use crate::architecture::Architecture;
 use crate::flops::Convention;
-use crate::orchestrate::to_do;
+use crate::orchestrate::{disk_free, disk_need, to_do};
 use crate::plan::{Calibration, Planned, costs_to_the_end};
 use crate::quantity::{Flops, Params, Tokens, human};
 use crate::run::{Part, RunId};
@@ -208,6 +208,17 @@ fn totals(
             ", about {} with {parallel} at once on {threads} thread(s) each",
             seconds(wall)
         );
+    }
+    let keep_weights = loaded.experiment.execution.keep_weights;
+    let need = disk_need(&left, parallel, keep_weights);
+    text += &format!(
+        "\nup to {}B on disk while they train, {}B kept",
+        human(need.most),
+        human(need.kept)
+    );
+    if let Some(free) = disk_free(&loaded.results).filter(|free| need.most > *free) {
+        let results = loaded.results.display();
+        text += &format!("\nwarning: only {}B are free for {results}", human(free));
     }
     let epochs = planned.iter().map(|run| run.epochs).fold(0.0, f64::max);
     if epochs > 1.0 {

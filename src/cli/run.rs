@@ -9,6 +9,7 @@ use crate::launch::local::{Device, Local};
 use crate::lock::Lock;
 use crate::orchestrate::{self, Setting, Summary};
 use crate::plan::Planned;
+use crate::quantity::human;
 use crate::run::RunId;
 use crate::store::{ExperimentRecord, PlannedRun, Store};
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -77,6 +78,7 @@ async fn train_and_fit(
         provenance,
     };
     let devices = devices(&loaded.experiment, &args.device);
+    check_disk(&store, experiment, loaded, planned, &devices).await?;
     let summary = train(&store, experiment, devices, planned, &setting).await?;
     eprintln!("{}", describe(&summary));
     let failed = summary.failed + summary.cancelled > 0;
@@ -95,6 +97,34 @@ async fn train_and_fit(
         true => ExitCode::from(FAILED),
         false => ExitCode::SUCCESS,
     })
+}
+
+/// Refuses to start what the disk cannot hold.
+async fn check_disk(
+    store: &Store,
+    experiment: i64,
+    loaded: &Loaded,
+    planned: &[Planned],
+    devices: &[Device],
+) -> Result<(), Failure> {
+    let stored = store.runs(experiment).await?;
+    let stored = stored.into_iter().map(|run| (run.id.clone(), run));
+    let to_do = orchestrate::to_do(planned, &stored.collect(), &loaded.results);
+    let slots = devices.iter().map(|device| device.slots).sum();
+    let keep_weights = loaded.experiment.execution.keep_weights;
+    let need = orchestrate::disk_need(&to_do, slots, keep_weights);
+    match orchestrate::disk_free(&loaded.results) {
+        Some(free) if need.most > free => Err(Failure::input(format!(
+            "the {} runs to do take up to {}B in {}, where {}B are free; \
+             `execution.keep_weights: false` keeps no weights, `orchestrator prune` lists what can \
+             go, and `--results DIR` puts them elsewhere",
+            to_do.len(),
+            human(need.most),
+            loaded.results.display(),
+            human(free)
+        ))),
+        _ => Ok(()),
+    }
 }
 
 fn describe(summary: &Summary) -> String {

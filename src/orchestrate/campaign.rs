@@ -4,6 +4,7 @@ use super::active::{Active, Verdict};
 use super::intake::{is_whole, settle, take_in, write_spec};
 use super::policy::{self, Answer, Tries};
 use super::queue::{Queue, to_do};
+use super::rebuild::log_file;
 use super::tail::Tail;
 use super::{Notice, Observer, OrchestrateError, Retried, Setting, Summary, failed, requests};
 use crate::clock::now;
@@ -250,10 +251,10 @@ impl<'a> Campaign<'a, '_> {
         let micro_batch = tries
             .micro_batch
             .map_or(declared, |rows| rows.min(declared));
-        let number = self.store.attempts(&run.id).await? + 1;
+        let number = self.store.attempts(&run.id).await? as usize + 1;
         let job = Job {
             run: run.id.clone(),
-            log: folder.join(format!("log.{number}.txt")),
+            log: folder.join(log_file(number)),
             data_cache: self.setting.data_cache.clone(),
             device: self.launcher.place(run.memory).unwrap_or_default(),
             threads: run.spec.execution.threads,

@@ -6,11 +6,14 @@
 mod attempts;
 mod fits;
 mod ingest;
+mod rebuild;
 mod records;
+mod standing;
 
 pub use records::{
     AttemptRecord, Ended, ExperimentRecord, FitRecord, PlannedRun, RunRecord, StartedAttempt,
 };
+pub use standing::Standing;
 
 use crate::event::Measurement;
 use crate::run::{RunId, RunSpec};
@@ -196,32 +199,7 @@ impl Store {
             .execute(&mut *transaction)
             .await?;
         for (position, run) in planned.iter().enumerate() {
-            let spec = &run.spec;
-            let params = spec.architecture.params();
-            let json = serde_json::to_string(spec).map_err(|error| content("a plan", error))?;
-            sqlx::query(
-                "INSERT INTO runs
-                     (id, kind, spec, params, concept_share, compression_ratio, tokens, seed,
-                      planned_flops, created_at)
-                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-                 ON CONFLICT (id) DO UPDATE SET spec = excluded.spec",
-            )
-            .bind(&run.id.0)
-            .bind(if spec.architecture.is_dense() {
-                "dense"
-            } else {
-                "dlcm"
-            })
-            .bind(json)
-            .bind(params.non_embedding() as i64)
-            .bind(params.concept_share())
-            .bind(spec.architecture.compression_ratio())
-            .bind(spec.recipe.tokens as i64)
-            .bind(spec.seed as i64)
-            .bind(run.flops)
-            .bind(now)
-            .execute(&mut *transaction)
-            .await?;
+            records::insert_run(&mut transaction, run, now).await?;
             let axes =
                 serde_json::to_string(&run.axes).map_err(|error| content("a plan", error))?;
             sqlx::query(
@@ -236,8 +214,8 @@ impl Store {
             .bind(&run.id.0)
             .bind(position as i64)
             .bind(axes)
-            .bind(spec.execution.part().name())
-            .bind(spec.execution.start.as_ref().map(|start| &start.run.0))
+            .bind(run.spec.execution.part().name())
+            .bind(run.spec.execution.start.as_ref().map(|start| &start.run.0))
             .execute(&mut *transaction)
             .await?;
         }
@@ -273,21 +251,33 @@ impl Store {
     /// # Errors
     /// When the database refuses or holds a run this program cannot read.
     pub async fn runs(&self, experiment: i64) -> Result<Vec<RunRecord>, StoreError> {
-        self.runs_of(experiment, true).await
-    }
-
-    /// Reads the runs that an experiment's file asked for once, and does no more.
-    ///
-    /// # Errors
-    /// When the database refuses or holds a run this program cannot read.
-    pub async fn unwanted(&self, experiment: i64) -> Result<Vec<RunRecord>, StoreError> {
-        self.runs_of(experiment, false).await
-    }
-
-    async fn runs_of(&self, experiment: i64, wanted: bool) -> Result<Vec<RunRecord>, StoreError> {
         let rows: Vec<records::RunRow> = sqlx::query_as(
             "SELECT runs.*, axes, part, start_run FROM experiment_runs
              JOIN runs ON runs.id = experiment_runs.run_id
+             WHERE experiment_id = ? AND wanted = 1 ORDER BY position",
+        )
+        .bind(experiment)
+        .fetch_all(&self.pool)
+        .await?;
+        rows.into_iter().map(RunRecord::try_from).collect()
+    }
+
+    /// Reads the runs that an experiment's file asks for, or does no more, in plan order, without
+    /// what each is in full.
+    ///
+    /// # Errors
+    /// When the database refuses or holds a run this program cannot read.
+    pub async fn runs_in_brief(
+        &self,
+        experiment: i64,
+        wanted: bool,
+    ) -> Result<Vec<RunRecord<()>>, StoreError> {
+        let rows: Vec<records::RunRow> = sqlx::query_as(
+            "SELECT id, kind, '' AS spec, params, concept_share, compression_ratio, tokens, seed,
+                 planned_flops, state, outcome, message, retries, micro_batch, loss, bits_per_byte,
+                 flops, realised_ratio, realised_sampled, concept_gain, boundary_gain, axes, part,
+                 start_run
+             FROM experiment_runs JOIN runs ON runs.id = experiment_runs.run_id
              WHERE experiment_id = ? AND wanted = ? ORDER BY position",
         )
         .bind(experiment)

@@ -4,6 +4,7 @@ use super::{StoreError, content, read_spec};
 use crate::event::Measurement;
 use crate::run::{Part, RunId, RunOutcome, RunSpec, RunState};
 use serde::{Deserialize, Serialize};
+use sqlx::SqliteConnection;
 use std::collections::BTreeMap;
 
 /// An experiment to record.
@@ -34,14 +35,14 @@ pub struct PlannedRun {
     pub axes: BTreeMap<String, String>,
 }
 
-/// A run as stored.
+/// A run as stored; `RunRecord<()>` leaves out what it is in full, which takes longest to read.
 #[derive(Clone, Debug, Serialize)]
-pub struct RunRecord {
+pub struct RunRecord<S = RunSpec> {
     /// Its identity.
     pub id: RunId,
     /// What it is.
     #[serde(skip)]
-    pub spec: RunSpec,
+    pub spec: S,
     /// Which part of a training the experiment has it carry out.
     pub part: Part,
     /// The run from whose end it goes on.
@@ -121,8 +122,23 @@ impl TryFrom<RunRow> for RunRecord {
     type Error = StoreError;
 
     fn try_from(row: RunRow) -> Result<Self, StoreError> {
+        let spec = read_spec(&row.spec)?;
+        RunRecord::new(row, spec)
+    }
+}
+
+impl TryFrom<RunRow> for RunRecord<()> {
+    type Error = StoreError;
+
+    fn try_from(row: RunRow) -> Result<Self, StoreError> {
+        RunRecord::new(row, ())
+    }
+}
+
+impl<S> RunRecord<S> {
+    fn new(row: RunRow, spec: S) -> Result<Self, StoreError> {
         Ok(Self {
-            spec: read_spec(&row.spec)?,
+            spec,
             id: RunId(row.id),
             part: Part::from_name(&row.part)
                 .ok_or_else(|| content("experiment_runs.part", &row.part))?,
@@ -153,7 +169,10 @@ impl TryFrom<RunRow> for RunRecord {
     }
 }
 
-fn read_outcome(column: &str, name: Option<String>) -> Result<Option<RunOutcome>, StoreError> {
+pub(super) fn read_outcome(
+    column: &str,
+    name: Option<String>,
+) -> Result<Option<RunOutcome>, StoreError> {
     let outcome = |name: String| RunOutcome::from_name(&name).ok_or_else(|| content(column, &name));
     name.map(outcome).transpose()
 }
@@ -323,4 +342,39 @@ impl From<MeasurementRow> for Measurement {
             tokens_per_second: row.tokens_per_second,
         }
     }
+}
+
+/// Inserts a run; one that is known already keeps what it has.
+pub(super) async fn insert_run(
+    connection: &mut SqliteConnection,
+    run: &PlannedRun,
+    now: f64,
+) -> Result<(), StoreError> {
+    let spec = &run.spec;
+    let params = spec.architecture.params();
+    let json = serde_json::to_string(spec).map_err(|error| content("a plan", error))?;
+    sqlx::query(
+        "INSERT INTO runs
+             (id, kind, spec, params, concept_share, compression_ratio, tokens, seed,
+              planned_flops, created_at)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+         ON CONFLICT (id) DO UPDATE SET spec = excluded.spec",
+    )
+    .bind(&run.id.0)
+    .bind(if spec.architecture.is_dense() {
+        "dense"
+    } else {
+        "dlcm"
+    })
+    .bind(json)
+    .bind(params.non_embedding() as i64)
+    .bind(params.concept_share())
+    .bind(spec.architecture.compression_ratio())
+    .bind(spec.recipe.tokens as i64)
+    .bind(spec.seed as i64)
+    .bind(run.flops)
+    .bind(now)
+    .execute(connection)
+    .await?;
+    Ok(())
 }

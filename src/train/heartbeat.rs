@@ -22,6 +22,12 @@ impl Heartbeat {
         }
     }
 
+    /// Leaves none.
+    pub fn end(self) {
+        // One that stays does no harm.
+        let _ = std::fs::remove_file(self.path);
+    }
+
     /// Beats, unless it just did.
     pub fn beat(&mut self, step: u64) {
         if self.last.elapsed() >= EVERY {

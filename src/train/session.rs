@@ -95,6 +95,7 @@ fn finish(journal: &mut Journal, folder: &Path) -> Result<RunOutcome, TrainError
     journal.append(Event::Finished)?;
     journal.sync()?;
     checkpoint::drop_checkpoints(folder)?;
+    Heartbeat::new(folder).end();
     Ok(RunOutcome::Finished)
 }
 
@@ -339,6 +340,8 @@ impl<'a> Session<'a> {
         journal: &mut Journal,
         place: &Place,
     ) -> Result<(), TrainError> {
+        // The rows before what goes on from them: they are not measured again.
+        journal.sync()?;
         checkpoint::save(place.folder, network, &self.state)?;
         journal.append(Event::Checkpointed {
             step: self.state.progress.step,

@@ -174,30 +174,46 @@ fn pick<T>(mut from: Vec<T>, rng: &mut ChaCha8Rng) -> Option<T> {
     (!from.is_empty()).then(|| from.swap_remove(rng.random_range(0..from.len())))
 }
 
-/// Cuts a journal of an unfinished run anywhere after what was synced: at a checkpoint or a start.
+/// Cuts a journal anywhere after what was synced, as a power cut may.
 fn tear_journal(desk: &mut Desk, rng: &mut ChaCha8Rng) -> Injection {
-    let mut found = journals(desk, |_| true);
-    found.retain(|(_, text)| safe_length(text) < text.len());
-    let Some((path, text)) = pick(found, rng) else {
+    let journals = journals(desk, |_| true).into_iter();
+    let journals = journals.map(|(path, text)| (safe_length(&path, &text), path, text));
+    let found = journals.filter(|(safe, _, text)| *safe < text.len());
+    let Some((safe, path, text)) = pick(found.collect(), rng) else {
         return Missed;
     };
-    let length = rng.random_range(safe_length(&text)..text.len());
+    let length = rng.random_range(safe..text.len());
     std::fs::write(path, &text[..length]).expect("written");
     Done
 }
 
-/// Bytes of a journal that were synced.
-fn safe_length(text: &[u8]) -> usize {
+/// Bytes of a journal that were synced: up to an event that is, or to a row of a saved state.
+fn safe_length(journal: &Path, text: &[u8]) -> usize {
+    let saved = saved_step(journal.parent().expect("a run's folder"));
     let mut safe = 0;
     let mut end = 0;
     for line in text.split_inclusive(|&byte| byte == b'\n') {
         end += line.len();
-        let event = Line::decode(String::from_utf8_lossy(line).trim()).map(|line| line.event);
-        if !matches!(event, Ok(Event::Measured(_)) | Err(_)) {
-            safe = end;
+        match Line::decode(String::from_utf8_lossy(line).trim()).map(|line| line.event) {
+            Err(_) => {}
+            Ok(Event::Measured(row)) if row.step > saved => {}
+            Ok(_) => safe = end,
         }
     }
     safe
+}
+
+/// The last step of what a run's folder keeps.
+fn saved_step(run: &Path) -> u64 {
+    let names = ["checkpoint", "end", "weights"].map(|name| format!("{name}.safetensors"));
+    let step = |name: &String| {
+        let bytes = std::fs::read(run.join(name)).ok()?;
+        let (_, header) = safetensors::SafeTensors::read_metadata(&bytes).ok()?;
+        let progress = header.metadata().clone()?.remove("progress")?;
+        let progress: serde_json::Value = serde_json::from_str(&progress).ok()?;
+        progress["step"].as_u64()
+    };
+    names.iter().filter_map(step).max().unwrap_or(0)
 }
 
 /// Writes a line of a journal once more, at its end, while its run may still train.
@@ -265,7 +281,12 @@ fn lose_database(desk: &mut Desk, _: &mut ChaCha8Rng) -> Injection {
             std::fs::remove_file(path).expect("removed");
         }
     }
-    Done
+    let rebuilt = desk.start(&["rebuild", "results/grid"]).wait(PATIENCE);
+    // 1 says that a folder was left out: the power was cut before it said which run it holds.
+    match rebuilt.and_then(|status| status.code()) {
+        Some(0 | 1) => Done,
+        code => Wrong(format!("`rebuild` ended with {code:?}")),
+    }
 }
 
 /// Puts the results on a disk of their own.

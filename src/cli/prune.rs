@@ -1,0 +1,142 @@
+//! `orchestrator prune`: files that are no longer needed.
+
+use super::Failure;
+use super::experiment::ExperimentArgs;
+use crate::event::{CHECKPOINT, END, HEARTBEAT, WEIGHTS};
+use crate::lock::Lock;
+use crate::quantity::human;
+use crate::run::RunState;
+use crate::store::{Standing, Store};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// Remove files that are no longer needed; without `--yes` only list them.
+///
+/// Always: what unfinished writes and damaged checkpoints left, and the checkpoints of runs that came
+/// to a result. The database keeps every number.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Example:\n  orchestrator prune experiments/quickstart.yaml --removed --yes"
+)]
+pub(super) struct Args {
+    #[command(flatten)]
+    experiment: ExperimentArgs,
+
+    /// The weights of finished runs too, as with `execution.keep_weights: false`.
+    #[arg(long)]
+    weights: bool,
+
+    /// The states that trunks keep, where every run that goes on from them came to a result.
+    #[arg(long)]
+    ends: bool,
+
+    /// The folders of runs that no experiment here asks for any more.
+    #[arg(long)]
+    removed: bool,
+
+    /// Remove them.
+    #[arg(long)]
+    yes: bool,
+}
+
+pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
+    let loaded = args.experiment.load()?;
+    let standings = super::runtime()?.block_on(async {
+        let store = Store::open(&loaded.results).await?;
+        Ok::<_, Failure>(store.standings().await?)
+    })?;
+    let _lock = match args.yes {
+        true => Some(Lock::take(&loaded.results, "orchestrator")?),
+        false => None,
+    };
+    let choice = Choice {
+        weights: args.weights || !loaded.experiment.execution.keep_weights,
+        ends: args.ends,
+        removed: args.removed,
+    };
+    let mut bytes = 0;
+    let mut count = 0;
+    for run in &standings {
+        let folder = loaded.results.join("runs").join(&run.id.0);
+        // Whoever works there needs it, and whoever cannot be asked may.
+        if !matches!(Lock::holder(&folder), Ok(None)) {
+            continue;
+        }
+        for (path, why) in choice.of(run, &folder) {
+            let size = size(&path);
+            println!("{}  {}B  {why}", path.display(), human(size as f64));
+            if args.yes {
+                remove(&path)?;
+            }
+            (bytes, count) = (bytes + size, count + 1);
+        }
+    }
+    let bytes = human(bytes as f64);
+    match args.yes {
+        true => println!("{count} removed, {bytes}B"),
+        false => println!("{count} to remove, {bytes}B; `--yes` removes them"),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What is to be removed beside what always is.
+struct Choice {
+    weights: bool,
+    ends: bool,
+    removed: bool,
+}
+
+impl Choice {
+    /// Lists what is not needed of a run, with why.
+    fn of(&self, run: &Standing, folder: &Path) -> Vec<(PathBuf, &'static str)> {
+        if self.removed && !run.wanted && run.state != RunState::Running && folder.is_dir() {
+            return vec![(folder.to_owned(), "no experiment asks for it")];
+        }
+        let is_result =
+            run.state == RunState::Ended && run.outcome.is_some_and(|outcome| outcome.is_result());
+        let stem = CHECKPOINT.split('.').next().unwrap_or(CHECKPOINT);
+        let why = |name: &str| {
+            if name.ends_with(".tmp") {
+                Some("left by an unfinished write")
+            } else if name.ends_with(".unusable") {
+                Some("a damaged checkpoint")
+            } else if is_result && (name.starts_with(stem) || name == HEARTBEAT) {
+                Some("of a run that came to a result")
+            } else if is_result && self.weights && name == WEIGHTS {
+                Some("weights")
+            } else if is_result && self.ends && !run.awaited && name == END {
+                Some("no run goes on from it")
+            } else {
+                None
+            }
+        };
+        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        let mut unneeded: Vec<(PathBuf, &'static str)> = entries
+            .filter_map(|entry| Some((entry.path(), why(&entry.file_name().to_string_lossy())?)))
+            .collect();
+        unneeded.sort();
+        unneeded
+    }
+}
+
+/// Counts the bytes of a file, or of the files in a folder.
+fn size(path: &Path) -> u64 {
+    let length = |path: &Path| path.metadata().map_or(0, |file| file.len());
+    match path.is_dir() {
+        false => length(path),
+        true => std::fs::read_dir(path)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|entry| length(&entry.path()))
+            .sum(),
+    }
+}
+
+fn remove(path: &Path) -> Result<(), Failure> {
+    let removed = match path.is_dir() {
+        true => std::fs::remove_dir_all(path),
+        false => std::fs::remove_file(path),
+    };
+    removed.map_err(|error| Failure::machine(format!("cannot remove {}: {error}", path.display())))
+}

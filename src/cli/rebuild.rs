@@ -1,0 +1,69 @@
+//! `orchestrator rebuild`: the database again, from the runs' journals.
+
+use super::Failure;
+use super::failure::FAILED;
+use crate::lock::Lock;
+use crate::orchestrate;
+use crate::store::{DATABASE, Store};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// Recreate a results folder's database from its runs' specifications and journals.
+///
+/// A database that is there is set aside as `orchestrator.db.old`. Experiments, fits and exit codes
+/// are not in the journals: `orchestrator run FILE` records the experiment and fits again, and
+/// trains nothing that has ended.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  orchestrator rebuild results/quickstart")]
+pub(super) struct Args {
+    /// The results folder.
+    results: PathBuf,
+}
+
+pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
+    let results = &args.results;
+    if !results.join("runs").is_dir() {
+        return Err(Failure::input(format!(
+            "{} holds no runs: give a results folder, such as results/quickstart",
+            results.display()
+        )));
+    }
+    let _lock = Lock::take(results, "orchestrator")?;
+    set_aside(results)?;
+    let rebuilt = super::runtime()?.block_on(async {
+        let store = Store::create(results).await?;
+        Ok::<_, Failure>(orchestrate::rebuild(results, &store).await?)
+    })?;
+    for (folder, why) in &rebuilt.left_out {
+        eprintln!("left out: {}: {why}", folder.display());
+    }
+    println!(
+        "{} runs recorded in {}; run their experiment again to record it and to fit",
+        rebuilt.runs,
+        results.join(DATABASE).display()
+    );
+    Ok(match rebuilt.left_out.is_empty() {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::from(FAILED),
+    })
+}
+
+/// Renames the database with what belongs to it.
+fn set_aside(results: &Path) -> Result<(), Failure> {
+    let name = |end: &str| results.join(format!("{DATABASE}{end}"));
+    if name("").exists() && name(".old").exists() {
+        return Err(Failure::input(format!(
+            "{} is there already: remove one of the two databases first",
+            name(".old").display()
+        )));
+    }
+    for end in ["", "-wal", "-shm"] {
+        let (from, to) = (name(end), name(&format!(".old{end}")));
+        if from.exists() {
+            std::fs::rename(&from, &to).map_err(|error| {
+                Failure::machine(format!("cannot set {} aside: {error}", from.display()))
+            })?;
+        }
+    }
+    Ok(())
+}
