@@ -5,3 +5,7 @@ check:
 # Formats everything.
 fmt:
     cargo fmt
+
+# Injects 220 faults at random moments of a grid and compares its results, bit by bit.
+faults:
+    cargo test --release --test faults -- --ignored --nocapture

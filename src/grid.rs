@@ -26,7 +26,7 @@ use crate::architecture::solver::ShapeSettings;
 use crate::flops::Convention;
 use crate::quantity::{Flops, Params, TokenBudget};
 use crate::recipe::Recipe;
-use crate::run::DataSpec;
+use crate::run::{DataSpec, Execution};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -80,6 +80,8 @@ impl Default for Analysis {
 pub struct ExecutionSettings {
     /// Sequences in one forward pass, a divisor of every batch; `None` for the whole batch.
     pub micro_batch: Option<usize>,
+    /// Seconds between two checkpoints of a run.
+    pub checkpoint_every: f64,
     /// Threads of a run; `None` leaves it to the launcher.
     pub threads: Option<usize>,
     /// Runs at once; `None` leaves it to the launcher.
@@ -108,6 +110,7 @@ impl Default for ExecutionSettings {
     fn default() -> Self {
         Self {
             micro_batch: None,
+            checkpoint_every: Execution::CHECKPOINT_EVERY,
             threads: None,
             parallel: None,
             per_device: None,

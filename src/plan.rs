@@ -10,8 +10,10 @@ use crate::flops::Convention;
 use crate::grid::{Cell, CellKind, Experiment, GridError, Location, Size};
 use crate::quantity::{Params, TokenBudget};
 use crate::run::{DataFacts, DataSpec, Execution, RunId, RunSpec};
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Throughput of one measured model.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -106,49 +108,63 @@ const BUDGET_TOLERANCE: f64 = 0.02;
 /// When a cell has no shape, or no N or D spends its budget; it points at the cell's source.
 pub fn plan(
     experiment: &Experiment,
-    facts: &dyn Fn(&DataSpec) -> Option<DataFacts>,
+    facts: &(dyn Fn(&DataSpec) -> Option<DataFacts> + Sync),
 ) -> Result<Vec<Planned>, GridError> {
-    let mut shapes = Shapes {
-        solved: HashMap::new(),
+    let shapes = Shapes {
+        solved: Mutex::default(),
         convention: experiment.analysis.flops_convention,
     };
-    let mut declared = Vec::with_capacity(experiment.cells.len());
-    for cell in &experiment.cells {
-        let facts = facts(&cell.data).ok_or_else(|| {
-            cell.location.error(
-                "the data of this cell were not read",
-                "this is a bug: report it",
-            )
-        })?;
-        let (architecture, tokens) = shapes.size(cell, facts.vocab)?;
-        let mut recipe = cell.recipe.clone();
-        // Whole steps only, and never more than was asked for when that fills at least one.
-        recipe.tokens = whole_steps(tokens, (recipe.batch * architecture.seq_len()) as u64);
-        let spec = RunSpec {
-            execution: Execution {
-                micro_batch: experiment.execution.micro_batch.unwrap_or(recipe.batch),
-                threads: experiment.execution.threads.unwrap_or(1),
-                start: None,
-                keeps_end: false,
-            },
-            architecture,
-            data: cell.data.clone(),
-            facts,
-            recipe,
-            seed: cell.seed,
-        };
-        declared.push(Declared {
-            spec,
-            axes: cell.axes.iter().cloned().collect(),
-            location: cell.location.clone(),
-        });
-    }
+    let cells = experiment.cells.par_iter();
+    let declared: Vec<_> = cells
+        .map(|cell| declare(cell, experiment, facts, &shapes))
+        .collect();
+    // One after the other: the first error of the file is told.
+    let mut declared = declared.into_iter().collect::<Result<Vec<_>, _>>()?;
     if experiment.branches {
         declared = trunk::branch(declared)?;
     }
     let mut seen = HashSet::new();
-    let planned = declared.into_iter().map(Planned::from);
-    Ok(planned.filter(|run| seen.insert(run.id.clone())).collect())
+    let mut planned: Vec<Planned> = declared.into_par_iter().map(Planned::from).collect();
+    planned.retain(|run| seen.insert(run.id.clone()));
+    Ok(planned)
+}
+
+/// Finds what a cell asks for.
+fn declare(
+    cell: &Cell,
+    experiment: &Experiment,
+    facts: &(dyn Fn(&DataSpec) -> Option<DataFacts> + Sync),
+    shapes: &Shapes,
+) -> Result<Declared, GridError> {
+    let facts = facts(&cell.data).ok_or_else(|| {
+        cell.location.error(
+            "the data of this cell were not read",
+            "this is a bug: report it",
+        )
+    })?;
+    let (architecture, tokens) = shapes.size(cell, facts.vocab)?;
+    let mut recipe = cell.recipe.clone();
+    // Whole steps only, and never more than was asked for when that fills at least one.
+    recipe.tokens = whole_steps(tokens, (recipe.batch * architecture.seq_len()) as u64);
+    let spec = RunSpec {
+        execution: Execution {
+            micro_batch: experiment.execution.micro_batch.unwrap_or(recipe.batch),
+            threads: experiment.execution.threads.unwrap_or(1),
+            checkpoint_every: experiment.execution.checkpoint_every,
+            start: None,
+            keeps_end: false,
+        },
+        architecture,
+        data: cell.data.clone(),
+        facts,
+        recipe,
+        seed: cell.seed,
+    };
+    Ok(Declared {
+        spec,
+        axes: cell.axes.iter().cloned().collect(),
+        location: cell.location.clone(),
+    })
 }
 
 /// A run with what its file says of it.
@@ -198,12 +214,12 @@ fn whole_steps(tokens: u64, step: u64) -> u64 {
 struct Shapes {
     /// How a cell's `flops` are counted.
     convention: Convention,
-    solved: HashMap<String, Result<Architecture, ShapeError>>,
+    solved: Mutex<HashMap<String, Result<Architecture, ShapeError>>>,
 }
 
 impl Shapes {
     /// Finds a cell's architecture and tokens, solving for what its budget leaves open.
-    fn size(&mut self, cell: &Cell, vocab: usize) -> Result<(Architecture, u64), GridError> {
+    fn size(&self, cell: &Cell, vocab: usize) -> Result<(Architecture, u64), GridError> {
         if let Size::TokensFlops(tokens, flops) = cell.size {
             return self.spend(cell, tokens, flops.0, vocab);
         }
@@ -234,7 +250,7 @@ impl Shapes {
 
     /// Finds the N whose training on `tokens` spends `flops`, by bisection on ln N.
     fn spend(
-        &mut self,
+        &self,
         cell: &Cell,
         tokens: TokenBudget,
         flops: f64,
@@ -288,34 +304,42 @@ impl Shapes {
     }
 
     fn solve(
-        &mut self,
+        &self,
         cell: &Cell,
         params: Option<Params>,
         vocab: usize,
     ) -> Result<Architecture, ShapeError> {
         let key = format!("{:?} {params:?} {vocab} {:?}", cell.kind, cell.shape);
-        self.solved
-            .entry(key)
-            .or_insert_with(|| match (&cell.kind, params) {
-                (CellKind::Dense, Some(params)) => cell.shape.solve_dense(params.0, vocab),
-                (CellKind::Dense, None) => cell.shape.explicit_dense(vocab),
-                (
-                    CellKind::Dlcm {
-                        concept_share: Some(share),
-                        compression_ratio,
-                    },
-                    Some(params),
-                ) => cell
-                    .shape
-                    .solve_dlcm(params.0, *share, *compression_ratio, vocab),
-                (
-                    CellKind::Dlcm {
-                        compression_ratio, ..
-                    },
-                    _,
-                ) => cell.shape.explicit_dlcm(*compression_ratio, vocab),
-            })
-            .clone()
+        if let Some(solved) = self.lock().get(&key) {
+            return solved.clone();
+        }
+        // Not under the lock: two threads may solve the same shape, to the same result.
+        let solved = match (&cell.kind, params) {
+            (CellKind::Dense, Some(params)) => cell.shape.solve_dense(params.0, vocab),
+            (CellKind::Dense, None) => cell.shape.explicit_dense(vocab),
+            (
+                CellKind::Dlcm {
+                    concept_share: Some(share),
+                    compression_ratio,
+                },
+                Some(params),
+            ) => cell
+                .shape
+                .solve_dlcm(params.0, *share, *compression_ratio, vocab),
+            (
+                CellKind::Dlcm {
+                    compression_ratio, ..
+                },
+                _,
+            ) => cell.shape.explicit_dlcm(*compression_ratio, vocab),
+        };
+        self.lock().insert(key, solved.clone());
+        solved
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Result<Architecture, ShapeError>>> {
+        // A thread that panicked left the map whole: entries go in at once.
+        self.solved.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -133,12 +133,15 @@ pub struct RunSpec {
 }
 
 /// How a run is carried out on a machine.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Execution {
     /// Sequences in one forward pass; the rest of the batch is accumulated.
     pub micro_batch: usize,
     /// Threads of a run's process.
     pub threads: usize,
+    /// Seconds between two checkpoints.
+    #[serde(default = "checkpoint_every")]
+    pub checkpoint_every: f64,
     /// The run it goes on from; `None` begins at the first step. The numbers are the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start: Option<Start>,
@@ -171,7 +174,15 @@ pub enum Part {
     Branch,
 }
 
+/// What runs were carried out with before it could be set.
+fn checkpoint_every() -> f64 {
+    Execution::CHECKPOINT_EVERY
+}
+
 impl Execution {
+    /// Seconds between two checkpoints where nothing else is asked for.
+    pub const CHECKPOINT_EVERY: f64 = 60.0;
+
     /// Says which part of a training is carried out.
     pub fn part(&self) -> Part {
         match (self.keeps_end, &self.start) {

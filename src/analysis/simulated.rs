@@ -151,6 +151,7 @@ impl Grid<'_> {
             execution: Execution {
                 micro_batch: 16,
                 threads: 1,
+                checkpoint_every: Execution::CHECKPOINT_EVERY,
                 start: None,
                 keeps_end: false,
             },

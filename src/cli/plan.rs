@@ -9,6 +9,7 @@ use crate::plan::{Calibration, Planned, costs_to_the_end};
 use crate::quantity::{Flops, Params, Tokens, human};
 use crate::run::{Part, RunId};
 use crate::store::{RunRecord, Store};
+use rayon::prelude::*;
 use std::collections::HashMap;
 use std::process::ExitCode;
 
@@ -119,28 +120,25 @@ fn table(
     stored: &HashMap<RunId, RunRecord>,
     calibration: Option<&Calibration>,
 ) -> String {
-    let mut rows = vec![
-        [
-            "id",
-            "kind",
-            "N",
-            "P",
-            "R",
-            "D",
-            "seed",
-            "shape (token, concept)",
-            "FLOPs",
-            "time",
-            "memory",
-            "state",
-        ]
-        .map(str::to_owned)
-        .to_vec(),
+    let header = [
+        "id",
+        "kind",
+        "N",
+        "P",
+        "R",
+        "D",
+        "seed",
+        "shape (token, concept)",
+        "FLOPs",
+        "time",
+        "memory",
+        "state",
     ];
-    for run in planned {
+    let mut rows = vec![header.map(str::to_owned)];
+    let row = |run: &Planned| {
         let architecture = &run.spec.architecture;
         let params = architecture.params();
-        rows.push(vec![
+        [
             run.id.to_string(),
             kind(architecture.is_dense(), run.spec.execution.part()),
             Params(params.non_embedding()).to_string(),
@@ -161,15 +159,16 @@ fn table(
                 .map_or("-".to_owned(), seconds),
             format!("{}B", human(run.memory)),
             state(stored.get(&run.id)).to_owned(),
-        ]);
-    }
+        ]
+    };
+    rows.par_extend(planned.par_iter().map(row));
     let mut widths = vec![0; rows[0].len()];
     for row in &rows {
         for (width, text) in widths.iter_mut().zip(row) {
             *width = (*width).max(text.chars().count());
         }
     }
-    let line = |row: &Vec<String>| {
+    let line = |row: &[String; 12]| {
         let cells: Vec<String> = row
             .iter()
             .zip(&widths)
@@ -177,7 +176,8 @@ fn table(
             .collect();
         format!("{}\n", cells.join("  ").trim_end())
     };
-    rows.iter().map(line).collect()
+    let lines: Vec<String> = rows.par_iter().map(line).collect();
+    lines.concat()
 }
 
 fn totals(

@@ -43,7 +43,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         loop {
             let status = Status::read(&store, experiment, args.all).await?;
             if args.json {
-                print(&format!("{:#}\n", status.json(&loaded)?))?;
+                print(&format!("{}\n", status.json(&loaded)?))?;
             } else {
                 let clear = args.watch && std::io::stdout().is_terminal();
                 let clear = if clear { "\x1b[2J\x1b[H" } else { "" };
@@ -57,10 +57,20 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     })
 }
 
+type Run = RunRecord<()>;
+
+/// A run with what it waits for in vain.
+#[derive(serde::Serialize)]
+struct Row<'a> {
+    #[serde(flatten)]
+    run: &'a Run,
+    blocked_by: Option<&'a RunId>,
+}
+
 struct Status {
-    runs: Vec<RunRecord>,
+    runs: Vec<Run>,
     /// Runs that are no longer asked for.
-    removed: Vec<RunRecord>,
+    removed: Vec<Run>,
     /// The failed run that each blocked one waits for.
     blocked: HashMap<RunId, RunId>,
     shows_removed: bool,
@@ -68,11 +78,11 @@ struct Status {
 
 impl Status {
     async fn read(store: &Store, experiment: i64, shows_removed: bool) -> Result<Self, Failure> {
-        let runs = store.runs(experiment).await?;
+        let runs = store.runs_in_brief(experiment, true).await?;
         Ok(Self {
             blocked: blocked_by(&runs),
             runs,
-            removed: store.unwanted(experiment).await?,
+            removed: store.runs_in_brief(experiment, false).await?,
             shows_removed,
         })
     }
@@ -83,24 +93,28 @@ impl Status {
         runs.any(|run| run.state != RunState::Ended && !self.blocked.contains_key(&run.id))
     }
 
-    fn json(&self, loaded: &Loaded) -> Result<serde_json::Value, Failure> {
-        let values = |runs: &[RunRecord]| -> Result<Vec<serde_json::Value>, Failure> {
-            let value = |run: &RunRecord| {
-                let mut value = serde_json::to_value(run)?;
-                value["blocked_by"] = serde_json::to_value(self.blocked.get(&run.id))?;
-                Ok(value)
-            };
-            let values: Result<_, serde_json::Error> = runs.iter().map(value).collect();
-            values.map_err(Failure::machine)
+    fn rows<'a>(&'a self, runs: &'a [Run]) -> Vec<Row<'a>> {
+        let row = |run: &'a Run| Row {
+            run,
+            blocked_by: self.blocked.get(&run.id),
         };
-        let mut json = serde_json::json!({
-            "experiment": &loaded.experiment.name,
-            "runs": values(&self.runs)?,
-        });
-        if self.shows_removed {
-            json["removed"] = values(&self.removed)?.into();
+        runs.iter().map(row).collect()
+    }
+
+    fn json(&self, loaded: &Loaded) -> Result<String, Failure> {
+        #[derive(serde::Serialize)]
+        struct Json<'a> {
+            experiment: &'a str,
+            runs: Vec<Row<'a>>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            removed: Option<Vec<Row<'a>>>,
         }
-        Ok(json)
+        let json = Json {
+            experiment: &loaded.experiment.name,
+            runs: self.rows(&self.runs),
+            removed: self.shows_removed.then(|| self.rows(&self.removed)),
+        };
+        serde_json::to_string_pretty(&json).map_err(Failure::machine)
     }
 
     fn text(&self) -> String {
@@ -143,7 +157,7 @@ impl Status {
         format!("{}\n", words.join(", "))
     }
 
-    fn state(&self, run: &RunRecord) -> String {
+    fn state(&self, run: &Run) -> String {
         if let Some(by) = self.blocked.get(&run.id) {
             let outcome = self.runs.iter().find(|other| other.id == *by);
             let outcome = outcome.and_then(|other| other.outcome);
@@ -157,7 +171,7 @@ impl Status {
         }
     }
 
-    fn line(&self, run: &RunRecord) -> String {
+    fn line(&self, run: &Run) -> String {
         let number = |value: Option<f64>, digits: usize| {
             value.map_or("-".to_owned(), |value| format!("{value:.digits$}"))
         };
@@ -187,7 +201,7 @@ fn header() -> String {
 }
 
 /// Says in a line why a run failed; nothing for others.
-fn why(run: &RunRecord) -> String {
+fn why(run: &Run) -> String {
     let failed = run.outcome.is_some_and(|outcome| !outcome.is_result());
     match (&run.message, run.state) {
         (Some(message), RunState::Ended | RunState::Pending) if failed => {

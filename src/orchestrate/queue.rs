@@ -48,7 +48,7 @@ pub fn to_do<'a>(
 
 /// Finds the stored runs that wait for nothing that would come by itself: the run they go on from,
 /// directly or not, has failed. Gives that run for each.
-pub fn blocked_by(stored: &[RunRecord]) -> HashMap<RunId, RunId> {
+pub fn blocked_by<S>(stored: &[RunRecord<S>]) -> HashMap<RunId, RunId> {
     let mut blocked: HashMap<RunId, RunId> = HashMap::new();
     let failed: HashSet<&RunId> = stored
         .iter()

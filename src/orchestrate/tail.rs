@@ -2,9 +2,13 @@
 
 use super::OrchestrateError;
 use crate::event::{JOURNAL, Line, LineError};
+use rayon::prelude::*;
 use std::fs::File;
 use std::io::{ErrorKind, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
+
+/// Lines that are decoded on one thread: fewer are not worth another.
+const AT_ONCE: usize = 256;
 
 /// A journal and how far it has been read.
 pub struct Tail {
@@ -45,8 +49,12 @@ impl Tail {
         bytes.truncate(end + 1);
         self.offset += bytes.len() as u64;
         let text = String::from_utf8_lossy(&bytes);
-        let lines = text.lines().filter(|line| !line.trim().is_empty());
-        Ok(lines.filter_map(|line| self.decode(line)).collect())
+        let lines: Vec<&str> = text
+            .lines()
+            .filter(|line| !line.trim().is_empty())
+            .collect();
+        let decoded = lines.par_iter().with_min_len(AT_ONCE);
+        Ok(decoded.filter_map(|line| self.decode(line)).collect())
     }
 
     fn decode(&self, text: &str) -> Option<Line> {

@@ -6,6 +6,7 @@
 mod attempts;
 mod fits;
 mod imported;
+mod ingest;
 mod rebuild;
 mod records;
 mod standing;
@@ -16,7 +17,7 @@ pub use records::{
 };
 pub use standing::Standing;
 
-use crate::event::{Event, Line, Measurement};
+use crate::event::Measurement;
 use crate::run::{RunId, RunSpec};
 use sqlx::migrate::MigrateError;
 use sqlx::sqlite::{
@@ -252,21 +253,33 @@ impl Store {
     /// # Errors
     /// When the database refuses or holds a run this program cannot read.
     pub async fn runs(&self, experiment: i64) -> Result<Vec<RunRecord>, StoreError> {
-        self.runs_of(experiment, true).await
-    }
-
-    /// Reads the runs that an experiment's file asked for once, and does no more.
-    ///
-    /// # Errors
-    /// When the database refuses or holds a run this program cannot read.
-    pub async fn unwanted(&self, experiment: i64) -> Result<Vec<RunRecord>, StoreError> {
-        self.runs_of(experiment, false).await
-    }
-
-    async fn runs_of(&self, experiment: i64, wanted: bool) -> Result<Vec<RunRecord>, StoreError> {
         let rows: Vec<records::RunRow> = sqlx::query_as(
             "SELECT runs.*, axes, part, start_run FROM experiment_runs
              JOIN runs ON runs.id = experiment_runs.run_id
+             WHERE experiment_id = ? AND wanted = 1 ORDER BY position",
+        )
+        .bind(experiment)
+        .fetch_all(&self.pool)
+        .await?;
+        rows.into_iter().map(RunRecord::try_from).collect()
+    }
+
+    /// Reads the runs that an experiment's file asks for, or does no more, in plan order, without
+    /// what each is in full.
+    ///
+    /// # Errors
+    /// When the database refuses or holds a run this program cannot read.
+    pub async fn runs_in_brief(
+        &self,
+        experiment: i64,
+        wanted: bool,
+    ) -> Result<Vec<RunRecord<()>>, StoreError> {
+        let rows: Vec<records::RunRow> = sqlx::query_as(
+            "SELECT id, kind, '' AS spec, params, concept_share, compression_ratio, tokens, seed,
+                 planned_flops, state, outcome, message, retries, micro_batch, loss, bits_per_byte,
+                 flops, realised_ratio, realised_sampled, concept_gain, boundary_gain, axes, part,
+                 start_run
+             FROM experiment_runs JOIN runs ON runs.id = experiment_runs.run_id
              WHERE experiment_id = ? AND wanted = ? ORDER BY position",
         )
         .bind(experiment)
@@ -318,48 +331,6 @@ impl Store {
         .fetch_optional(&self.pool)
         .await?;
         Ok(row.is_some())
-    }
-
-    /// Takes in journal lines of a run; lines taken in before change nothing.
-    ///
-    /// # Errors
-    /// When the database refuses; nothing of the batch is then kept.
-    pub async fn ingest(&self, run: &RunId, lines: &[Line]) -> Result<(), StoreError> {
-        let mut transaction = self.pool.begin().await?;
-        let (last,): (Option<i64>,) = sqlx::query_as("SELECT last_seq FROM runs WHERE id = ?")
-            .bind(&run.0)
-            .fetch_one(&mut *transaction)
-            .await?;
-        let mut newest = last;
-        for line in lines
-            .iter()
-            .filter(|line| last.is_none_or(|last| line.seq as i64 > last))
-        {
-            newest = newest.max(Some(line.seq as i64));
-            if let Event::Measured(row) = &line.event {
-                records::insert_measurement(&mut transaction, run, row).await?;
-            }
-        }
-        if newest != last {
-            sqlx::query(
-                "UPDATE runs SET last_seq = ?2,
-                     (loss, bits_per_byte, realised_ratio, concept_gain, boundary_gain) =
-                     (SELECT validation_loss, bits_per_byte, realised_thresholded, concept_gain,
-                             boundary_gain
-                      FROM measurements WHERE run_id = ?1 AND validation_loss IS NOT NULL
-                      ORDER BY step DESC LIMIT 1),
-                     (flops, realised_sampled) =
-                     (SELECT flops, realised_sampled FROM measurements WHERE run_id = ?1
-                      ORDER BY step DESC LIMIT 1)
-                 WHERE id = ?1",
-            )
-            .bind(&run.0)
-            .bind(newest)
-            .execute(&mut *transaction)
-            .await?;
-        }
-        transaction.commit().await?;
-        Ok(())
     }
 }
 

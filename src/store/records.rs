@@ -35,14 +35,14 @@ pub struct PlannedRun {
     pub axes: BTreeMap<String, String>,
 }
 
-/// A run as stored.
+/// A run as stored; `RunRecord<()>` leaves out what it is in full, which takes longest to read.
 #[derive(Clone, Debug, Serialize)]
-pub struct RunRecord {
+pub struct RunRecord<S = RunSpec> {
     /// Its identity.
     pub id: RunId,
     /// What it is.
     #[serde(skip)]
-    pub spec: RunSpec,
+    pub spec: S,
     /// Which part of a training the experiment has it carry out.
     pub part: Part,
     /// The run from whose end it goes on.
@@ -122,8 +122,23 @@ impl TryFrom<RunRow> for RunRecord {
     type Error = StoreError;
 
     fn try_from(row: RunRow) -> Result<Self, StoreError> {
+        let spec = read_spec(&row.spec)?;
+        RunRecord::new(row, spec)
+    }
+}
+
+impl TryFrom<RunRow> for RunRecord<()> {
+    type Error = StoreError;
+
+    fn try_from(row: RunRow) -> Result<Self, StoreError> {
+        RunRecord::new(row, ())
+    }
+}
+
+impl<S> RunRecord<S> {
+    fn new(row: RunRow, spec: S) -> Result<Self, StoreError> {
         Ok(Self {
-            spec: read_spec(&row.spec)?,
+            spec,
             id: RunId(row.id),
             part: Part::from_name(&row.part)
                 .ok_or_else(|| content("experiment_runs.part", &row.part))?,
@@ -327,39 +342,6 @@ impl From<MeasurementRow> for Measurement {
             tokens_per_second: row.tokens_per_second,
         }
     }
-}
-
-/// Inserts a measurement; a step measured again after a resume replaces its row.
-pub(super) async fn insert_measurement(
-    connection: &mut SqliteConnection,
-    run: &RunId,
-    row: &Measurement,
-) -> Result<(), StoreError> {
-    sqlx::query(
-        "INSERT OR REPLACE INTO measurements
-             (run_id, step, tokens, flops, loss, validation_loss, bits_per_byte,
-              realised_sampled, realised_thresholded, concept_gain, boundary_gain,
-              auxiliary_loss, gradient_norm, rate_share, tokens_per_second)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-    )
-    .bind(&run.0)
-    .bind(row.step as i64)
-    .bind(row.tokens as i64)
-    .bind(row.flops)
-    .bind(row.loss)
-    .bind(row.validation_loss)
-    .bind(row.bits_per_byte)
-    .bind(row.realised_sampled)
-    .bind(row.realised_thresholded)
-    .bind(row.concept_gain)
-    .bind(row.boundary_gain)
-    .bind(row.auxiliary_loss)
-    .bind(row.gradient_norm)
-    .bind(row.rate_share)
-    .bind(row.tokens_per_second)
-    .execute(connection)
-    .await?;
-    Ok(())
 }
 
 /// Inserts a run; one that is known already keeps what it has.

@@ -1,5 +1,6 @@
 use super::*;
 use crate::architecture::solver::ShapeSettings;
+use crate::event::{Event, Line};
 use crate::run::{
     DataFacts, DataSpec, Execution, Part, RunOutcome, RunState, Start, TokenizerSpec,
 };
@@ -39,6 +40,7 @@ fn spec(seed: u64) -> RunSpec {
         execution: Execution {
             micro_batch: 16,
             threads: 1,
+            checkpoint_every: Execution::CHECKPOINT_EVERY,
             start: None,
             keeps_end: false,
         },

@@ -20,9 +20,6 @@ use burn::tensor::Device;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// Time between checkpoints.
-const CHECKPOINT_EVERY: Duration = Duration::from_secs(60);
-
 /// About so many training rows are measured over a run.
 const TRAINING_ROWS: u64 = 200;
 
@@ -238,7 +235,8 @@ impl<'a> Session<'a> {
                 journal.append(Event::Measured(row))?;
                 measured = (Instant::now(), step);
             }
-            if saved.elapsed() >= CHECKPOINT_EVERY && step < self.steps {
+            let due = saved.elapsed().as_secs_f64() >= self.spec.execution.checkpoint_every;
+            if due && step < self.steps {
                 self.checkpoint(&network, journal, place)?;
                 saved = Instant::now();
             }
@@ -342,6 +340,8 @@ impl<'a> Session<'a> {
         journal: &mut Journal,
         place: &Place,
     ) -> Result<(), TrainError> {
+        // The rows before what goes on from them: they are not measured again.
+        journal.sync()?;
         checkpoint::save(place.folder, network, &self.state)?;
         journal.append(Event::Checkpointed {
             step: self.state.progress.step,

@@ -67,6 +67,13 @@ pub(super) static KEYS: &[Key] = &[
         |d| optional(d.execution.micro_batch),
     ),
     key(
+        "execution.checkpoint_every",
+        Role::Experiment,
+        "Time between two checkpoints of a run, in seconds where no unit is given.",
+        &[Form::Duration(|d, x| d.execution.checkpoint_every = x)],
+        |d| Shown::Number(d.execution.checkpoint_every),
+    ),
+    key(
         "execution.threads",
         Role::Experiment,
         "Threads of a run; without it the machine's, shared by the runs at once.",
