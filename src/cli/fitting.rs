@@ -7,26 +7,37 @@ use clap::ValueEnum;
 
 /// The arguments that say how a law is fitted.
 #[derive(Debug, clap::Args)]
-#[command(next_help_heading = "Fitting")]
 pub(super) struct FittingArgs {
     /// What is minimised, summed over the residuals of the logarithm of the loss.
-    #[arg(long, value_enum, default_value = "huber", requires = "law")]
+    #[arg(
+        long,
+        value_enum,
+        default_value = "huber",
+        requires = "law",
+        help_heading = "Fitting"
+    )]
     objective: Minimised,
 
     /// Where Huber turns from quadratic to linear [default: 1e-3].
-    #[arg(long, value_name = "DELTA", requires = "law")]
+    #[arg(long, value_name = "DELTA", requires = "law", help_heading = "Fitting")]
     delta: Option<f64>,
 
     /// Refits of resampled runs behind the intervals; 0 for none [default: 1000 when cheap].
-    #[arg(long, value_name = "DRAWS", requires = "law")]
+    #[arg(long, value_name = "DRAWS", requires = "law", help_heading = "Fitting")]
     bootstrap: Option<usize>,
 
     /// How runs are resampled.
-    #[arg(long, value_enum, default_value = "pairs", requires = "law")]
+    #[arg(
+        long,
+        value_enum,
+        default_value = "pairs",
+        requires = "law",
+        help_heading = "Fitting"
+    )]
     resampling: Resampled,
 
     /// Seed of the resamples.
-    #[arg(long, default_value_t = 0, requires = "law")]
+    #[arg(long, default_value_t = 0, requires = "law", help_heading = "Fitting")]
     seed: u64,
 }
 

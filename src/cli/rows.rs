@@ -35,30 +35,29 @@ pub(super) struct RowsArgs {
 
 /// The arguments that say which rows and columns of a table are meant.
 #[derive(Debug, clap::Args)]
-#[command(next_help_heading = "Rows")]
 pub(super) struct SelectionArgs {
     /// What a column that laws read is called in the file, as in `params=n_params`.
-    #[arg(long = "column", value_name = "STANDARD=THEIRS")]
+    #[arg(long = "column", value_name = "STANDARD=THEIRS", help_heading = "Rows")]
     columns: Vec<String>,
 
     /// Keep only rows for which this holds, as in 'used=1' or 'params < 1e9 and split=train'.
-    #[arg(long = "where", value_name = "EXPRESSION")]
+    #[arg(long = "where", value_name = "EXPRESSION", help_heading = "Rows")]
     filters: Vec<String>,
 
     /// Column that names the runs: rows of one run stay together [default: run, if there is one].
-    #[arg(long, value_name = "COLUMN")]
+    #[arg(long, value_name = "COLUMN", help_heading = "Rows")]
     group: Option<String>,
 
     /// Column of weights: a row of weight 2 counts as two.
-    #[arg(long, value_name = "COLUMN")]
+    #[arg(long, value_name = "COLUMN", help_heading = "Rows")]
     weight: Option<String>,
 
     /// What losses are counted in, per token.
-    #[arg(long, value_enum, default_value = "nats")]
+    #[arg(long, value_enum, default_value = "nats", help_heading = "Rows")]
     loss_unit: Unit,
 
     /// Compute missing tokens as flops/(6·params).
-    #[arg(long)]
+    #[arg(long, help_heading = "Rows")]
     tokens_from_flops: bool,
 }
 

@@ -12,6 +12,9 @@ enum Token {
     Symbol(char),
 }
 
+/// What makes one operation of several parts.
+type Join<N> = fn(Vec<Expression<N>>) -> Operation<N>;
+
 /// A recursive-descent parser: `or` binds loosest, then `and`, `not`, comparisons, sums, products.
 pub(super) struct Parser<'a, L> {
     names: &'a L,
@@ -118,7 +121,7 @@ impl<'a, L: Names> Parser<'a, L> {
         &mut self,
         word: &str,
         part: fn(&mut Self) -> Result<Expression<L::Name>, Wrong>,
-        join: fn(Vec<Expression<L::Name>>) -> Operation<L::Name>,
+        join: Join<L::Name>,
     ) -> Result<Expression<L::Name>, Wrong> {
         let first = part(self)?;
         let mut parts = vec![first];

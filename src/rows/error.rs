@@ -73,21 +73,8 @@ pub enum RowsError {
         help: String,
     },
     /// A cell cannot be used.
-    #[error("{name}, {place}: {column} is {found}, which must be {expected}{more}")]
-    Cell {
-        /// The table.
-        name: String,
-        /// The line, row or run.
-        place: String,
-        /// The column, in quotes.
-        column: String,
-        /// What stands there.
-        found: String,
-        /// What would be right.
-        expected: String,
-        /// How many more there are, and what can be done.
-        more: String,
-    },
+    #[error(transparent)]
+    Cell(Box<BadCell>),
     /// An argument cannot be used.
     #[error("`{argument}`: {problem}; {help}")]
     Argument {
@@ -101,4 +88,28 @@ pub enum RowsError {
     /// The rows do not make observations.
     #[error(transparent)]
     Observations(#[from] ObservationError),
+}
+
+/// A cell that cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{name}, {place}: {column} is {found}, which must be {expected}{more}")]
+pub struct BadCell {
+    /// The table.
+    pub name: String,
+    /// The line, row or run.
+    pub place: String,
+    /// The column, in quotes.
+    pub column: String,
+    /// What stands there.
+    pub found: String,
+    /// What would be right.
+    pub expected: String,
+    /// How many more there are, and what can be done.
+    pub more: String,
+}
+
+impl From<BadCell> for RowsError {
+    fn from(cell: BadCell) -> Self {
+        Self::Cell(Box::new(cell))
+    }
 }

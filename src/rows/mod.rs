@@ -15,7 +15,7 @@ mod parquet;
 mod select;
 mod stored;
 
-pub use error::RowsError;
+pub use error::{BadCell, RowsError};
 pub use select::{LeftOutRows, LossUnit, Rows, Selection, Wanted};
 pub use stored::stored;
 

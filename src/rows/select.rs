@@ -1,6 +1,6 @@
 //! A table → observations: names, filters, units, and every cell that a fit reads.
 
-use super::{RowsError, Table, filter, number};
+use super::{BadCell, RowsError, Table, filter, number};
 use crate::fit::law::Law;
 use crate::fit::{Exclusion, Observations};
 use crate::spelling::nearest;
@@ -101,7 +101,9 @@ impl Wanted {
             ("nats per token", LossUnit::Bits) => " (bits per token)".to_owned(),
             (unit, _) => format!(" ({unit})"),
         };
-        if self.below.is_finite() {
+        if self.above < 0.0 {
+            "a number of at least 0".to_owned()
+        } else if self.below.is_finite() {
             format!("a number between {} and {}{unit}", self.above, self.below)
         } else {
             format!("a number above {}{unit}", self.above)
@@ -190,8 +192,12 @@ impl Table {
             });
         }
         let mut left_out = LeftOut::new(self);
+        let mut remarks = self.remarks.clone();
         for text in &selection.filters {
             let keep = filter::keep(self, &names, text)?;
+            if keep.iter().all(|keep| *keep) {
+                remarks.push(format!("--where '{text}' leaves out nothing"));
+            }
             left_out.add(&format!("not {text}"), |row| !keep[row]);
         }
         let (dense, unread) = self.separate_dense(&names, wanted, &mut left_out);
@@ -202,7 +208,6 @@ impl Table {
             selection,
             left_out: &left_out,
         };
-        let mut remarks = self.remarks.clone();
         remarks.extend(unread);
         let mut columns: Vec<(String, Vec<f64>)> = Vec::new();
         for want in wanted {
@@ -260,7 +265,8 @@ impl Table {
             let Some(at) = names.iter().position(|name| name == column) else {
                 return false;
             };
-            let mut values = left_out.kept().map(|row| self.cell(row, at));
+            let written = left_out.kept().map(|row| self.cell(row, at));
+            let mut values = written.filter(|cell| !cell.is_empty());
             let first = values.next();
             !reads(column) && values.any(|value| Some(value) != first)
         };
@@ -352,17 +358,22 @@ impl Reader<'_> {
             true => format!("`{theirs}`"),
             false => format!("`{theirs}` ({})", want.name),
         };
-        RowsError::Cell {
+        BadCell {
             name: self.table.name.clone(),
             place: self.table.place(row),
             column,
             found,
             expected: format!("{}{comma}", want.expected(self.selection.loss_unit)),
             more: format!(
-                "{others}; correct it, or leave such rows out, as with --where '{} > {}'",
-                want.name, want.above
+                "{others}; correct it, or leave such rows out, as with --where '{} {}'",
+                want.name,
+                match want.above < 0.0 {
+                    true => ">= 0".to_owned(),
+                    false => format!("> {}", want.above),
+                }
             ),
         }
+        .into()
     }
 
     /// Reads a column that nobody has asked for; `None` unless it holds numbers throughout.
@@ -391,14 +402,15 @@ impl Reader<'_> {
             .collect();
         match self.left_out.kept().find(|row| labels[*row].is_empty()) {
             None => Ok(Some(labels)),
-            Some(row) => Err(RowsError::Cell {
+            Some(row) => Err(BadCell {
                 name: self.table.name.clone(),
                 place: self.table.place(row),
                 column: format!("`{}`", self.names[at]),
                 found: "empty".into(),
                 expected: "the name of the run that the row belongs to".into(),
                 more: String::new(),
-            }),
+            }
+            .into()),
         }
     }
 

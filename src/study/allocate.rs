@@ -171,6 +171,25 @@ pub enum CannotAllocate {
         /// Its value.
         value: f64,
     },
+    /// The law predicts something else than a loss.
+    #[error("law `{law}` predicts `{response}`, which is not a loss to be made small")]
+    NoLoss {
+        /// The law.
+        law: String,
+        /// What it predicts.
+        response: &'static str,
+    },
+    /// The law does not read a size that the budget pays for.
+    #[error(
+        "law `{law}` does not read `{name}`, so it cannot divide a budget: hold it, with --fix \
+         {name}=VALUE"
+    )]
+    Unread {
+        /// The law.
+        law: String,
+        /// The size.
+        name: &'static str,
+    },
     /// A bound is stated for something the law does not read.
     #[error("law `{law}` does not read `{name}`, so it cannot be fixed or bounded")]
     NotRead {
@@ -189,6 +208,13 @@ pub fn allocate(
     fitted: &Fitted,
     question: &AllocateQuestion<'_>,
 ) -> Result<AllocationReport, CannotAllocate> {
+    let law = fitted.law.law();
+    if law.response() != "loss" {
+        return Err(CannotAllocate::NoLoss {
+            law: law.name(),
+            response: law.response(),
+        });
+    }
     let constants: Vec<(&str, f64)> = question
         .constants
         .iter()
@@ -224,7 +250,6 @@ pub fn allocate(
         region: point.region.as_ref().map(RegionReport::of),
         extrapolation: point.optimum.extrapolates(&fitted.ranges),
     });
-    let law = fitted.law.law();
     let parameters = law.parameters().into_iter().map(|parameter| parameter.name);
     let saving = question
         .dense
@@ -263,10 +288,11 @@ fn domain(
     question: &AllocateQuestion<'_>,
 ) -> Result<Domain, CannotAllocate> {
     let mut domain = Domain::default();
+    let sizes = [Variable::Params, Variable::Tokens];
     for variable in Variable::ALL {
         let stated = question.bounds.iter().find(|(other, _)| *other == variable);
         if let Some((_, range)) = stated {
-            if !surface.uses(variable) && variable != Variable::Tokens {
+            if !surface.uses(variable) && !sizes.contains(&variable) {
                 return Err(CannotAllocate::NotRead {
                     law: fitted.law.law().name(),
                     name: variable.name().to_owned(),
@@ -274,6 +300,12 @@ fn domain(
             }
             domain = domain.with(variable, *range);
             continue;
+        }
+        if sizes.contains(&variable) && !surface.uses(variable) {
+            return Err(CannotAllocate::Unread {
+                law: fitted.law.law().name(),
+                name: variable.name(),
+            });
         }
         let data = fitted
             .ranges

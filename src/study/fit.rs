@@ -203,6 +203,10 @@ const CHEAP: [(usize, usize); 2] = [(20_000, 1000), (100_000, 200)];
 /// Rows times parameters up to which refits under other choices are made.
 const CHECKED: usize = 1_000_000;
 
+/// An interval so many times as wide as the value (two standard errors of it on either side) says
+/// that the parameter is not determined.
+const WIDE: f64 = 4.0;
+
 /// Fits a law to rows and finds out how far it can be believed.
 ///
 /// # Errors
@@ -334,6 +338,15 @@ fn describe(
             .map(|(name, error)| (name.clone(), error.0))
             .collect(),
     };
+    if resampled.is_some() {
+        for (name, [low, high]) in &intervals {
+            let times = (high - low) / found.parameters.get(name).copied().unwrap_or(0.0).abs();
+            if times > WIDE && times.is_finite() {
+                let why = format!("its interval is {times:.0} times its value");
+                why_unidentified.entry(name.clone()).or_insert(why);
+            }
+        }
+    }
     // Resamples of what has no effect agree with each other and say nothing.
     for unidentified in &found.unidentified {
         if !matches!(unidentified.why, Why::Imprecise { .. }) {

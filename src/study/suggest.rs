@@ -55,6 +55,14 @@ pub fn suggest(
     fitted: &Fitted,
     question: &SuggestQuestion<'_>,
 ) -> Result<SuggestionReport, String> {
+    let law = fitted.law.law();
+    if law.response() != "loss" {
+        return Err(format!(
+            "law `{}` predicts `{}`, not a loss",
+            law.name(),
+            law.response()
+        ));
+    }
     let Some(noise) = fitted.noise.filter(|noise| *noise > 0.0) else {
         return Err("nothing is known of the noise of a run: fit rows that scatter".into());
     };

@@ -214,6 +214,32 @@ fn what_one_size_cannot_tell_is_not_allocated() {
 }
 
 #[test]
+fn a_law_that_does_not_know_a_size_does_not_divide_a_budget() {
+    let desk = Desk::new().with("runs.csv", chinchilla(&SIZES, &TOKENS));
+    let source = [
+        "--csv",
+        "runs.csv",
+        "--bootstrap",
+        "0",
+        "--flops",
+        "1e21",
+        "--law",
+    ];
+    let said = desk.refused(&[&["allocate"], &source[..], &["power:params"]].concat());
+    assert!(said.contains("does not read `tokens`"), "{said}");
+    let parameters = ["k=0.01", "a=1.8", "b=-0.1", "c=0.06"];
+    let mut args = vec!["allocate", "--law", "dlcm_decay", "--flops", "1e21"];
+    parameters
+        .iter()
+        .for_each(|parameter| args.extend(["--parameter", parameter]));
+    let said = desk.refused(&args);
+    assert!(
+        said.contains("predicts `decay_gain`, which is not a loss"),
+        "{said}"
+    );
+}
+
+#[test]
 fn a_stored_fit_answers_as_its_rows_do() {
     let places = "params,tokens\n1e9,2e10\n1e12,2e13\n";
     let desk = Desk::new()

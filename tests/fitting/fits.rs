@@ -323,10 +323,23 @@ fn rows_are_chosen_named_grouped_and_weighted() {
         .map(|group| group["lines"].as_array().expect("lines").len())
         .sum();
     assert_eq!(excluded, 7);
+    let all = fit(&["--where", "split != nothing"]);
+    let said = all["warnings"].to_string();
+    assert!(said.contains("leaves out nothing"), "{said}");
     let weighted = fit(&["--weight", "copies"]);
     assert_ne!(
         weighted["parameters"]["alpha"],
         fit(&[])["parameters"]["alpha"]
+    );
+    let args = [
+        &["fit", "--csv", "runs.csv", "--law", "chinchilla"],
+        &columns[..],
+    ]
+    .concat();
+    let said = desk.refused(&[&args[..], &["--weight", "split"]].concat());
+    assert!(
+        said.contains("line 2: `split` is `train`, which must be a number of at least 0"),
+        "{said}"
     );
     for (expression, said) in [
         ("splt=train", "there is no `splt`; did you mean `split`?"),
