@@ -234,7 +234,10 @@ fn what_is_known_of_a_run_is_shown_and_what_is_not_needed_is_removed() {
             .len(),
         64
     );
-    assert_eq!(shown["experiments"], serde_json::json!([["tiny", true]]));
+    assert_eq!(
+        shown["experiments"],
+        serde_json::json!([{"name": "tiny", "wanted": true}])
+    );
     assert!(
         desk.refused(&["show", "nothing"])
             .contains("begins with `nothing`")

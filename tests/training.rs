@@ -228,12 +228,12 @@ fn a_run_killed_before_it_could_say_that_it_has_finished_is_not_repeated() {
     train(&spec, &place(folder.path(), &|| false)).expect("training");
     let text = std::fs::read_to_string(&journal).expect("a journal");
     let lines = text.lines().filter_map(|line| Line::decode(line).ok());
-    let last = lines.filter_map(|line| match line.event {
+    let mut last = lines.filter_map(|line| match line.event {
         Event::Measured(row) => row.validation_loss,
         _ => None,
     });
     let expected = once.last().expect("rows").validation_loss;
-    assert_eq!(last.last(), expected);
+    assert_eq!(last.next_back(), expected);
 }
 
 #[test]

@@ -36,6 +36,10 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         let folder = found.results.join("runs").join(&found.record.id.0);
         let files = files(&folder);
         if args.json {
+            let experiments = experiments.iter();
+            let experiments: Vec<Value> = experiments
+                .map(|(name, wanted)| json!({"name": name, "wanted": wanted}))
+                .collect();
             let mut value = serde_json::to_value(&found.record).map_err(Failure::machine)?;
             for (key, part) in [
                 ("experiments", json!(experiments)),

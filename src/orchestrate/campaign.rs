@@ -319,7 +319,14 @@ impl<'a> Campaign<'a, '_> {
     /// Takes in what the running runs wrote since the last look, and judges whether they may go on.
     async fn listen(&mut self) -> Result<(), OrchestrateError> {
         for (id, active) in &mut self.active {
-            let lines = take_in(self.store, id, &mut active.tail).await?;
+            let lines = match take_in(self.store, id, &mut active.tail).await {
+                // A journal that cannot be read now may be later; until then its run says nothing.
+                Err(error @ OrchestrateError::Io { .. }) => {
+                    tracing::warn!(%error, "journal not read");
+                    Vec::new()
+                }
+                lines => lines?,
+            };
             active.hear(&lines);
             let said = !lines.is_empty();
             for line in lines {
