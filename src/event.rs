@@ -101,7 +101,7 @@ pub enum Event {
 }
 
 /// An event with its place in a run's journal.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Line {
     /// Format version.
     pub v: u32,
@@ -113,8 +113,18 @@ pub struct Line {
     #[serde(flatten)]
     pub event: Event,
     /// First 8 hexadecimal digits of SHA-256 over the line without this field.
-    #[serde(default)]
     pub check: String,
+}
+
+/// What stands in a line beside what its event says.
+#[derive(Deserialize)]
+struct Frame<'a> {
+    v: u32,
+    seq: u64,
+    time: f64,
+    event: &'a str,
+    #[serde(default)]
+    check: &'a str,
 }
 
 /// Why a journal line was refused.
@@ -160,16 +170,28 @@ impl Line {
     /// # Errors
     /// When it is torn or foreign, newer than this program, or damaged.
     pub fn decode(text: &str) -> Result<Self, LineError> {
-        let line: Line = serde_json::from_str(text)?;
-        if line.v > FORMAT_VERSION {
-            return Err(LineError::Newer { found: line.v });
+        let frame: Frame = serde_json::from_str(text)?;
+        if frame.v > FORMAT_VERSION {
+            return Err(LineError::Newer { found: frame.v });
         }
         // Taken over the text as it stands: to write the line again would cost as much as to read it.
         let unsigned = text.trim_end().strip_suffix(END_OF_LINE);
-        match unsigned.and_then(|unsigned| unsigned.strip_suffix(&line.check)) {
-            Some(unsigned) if line.check == checksum(unsigned) => Ok(line),
-            _ => Err(LineError::Damaged),
+        match unsigned.and_then(|unsigned| unsigned.strip_suffix(frame.check)) {
+            Some(unsigned) if frame.check == checksum(unsigned) => {}
+            _ => return Err(LineError::Damaged),
         }
+        // Nearly all lines are rows, and read as such they take half the time.
+        let event = match frame.event {
+            "measured" => Event::Measured(serde_json::from_str(text)?),
+            _ => serde_json::from_str(text)?,
+        };
+        Ok(Line {
+            v: frame.v,
+            seq: frame.seq,
+            time: frame.time,
+            event,
+            check: frame.check.to_owned(),
+        })
     }
 }
 

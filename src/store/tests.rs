@@ -519,3 +519,33 @@ async fn results_of_earlier_versions_are_read() {
     });
     assert_eq!(rows.collect::<Vec<_>>(), before);
 }
+
+#[tokio::test]
+async fn many_lines_at_once_are_stored_like_few() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = Store::create(folder.path()).await.expect("a database");
+    let run = planned(0);
+    let id = store
+        .plan(&experiment(), std::slice::from_ref(&run), 1.0)
+        .await
+        .expect("planned");
+    // More than a statement takes, and the last step twice.
+    let mut rows: Vec<Measurement> = (1..=300).map(|step| row(step, Some(2.0))).collect();
+    rows.push(row(300, Some(1.9)));
+    let lines: Vec<Line> = (0..)
+        .zip(&rows)
+        .map(|(seq, row)| Line::new(seq, 1.0, Event::Measured(row.clone())))
+        .collect();
+    store.ingest(&run.id, &lines).await.expect("taken in");
+    rows.remove(299);
+    assert_eq!(store.measurements(&run.id).await.expect("read"), rows);
+    let brief = store.runs_in_brief(id, true).await.expect("read");
+    assert_eq!(brief[0].loss, Some(1.9));
+    assert!(
+        store
+            .runs_in_brief(id, false)
+            .await
+            .expect("read")
+            .is_empty()
+    );
+}

@@ -216,6 +216,8 @@ impl Desk {
             machine::signal(process.pid, Signal::SIGKILL);
         }
         running.wait(PATIENCE);
+        let gone = || machine::processes_in(self.path()).is_empty();
+        assert!(wait_until(PATIENCE, gone), "a killed process goes on");
     }
 }
 

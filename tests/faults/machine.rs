@@ -1,9 +1,14 @@
 //! What a test does to the machine: processes, disks, permissions, the clock.
 
+use super::desk::wait_until;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
+
+/// How long the system may take to do as it is told.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Sends a signal; a process that is gone already is as good.
 pub(super) fn signal(pid: i32, signal: Signal) {
@@ -76,7 +81,9 @@ impl Disk {
             "remount,rw"
         };
         let path = self.folder.to_str().expect("a plain path");
-        assert!(system("mount", &["-o", options, path]), "cannot remount");
+        let remounted = || system("mount", &["-o", options, path]);
+        // What was killed just now may still have to close its files.
+        assert!(wait_until(PATIENCE, remounted), "cannot remount");
     }
 }
 
