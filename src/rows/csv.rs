@@ -1,4 +1,7 @@
 //! CSV text → a table: quotes, any of three separators, and the line of every row.
+//!
+//! Not a library's reader: those take a quote that is never closed for a cell up to the file's end,
+//! and polars does not tell lines. Here a mistake is an error that names its line.
 
 use super::{Places, RowsError, Table};
 use std::path::Path;
