@@ -139,8 +139,9 @@ impl Basis {
         }
     }
 
-    /// Returns what settings cost: as asked, or 6 per (active) parameter and token.
-    pub(super) fn cost(&self, counted: Option<CountedAs>) -> Box<dyn Cost> {
+    /// Returns what settings cost: as asked, or 6 per (active) parameter and token. Remarks what an
+    /// exact count had to assume.
+    pub(super) fn cost(&mut self, counted: Option<CountedAs>) -> Box<dyn Cost> {
         let inputs = self.fitted.law.law().inputs();
         let concepts = inputs.iter().any(|input| input.name == "concept_share");
         match counted {
@@ -148,6 +149,19 @@ impl Basis {
                 let source = self.rows.as_ref().map(|rows| &rows.source);
                 let shape = source.and_then(|source| source.shape.clone());
                 let vocab = source.and_then(|source| source.vocab);
+                if shape.is_none() || vocab.is_none() {
+                    let shape = if shape.is_none() {
+                        "sequence length, windows and head sizes are this program's defaults"
+                    } else {
+                        "shapes are the experiment's"
+                    };
+                    let message = format!(
+                        "FLOPs are exact for assumed models: {shape}, the vocabulary has {} \
+                         tokens; name an experiment file that has run for your own",
+                        vocab.unwrap_or(USUAL_VOCAB)
+                    );
+                    self.warnings.push(Remark::new("assumed_shapes", message));
+                }
                 let data = self
                     .fitted
                     .ranges

@@ -46,7 +46,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         .most_flops
         .as_deref()
         .map(|text| number("--most-flops", text));
-    let basis = args.fitted.load()?;
+    let mut basis = args.fitted.load()?;
     let cost = basis.cost(args.cost);
     let question = SuggestQuestion {
         cost: cost.as_ref(),

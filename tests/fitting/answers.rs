@@ -176,6 +176,11 @@ fn an_allocation_of_rows_has_a_region_a_saving_and_a_frontier() {
     assert_eq!(bound["inference_binds"], true);
     let exact = desk.json(&[&["allocate"], &source[..], &["--cost", "exact", "--json"]].concat());
     assert_eq!(exact["cost"], "exact");
+    let assumed = exact["warnings"].to_string();
+    assert!(
+        assumed.contains("the vocabulary has 32768 tokens"),
+        "{assumed}"
+    );
     for (more, said) in [
         (
             &["--fix", "width=4"][..],
