@@ -3,7 +3,7 @@
     python -m venv peers && peers/bin/pip install optuna
     peers/bin/python benches/peer/overhead.py
 
-Beside `cargo bench --bench overhead`, on the same machine in the same session. A trial of Optuna is
+Beside `cargo bench --bench overhead`, on the same machine, one after the other. A trial of Optuna is
 a function call unless it starts a process itself: both are measured.
 """
 

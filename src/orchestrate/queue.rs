@@ -203,6 +203,7 @@ impl<'a> Queue<'a> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::plan_of;
     use super::*;
     use crate::run::Part;
 
@@ -212,19 +213,6 @@ mod tests {
             "grid: {params: 0.2M, tokens: [409600, 819200], concept_share: 0.5, \
              compression_ratio: 4}\ntraining: {branches: true}",
         )
-    }
-
-    fn plan_of(text: &str) -> Vec<Planned> {
-        let experiment = crate::grid::parse("t.yaml", text).expect("valid");
-        let facts = crate::run::DataFacts {
-            fingerprint: "f".into(),
-            vocab: 512,
-            train_tokens: 500_000,
-            validation_tokens: 50_000,
-            bytes_per_token: None,
-            entropy_floor: None,
-        };
-        crate::plan::plan(&experiment, &|_| Some(facts.clone())).expect("plannable")
     }
 
     fn finished(run: &Planned) -> RunRecord {

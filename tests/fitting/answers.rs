@@ -1,6 +1,7 @@
 //! What follows from a fit: allocations, predictions, comparisons, suggestions, imports.
 
-use crate::desk::{Desk, SIZES, TOKENS, chinchilla, close, kinds, number};
+use crate::desk::{SIZES, TOKENS, chinchilla, close, kinds, number};
+use crate::support::Desk;
 use std::fmt::Write as _;
 
 /// The law from which the synthetic data sets are drawn.

@@ -1,65 +1,7 @@
-//! A temporary folder in which the program runs, and what is laid on it.
+//! What is laid on the desk, and how answers are read.
 
-use assert_cmd::Command;
 use serde_json::Value;
 use std::fmt::Write as _;
-use std::path::Path;
-use std::time::Duration;
-
-pub(crate) struct Desk {
-    folder: tempfile::TempDir,
-}
-
-impl Desk {
-    pub(crate) fn new() -> Self {
-        Self {
-            folder: tempfile::tempdir().expect("a folder"),
-        }
-    }
-
-    pub(crate) fn path(&self) -> &Path {
-        self.folder.path()
-    }
-
-    pub(crate) fn with(self, name: &str, content: impl AsRef<[u8]>) -> Self {
-        std::fs::write(self.path().join(name), content).expect("written");
-        self
-    }
-
-    fn output(&self, args: &[&str]) -> std::process::Output {
-        Command::cargo_bin("orchestrator")
-            .expect("the program")
-            .args(args)
-            .current_dir(self.path())
-            .env("NO_COLOR", "1")
-            .timeout(Duration::from_secs(300))
-            .output()
-            .expect("ran")
-    }
-
-    /// Runs a command that must be refused with status 2, and returns what it said in one line.
-    pub(crate) fn refused(&self, args: &[&str]) -> String {
-        let output = self.output(args);
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(output.status.code(), Some(2), "{args:?}: {said}");
-        assert!(!said.contains("panicked"), "{said}");
-        // Long messages are wrapped and marked along the left.
-        let words = said.split_whitespace().filter(|word| *word != "│");
-        words.collect::<Vec<_>>().join(" ")
-    }
-
-    /// Runs a command that must succeed, and returns what it printed.
-    pub(crate) fn done(&self, args: &[&str]) -> String {
-        let output = self.output(args);
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{args:?}: {said}");
-        String::from_utf8(output.stdout).expect("UTF-8")
-    }
-
-    pub(crate) fn json(&self, args: &[&str]) -> Value {
-        serde_json::from_str(&self.done(args)).expect("JSON")
-    }
-}
 
 pub(crate) fn number(value: &Value) -> f64 {
     value

@@ -1,6 +1,7 @@
 //! One law on a table: what is read, what is refused, and what is said.
 
-use crate::desk::{Desk, SIZES, TOKENS, chinchilla, close, kinds, number};
+use crate::desk::{SIZES, TOKENS, chinchilla, close, kinds, number};
+use crate::support::Desk;
 use serde_json::Value;
 use std::fmt::Write as _;
 use std::path::PathBuf;

@@ -3,3 +3,5 @@
 mod answers;
 mod desk;
 mod fits;
+#[path = "../support/mod.rs"]
+mod support;

@@ -74,13 +74,15 @@ impl Desk {
         runs.iter().map(|run| run["loss"].clone()).collect()
     }
 
-    /// Runs a command that must be refused with status 2, and returns what it said.
+    /// Runs a command that must be refused with status 2, and returns what it said in one line.
     pub(crate) fn refused(&self, args: &[&str]) -> String {
         let output = self.command(args).output().expect("ran");
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(2), "{args:?}: {said}");
         assert!(!said.contains("panicked"), "{said}");
-        said
+        // Long messages are wrapped and marked along the left.
+        let words = said.split_whitespace().filter(|word| *word != "│");
+        words.collect::<Vec<_>>().join(" ")
     }
 
     /// Runs a command that must succeed, and returns what it printed.
@@ -91,10 +93,14 @@ impl Desk {
         String::from_utf8(output.stdout).expect("UTF-8")
     }
 
+    /// Runs a command that must print JSON.
+    pub(crate) fn json(&self, args: &[&str]) -> Value {
+        serde_json::from_str(&self.done(args)).expect("JSON")
+    }
+
     /// What `status` says of each run.
     pub(crate) fn status(&self) -> Vec<Value> {
-        let text = self.done(&["status", "tiny.yaml", "--json"]);
-        let status: Value = serde_json::from_str(&text).expect("JSON");
+        let status = self.json(&["status", "tiny.yaml", "--json"]);
         status["runs"].as_array().expect("runs").clone()
     }
 
