@@ -165,7 +165,12 @@ async fn draw(
         measurements.insert(run.id.clone(), store.measurements(&run.id).await?);
     }
     let folder = loaded.results.join("figures");
-    let drawn = plots::draw_all(&folder, runs, &measurements, result).map_err(Failure::machine)?;
+    let material = plots::Material {
+        runs,
+        measurements: &measurements,
+        result,
+    };
+    let drawn = plots::draw_all(&folder, &material).map_err(Failure::machine)?;
     for skipped in &drawn.skipped {
         println!("not drawn: {skipped}");
     }

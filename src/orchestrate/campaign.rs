@@ -261,17 +261,16 @@ impl<'a> Campaign<'a, '_> {
             memory: run.memory,
             folder,
         };
-        let launched = match self.launch(run, &job, micro_batch).await {
+        let prepared = match self.prepare(run, &job, micro_batch).await {
             // The database's troubles are everybody's; others are this run's.
             Err(OrchestrateError::Store(error)) => return Err(error.into()),
-            launched => launched,
+            prepared => prepared,
         };
         let provenance = &self.setting.provenance;
         let attempt = StartedAttempt {
-            pid: launched.as_ref().ok().map(|(pid, _)| i64::from(*pid)),
             host: provenance.host.clone(),
             hardware: provenance.hardware.get(&job.device).cloned(),
-            device: job.device,
+            device: job.device.clone(),
             threads: job.threads as i64,
             micro_batch: Some(micro_batch as i64),
             program_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -280,12 +279,15 @@ impl<'a> Campaign<'a, '_> {
             started_at: now(),
             log_path: job.log.display().to_string(),
         };
+        // Before its process: one that the database does not know would never be accounted for.
         let number = self.store.start_attempt(&run.id, &attempt).await?;
+        let launched = prepared.and_then(|tail| Ok((self.launcher.start(&job)?, tail)));
         match launched {
-            Ok((_, tail)) => {
+            Ok((pid, tail)) => {
                 let active = Active::new(run, number, micro_batch, &job.folder, tail);
                 self.active.insert(run.id.clone(), active);
                 self.observer.notice(Notice::Started(run.id.clone()));
+                self.store.attempt_runs_as(&run.id, number, pid).await?;
                 Ok(())
             }
             Err(error) => {
@@ -300,20 +302,20 @@ impl<'a> Campaign<'a, '_> {
         }
     }
 
-    /// Starts the process of a run; its journal is taken in as far as it goes.
-    async fn launch(
-        &mut self,
+    /// Prepares a run's folder for its process; its journal is taken in as far as it goes.
+    async fn prepare(
+        &self,
         run: &Planned,
         job: &Job,
         micro_batch: usize,
-    ) -> Result<(u32, Tail), OrchestrateError> {
+    ) -> Result<Tail, OrchestrateError> {
         // An earlier process may have written on after nobody listened any more.
         let mut tail = Tail::new(&job.folder);
         let lines = take_in(self.store, &run.id, &mut tail).await?;
         let newest = lines.iter().map(|line| line.seq).max();
         self.store.journal_ends(&run.id, newest).await?;
         write_spec(&job.folder, run, micro_batch)?;
-        Ok((self.launcher.start(job)?, tail))
+        Ok(tail)
     }
 
     /// Takes in what the running runs wrote since the last look, and judges whether they may go on.

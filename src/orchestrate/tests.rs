@@ -468,7 +468,6 @@ async fn a_folder_in_which_somebody_works_is_waited_for() {
 async fn what_ended_while_nobody_listened_is_not_trained_again() {
     let mut theatre = Theatre::new(THREE).await;
     let attempt = crate::store::StartedAttempt {
-        pid: None,
         host: "h".into(),
         device: "cpu".into(),
         hardware: None,

@@ -16,14 +16,13 @@ impl Store {
         let mut transaction = self.pool.begin().await?;
         let (number,): (i64,) = sqlx::query_as(
             "INSERT INTO attempts
-                 (run_id, number, pid, host, device, threads, program_version, git_commit,
-                  started_at, log_path, lock_hash, hardware, micro_batch)
-             SELECT ?1, COALESCE(MAX(number), 0) + 1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12
+                 (run_id, number, host, device, threads, program_version, git_commit, started_at,
+                  log_path, lock_hash, hardware, micro_batch)
+             SELECT ?1, COALESCE(MAX(number), 0) + 1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11
              FROM attempts WHERE run_id = ?1
              RETURNING number",
         )
         .bind(&run.0)
-        .bind(attempt.pid)
         .bind(&attempt.host)
         .bind(&attempt.device)
         .bind(attempt.threads)
@@ -44,6 +43,25 @@ impl Store {
         .await?;
         transaction.commit().await?;
         Ok(number)
+    }
+
+    /// Takes note of the process that an attempt runs as.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn attempt_runs_as(
+        &self,
+        run: &RunId,
+        number: i64,
+        pid: u32,
+    ) -> Result<(), StoreError> {
+        sqlx::query("UPDATE attempts SET pid = ? WHERE run_id = ? AND number = ?")
+            .bind(pid)
+            .bind(&run.0)
+            .bind(number)
+            .execute(&self.pool)
+            .await?;
+        Ok(())
     }
 
     /// Ends an attempt and sets the run's state from its outcome.

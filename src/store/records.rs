@@ -180,8 +180,6 @@ pub(super) fn read_outcome(
 /// An attempt as it starts.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct StartedAttempt {
-    /// Its process, once it has one.
-    pub pid: Option<i64>,
     /// The machine's name.
     pub host: String,
     /// The device's name.
@@ -228,6 +226,8 @@ pub struct Ended {
 pub struct AttemptRecord {
     /// From 1.
     pub number: i64,
+    /// Its process; `None` where none could be started.
+    pub pid: Option<i64>,
     /// How it started.
     #[serde(flatten)]
     pub start: StartedAttempt,
@@ -270,8 +270,8 @@ impl TryFrom<AttemptRow> for AttemptRecord {
     fn try_from(row: AttemptRow) -> Result<Self, StoreError> {
         Ok(Self {
             number: row.number,
+            pid: row.pid,
             start: StartedAttempt {
-                pid: row.pid,
                 host: row.host,
                 device: row.device,
                 hardware: row.hardware,

@@ -69,7 +69,6 @@ fn experiment() -> ExperimentRecord {
 
 fn attempt() -> StartedAttempt {
     StartedAttempt {
-        pid: Some(1),
         host: "h".into(),
         device: "cpu".into(),
         hardware: Some("a processor".into()),

@@ -90,19 +90,25 @@ pub struct Drawn {
     pub skipped: Vec<Skipped>,
 }
 
+/// What figures are drawn from: stored numbers, and nothing else.
+#[derive(Clone, Copy, Debug)]
+pub struct Material<'a> {
+    /// The runs, in plan order.
+    pub runs: &'a [RunRecord],
+    /// The measurements of each run that has some.
+    pub measurements: &'a BTreeMap<RunId, Vec<Measurement>>,
+    /// The fitted laws and what follows from them.
+    pub result: &'a AnalysisResult,
+}
+
 /// Draws every figure into a folder, which is made when it does not exist.
 ///
 /// # Errors
 /// When a file cannot be written or the drawing library fails.
-pub fn draw_all(
-    folder: &Path,
-    runs: &[RunRecord],
-    measurements: &BTreeMap<RunId, Vec<Measurement>>,
-    result: &AnalysisResult,
-) -> Result<Drawn, ReportError> {
+pub fn draw_all(folder: &Path, material: &Material) -> Result<Drawn, ReportError> {
     let mut drawn = Drawn::default();
     for figure in Figure::ALL {
-        match draw(figure, folder, runs, measurements, result)? {
+        match draw(figure, folder, material)? {
             Ok(files) => drawn.files.extend(files),
             Err(skipped) => drawn.skipped.push(skipped),
         }
@@ -117,10 +123,33 @@ pub fn draw_all(
 pub fn draw(
     figure: Figure,
     folder: &Path,
-    runs: &[RunRecord],
-    measurements: &BTreeMap<RunId, Vec<Measurement>>,
-    result: &AnalysisResult,
+    material: &Material,
 ) -> Result<Result<Vec<PathBuf>, Skipped>, ReportError> {
+    match picture(figure, material) {
+        Ok(picture) => write(figure.name(), folder, &picture).map(Ok),
+        Err(skipped) => Ok(Err(skipped)),
+    }
+}
+
+/// Draws one figure as SVG and returns its text, or why there is nothing to draw.
+///
+/// # Errors
+/// When the drawing library fails.
+pub fn svg(figure: Figure, material: &Material) -> Result<Result<String, Skipped>, ReportError> {
+    match picture(figure, material) {
+        Ok(picture) => render::svg(&picture)
+            .map(Ok)
+            .map_err(refused(figure.name())),
+        Err(skipped) => Ok(Err(skipped)),
+    }
+}
+
+fn picture(figure: Figure, material: &Material) -> Result<Picture, Skipped> {
+    let &Material {
+        runs,
+        measurements,
+        result,
+    } = material;
     let picture = match figure {
         Figure::LossByShare => loss::picture(result),
         Figure::Allocation => allocation::picture(result),
@@ -128,9 +157,13 @@ pub fn draw(
         Figure::Training => training::picture(runs, measurements),
         Figure::RealisedRatio => ratio::picture(runs),
     };
-    match picture {
-        Ok(picture) => write(figure.name(), folder, &picture).map(Ok),
-        Err(why) => Ok(Err(Skipped { figure, why })),
+    picture.map_err(|why| Skipped { figure, why })
+}
+
+fn refused(figure: &str) -> impl Fn(String) -> ReportError + use<'_> {
+    |message| ReportError::Draw {
+        figure: figure.to_owned(),
+        message,
     }
 }
 
@@ -143,23 +176,19 @@ pub fn draw_coordinates(
     sizes: &[ActivationSize],
 ) -> Result<Vec<PathBuf>, ReportError> {
     let name = "coordinates";
-    let picture = coordinates::picture(sizes).map_err(|message| ReportError::Draw {
-        figure: name.to_owned(),
-        message,
-    })?;
+    let picture = coordinates::picture(sizes).map_err(refused(name))?;
     write(name, folder, &picture)
 }
 
 fn write(name: &str, folder: &Path, picture: &Picture) -> Result<Vec<PathBuf>, ReportError> {
-    let refused = |message| ReportError::Draw {
-        figure: name.to_owned(),
-        message,
-    };
     let svg = folder.join(format!("{name}.svg"));
-    write_whole(&svg, render::svg(picture).map_err(refused)?.as_bytes())?;
+    write_whole(
+        &svg,
+        render::svg(picture).map_err(refused(name))?.as_bytes(),
+    )?;
     // The library chooses the format by the ending, so the temporary name keeps it.
     let temporary = folder.join(format!(".{name}.tmp.png"));
-    render::png(picture, &temporary).map_err(refused)?;
+    render::png(picture, &temporary).map_err(refused(name))?;
     let png = folder.join(format!("{name}.png"));
     std::fs::rename(&temporary, &png).map_err(|source| ReportError::Write {
         path: png.clone(),
@@ -188,7 +217,12 @@ mod tests {
             .iter()
             .map(|run| (run.id.clone(), simulated::measurements(run)))
             .collect();
-        draw_all(folder, runs, &rows, &result).expect("drawn")
+        let material = Material {
+            runs,
+            measurements: &rows,
+            result: &result,
+        };
+        draw_all(folder, &material).expect("drawn")
     }
 
     #[test]
@@ -216,7 +250,12 @@ mod tests {
                 ..Analysis::default()
             };
             let result = analyse(runs, &settings, &ShapeSettings::default());
-            let found = draw_all(folder.path(), runs, &BTreeMap::new(), &result).expect("drawn");
+            let material = Material {
+                runs,
+                measurements: &BTreeMap::new(),
+                result: &result,
+            };
+            let found = draw_all(folder.path(), &material).expect("drawn");
             assert_eq!(
                 (found.files.len(), found.skipped.len()),
                 (0, Figure::ALL.len())
