@@ -22,6 +22,8 @@ mod source;
 pub use schema::schema;
 pub use source::{GridError, Location, Problem, Source};
 
+use section::Declared;
+
 use crate::architecture::solver::ShapeSettings;
 use crate::flops::Convention;
 use crate::quantity::{Flops, Params, TokenBudget};
@@ -242,6 +244,36 @@ pub fn parse_with_overrides(
     text: &str,
     overrides: &[(String, String)],
 ) -> Result<Experiment, GridError> {
+    let (declared, source) = declared(name, text, overrides)?;
+    let cells = expand::cells(&declared)?;
+    Ok(Experiment {
+        name: declared.name,
+        cells,
+        branches: declared.base.branches,
+        analysis: declared.base.analysis,
+        execution: declared.base.execution,
+        source,
+    })
+}
+
+/// Reads an experiment's name alone: everything is as in [`parse_with_overrides`], except that no
+/// cells are made, which takes longest.
+///
+/// # Errors
+/// What is wrong with the file, but not with cells.
+pub fn name_with_overrides(
+    name: &str,
+    text: &str,
+    overrides: &[(String, String)],
+) -> Result<String, GridError> {
+    Ok(declared(name, text, overrides)?.0.name)
+}
+
+fn declared(
+    name: &str,
+    text: &str,
+    overrides: &[(String, String)],
+) -> Result<(Declared, Arc<Source>), GridError> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let source = Arc::new(Source {
         name: name.to_owned(),
@@ -259,16 +291,7 @@ pub fn parse_with_overrides(
         let at = Location::new(&replacement, 0, path.len());
         root.set(&path.split('.').collect::<Vec<_>>(), &at, node)?;
     }
-    let declared = section::read(&root, name)?;
-    let cells = expand::cells(&declared)?;
-    Ok(Experiment {
-        name: declared.name,
-        cells,
-        branches: declared.base.branches,
-        analysis: declared.base.analysis,
-        execution: declared.base.execution,
-        source,
-    })
+    Ok((section::read(&root, name)?, source))
 }
 
 /// Decodes a file's bytes as the UTF-8 text that [`parse`] takes.

@@ -6,6 +6,7 @@ use crate::grid::{self, Experiment};
 use crate::launch::local::{Device, machine_memory};
 use crate::plan::{Calibration, Planned, plan};
 use crate::run::{DataFacts, DataSpec};
+use crate::store::Store;
 use crate::train::calibrate::calibrate;
 use std::path::{Path, PathBuf};
 
@@ -30,19 +31,56 @@ pub(super) struct Loaded {
     pub(super) results: PathBuf,
 }
 
+/// An experiment that may have results, whatever its grid.
+pub(super) struct Place {
+    pub(super) name: String,
+    pub(super) results: PathBuf,
+}
+
+/// An experiment's file as it was given.
+struct Given {
+    path: String,
+    text: String,
+    /// Dotted paths and YAML values.
+    overrides: Vec<(String, String)>,
+}
+
 impl ExperimentArgs {
     /// Reads and validates the file; nothing is written.
     pub(super) fn load(&self) -> Result<Loaded, Failure> {
-        let name = self.file.display().to_string();
+        let given = self.read()?;
+        let experiment = grid::parse_with_overrides(&given.path, &given.text, &given.overrides)?;
+        let results = self.results_of(&experiment.name);
+        Ok(Loaded {
+            experiment,
+            results,
+        })
+    }
+
+    /// Finds out where the experiment's results are; its cells are not made.
+    pub(super) fn place(&self) -> Result<Place, Failure> {
+        let given = self.read()?;
+        let name = grid::name_with_overrides(&given.path, &given.text, &given.overrides)?;
+        let results = self.results_of(&name);
+        Ok(Place { name, results })
+    }
+
+    fn results_of(&self, experiment: &str) -> PathBuf {
+        let default = || Path::new("results").join(experiment);
+        self.results.clone().unwrap_or_else(default)
+    }
+
+    fn read(&self) -> Result<Given, Failure> {
+        let path = self.file.display().to_string();
         let bytes = std::fs::read(&self.file).map_err(|error| {
             let hint = if self.file.is_dir() {
                 "give an experiment file, such as experiments/quickstart.yaml"
             } else {
                 "is the path right?"
             };
-            Failure::input(format!("cannot read {name}: {error}; {hint}"))
+            Failure::input(format!("cannot read {path}: {error}; {hint}"))
         })?;
-        let text = grid::decode(&name, bytes)?;
+        let text = grid::decode(&path, bytes)?;
         let overrides = self
             .overrides
             .iter()
@@ -53,19 +91,39 @@ impl ExperimentArgs {
                 ))),
             })
             .collect::<Result<Vec<_>, _>>()?;
-        let experiment = grid::parse_with_overrides(&name, &text, &overrides)?;
-        let results = self
-            .results
-            .clone()
-            .unwrap_or_else(|| Path::new("results").join(&experiment.name));
-        Ok(Loaded {
-            experiment,
-            results,
+        Ok(Given {
+            path,
+            text,
+            overrides,
+        })
+    }
+}
+
+impl Place {
+    /// Finds the experiment in its database.
+    ///
+    /// # Errors
+    /// When the database refuses or does not know it.
+    pub(super) async fn find(&self, store: &Store) -> Result<i64, Failure> {
+        let Self { name, results } = self;
+        store.experiment(name).await?.ok_or_else(|| {
+            Failure::input(format!(
+                "{} holds no experiment `{name}`: run it first",
+                results.display()
+            ))
         })
     }
 }
 
 impl Loaded {
+    /// Says where its results are.
+    pub(super) fn place(&self) -> Place {
+        Place {
+            name: self.experiment.name.clone(),
+            results: self.results.clone(),
+        }
+    }
+
     /// Prepares the data and plans every cell.
     pub(super) fn plan(&self) -> Result<Vec<Planned>, Failure> {
         let cache = data_cache();

@@ -95,21 +95,10 @@ fn fit_experiment(args: &Args) -> Result<ExitCode, Failure> {
     let loaded = args.rows.experiment_args()?.load()?;
     super::runtime()?.block_on(async {
         let store = Store::open(&loaded.results).await?;
-        let experiment = known(&store, &loaded).await?;
+        let experiment = loaded.place().find(&store).await?;
         fit_and_draw(&store, experiment, &loaded).await
     })?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// Finds the experiment in the database.
-pub(super) async fn known(store: &Store, loaded: &Loaded) -> Result<i64, Failure> {
-    let name = &loaded.experiment.name;
-    store.experiment(name).await?.ok_or_else(|| {
-        Failure::input(format!(
-            "{} holds no experiment `{name}`: run it first",
-            loaded.results.display()
-        ))
-    })
 }
 
 /// Fits, stores the fit, prints the summary and draws the figures.

@@ -24,11 +24,11 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
-    let loaded = args.experiment.load()?;
+    let place = args.experiment.place()?;
     super::runtime()?.block_on(async {
-        let store = Store::open(&loaded.results).await?;
-        let experiment = super::fit::known(&store, &loaded).await?;
-        let _lock = Lock::take(&loaded.results, "orchestrator")?;
+        let store = Store::open(&place.results).await?;
+        let experiment = place.find(&store).await?;
+        let _lock = Lock::take(&place.results, "orchestrator")?;
         let runs = store.runs(experiment).await?;
         let chosen = match args.runs.is_empty() {
             true => runs.iter().filter(|run| has_failed(run)).collect(),
@@ -36,7 +36,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         };
         for run in &chosen {
             store.make_eligible(&run.id).await?;
-            fulfilled(&loaded.results, &run.id).map_err(Failure::machine)?;
+            fulfilled(&place.results, &run.id).map_err(Failure::machine)?;
             let outcome = run.outcome.map_or("-", |outcome| outcome.name());
             println!("{} is eligible again; it ended as {outcome}", run.id);
         }

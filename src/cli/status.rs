@@ -1,12 +1,12 @@
 //! `orchestrator status`: where the runs of an experiment stand.
 
 use super::Failure;
-use super::experiment::{ExperimentArgs, Loaded};
+use super::experiment::ExperimentArgs;
 use super::trained::{harmless, print};
 use crate::orchestrate::blocked_by;
 use crate::quantity::{Params, Tokens};
-use crate::run::{RunId, RunState};
-use crate::store::{RunRecord, Store};
+use crate::run::{RunId, RunOutcome, RunState};
+use crate::store::{RunRecord, Selection, Store, Tally};
 use std::collections::HashMap;
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -14,6 +14,9 @@ use std::time::Duration;
 
 /// Time between two looks of `--watch`.
 const WATCH: Duration = Duration::from_secs(2);
+
+/// The most runs that are shown without being asked for: nobody reads more.
+const MOST_SHOWN: u64 = 1000;
 
 /// Print where every run of an experiment stands.
 #[derive(Debug, clap::Args)]
@@ -30,20 +33,21 @@ pub(super) struct Args {
     #[arg(long, conflicts_with = "json")]
     watch: bool,
 
-    /// Also the runs that the experiment asked for once, and does no more.
+    /// Every run: also those that the experiment asked for once and does no more, and also where it
+    /// is so large that only runs that train, failed or wait for a failed one would be shown.
     #[arg(long)]
     all: bool,
 }
 
 pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
-    let loaded = args.experiment.load()?;
+    let place = args.experiment.place()?;
     super::runtime()?.block_on(async {
-        let store = Store::open(&loaded.results).await?;
-        let experiment = super::fit::known(&store, &loaded).await?;
+        let store = Store::open(&place.results).await?;
+        let experiment = place.find(&store).await?;
         loop {
-            let status = Status::read(&store, experiment, args.all).await?;
+            let status = Status::read(&store, experiment, args).await?;
             if args.json {
-                print(&format!("{}\n", status.json(&loaded)?))?;
+                print(&format!("{}\n", status.json(&place.name, args.all)?))?;
             } else {
                 let clear = args.watch && std::io::stdout().is_terminal();
                 let clear = if clear { "\x1b[2J\x1b[H" } else { "" };
@@ -68,29 +72,46 @@ struct Row<'a> {
 }
 
 struct Status {
+    /// The runs to show, and all that block others.
     runs: Vec<Run>,
-    /// Runs that are no longer asked for.
+    /// Runs that are no longer asked for, where they are to be shown.
     removed: Vec<Run>,
     /// The failed run that each blocked one waits for.
     blocked: HashMap<RunId, RunId>,
-    shows_removed: bool,
+    tally: Vec<Tally>,
+    /// Whether runs that only finished or wait for their turn are left out.
+    is_short: bool,
 }
 
 impl Status {
-    async fn read(store: &Store, experiment: i64, shows_removed: bool) -> Result<Self, Failure> {
-        let runs = store.runs_in_brief(experiment, true).await?;
+    async fn read(store: &Store, experiment: i64, args: &Args) -> Result<Self, Failure> {
+        let tally = store.tally(experiment).await?;
+        let wanted = tally.iter().filter(|tally| tally.wanted);
+        let wanted: u64 = wanted.map(|tally| tally.runs).sum();
+        let is_short = wanted > MOST_SHOWN && !args.all && !args.json;
+        let selection = match is_short {
+            true => Selection::Remarkable,
+            false => Selection::Wanted,
+        };
+        let runs = store.runs_in_brief(experiment, selection).await?;
+        let removed = match args.all {
+            true => store.runs_in_brief(experiment, Selection::Removed).await?,
+            false => Vec::new(),
+        };
         Ok(Self {
             blocked: blocked_by(&runs),
             runs,
-            removed: store.runs_in_brief(experiment, false).await?,
-            shows_removed,
+            removed,
+            tally,
+            is_short,
         })
     }
 
     /// Says whether a run waits or trains.
     fn is_open(&self) -> bool {
-        let mut runs = self.runs.iter();
-        runs.any(|run| run.state != RunState::Ended && !self.blocked.contains_key(&run.id))
+        let open = |tally: &&Tally| tally.wanted && tally.state != RunState::Ended;
+        let open = self.tally.iter().filter(open).map(|tally| tally.runs);
+        open.sum::<u64>() > self.blocked.len() as u64
     }
 
     fn rows<'a>(&'a self, runs: &'a [Run]) -> Vec<Row<'a>> {
@@ -101,7 +122,7 @@ impl Status {
         runs.iter().map(row).collect()
     }
 
-    fn json(&self, loaded: &Loaded) -> Result<String, Failure> {
+    fn json(&self, experiment: &str, all: bool) -> Result<String, Failure> {
         #[derive(serde::Serialize)]
         struct Json<'a> {
             experiment: &'a str,
@@ -110,49 +131,74 @@ impl Status {
             removed: Option<Vec<Row<'a>>>,
         }
         let json = Json {
-            experiment: &loaded.experiment.name,
+            experiment,
             runs: self.rows(&self.runs),
-            removed: self.shows_removed.then(|| self.rows(&self.removed)),
+            removed: all.then(|| self.rows(&self.removed)),
         };
         serde_json::to_string_pretty(&json).map_err(Failure::machine)
     }
 
     fn text(&self) -> String {
+        let is_shown = |run: &&Run| {
+            !self.is_short
+                || self.blocked.contains_key(&run.id)
+                || run.state != RunState::Pending && run.outcome != Some(RunOutcome::Finished)
+        };
+        let mut shown: Vec<&Run> = self.runs.iter().filter(is_shown).collect();
+        let hidden = match self.is_short {
+            true => shown.len().saturating_sub(MOST_SHOWN as usize),
+            false => 0,
+        };
+        shown.truncate(shown.len() - hidden);
         let mut text = header();
-        for run in &self.runs {
-            text += &self.line(run);
-        }
-        if self.shows_removed && !self.removed.is_empty() {
+        text.extend(shown.iter().map(|run| self.line(run)));
+        if !self.removed.is_empty() {
             text += "no longer asked for:\n";
-            for run in &self.removed {
-                text += &self.line(run);
-            }
+            text.extend(self.removed.iter().map(|run| self.line(run)));
         }
-        for run in &self.runs {
-            text += &why(run);
+        text.extend(shown.iter().map(|run| why(run)));
+        if self.is_short {
+            let more = match hidden {
+                0 => String::new(),
+                hidden => format!(" and {hidden} more of them"),
+            };
+            text += &format!(
+                "shown are runs that train, failed or wait for a failed one; every run{more}: --all\n"
+            );
         }
         text += &self.summary();
         text
     }
 
     fn summary(&self) -> String {
-        let mut counts: Vec<(&str, usize)> = Vec::new();
-        for run in &self.runs {
-            let state = match run.outcome {
-                _ if self.blocked.contains_key(&run.id) => "waiting for a failed run",
-                Some(outcome) if run.state == RunState::Ended => outcome.name(),
-                _ => run.state.name(),
+        let blocked = self.blocked.len() as u64;
+        let (mut removed, mut counts) = (0, Vec::new());
+        for tally in &self.tally {
+            let name = match (tally.state, tally.outcome) {
+                (RunState::Ended, Some(outcome)) => outcome.name(),
+                (state, _) => state.name(),
             };
-            match counts.iter_mut().find(|(name, _)| *name == state) {
-                Some((_, count)) => *count += 1,
-                None => counts.push((state, 1)),
+            match counts.iter_mut().find(|(other, _)| *other == name) {
+                _ if !tally.wanted => removed += tally.runs,
+                Some((_, count)) => *count += tally.runs,
+                None => counts.push((name, tally.runs)),
             }
         }
-        let counts = counts.into_iter();
-        let mut words: Vec<String> = counts.map(|(name, n)| format!("{n} {name}")).collect();
-        if !self.removed.is_empty() {
-            let hint = if self.shows_removed { "" } else { " (--all)" };
-            words.push(format!("{} no longer asked for{hint}", self.removed.len()));
+        for (name, count) in &mut counts {
+            if *name == RunState::Pending.name() {
+                *count -= blocked.min(*count);
+            }
+        }
+        counts.push(("waiting for a failed run", blocked));
+        let some = counts.into_iter().filter(|(_, count)| *count > 0);
+        let mut words: Vec<String> = some.map(|(name, n)| format!("{n} {name}")).collect();
+        if removed > 0 {
+            let hint = if self.removed.is_empty() {
+                " (--all)"
+            } else {
+                ""
+            };
+            words.push(format!("{removed} no longer asked for{hint}"));
         }
         format!("{}\n", words.join(", "))
     }

@@ -7,6 +7,7 @@ mod attempts;
 mod fits;
 mod imported;
 mod ingest;
+mod planned;
 mod rebuild;
 mod records;
 mod standing;
@@ -15,7 +16,7 @@ pub use imported::{FittedRows, Imported, ImportedRun};
 pub use records::{
     AttemptRecord, Ended, ExperimentRecord, FitRecord, PlannedRun, RunRecord, StartedAttempt,
 };
-pub use standing::Standing;
+pub use standing::{Selection, Standing, Tally};
 
 use crate::event::Measurement;
 use crate::run::{RunId, RunSpec};
@@ -163,68 +164,6 @@ impl Store {
         }
     }
 
-    /// Records an experiment and its planned runs; runs known already keep what they have. A run
-    /// stands after the one it goes on from.
-    ///
-    /// Runs of an earlier plan that are no longer asked for stay, marked as not wanted.
-    ///
-    /// # Errors
-    /// When the database refuses.
-    pub async fn plan(
-        &self,
-        experiment: &ExperimentRecord,
-        planned: &[PlannedRun],
-        now: f64,
-    ) -> Result<i64, StoreError> {
-        let mut transaction = self.pool.begin().await?;
-        let (id,): (i64,) = sqlx::query_as(
-            "INSERT INTO experiments
-                 (name, config, config_hash, program_version, git_commit, created_at, updated_at)
-             VALUES (?, ?, ?, ?, ?, ?, ?)
-             ON CONFLICT (name) DO UPDATE SET
-                 config = excluded.config, config_hash = excluded.config_hash,
-                 program_version = excluded.program_version, git_commit = excluded.git_commit,
-                 updated_at = excluded.updated_at
-             RETURNING id",
-        )
-        .bind(&experiment.name)
-        .bind(&experiment.config)
-        .bind(&experiment.config_hash)
-        .bind(&experiment.program_version)
-        .bind(&experiment.git_commit)
-        .bind(now)
-        .bind(now)
-        .fetch_one(&mut *transaction)
-        .await?;
-        sqlx::query("UPDATE experiment_runs SET wanted = 0 WHERE experiment_id = ?")
-            .bind(id)
-            .execute(&mut *transaction)
-            .await?;
-        for (position, run) in planned.iter().enumerate() {
-            records::insert_run(&mut transaction, run, now).await?;
-            let axes =
-                serde_json::to_string(&run.axes).map_err(|error| content("a plan", error))?;
-            sqlx::query(
-                "INSERT INTO experiment_runs
-                     (experiment_id, run_id, position, axes, part, start_run)
-                 VALUES (?, ?, ?, ?, ?, ?)
-                 ON CONFLICT (experiment_id, run_id) DO UPDATE SET
-                     position = excluded.position, axes = excluded.axes, part = excluded.part,
-                     start_run = excluded.start_run, wanted = 1",
-            )
-            .bind(id)
-            .bind(&run.id.0)
-            .bind(position as i64)
-            .bind(axes)
-            .bind(run.spec.execution.part().name())
-            .bind(run.spec.execution.start.as_ref().map(|start| &start.run.0))
-            .execute(&mut *transaction)
-            .await?;
-        }
-        transaction.commit().await?;
-        Ok(id)
-    }
-
     /// Finds an experiment's id by name.
     ///
     /// # Errors
@@ -259,31 +198,6 @@ impl Store {
              WHERE experiment_id = ? AND wanted = 1 ORDER BY position",
         )
         .bind(experiment)
-        .fetch_all(&self.pool)
-        .await?;
-        rows.into_iter().map(RunRecord::try_from).collect()
-    }
-
-    /// Reads the runs that an experiment's file asks for, or does no more, in plan order, without
-    /// what each is in full.
-    ///
-    /// # Errors
-    /// When the database refuses or holds a run this program cannot read.
-    pub async fn runs_in_brief(
-        &self,
-        experiment: i64,
-        wanted: bool,
-    ) -> Result<Vec<RunRecord<()>>, StoreError> {
-        let rows: Vec<records::RunRow> = sqlx::query_as(
-            "SELECT id, kind, '' AS spec, params, concept_share, compression_ratio, tokens, seed,
-                 planned_flops, state, outcome, message, retries, micro_batch, loss, bits_per_byte,
-                 flops, realised_ratio, realised_sampled, concept_gain, boundary_gain, axes, part,
-                 start_run
-             FROM experiment_runs JOIN runs ON runs.id = experiment_runs.run_id
-             WHERE experiment_id = ? AND wanted = ? ORDER BY position",
-        )
-        .bind(experiment)
-        .bind(wanted)
         .fetch_all(&self.pool)
         .await?;
         rows.into_iter().map(RunRecord::try_from).collect()

@@ -1,6 +1,6 @@
 //! Runs from their folders alone.
 
-use super::{PlannedRun, Store, StoreError, records};
+use super::{PlannedRun, Store, StoreError, planned};
 use crate::event::{Event, Line};
 use crate::run::RunOutcome;
 
@@ -32,7 +32,7 @@ impl Store {
         let attempts = attempts(lines);
         let mut transaction = self.pool.begin().await?;
         let created_at = attempts.first().map_or(now, |attempt| attempt.started_at);
-        records::insert_run(&mut transaction, run, created_at).await?;
+        planned::insert_runs(&mut transaction, std::slice::from_ref(run), created_at).await?;
         for (number, attempt) in (1..).zip(&attempts) {
             sqlx::query(
                 "INSERT INTO attempts

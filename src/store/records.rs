@@ -4,7 +4,6 @@ use super::{StoreError, content, read_spec};
 use crate::event::Measurement;
 use crate::run::{Part, RunId, RunOutcome, RunSpec, RunState};
 use serde::{Deserialize, Serialize};
-use sqlx::SqliteConnection;
 use std::collections::BTreeMap;
 
 /// An experiment to record.
@@ -342,39 +341,4 @@ impl From<MeasurementRow> for Measurement {
             tokens_per_second: row.tokens_per_second,
         }
     }
-}
-
-/// Inserts a run; one that is known already keeps what it has.
-pub(super) async fn insert_run(
-    connection: &mut SqliteConnection,
-    run: &PlannedRun,
-    now: f64,
-) -> Result<(), StoreError> {
-    let spec = &run.spec;
-    let params = spec.architecture.params();
-    let json = serde_json::to_string(spec).map_err(|error| content("a plan", error))?;
-    sqlx::query(
-        "INSERT INTO runs
-             (id, kind, spec, params, concept_share, compression_ratio, tokens, seed,
-              planned_flops, created_at)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-         ON CONFLICT (id) DO UPDATE SET spec = excluded.spec",
-    )
-    .bind(&run.id.0)
-    .bind(if spec.architecture.is_dense() {
-        "dense"
-    } else {
-        "dlcm"
-    })
-    .bind(json)
-    .bind(params.non_embedding() as i64)
-    .bind(params.concept_share())
-    .bind(spec.architecture.compression_ratio())
-    .bind(spec.recipe.tokens as i64)
-    .bind(spec.seed as i64)
-    .bind(run.flops)
-    .bind(now)
-    .execute(connection)
-    .await?;
-    Ok(())
 }

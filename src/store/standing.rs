@@ -2,6 +2,7 @@
 
 use super::{RunRecord, Store, StoreError, content, records};
 use crate::run::{RunId, RunOutcome, RunState};
+use sqlx::AssertSqlSafe;
 
 /// Where a run stands, in a few words.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,7 +19,93 @@ pub struct Standing {
     pub awaited: bool,
 }
 
+/// Runs of an experiment that stand alike.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tally {
+    /// Where they stand.
+    pub state: RunState,
+    /// How they, or else their last attempts, ended.
+    pub outcome: Option<RunOutcome>,
+    /// Whether the experiment's file still asks for them.
+    pub wanted: bool,
+    /// How many there are.
+    pub runs: u64,
+}
+
+/// Which of an experiment's runs to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Selection {
+    /// Those that its file asks for.
+    Wanted,
+    /// Of these, what is not simply finished or waiting for its turn: runs that train, that did not
+    /// finish, or that go on from another one.
+    Remarkable,
+    /// Those that its file asks for no more.
+    Removed,
+}
+
 impl Store {
+    /// Counts an experiment's runs by where they stand.
+    ///
+    /// # Errors
+    /// When the database refuses or holds a state this program does not know.
+    pub async fn tally(&self, experiment: i64) -> Result<Vec<Tally>, StoreError> {
+        let rows: Vec<(String, Option<String>, bool, i64)> = sqlx::query_as(
+            "SELECT state, outcome, wanted, COUNT(*)
+             FROM runs INDEXED BY runs_by_standing
+             JOIN experiment_runs ON experiment_id = ? AND run_id = id
+             GROUP BY state, outcome, wanted",
+        )
+        .bind(experiment)
+        .fetch_all(&self.pool)
+        .await?;
+        let tally = |(state, outcome, wanted, runs): (String, _, _, i64)| {
+            Ok(Tally {
+                state: read_state(&state)?,
+                outcome: records::read_outcome("runs.outcome", outcome)?,
+                wanted,
+                runs: runs as u64,
+            })
+        };
+        rows.into_iter().map(tally).collect()
+    }
+
+    /// Reads some of an experiment's runs in plan order, without what each is in full.
+    ///
+    /// # Errors
+    /// When the database refuses or holds a run this program cannot read.
+    pub async fn runs_in_brief(
+        &self,
+        experiment: i64,
+        selection: Selection,
+    ) -> Result<Vec<RunRecord<()>>, StoreError> {
+        let which = match selection {
+            Selection::Wanted => "wanted = 1",
+            Selection::Removed => "wanted = 0",
+            Selection::Remarkable => {
+                "wanted = 1 AND run_id IN (
+                     SELECT id FROM runs INDEXED BY runs_by_standing
+                     WHERE NOT (state = 'ended' AND outcome = 'finished')
+                         AND NOT (state = 'pending' AND outcome IS NULL)
+                     UNION ALL
+                     SELECT run_id FROM experiment_runs
+                     WHERE experiment_id = ?1 AND start_run IS NOT NULL)"
+            }
+        };
+        let rows: Vec<records::RunRow> = sqlx::query_as(AssertSqlSafe(format!(
+            "SELECT id, kind, '' AS spec, params, concept_share, compression_ratio, tokens, seed,
+                 planned_flops, state, outcome, message, retries, micro_batch, loss, bits_per_byte,
+                 flops, realised_ratio, realised_sampled, concept_gain, boundary_gain, axes, part,
+                 start_run
+             FROM experiment_runs JOIN runs ON runs.id = experiment_runs.run_id
+             WHERE experiment_id = ?1 AND {which} ORDER BY position"
+        )))
+        .bind(experiment)
+        .fetch_all(&self.pool)
+        .await?;
+        rows.into_iter().map(RunRecord::try_from).collect()
+    }
+
     /// Reads a run, as the experiment that was planned last describes it.
     ///
     /// # Errors
@@ -67,7 +154,7 @@ impl Store {
         let standing = |(id, state, outcome, wanted, awaited): (String, String, _, _, _)| {
             Ok(Standing {
                 id: RunId(id),
-                state: RunState::from_name(&state).ok_or_else(|| content("runs.state", &state))?,
+                state: read_state(&state)?,
                 outcome: records::read_outcome("runs.outcome", outcome)?,
                 wanted,
                 awaited,
@@ -75,4 +162,8 @@ impl Store {
         };
         rows.into_iter().map(standing).collect()
     }
+}
+
+fn read_state(name: &str) -> Result<RunState, StoreError> {
+    RunState::from_name(name).ok_or_else(|| content("runs.state", name))
 }

@@ -538,11 +538,14 @@ async fn many_lines_at_once_are_stored_like_few() {
     store.ingest(&run.id, &lines).await.expect("taken in");
     rows.remove(299);
     assert_eq!(store.measurements(&run.id).await.expect("read"), rows);
-    let brief = store.runs_in_brief(id, true).await.expect("read");
+    let brief = store
+        .runs_in_brief(id, Selection::Wanted)
+        .await
+        .expect("read");
     assert_eq!(brief[0].loss, Some(1.9));
     assert!(
         store
-            .runs_in_brief(id, false)
+            .runs_in_brief(id, Selection::Removed)
             .await
             .expect("read")
             .is_empty()
