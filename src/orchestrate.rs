@@ -19,7 +19,7 @@ pub use campaign::run;
 pub use disk::{DiskNeed, disk_free, disk_need};
 pub use queue::{blocked_by, to_do};
 pub use rebuild::{Rebuilt, rebuild};
-pub use requests::{ask_to_cancel, fulfilled};
+pub use requests::{Request, ask, fulfilled};
 pub use tail::Tail;
 
 use crate::event::Measurement;
@@ -100,6 +100,8 @@ pub enum Notice {
     Ended(RunId, RunOutcome, Option<String>),
     /// An attempt at a run failed, and it is tried again.
     Retried(Box<Retried>),
+    /// A run that had ended is to be trained again, as somebody asked.
+    Reopened(RunId),
     /// A run waits for a process that still works in its folder.
     Held(RunId, String),
     /// A run will not start, and why.
@@ -149,6 +151,22 @@ pub struct Summary {
     pub blocked: usize,
     /// Runs left to do.
     pub left: usize,
+}
+
+impl Summary {
+    /// The number that runs with an outcome are counted in.
+    fn of(&mut self, outcome: RunOutcome) -> &mut usize {
+        match outcome {
+            RunOutcome::Finished => &mut self.finished,
+            RunOutcome::Diverged => &mut self.diverged,
+            RunOutcome::Cancelled => &mut self.cancelled,
+            RunOutcome::Interrupted => &mut self.left,
+            RunOutcome::Crashed
+            | RunOutcome::OutOfMemory
+            | RunOutcome::TimedOut
+            | RunOutcome::Stalled => &mut self.failed,
+        }
+    }
 }
 
 /// Makes an IO error that says what was tried on which path.

@@ -328,3 +328,29 @@ fn caps_and_priorities_are_kept() {
     let said = desk.refused(&["run", "tiny.yaml", "--set", "execution.stall_limit=soon"]);
     assert!(said.contains("10min"), "{said}");
 }
+
+#[test]
+fn of_a_large_experiment_only_what_is_remarkable_is_shown() {
+    let seeds: Vec<String> = (0..1100).map(|seed| seed.to_string()).collect();
+    let grid = TINY.replace(
+        "compression_ratio: 4",
+        &format!("compression_ratio: 4, seed: [{}]", seeds.join(", ")),
+    );
+    let desk = Desk::new().with("tiny.yaml", grid);
+    let run = desk
+        .command(&["run", "tiny.yaml", "--max-runs", "1"])
+        .output();
+    assert_eq!(run.expect("ran").status.code(), Some(1), "runs are left");
+    let id = desk.status()[1]["id"].as_str().expect("an id").to_owned();
+    desk.done(&["cancel", &id]);
+    let brief = desk.done(&["status", "tiny.yaml"]);
+    let lines: Vec<&str> = brief.lines().collect();
+    assert_eq!(lines.len(), 4, "{brief}");
+    assert!(
+        lines[1].starts_with(&id) && lines[1].ends_with("cancelled"),
+        "{brief}"
+    );
+    assert_eq!(lines[3], "1 cancelled, 1 finished, 3298 pending");
+    let all = desk.done(&["status", "tiny.yaml", "--all"]);
+    assert_eq!(all.lines().count(), 1 + 3300 + 2);
+}

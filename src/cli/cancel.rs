@@ -4,7 +4,7 @@ use super::Failure;
 use super::find_run::find_stored;
 use crate::clock::now;
 use crate::lock::{Lock, LockError};
-use crate::orchestrate::{ask_to_cancel, fulfilled};
+use crate::orchestrate::{Request, ask, fulfilled};
 use crate::run::{RunOutcome, RunState};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -35,12 +35,12 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         }
         let cannot = |error| Failure::machine(format!("cannot ask for it: {error}"));
         // First the request: an orchestrator that starts meanwhile finds it.
-        ask_to_cancel(results, id).map_err(cannot)?;
+        ask(results, Request::Cancel, id).map_err(cannot)?;
         match Lock::take(results, "orchestrator") {
             Ok(_lock) => {
                 let outcome = RunOutcome::Cancelled;
                 found.store.end_run(id, outcome, "cancelled", now()).await?;
-                fulfilled(results, id).map_err(cannot)?;
+                fulfilled(results, Request::Cancel, id).map_err(cannot)?;
                 println!("{id} is cancelled");
             }
             Err(LockError::Held { holder, .. }) => {

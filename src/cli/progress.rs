@@ -249,6 +249,7 @@ impl Observer for Progress {
             Notice::Held(id, holder) => self.say(&format!(
                 "{id} waits for {holder}, which still works on it and is asked to stop"
             )),
+            Notice::Reopened(id) => self.say(&format!("{id} is eligible again, as asked")),
             Notice::Blocked(id, why) => self.blocked(&id, &why),
             Notice::Stopping(0) => {}
             Notice::Stopping(running) => self.say(&format!(

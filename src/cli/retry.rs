@@ -2,16 +2,16 @@
 
 use super::Failure;
 use super::experiment::ExperimentArgs;
-use crate::lock::Lock;
-use crate::orchestrate::fulfilled;
+use crate::lock::{Lock, LockError};
+use crate::orchestrate::{Request, ask, fulfilled};
 use crate::run::RunState;
 use crate::store::{RunRecord, Store};
 use std::process::ExitCode;
 
 /// Make runs that failed or were cancelled eligible again, with all their retries.
 ///
-/// The next `orchestrator run` takes them up from their checkpoints. A run that diverged is a result;
-/// it is tried again only when it is named.
+/// The next `orchestrator run`, or the one at work, takes them up from their checkpoints. A run that
+/// diverged is a result; it is tried again only when it is named.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  orchestrator retry experiments/quickstart.yaml")]
 pub(super) struct Args {
@@ -28,24 +28,37 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     super::runtime()?.block_on(async {
         let store = Store::open(&place.results).await?;
         let experiment = place.find(&store).await?;
-        let _lock = Lock::take(&place.results, "orchestrator")?;
+        let results = &place.results;
+        let lock = match Lock::take(results, "orchestrator") {
+            Ok(lock) => Some(lock),
+            // Whoever works on them is asked.
+            Err(LockError::Held { .. }) => None,
+            Err(error) => return Err(error.into()),
+        };
         let runs = store.runs(experiment).await?;
         let chosen = match args.runs.is_empty() {
             true => runs.iter().filter(|run| has_failed(run)).collect(),
             false => named(&args.runs, &runs)?,
         };
         for run in &chosen {
-            store.make_eligible(&run.id).await?;
-            fulfilled(&place.results, &run.id).map_err(Failure::machine)?;
+            fulfilled(results, Request::Cancel, &run.id).map_err(Failure::machine)?;
             let outcome = run.outcome.map_or("-", |outcome| outcome.name());
-            println!("{} is eligible again; it ended as {outcome}", run.id);
+            if lock.is_some() {
+                store.make_eligible(&run.id).await?;
+                println!("{} is eligible again; it ended as {outcome}", run.id);
+            } else {
+                ask(results, Request::Retry, &run.id).map_err(Failure::machine)?;
+                println!(
+                    "{} ended as {outcome}: the orchestrator at work is asked",
+                    run.id
+                );
+            }
         }
+        let file = args.experiment.file.display();
         match chosen.len() {
             0 => println!("no run has failed or was cancelled"),
-            _ => println!(
-                "`orchestrator run {}` trains them",
-                args.experiment.file.display()
-            ),
+            _ if lock.is_some() => println!("`orchestrator run {file}` trains them"),
+            _ => println!("if it ends before, `orchestrator run {file}` trains them"),
         }
         Ok(ExitCode::SUCCESS)
     })

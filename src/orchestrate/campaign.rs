@@ -5,8 +5,9 @@ use super::intake::{is_whole, settle, take_in, write_spec};
 use super::policy::{self, Answer, Tries};
 use super::queue::{Queue, to_do};
 use super::rebuild::log_file;
+use super::requests::{self, Request};
 use super::tail::Tail;
-use super::{Notice, Observer, OrchestrateError, Retried, Setting, Summary, failed, requests};
+use super::{Notice, Observer, OrchestrateError, Retried, Setting, Summary, failed};
 use crate::clock::now;
 use crate::event::{END, Event, WEIGHTS};
 use crate::launch::{Exit, Job, Launcher};
@@ -64,6 +65,7 @@ pub async fn run(
         flops: done.map(|run| run.flops).sum(),
         began: Instant::now(),
         held: HashMap::new(),
+        blocked: HashSet::new(),
         stops: 0,
         summary: Summary::default(),
     };
@@ -95,6 +97,8 @@ struct Campaign<'a, 'b> {
     began: Instant,
     /// Since when runs are seen to be held by a process of another orchestrator.
     held: HashMap<RunId, Instant>,
+    /// Runs that did not start, since one before them had failed.
+    blocked: HashSet<RunId>,
     /// Requests to stop.
     stops: usize,
     summary: Summary,
@@ -111,24 +115,10 @@ impl<'a> Campaign<'a, '_> {
         if let (RunState::Ended, Some(outcome), false) = (record.state, record.outcome, is_to_do) {
             match outcome {
                 RunOutcome::Finished => self.summary.already += 1,
-                outcome => self.count(outcome),
+                outcome => *self.summary.of(outcome) += 1,
             }
             self.queue.ended(&record.id, outcome);
         }
-    }
-
-    fn count(&mut self, outcome: RunOutcome) {
-        let number = match outcome {
-            RunOutcome::Finished => &mut self.summary.finished,
-            RunOutcome::Diverged => &mut self.summary.diverged,
-            RunOutcome::Cancelled => &mut self.summary.cancelled,
-            RunOutcome::Interrupted => &mut self.summary.left,
-            RunOutcome::Crashed
-            | RunOutcome::OutOfMemory
-            | RunOutcome::TimedOut
-            | RunOutcome::Stalled => &mut self.summary.failed,
-        };
-        *number += 1;
     }
 
     async fn run(&mut self, stop: &AtomicUsize) -> Result<(), OrchestrateError> {
@@ -136,6 +126,7 @@ impl<'a> Campaign<'a, '_> {
         loop {
             self.hear_stops(stop);
             self.cancel().await?;
+            self.reopen_all().await?;
             let started = self.start_all().await?;
             self.listen().await?;
             let ended = self.collect().await?;
@@ -175,7 +166,8 @@ impl<'a> Campaign<'a, '_> {
 
     /// Does what others asked for.
     async fn cancel(&mut self) -> Result<(), OrchestrateError> {
-        for id in requests::cancelled(&self.setting.results) {
+        let results = &self.setting.results;
+        for id in requests::asked(results, Request::Cancel) {
             if let Some(active) = self.active.get_mut(&id) {
                 active.condemn(RunOutcome::Cancelled);
                 self.launcher.stop(&id);
@@ -183,14 +175,52 @@ impl<'a> Campaign<'a, '_> {
                 let (outcome, message) = (RunOutcome::Cancelled, "cancelled");
                 self.store.end_run(&id, outcome, message, now()).await?;
                 self.queue.ended(&id, outcome);
-                self.count(outcome);
+                *self.summary.of(outcome) += 1;
                 self.observer
                     .notice(Notice::Ended(id.clone(), outcome, None));
             }
-            requests::fulfilled(&self.setting.results, &id)
-                .map_err(failed("answer a request in", &self.setting.results))?;
+            requests::fulfilled(results, Request::Cancel, &id)
+                .map_err(failed("answer a request in", results))?;
         }
         Ok(())
+    }
+
+    /// Queues again the ended runs that others asked for, with the runs that they blocked.
+    async fn reopen_all(&mut self) -> Result<(), OrchestrateError> {
+        let results = &self.setting.results;
+        for id in requests::asked(results, Request::Retry) {
+            let before = self.store.run(&id).await?;
+            let ended = before.filter(|record| record.state == RunState::Ended);
+            let outcome = ended.and_then(|record| record.outcome);
+            let outcome = outcome.filter(|outcome| *outcome != RunOutcome::Finished);
+            if let (Some(outcome), Some(&run)) = (outcome, self.planned.get(&id)) {
+                self.store.make_eligible(&id).await?;
+                *self.summary.of(outcome) -= 1;
+                self.tries.entry(id.clone()).or_default().retries = 0;
+                self.queue.reopen(run);
+                self.unblock(run);
+                self.observer.notice(Notice::Reopened(id.clone()));
+            }
+            requests::fulfilled(results, Request::Retry, &id)
+                .map_err(failed("answer a request in", results))?;
+        }
+        Ok(())
+    }
+
+    /// Queues again the runs that could not start since this one had failed.
+    fn unblock(&mut self, run: &Planned) {
+        let goes_on = |other: &&&Planned| {
+            let start = other.spec.execution.start.as_ref();
+            start.is_some_and(|start| start.run == run.id)
+        };
+        let after: Vec<&Planned> = self.planned.values().filter(goes_on).copied().collect();
+        for run in after {
+            if self.blocked.remove(&run.id) {
+                self.summary.blocked -= 1;
+                self.queue.reopen(run);
+                self.unblock(run);
+            }
+        }
     }
 
     /// Says whether runs may start at all.
@@ -417,7 +447,7 @@ impl<'a> Campaign<'a, '_> {
                 let _ = std::fs::remove_file(self.setting.run_folder(&run.id).join(WEIGHTS));
             }
             self.queue.ended(&run.id, end.outcome);
-            self.count(end.outcome);
+            *self.summary.of(end.outcome) += 1;
             let notice = Notice::Ended(run.id.clone(), end.outcome, end.message);
             self.observer.notice(notice);
             return Ok(());
@@ -462,10 +492,13 @@ impl<'a> Campaign<'a, '_> {
             match outcome {
                 RunOutcome::Diverged => {
                     self.store.end_run(id, outcome, &why, now()).await?;
-                    self.count(outcome);
+                    *self.summary.of(outcome) += 1;
                 }
-                RunOutcome::Interrupted => self.count(outcome),
-                _ => self.summary.blocked += 1,
+                RunOutcome::Interrupted => *self.summary.of(outcome) += 1,
+                _ => {
+                    self.summary.blocked += 1;
+                    self.blocked.insert(id.clone());
+                }
             }
             self.observer.notice(Notice::Blocked(id.clone(), why));
         }

@@ -6,9 +6,11 @@ use crate::clock::now;
 use crate::flops::Convention;
 use crate::launch::SPEC_FILE;
 use crate::run::{RunId, RunSpec};
-use crate::store::{PlannedRun, Store};
+use crate::store::{FoundRun, PlannedRun, Store};
+use rayon::prelude::*;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use tokio::task::JoinHandle;
 
 /// What was found in a results folder.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -18,6 +20,9 @@ pub struct Rebuilt {
     /// Folders that hold no run this program can read, and why.
     pub left_out: Vec<(PathBuf, String)>,
 }
+
+/// Folders that are read together, while those before are stored.
+const AT_ONCE: usize = 16;
 
 /// Records every run of a results folder in an empty database, from its specification and its
 /// journal. Experiments are not known from them: planning one again finds its runs.
@@ -29,20 +34,50 @@ pub async fn rebuild(results: &Path, store: &Store) -> Result<Rebuilt, Orchestra
     let entries = std::fs::read_dir(&runs).map_err(failed("read", &runs))?;
     let mut folders: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
     folders.sort();
+    let log = |run: &RunId, attempt| {
+        let log = run_folder(results, run).join(log_file(attempt));
+        log.display().to_string()
+    };
     let mut rebuilt = Rebuilt::default();
-    for folder in folders {
-        match read(&folder) {
-            Ok(run) => {
-                let lines = Tail::new(&folder).read()?;
-                let logs = run_folder(results, &run.id);
-                let log = |attempt| logs.join(log_file(attempt)).display().to_string();
-                store.rebuild_run(&run, &lines, log, now()).await?;
-                rebuilt.runs += 1;
+    let mut folders = folders.chunks(AT_ONCE).map(read_beside);
+    let mut next = folders.next();
+    while let Some(read) = next {
+        let read = read
+            .await
+            .map_err(|error| failed("read", &runs)(error.into()))??;
+        next = folders.next();
+        let mut found = Vec::new();
+        for (folder, run) in read {
+            match run {
+                Ok(run) => found.push(run),
+                Err(why) => rebuilt.left_out.push((folder, why)),
             }
-            Err(why) => rebuilt.left_out.push((folder, why)),
         }
+        store.rebuild_runs(&found, log, now()).await?;
+        rebuilt.runs += found.len();
     }
     Ok(rebuilt)
+}
+
+/// A folder, and the run in it or why there is none.
+type Folder = (PathBuf, Result<FoundRun, String>);
+
+/// Starts to read folders beside what else is done.
+fn read_beside(folders: &[PathBuf]) -> JoinHandle<Result<Vec<Folder>, OrchestrateError>> {
+    let folders = folders.to_vec();
+    tokio::task::spawn_blocking(|| {
+        let folders = folders.into_par_iter().map(|folder| {
+            let run = match read(&folder) {
+                Ok(planned) => {
+                    let lines = Tail::new(&folder).read()?;
+                    Ok(FoundRun { planned, lines })
+                }
+                Err(why) => Err(why),
+            };
+            Ok((folder, run))
+        });
+        folders.collect()
+    })
 }
 
 /// Names the file that takes the output of a run's attempt.

@@ -4,24 +4,38 @@ use crate::run::RunId;
 use std::io::{ErrorKind, Result};
 use std::path::{Path, PathBuf};
 
-/// Folder of the runs to cancel, in a results folder.
-fn folder(results: &Path) -> PathBuf {
-    results.join(".cancel")
+/// What can be asked for of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// To stop it at a checkpoint, or not to start it.
+    Cancel,
+    /// To train it again though it has ended, with all its retries.
+    Retry,
 }
 
-/// Asks whoever works, or will work, on a results folder to cancel a run.
+impl Request {
+    /// Folder of such requests, a file a run, in a results folder.
+    fn folder(self, results: &Path) -> PathBuf {
+        results.join(match self {
+            Self::Cancel => ".cancel",
+            Self::Retry => ".retry",
+        })
+    }
+}
+
+/// Asks whoever works, or will work, on a results folder for something.
 ///
 /// # Errors
 /// When the request cannot be written.
-pub fn ask_to_cancel(results: &Path, run: &RunId) -> Result<()> {
-    let folder = folder(results);
+pub fn ask(results: &Path, request: Request, run: &RunId) -> Result<()> {
+    let folder = request.folder(results);
     std::fs::create_dir_all(&folder)?;
     std::fs::write(folder.join(&run.0), "")
 }
 
-/// Lists the runs that were asked to be cancelled.
-pub(super) fn cancelled(results: &Path) -> Vec<RunId> {
-    let entries = std::fs::read_dir(folder(results));
+/// Lists the runs for which something was asked.
+pub(super) fn asked(results: &Path, request: Request) -> Vec<RunId> {
+    let entries = std::fs::read_dir(request.folder(results));
     let entries = entries.into_iter().flatten().flatten();
     entries
         .map(|entry| RunId(entry.file_name().to_string_lossy().into_owned()))
@@ -32,8 +46,8 @@ pub(super) fn cancelled(results: &Path) -> Vec<RunId> {
 ///
 /// # Errors
 /// When it cannot be removed.
-pub fn fulfilled(results: &Path, run: &RunId) -> Result<()> {
-    match std::fs::remove_file(folder(results).join(&run.0)) {
+pub fn fulfilled(results: &Path, request: Request, run: &RunId) -> Result<()> {
+    match std::fs::remove_file(request.folder(results).join(&run.0)) {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }

@@ -362,7 +362,7 @@ async fn runs_are_cancelled_while_they_train_and_while_they_wait() {
     theatre.stage.slots = 1;
     theatre.plays(2, &[Act::Wait]);
     for run in [2, 0] {
-        ask_to_cancel(theatre.folder.path(), &theatre.id(run)).expect("asked");
+        ask(theatre.folder.path(), Request::Cancel, &theatre.id(run)).expect("asked");
     }
     // The longest would start first, but it is asked for before it does.
     let summary = theatre.run().await;
@@ -375,7 +375,7 @@ async fn runs_are_cancelled_while_they_train_and_while_they_wait() {
     let results = theatre.folder.path().to_owned();
     let request = tokio::spawn(async move {
         tokio::time::sleep(Duration::from_millis(50)).await;
-        ask_to_cancel(&results, &id).expect("asked");
+        ask(&results, Request::Cancel, &id).expect("asked");
     });
     let summary = theatre.run().await;
     request.await.expect("asked");
@@ -383,6 +383,37 @@ async fn runs_are_cancelled_while_they_train_and_while_they_wait() {
     assert_eq!(theatre.outcomes(2).await, [Cancelled]);
     let requests = std::fs::read_dir(theatre.folder.path().join(".cancel")).expect("a folder");
     assert_eq!(requests.count(), 0);
+}
+
+#[tokio::test]
+async fn a_failed_run_is_tried_again_while_others_train() {
+    let mut theatre = Theatre::new(THREE).await;
+    theatre.setting.execution.retries = 0;
+    theatre.setting.execution.stall_limit = 30.0;
+    theatre.stage.slots = 2;
+    theatre.plays(2, &[Act::Wait, Act::Wait]);
+    theatre.plays(1, &[Act::Fail]);
+    let (results, long, failed) = (
+        theatre.folder.path().to_owned(),
+        theatre.id(2),
+        theatre.id(1),
+    );
+    let requests = tokio::spawn(async move {
+        let pause = || tokio::time::sleep(Duration::from_millis(100));
+        pause().await;
+        ask(&results, Request::Retry, &failed).expect("asked");
+        pause().await;
+        ask(&results, Request::Cancel, &long).expect("asked");
+    });
+    let summary = theatre.run().await;
+    requests.await.expect("asked");
+    assert_eq!(
+        (summary.finished, summary.failed, summary.cancelled),
+        (2, 0, 1)
+    );
+    assert_eq!(theatre.outcomes(1).await, [Crashed, Finished]);
+    let reopened = |notice: &&Notice| matches!(notice, Notice::Reopened(_));
+    assert_eq!(theatre.notices.0.iter().filter(reopened).count(), 1);
 }
 
 #[tokio::test]

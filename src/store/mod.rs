@@ -13,6 +13,7 @@ mod records;
 mod standing;
 
 pub use imported::{FittedRows, Imported, ImportedRun};
+pub use rebuild::FoundRun;
 pub use records::{
     AttemptRecord, Ended, ExperimentRecord, FitRecord, PlannedRun, RunRecord, StartedAttempt,
 };
@@ -20,6 +21,7 @@ pub use standing::{Selection, Standing, Tally};
 
 use crate::event::Measurement;
 use crate::run::{RunId, RunSpec};
+use sqlx::SqliteConnection;
 use sqlx::migrate::MigrateError;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
@@ -236,16 +238,24 @@ impl Store {
     /// # Errors
     /// When the database refuses.
     pub async fn is_validated(&self, run: &RunId, step: u64) -> Result<bool, StoreError> {
-        let row: Option<(i64,)> = sqlx::query_as(
-            "SELECT 1 FROM measurements
-             WHERE run_id = ? AND step = ? AND validation_loss IS NOT NULL",
-        )
-        .bind(&run.0)
-        .bind(step as i64)
-        .fetch_optional(&self.pool)
-        .await?;
-        Ok(row.is_some())
+        is_validated(&mut *self.pool.acquire().await?, run, step).await
     }
+}
+
+async fn is_validated(
+    connection: &mut SqliteConnection,
+    run: &RunId,
+    step: u64,
+) -> Result<bool, StoreError> {
+    let row: Option<(i64,)> = sqlx::query_as(
+        "SELECT 1 FROM measurements
+         WHERE run_id = ? AND step = ? AND validation_loss IS NOT NULL",
+    )
+    .bind(&run.0)
+    .bind(step as i64)
+    .fetch_optional(connection)
+    .await?;
+    Ok(row.is_some())
 }
 
 /// Reads a run's specification from its JSON.
