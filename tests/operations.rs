@@ -345,12 +345,12 @@ fn of_a_large_experiment_only_what_is_remarkable_is_shown() {
     desk.done(&["cancel", &id]);
     let brief = desk.done(&["status", "tiny.yaml"]);
     let lines: Vec<&str> = brief.lines().collect();
-    assert_eq!(lines.len(), 4, "{brief}");
+    assert_eq!(lines.len(), 5, "{brief}");
     assert!(
         lines[1].starts_with(&id) && lines[1].ends_with("cancelled"),
         "{brief}"
     );
-    assert_eq!(lines[3], "1 cancelled, 1 finished, 3298 pending");
+    assert_eq!(lines[4], "1 cancelled, 1 finished, 3298 pending");
     let all = desk.done(&["status", "tiny.yaml", "--all"]);
     assert_eq!(all.lines().count(), 1 + 3300 + 2);
 }
