@@ -6,6 +6,7 @@ use crate::grid::{self, Experiment};
 use crate::launch::local::{Device, machine_memory};
 use crate::plan::{Calibration, Planned, plan};
 use crate::run::{DataFacts, DataSpec};
+use crate::store::{DATABASE, Store};
 use crate::train::calibrate::calibrate;
 use std::path::{Path, PathBuf};
 
@@ -30,7 +31,79 @@ pub(super) struct Loaded {
     pub(super) results: PathBuf,
 }
 
+/// Where an experiment's results lie.
+pub(super) struct Place {
+    pub(super) results: PathBuf,
+    /// Its name; `None` where a folder stands for the only experiment in it.
+    pub(super) name: Option<String>,
+    /// What its file says, where that names it.
+    pub(super) experiment: Option<Experiment>,
+}
+
+/// Finds an experiment in a database: the one of this name, or the only one.
+pub(super) async fn named(
+    store: &Store,
+    results: &Path,
+    name: Option<String>,
+) -> Result<(i64, String), Failure> {
+    let known = store.experiments().await?;
+    let name = match (name, known.as_slice()) {
+        (Some(name), _) => name,
+        (None, [only]) => only.clone(),
+        (None, several) => {
+            return Err(Failure::input(format!(
+                "{} holds several experiments ({}): name one, with --results {}",
+                results.display(),
+                several.join(", "),
+                results.display()
+            )));
+        }
+    };
+    let experiment = store.experiment(&name).await?.ok_or_else(|| {
+        Failure::input(format!(
+            "{} holds no experiment `{name}`; it holds {}",
+            results.display(),
+            known.join(", ")
+        ))
+    })?;
+    Ok((experiment, name))
+}
+
 impl ExperimentArgs {
+    /// Finds stored results: those of a file, of a results folder, or of an experiment's name.
+    pub(super) fn place(&self) -> Result<Place, Failure> {
+        if self.file.is_file() {
+            let loaded = self.load()?;
+            return Ok(Place {
+                results: loaded.results,
+                name: Some(loaded.experiment.name.clone()),
+                experiment: Some(loaded.experiment),
+            });
+        }
+        if self.file.join(DATABASE).is_file() {
+            return Ok(Place {
+                results: self.file.clone(),
+                name: None,
+                experiment: None,
+            });
+        }
+        let name = self.file.display().to_string();
+        let folder = || Path::new("results").join(&name);
+        let results = self.results.clone().unwrap_or_else(folder);
+        if !results.join(DATABASE).is_file() {
+            return Err(Failure::input(format!(
+                "`{name}` is no experiment file, no results folder, and {} holds no results; \
+                 is the path right?",
+                results.display()
+            )));
+        }
+        Ok(Place {
+            results,
+            name: Some(name),
+            experiment: None,
+        })
+    }
+
     /// Reads and validates the file; nothing is written.
     pub(super) fn load(&self) -> Result<Loaded, Failure> {
         let name = self.file.display().to_string();

@@ -1,11 +1,11 @@
 //! The arguments that name rows of runs: an experiment or a file, and which of its rows are meant.
 
 use super::Failure;
-use super::experiment::ExperimentArgs;
+use super::experiment::{ExperimentArgs, Place, named};
 use crate::architecture::solver::ShapeSettings;
 use crate::fit::law::{Law, by_name};
 use crate::rows::{self, LossUnit, Rows, RowsError, Selection, Table, Wanted};
-use crate::store::{DATABASE, Store};
+use crate::store::Store;
 use clap::ValueEnum;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -133,31 +133,15 @@ impl RowsArgs {
                 home: self.home_of(path),
             });
         }
-        let args = self.experiment_args()?;
-        let (results, name, shape) = if args.file.is_file() {
-            let loaded = args.load()?;
-            let shape = loaded
-                .experiment
-                .cells
-                .first()
-                .map(|cell| cell.shape.clone());
-            (loaded.results, Some(loaded.experiment.name), shape)
-        } else if args.file.join(DATABASE).is_file() {
-            (args.file, None, None)
-        } else {
-            let name = args.file.display().to_string();
-            let results = args
-                .results
-                .unwrap_or_else(|| Path::new("results").join(&name));
-            if !results.join(DATABASE).is_file() {
-                return Err(Failure::input(format!(
-                    "`{name}` is no experiment file, no results folder, and {} holds no results; \
-                     is the path right?",
-                    results.display()
-                )));
-            }
-            (results, Some(name), None)
-        };
+        let Place {
+            results,
+            name,
+            experiment,
+        } = self.experiment_args()?.place()?;
+        let shape = experiment.and_then(|experiment| {
+            let first = experiment.cells.first();
+            first.map(|cell| cell.shape.clone())
+        });
         let (table, vocab, experiment) = super::runtime()?.block_on(stored(&results, name))?;
         Ok(Source {
             table,
@@ -224,26 +208,7 @@ async fn stored(
     name: Option<String>,
 ) -> Result<(Table, Option<usize>, String), Failure> {
     let store = Store::open(results).await?;
-    let known = store.experiments().await?;
-    let name = match (name, known.as_slice()) {
-        (Some(name), _) => name,
-        (None, [only]) => only.clone(),
-        (None, several) => {
-            return Err(Failure::input(format!(
-                "{} holds several experiments ({}): name one, with --results {}",
-                results.display(),
-                several.join(", "),
-                results.display()
-            )));
-        }
-    };
-    let experiment = store.experiment(&name).await?.ok_or_else(|| {
-        Failure::input(format!(
-            "{} holds no experiment `{name}`; it holds {}",
-            results.display(),
-            known.join(", ")
-        ))
-    })?;
+    let (experiment, name) = named(&store, results, name).await?;
     let runs = store.runs(experiment).await?;
     let vocab = runs.first().map(|run| run.spec.architecture.vocab());
     let imported = store.imported(experiment).await?;

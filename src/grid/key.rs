@@ -14,6 +14,10 @@ pub(super) struct Key {
     pub(super) path: &'static str,
     /// What it means, for a reader of the schema.
     pub(super) doc: &'static str,
+    /// Unit of the value; empty where it has none.
+    pub(super) unit: &'static str,
+    /// A value as one would write it.
+    pub(super) example: &'static str,
     /// Said when the value is refused; empty where the forms say enough.
     pub(super) hint: &'static str,
     /// Forms of a value, of which one must fit.
@@ -284,7 +288,7 @@ fn path(node: &Node) -> Option<String> {
 
 impl Form {
     /// Says what this form looks like.
-    fn describe(&self) -> String {
+    pub(super) fn describe(&self) -> String {
         match self {
             Form::Word(word, _) => format!("`{word}`"),
             Form::Count(low, u64::MAX, _) => format!("a whole number from {low}"),
