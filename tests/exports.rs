@@ -223,7 +223,10 @@ fn what_is_asked_wrongly_is_refused_and_nothing_is_replaced() {
         assert!(said.contains(expected), "{args:?}: {said}");
     }
     let desk = desk.with("mine.csv", "1");
-    desk.done(&["run", "tiny.yaml", "--max-runs", "1"]);
+    // Runs are left, and the exit status says so.
+    desk.command(&["run", "tiny.yaml", "--max-runs", "1"])
+        .assert()
+        .code(1);
     let said = desk.refused(&["export", "tiny", "--format", "csv", "--output", "."]);
     assert!(said.contains("--force"), "{said}");
     assert!(!desk.path().join("runs.csv").exists());
