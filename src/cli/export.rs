@@ -32,7 +32,7 @@ use std::process::ExitCode;
 pub(super) struct Args {
     /// With --format, an experiment: its file (YAML), its results folder, or its name. With
     /// --safetensors, a run: its id, the beginning of it, or its folder.
-    #[arg(value_name = "EXPERIMENT or RUN")]
+    #[arg(value_name = "EXPERIMENT|RUN")]
     subject: PathBuf,
 
     /// The form in which an experiment's numbers are written.

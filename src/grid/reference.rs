@@ -1,7 +1,7 @@
 //! The reference of an experiment file for people, from the table of keys that the parser reads.
 
 use super::draft::Draft;
-use super::key::{Form, Key, Role, Shown};
+use super::key::{Form, Key, Role, Shown, written};
 use super::settings::{AXES, GROUPS, NAME, RULES, settings};
 use std::fmt::Write;
 
@@ -38,6 +38,7 @@ fn write_reference(out: &mut String) -> std::fmt::Result {
         match *section {
             "grid" => {
                 write_table(out, AXES.iter())?;
+                writeln!(out)?;
                 for (name, doc, example) in RULES {
                     writeln!(out, "- **`{name}`**: {doc} Example: `{name}: {example}`")?;
                 }
@@ -47,7 +48,7 @@ fn write_reference(out: &mut String) -> std::fmt::Result {
                 let keys = AXES.iter().filter(|key| key.role != Role::Dlcm);
                 let keys = keys.map(|key| key.path).chain(RULES.map(|(name, ..)| name));
                 let keys: Vec<String> = keys.map(|key| format!("`{key}`")).collect();
-                writeln!(out, "{both} {}.", keys.join(", "))?;
+                writeln!(out, "\n{both} {}.", keys.join(", "))?;
             }
             _ => {
                 let groups = GROUPS.iter().filter(|(path, _)| inside(path, section));
@@ -97,13 +98,13 @@ fn write_table(out: &mut String, keys: impl Iterator<Item = &'static Key>) -> st
             key.example
         )?;
     }
-    writeln!(out)
+    Ok(())
 }
 
 /// The value where none is given.
 fn default(key: &Key) -> String {
     match (key.get)(&Draft::default()) {
-        Shown::Number(x) => format!("{x}"),
+        Shown::Number(x) => written(x),
         Shown::Word(word) => format!("`{word}`"),
         Shown::Flag(on) => format!("`{on}`"),
         Shown::Nothing => String::new(),

@@ -51,7 +51,7 @@ pub(super) static KEYS: &[Key] = &[
         Role::Every,
         "Query heads per key/value head.",
         "query heads",
-        "2",
+        "4",
         &[Form::Count(1, WIDTH, |d, n| {
             d.shape.query_group = n as usize
         })],
@@ -62,7 +62,7 @@ pub(super) static KEYS: &[Key] = &[
         Role::Dlcm,
         "Preferred ratio of concept width to token width.",
         "",
-        "2",
+        "1.5",
         &[Form::Number(
             Range {
                 low: 1.0,
