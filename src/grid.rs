@@ -14,11 +14,13 @@ mod document;
 mod draft;
 mod expand;
 mod key;
+mod reference;
 mod schema;
 mod section;
 mod settings;
 mod source;
 
+pub use reference::reference;
 pub use schema::schema;
 pub use source::{GridError, Location, Problem, Source};
 

@@ -80,6 +80,11 @@ pub struct AnalysisResult {
     pub warnings: Vec<Warning>,
 }
 
+impl AnalysisResult {
+    /// What it is called among the stored fits.
+    pub const NAME: &str = "analysis";
+}
+
 /// A result, or in words why there is none.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -1,6 +1,7 @@
 //! `orchestrator coordinates`: the coordinate check of muP, as a table and a figure.
 
 use super::Failure;
+use super::trained::print;
 use crate::recipe::Recipe;
 use crate::report::plots::{ActivationSize, draw_coordinates};
 use crate::train::coordinates::{Coordinate, coordinates};
@@ -33,6 +34,10 @@ pub(super) struct Args {
     /// The device.
     #[arg(long, default_value = "cpu")]
     device: String,
+
+    /// Print JSON: an array with one object a site, width and step.
+    #[arg(long)]
+    json: bool,
 }
 
 pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
@@ -44,19 +49,24 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     // Steps 0, 1, 2, 4, 8, … and the last.
     let shown = |step: u64| step == 0 || step.is_power_of_two() || step == args.steps;
     let found: Vec<Coordinate> = found.into_iter().filter(|c| shown(c.step)).collect();
-    print!("{}", table(&found, &args.widths));
+    let sizes: Vec<ActivationSize> = found
+        .iter()
+        .map(|c| ActivationSize {
+            site: c.site.name(),
+            width: c.width,
+            step: c.step,
+            size: c.size,
+        })
+        .collect();
+    if args.json {
+        let text = serde_json::to_string(&sizes).map_err(Failure::machine)?;
+        print(&format!("{text}\n"))?;
+    } else {
+        print(&table(&found, &args.widths))?;
+    }
     if let Some(folder) = &args.figures {
-        let sizes: Vec<ActivationSize> = found
-            .iter()
-            .map(|c| ActivationSize {
-                site: c.site.name(),
-                width: c.width,
-                step: c.step,
-                size: c.size,
-            })
-            .collect();
         for file in draw_coordinates(folder, &sizes).map_err(Failure::machine)? {
-            println!("{}", file.display());
+            eprintln!("{}", file.display());
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -6,7 +6,7 @@ use crate::grid::{self, Experiment};
 use crate::launch::local::{Device, machine_memory};
 use crate::plan::{Calibration, Planned, plan};
 use crate::run::{DataFacts, DataSpec};
-use crate::store::Store;
+use crate::store::{DATABASE, Store};
 use crate::train::calibrate::calibrate;
 use std::path::{Path, PathBuf};
 
@@ -31,10 +31,11 @@ pub(super) struct Loaded {
     pub(super) results: PathBuf,
 }
 
-/// An experiment that may have results, whatever its grid.
+/// Where an experiment's results lie, whatever its grid.
 pub(super) struct Place {
-    pub(super) name: String,
     pub(super) results: PathBuf,
+    /// Its name; `None` where a folder stands for the only experiment in it.
+    name: Option<String>,
 }
 
 /// An experiment's file as it was given.
@@ -46,6 +47,38 @@ struct Given {
 }
 
 impl ExperimentArgs {
+    /// Finds stored results: those of a file, whose cells are not made, of a results folder, or of an
+    /// experiment's name.
+    pub(super) fn place(&self) -> Result<Place, Failure> {
+        if self.file.is_file() {
+            let given = self.read()?;
+            let name = grid::name_with_overrides(&given.path, &given.text, &given.overrides)?;
+            return Ok(Place {
+                results: self.results_of(&name),
+                name: Some(name),
+            });
+        }
+        if self.file.join(DATABASE).is_file() {
+            return Ok(Place {
+                results: self.file.clone(),
+                name: None,
+            });
+        }
+        let name = self.file.display().to_string();
+        let results = self.results_of(&name);
+        if !results.join(DATABASE).is_file() {
+            return Err(Failure::input(format!(
+                "`{name}` is no experiment file, no results folder, and {} holds no results; \
+                 is the path right?",
+                results.display()
+            )));
+        }
+        Ok(Place {
+            results,
+            name: Some(name),
+        })
+    }
+
     /// Reads and validates the file; nothing is written.
     pub(super) fn load(&self) -> Result<Loaded, Failure> {
         let given = self.read()?;
@@ -55,14 +88,6 @@ impl ExperimentArgs {
             experiment,
             results,
         })
-    }
-
-    /// Finds out where the experiment's results are; its cells are not made.
-    pub(super) fn place(&self) -> Result<Place, Failure> {
-        let given = self.read()?;
-        let name = grid::name_with_overrides(&given.path, &given.text, &given.overrides)?;
-        let results = self.results_of(&name);
-        Ok(Place { name, results })
     }
 
     fn results_of(&self, experiment: &str) -> PathBuf {
@@ -100,18 +125,36 @@ impl ExperimentArgs {
 }
 
 impl Place {
-    /// Finds the experiment in its database.
+    /// Finds the experiment in its database: the one of its name, or the only one; gives its name
+    /// too.
     ///
     /// # Errors
-    /// When the database refuses or does not know it.
-    pub(super) async fn find(&self, store: &Store) -> Result<i64, Failure> {
-        let Self { name, results } = self;
-        store.experiment(name).await?.ok_or_else(|| {
-            Failure::input(format!(
-                "{} holds no experiment `{name}`: run it first",
-                results.display()
-            ))
-        })
+    /// When the database refuses, does not know it, or knows several where none is named.
+    pub(super) async fn find(&self, store: &Store) -> Result<(i64, String), Failure> {
+        let results = self.results.display();
+        let known = store.experiments().await?;
+        let name = match (&self.name, known.as_slice()) {
+            (Some(name), _) | (None, [name]) => name.clone(),
+            (None, []) => {
+                return Err(Failure::input(format!("{results} holds no experiment")));
+            }
+            (None, several) => {
+                return Err(Failure::input(format!(
+                    "{results} holds several experiments ({}): name one, with --results {results}",
+                    several.join(", "),
+                )));
+            }
+        };
+        match store.experiment(&name).await? {
+            Some(experiment) => Ok((experiment, name)),
+            None if known.is_empty() => Err(Failure::input(format!(
+                "{results} holds no experiment `{name}`: run it first"
+            ))),
+            None => Err(Failure::input(format!(
+                "{results} holds no experiment `{name}`: run it first; it holds {}",
+                known.join(", ")
+            ))),
+        }
     }
 }
 
@@ -119,8 +162,8 @@ impl Loaded {
     /// Says where its results are.
     pub(super) fn place(&self) -> Place {
         Place {
-            name: self.experiment.name.clone(),
             results: self.results.clone(),
+            name: Some(self.experiment.name.clone()),
         }
     }
 

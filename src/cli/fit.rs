@@ -5,6 +5,7 @@ use super::answer::answer;
 use super::experiment::Loaded;
 use super::fitting::FittingArgs;
 use super::rows::{Home, RowsArgs, law};
+use super::trained::print;
 use crate::analysis::{self, AnalysisResult};
 use crate::clock::now;
 use crate::report::{plots, tables};
@@ -12,9 +13,6 @@ use crate::store::{FitRecord, RunRecord, Store};
 use crate::study;
 use std::collections::BTreeMap;
 use std::process::ExitCode;
-
-/// Name under which a whole analysis is stored among the fits.
-const ANALYSIS: &str = "analysis";
 
 /// Fit a law to runs: anybody's (--csv) or an experiment's.
 ///
@@ -45,8 +43,9 @@ pub(super) struct Args {
     #[arg(long, requires = "law")]
     profile: bool,
 
-    /// Print JSON: one object with the fit, its intervals, checks and warnings.
-    #[arg(long, requires = "law")]
+    /// Print JSON: one object with the fit, its intervals, checks and warnings; without --law, with
+    /// the laws, the allocation and the savings.
+    #[arg(long)]
     json: bool,
 }
 
@@ -95,17 +94,18 @@ fn fit_experiment(args: &Args) -> Result<ExitCode, Failure> {
     let loaded = args.rows.experiment_args()?.load()?;
     super::runtime()?.block_on(async {
         let store = Store::open(&loaded.results).await?;
-        let experiment = loaded.place().find(&store).await?;
-        fit_and_draw(&store, experiment, &loaded).await
+        let (experiment, _) = loaded.place().find(&store).await?;
+        fit_and_draw(&store, experiment, &loaded, args.json).await
     })?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Fits, stores the fit, prints the summary and draws the figures.
+/// Fits, stores the fit, prints the summary, or the whole as JSON, and draws the figures.
 pub(super) async fn fit_and_draw(
     store: &Store,
     experiment: i64,
     loaded: &Loaded,
+    json: bool,
 ) -> Result<(), Failure> {
     let runs = store.runs(experiment).await?;
     let shape = loaded
@@ -115,21 +115,30 @@ pub(super) async fn fit_and_draw(
         .map(|cell| cell.shape.clone())
         .unwrap_or_default();
     let result = analysis::analyse(&runs, &loaded.experiment.analysis, &shape);
-    print!("{}", analysis::summary(&result));
+    let stored = serde_json::to_value(&result).map_err(Failure::machine)?;
+    print(&match json {
+        true => format!("{stored}\n"),
+        false => analysis::summary(&result),
+    })?;
     let fit = FitRecord {
-        law: ANALYSIS.to_owned(),
-        result: serde_json::to_value(&result).map_err(Failure::machine)?,
+        law: AnalysisResult::NAME.to_owned(),
+        result: stored,
         runs: result.runs.iter().map(|run| run.id.clone()).collect(),
         created_at: now(),
     };
     store.save_fit(experiment, &fit, None).await?;
-    draw(store, loaded, &runs, &result).await
+    let drawn = draw(store, experiment, loaded, &runs, &result).await?;
+    match json {
+        true => eprint!("{drawn}"),
+        false => print!("{drawn}"),
+    }
+    Ok(())
 }
 
 /// Redraws everything from the newest stored analysis.
 pub(super) async fn redraw(store: &Store, experiment: i64, loaded: &Loaded) -> Result<(), Failure> {
     let runs = store.runs(experiment).await?;
-    let Some(fit) = store.newest_fit(experiment, ANALYSIS).await? else {
+    let Some(fit) = store.newest_fit(experiment, AnalysisResult::NAME).await? else {
         return Err(Failure::input(
             "nothing has been fitted yet: use `orchestrator fit` first",
         ));
@@ -139,16 +148,17 @@ pub(super) async fn redraw(store: &Store, experiment: i64, loaded: &Loaded) -> R
             "the stored fit cannot be read ({error}): fit again with `orchestrator fit`"
         ))
     })?;
-    draw(store, loaded, &runs, &result).await
+    print(&draw(store, experiment, loaded, &runs, &result).await?)
 }
 
-/// Writes the figures and the table of runs.
+/// Writes the figures and the tables of runs and fits; says what was drawn and where.
 async fn draw(
     store: &Store,
+    experiment: i64,
     loaded: &Loaded,
     runs: &[RunRecord],
     result: &AnalysisResult,
-) -> Result<(), Failure> {
+) -> Result<String, Failure> {
     let mut measurements = BTreeMap::new();
     for run in runs {
         measurements.insert(run.id.clone(), store.measurements(&run.id).await?);
@@ -160,17 +170,21 @@ async fn draw(
         result,
     };
     let drawn = plots::draw_all(&folder, &material).map_err(Failure::machine)?;
-    for skipped in &drawn.skipped {
-        println!("not drawn: {skipped}");
-    }
+    let skipped = drawn.skipped.iter();
+    let skipped: String = skipped
+        .map(|figure| format!("not drawn: {figure}\n"))
+        .collect();
     let mut table = tables::runs(runs).map_err(Failure::machine)?;
     let csv = loaded.results.join("runs.csv");
     tables::write_csv(&mut table, &csv).map_err(Failure::machine)?;
-    println!(
-        "{} figure files in {}, runs in {}",
+    let mut table = tables::fits(&store.fits(experiment).await?).map_err(Failure::machine)?;
+    let fits = loaded.results.join("fits.csv");
+    tables::write_csv(&mut table, &fits).map_err(Failure::machine)?;
+    Ok(format!(
+        "{skipped}{} figure files in {}, runs in {}, fits in {}\n",
         drawn.files.len(),
         folder.display(),
-        csv.display()
-    );
-    Ok(())
+        csv.display(),
+        fits.display()
+    ))
 }

@@ -1,10 +1,12 @@
 //! `orchestrator import`: other people's runs in the database, beside those trained here.
 
 use super::Failure;
+use super::answer::answer;
 use super::rows::SelectionArgs;
 use crate::clock::now;
 use crate::rows::Table;
-use crate::store::Store;
+use crate::store::{Imported, Store};
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -32,6 +34,38 @@ pub(super) struct Args {
 
     #[command(flatten)]
     selection: SelectionArgs,
+
+    /// Print JSON: an object with the rows added, known and removed.
+    #[arg(long)]
+    json: bool,
+}
+
+/// What an import changed, and where.
+#[derive(serde::Serialize)]
+struct Report {
+    source: String,
+    experiment: String,
+    results: PathBuf,
+    #[serde(flatten)]
+    done: Imported,
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let removed = match self.done.removed {
+            0 => String::new(),
+            removed => format!(", {removed} of an earlier import taken out"),
+        };
+        writeln!(
+            f,
+            "{}: {} rows taken in, {} known{removed}; experiment `{}` in {}",
+            self.source,
+            self.done.added,
+            self.done.known,
+            self.experiment,
+            self.results.display()
+        )
+    }
 }
 
 pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
@@ -51,15 +85,11 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         let experiment = store.experiment_without_file(name, now()).await?;
         store.import(experiment, &source, &runs, now()).await
     })?;
-    let removed = match done.removed {
-        0 => String::new(),
-        removed => format!(", {removed} of an earlier import taken out"),
+    let report = Report {
+        source,
+        experiment: name.to_owned(),
+        results,
+        done,
     };
-    println!(
-        "{source}: {} rows taken in, {} known{removed}; experiment `{name}` in {}",
-        done.added,
-        done.known,
-        results.display()
-    );
-    Ok(ExitCode::SUCCESS)
+    answer(&report, args.json)
 }

@@ -6,6 +6,7 @@ mod bench;
 mod cancel;
 mod check;
 mod compare;
+mod completions;
 mod coordinates;
 mod experiment;
 mod export;
@@ -19,6 +20,7 @@ mod import;
 mod inspect;
 mod isoflop;
 mod logs;
+mod man;
 mod plan;
 mod plot;
 mod predict;
@@ -79,6 +81,8 @@ enum Command {
     Inspect(inspect::Args),
     Generate(generate::Args),
     Schema(schema::Args),
+    Completions(completions::Args),
+    Man(man::Args),
     Bench(bench::Args),
     Coordinates(coordinates::Args),
     #[command(hide = true)]
@@ -118,6 +122,8 @@ pub fn main() -> ExitCode {
         Command::Inspect(args) => inspect::run(&args),
         Command::Generate(args) => generate::run(&args),
         Command::Schema(args) => schema::run(&args),
+        Command::Completions(args) => completions::run(&args),
+        Command::Man(args) => man::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Coordinates(args) => coordinates::run(&args),
         Command::Train(args) => return train::run(&args),
@@ -134,4 +140,37 @@ fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
         .enable_all()
         .build()
         .map_err(|error| Failure::machine(format!("cannot start the runtime: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn every_command_has_an_example_and_every_argument_words() {
+        let mut program = Cli::command();
+        program.clone().debug_assert();
+        program.build();
+        for command in program.get_subcommands_mut() {
+            let help = command.render_long_help().to_string();
+            let name = command.get_name();
+            if name != "help" {
+                let example = format!("orchestrator {name} ");
+                let bare = format!("orchestrator {name}\n");
+                let shown = help.split("Example").nth(1).unwrap_or_default();
+                assert!(
+                    shown.contains(&example) || format!("{shown}\n").contains(&bare),
+                    "`{name}` has no example:\n{help}"
+                );
+            }
+            for argument in command.get_arguments() {
+                assert!(
+                    argument.get_help().is_some(),
+                    "{name}: {}",
+                    argument.get_id()
+                );
+            }
+        }
+    }
 }

@@ -17,7 +17,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let loaded = args.experiment.load()?;
     super::runtime()?.block_on(async {
         let store = Store::open(&loaded.results).await?;
-        let experiment = loaded.place().find(&store).await?;
+        let (experiment, _) = loaded.place().find(&store).await?;
         fit::redraw(&store, experiment, &loaded).await
     })?;
     Ok(ExitCode::SUCCESS)

@@ -1,12 +1,14 @@
 //! `orchestrator prune`: files that are no longer needed.
 
 use super::Failure;
+use super::answer::answer;
 use super::experiment::ExperimentArgs;
 use crate::event::{CHECKPOINT, END, HEARTBEAT, WEIGHTS};
 use crate::lock::Lock;
 use crate::quantity::human;
 use crate::run::RunState;
 use crate::store::{Standing, Store};
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -37,6 +39,39 @@ pub(super) struct Args {
     /// Remove them.
     #[arg(long)]
     yes: bool,
+
+    /// Print JSON: an object whose `files` array holds one object a file or folder.
+    #[arg(long)]
+    json: bool,
+}
+
+/// What is no longer needed.
+#[derive(serde::Serialize)]
+struct Pruned {
+    removed: bool,
+    bytes: u64,
+    files: Vec<Unneeded>,
+}
+
+/// A file or folder that is no longer needed.
+#[derive(serde::Serialize)]
+struct Unneeded {
+    path: PathBuf,
+    bytes: u64,
+    why: &'static str,
+}
+
+impl fmt::Display for Pruned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for Unneeded { path, bytes, why } in &self.files {
+            writeln!(f, "{}  {}B  {why}", path.display(), human(*bytes as f64))?;
+        }
+        let (count, bytes) = (self.files.len(), human(self.bytes as f64));
+        match self.removed {
+            true => writeln!(f, "{count} removed, {bytes}B"),
+            false => writeln!(f, "{count} to remove, {bytes}B; `--yes` removes them"),
+        }
+    }
 }
 
 pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
@@ -54,8 +89,11 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         ends: args.ends,
         removed: args.removed,
     };
-    let mut bytes = 0;
-    let mut count = 0;
+    let mut pruned = Pruned {
+        removed: args.yes,
+        bytes: 0,
+        files: Vec::new(),
+    };
     for run in &standings {
         let folder = loaded.results.join("runs").join(&run.id.0);
         // Whoever works there needs it, and whoever cannot be asked may.
@@ -63,20 +101,15 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
             continue;
         }
         for (path, why) in choice.of(run, &folder) {
-            let size = size(&path);
-            println!("{}  {}B  {why}", path.display(), human(size as f64));
+            let bytes = size(&path);
             if args.yes {
                 remove(&path)?;
             }
-            (bytes, count) = (bytes + size, count + 1);
+            pruned.bytes += bytes;
+            pruned.files.push(Unneeded { path, bytes, why });
         }
     }
-    let bytes = human(bytes as f64);
-    match args.yes {
-        true => println!("{count} removed, {bytes}B"),
-        false => println!("{count} to remove, {bytes}B; `--yes` removes them"),
-    }
-    Ok(ExitCode::SUCCESS)
+    answer(&pruned, args.json)
 }
 
 /// What is to be removed beside what always is.

@@ -27,7 +27,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let place = args.experiment.place()?;
     super::runtime()?.block_on(async {
         let store = Store::open(&place.results).await?;
-        let experiment = place.find(&store).await?;
+        let (experiment, _) = place.find(&store).await?;
         let results = &place.results;
         let lock = match Lock::take(results, "orchestrator") {
             Ok(lock) => Some(lock),

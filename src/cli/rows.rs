@@ -1,11 +1,11 @@
 //! The arguments that name rows of runs: an experiment or a file, and which of its rows are meant.
 
 use super::Failure;
-use super::experiment::ExperimentArgs;
+use super::experiment::{ExperimentArgs, Place};
 use crate::architecture::solver::ShapeSettings;
 use crate::fit::law::{Law, by_name};
 use crate::rows::{self, LossUnit, Rows, RowsError, Selection, Table, Wanted};
-use crate::store::{DATABASE, Store};
+use crate::store::Store;
 use clap::ValueEnum;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -134,38 +134,19 @@ impl RowsArgs {
             });
         }
         let args = self.experiment_args()?;
-        let (results, name, shape) = if args.file.is_file() {
-            let loaded = args.load()?;
-            let shape = loaded
-                .experiment
-                .cells
-                .first()
-                .map(|cell| cell.shape.clone());
-            (loaded.results, Some(loaded.experiment.name), shape)
-        } else if args.file.join(DATABASE).is_file() {
-            (args.file, None, None)
-        } else {
-            let name = args.file.display().to_string();
-            let results = args
-                .results
-                .unwrap_or_else(|| Path::new("results").join(&name));
-            if !results.join(DATABASE).is_file() {
-                return Err(Failure::input(format!(
-                    "`{name}` is no experiment file, no results folder, and {} holds no results; \
-                     is the path right?",
-                    results.display()
-                )));
-            }
-            (results, Some(name), None)
+        let place = args.place()?;
+        let shape = match args.file.is_file() {
+            true => args.load()?.experiment.cells.first().map(|cell| cell.shape.clone()),
+            false => None,
         };
-        let (table, vocab, experiment) = super::runtime()?.block_on(stored(&results, name))?;
+        let (table, vocab, experiment) = super::runtime()?.block_on(stored(&place))?;
         Ok(Source {
             table,
             selection,
             shape,
             vocab,
             home: Home {
-                results,
+                results: place.results,
                 experiment,
             },
         })
@@ -219,31 +200,9 @@ impl Source {
 }
 
 /// Reads an experiment's runs: the one of this name, or the only one.
-async fn stored(
-    results: &Path,
-    name: Option<String>,
-) -> Result<(Table, Option<usize>, String), Failure> {
-    let store = Store::open(results).await?;
-    let known = store.experiments().await?;
-    let name = match (name, known.as_slice()) {
-        (Some(name), _) => name,
-        (None, [only]) => only.clone(),
-        (None, several) => {
-            return Err(Failure::input(format!(
-                "{} holds several experiments ({}): name one, with --results {}",
-                results.display(),
-                several.join(", "),
-                results.display()
-            )));
-        }
-    };
-    let experiment = store.experiment(&name).await?.ok_or_else(|| {
-        Failure::input(format!(
-            "{} holds no experiment `{name}`; it holds {}",
-            results.display(),
-            known.join(", ")
-        ))
-    })?;
+async fn stored(place: &Place) -> Result<(Table, Option<usize>, String), Failure> {
+    let store = Store::open(&place.results).await?;
+    let (experiment, name) = place.find(&store).await?;
     let runs = store.runs(experiment).await?;
     let vocab = runs.first().map(|run| run.spec.architecture.vocab());
     let imported = store.imported(experiment).await?;

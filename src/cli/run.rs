@@ -92,7 +92,7 @@ async fn train_and_fit(
         eprintln!("run the same command again to continue");
         return Ok(ExitCode::from(FAILED));
     }
-    fit::fit_and_draw(&store, experiment, loaded).await?;
+    fit::fit_and_draw(&store, experiment, loaded, false).await?;
     Ok(match failed {
         true => ExitCode::from(FAILED),
         false => ExitCode::SUCCESS,

@@ -1,18 +1,27 @@
 //! `orchestrator schema`: the JSON Schema of experiment files.
 
 use super::Failure;
+use super::trained::print;
 use crate::grid;
 use std::process::ExitCode;
 
 /// Print the JSON Schema of experiment files, so that editors complete and check them.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Example:\n  orchestrator schema > experiment.schema.json\n\nThen start an \
-    experiment file with:\n  # yaml-language-server: $schema=experiment.schema.json"
+    after_help = "Examples:\n  orchestrator schema > experiment.schema.json\n  orchestrator schema \
+    --markdown > reference.md\n\nThen start an experiment file with:\n  \
+    # yaml-language-server: $schema=experiment.schema.json"
 )]
-pub(super) struct Args {}
+pub(super) struct Args {
+    /// The same for people, in Markdown: every key with its values, default, unit and an example.
+    #[arg(long)]
+    markdown: bool,
+}
 
-pub(super) fn run(_: &Args) -> Result<ExitCode, Failure> {
-    println!("{:#}", grid::schema());
+pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
+    print(&match args.markdown {
+        true => grid::reference(),
+        false => format!("{:#}\n", grid::schema()),
+    })?;
     Ok(ExitCode::SUCCESS)
 }

@@ -43,11 +43,11 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let place = args.experiment.place()?;
     super::runtime()?.block_on(async {
         let store = Store::open(&place.results).await?;
-        let experiment = place.find(&store).await?;
+        let (experiment, name) = place.find(&store).await?;
         loop {
             let status = Status::read(&store, experiment, args).await?;
             if args.json {
-                print(&format!("{}\n", status.json(&place.name, args.all)?))?;
+                print(&format!("{}\n", status.json(&name, args.all)?))?;
             } else {
                 let clear = args.watch && std::io::stdout().is_terminal();
                 let clear = if clear { "\x1b[2J\x1b[H" } else { "" };

@@ -11,6 +11,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Train one run in this process.
 #[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Example:\n  orchestrator train --folder results/quickstart/runs/021d4c0d6641 \
+    --data-cache ~/.cache/orchestrator/data"
+)]
 pub(super) struct Args {
     /// The run's folder.
     #[arg(long)]

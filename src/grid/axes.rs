@@ -8,9 +8,6 @@ use super::section::Reader;
 use super::settings::{self, AXES};
 use super::source::{Location, Problem};
 
-/// Keys beside the axes.
-const RULES: [&str; 3] = ["combine", "points", "where"];
-
 /// `grid` or `baselines`.
 pub(super) struct Section {
     pub(super) dense: bool,
@@ -75,7 +72,7 @@ impl Reader {
                             .iter()
                             .filter(|key| !dense || key.role != Role::Dlcm)
                             .map(|key| key.path)
-                            .chain(RULES)
+                            .chain(settings::RULES.map(|(name, ..)| name))
                             .collect();
                         self.unknown(entry, if dense { "baselines" } else { "grid" }, &keys);
                     }

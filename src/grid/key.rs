@@ -14,6 +14,10 @@ pub(super) struct Key {
     pub(super) path: &'static str,
     /// What it means, for a reader of the schema.
     pub(super) doc: &'static str,
+    /// Unit of the value; empty where it has none.
+    pub(super) unit: &'static str,
+    /// A value as one would write it.
+    pub(super) example: &'static str,
     /// Said when the value is refused; empty where the forms say enough.
     pub(super) hint: &'static str,
     /// Forms of a value, of which one must fit.
@@ -105,12 +109,22 @@ impl Range {
 
     fn describe(&self) -> String {
         let low = if self.closed_low { "from" } else { "above" };
-        let low = format!("{low} {}", self.low);
+        let low = format!("{low} {}", written(self.low));
         match (self.high, self.closed_high) {
             (f64::INFINITY, _) => low,
-            (high, true) => format!("{low} to {high}"),
-            (high, false) => format!("{low} and below {high}"),
+            (high, true) => format!("{low} to {}", written(high)),
+            (high, false) => format!("{low} and below {}", written(high)),
         }
+    }
+}
+
+/// Writes a number in the shorter of its two forms: `16777216`, but `1e30`.
+pub(super) fn written(x: f64) -> String {
+    let (plain, exponent) = (format!("{x}"), format!("{x:e}"));
+    // A thousand is easier to read than 1e3.
+    match plain.len() > 6 && exponent.len() < plain.len() {
+        true => exponent,
+        false => plain,
     }
 }
 
@@ -284,11 +298,14 @@ fn path(node: &Node) -> Option<String> {
 
 impl Form {
     /// Says what this form looks like.
-    fn describe(&self) -> String {
+    pub(super) fn describe(&self) -> String {
         match self {
             Form::Word(word, _) => format!("`{word}`"),
             Form::Count(low, u64::MAX, _) => format!("a whole number from {low}"),
-            Form::Count(low, high, _) => format!("a whole number from {low} to {high}"),
+            Form::Count(low, high, _) => {
+                let [low, high] = [*low, *high].map(|bound| written(bound as f64));
+                format!("a whole number from {low} to {high}")
+            }
             Form::Flag(_) => "`true` or `false`".into(),
             Form::Number(range, _) => format!("a number {}", range.describe()),
             Form::Duration(_) => "a duration such as 90s, 10min, 2h or 1.5d".into(),

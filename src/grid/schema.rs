@@ -2,7 +2,7 @@
 
 use super::draft::Draft;
 use super::key::{Form, Key, Range, Role, Shown};
-use super::settings::{AXES, GROUPS, settings};
+use super::settings::{AXES, GROUPS, NAME, RULES, settings};
 use serde_json::{Map, Value, json};
 
 /// A number with a suffix.
@@ -24,7 +24,7 @@ pub fn schema() -> Value {
     put(&mut root, "title", json!("orchestrator experiment"));
     let name = json!({
         "type": "string", "pattern": "^[A-Za-z0-9_-][A-Za-z0-9._-]*$",
-        "description": "Name of the experiment and its results; the file's name by default.",
+        "description": NAME,
     });
     insert(&mut root, "name", name);
     insert(&mut root, "grid", section("grid", false));
@@ -113,33 +113,16 @@ fn section(name: &str, dense: bool) -> Value {
         .map(|key| (key.path.to_owned(), value(key)))
         .collect();
     let rules = [
-        (
-            "combine",
-            json!({
-                "enum": ["product", "zip"], "default": "product",
-                "description": "`product` crosses all axes; `zip` pairs their values in order.",
-            }),
-        ),
-        (
-            "points",
-            json!({
-                "type": "array", "items": {
-                    "type": "object", "properties": points, "additionalProperties": false,
-                },
-                "description": "Explicit points, beside or instead of the product; the axes that \
-                                a point does not give complete it.",
-            }),
-        ),
-        (
-            "where",
-            json!({
-                "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}],
-                "description": "Constraints that all cells fulfil, such as \
-                                `concept_share <= 0.5 or params > 0.3M`.",
-            }),
-        ),
+        json!({ "enum": ["product", "zip"], "default": "product" }),
+        json!({
+            "type": "array", "items": {
+                "type": "object", "properties": points, "additionalProperties": false,
+            },
+        }),
+        json!({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
     ];
-    for (name, rule) in rules {
+    for ((name, doc, _), mut rule) in RULES.iter().zip(rules) {
+        put(&mut rule, "description", json!(doc));
         insert(&mut schema, name, rule);
     }
     schema

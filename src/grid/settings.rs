@@ -1,4 +1,4 @@
-//! The table of keys: the one place that parsing, messages and the JSON Schema read.
+//! The table of keys: the one place that parsing, messages, the JSON Schema and the reference read.
 
 mod data;
 mod experiment;
@@ -62,6 +62,29 @@ pub(super) const GROUPS: &[(&str, &str)] = &[
     ),
 ];
 
+/// What the key `name` means.
+pub(super) const NAME: &str = "Name of the experiment and its results; the file's name by default.";
+
+/// The keys of `grid` and `baselines` that hold no value of a model: what they mean, and an example.
+pub(super) const RULES: [(&str, &str, &str); 3] = [
+    (
+        "combine",
+        "`product` crosses all axes; `zip` pairs their values in order.",
+        "zip",
+    ),
+    (
+        "points",
+        "Explicit points, beside or instead of the product; the axes that a point does not give \
+         complete it.",
+        "[{params: 1M, concept_share: 0.5}]",
+    ),
+    (
+        "where",
+        "Constraints that all cells fulfil, such as `concept_share <= 0.5 or params > 0.3M`.",
+        "concept_share <= 0.5 or params > 0.3M",
+    ),
+];
+
 const HALF_OPEN_HINT: &str = "P is above 0 and below 1: P = 1 would leave no parameters to the \
     token level (0.7 is a large share), and P = 0 is a dense model: declare it under `baselines`";
 const RATIO_HINT: &str = "R is the number of tokens per concept, above 1, such as 4: at R = 1 every \
@@ -71,12 +94,16 @@ const fn key(
     path: &'static str,
     role: Role,
     doc: &'static str,
+    unit: &'static str,
+    example: &'static str,
     forms: &'static [Form],
     get: fn(&Draft) -> Shown,
 ) -> Key {
     Key {
         path,
         doc,
+        unit,
+        example,
         hint: "",
         forms,
         get,
@@ -106,6 +133,8 @@ pub(super) static AXES: &[Key] = &[
         "params",
         Role::Every,
         "N: non-embedding parameters.",
+        "parameters",
+        "[0.2M, 0.4M]",
         &[Form::Count(1_000, 10_000_000_000_000, |d, n| {
             d.params = Some(Params(n))
         })],
@@ -115,6 +144,8 @@ pub(super) static AXES: &[Key] = &[
         "tokens",
         Role::Every,
         "D: training tokens, as a number or in proportion to N.",
+        "tokens",
+        "20 per param",
         &[Form::Budget(|d, budget| d.tokens = Some(budget))],
         |d| match (d.tokens, d.params) {
             (Some(TokenBudget::Absolute(tokens)), _) => Shown::Number(tokens.0 as f64),
@@ -126,6 +157,8 @@ pub(super) static AXES: &[Key] = &[
         "flops",
         Role::Every,
         "C: training FLOPs, counted as `analysis.flops_convention` says.",
+        "FLOPs",
+        "1e15",
         &[Form::Number(Range::open(0.0, 1e30), |d, flops| {
             d.flops = Some(flops)
         })],
@@ -136,6 +169,8 @@ pub(super) static AXES: &[Key] = &[
             "compression_ratio",
             Role::Dlcm,
             "R: target number of tokens per concept.",
+            "tokens per concept",
+            "[2, 4, 8]",
             &[Form::Number(Range::open(1.0, 1e6), |d, ratio| {
                 d.compression_ratio = Some(ratio)
             })],
@@ -148,6 +183,8 @@ pub(super) static AXES: &[Key] = &[
             "concept_share",
             Role::Dlcm,
             "P: share of N that lies in the concept backbone.",
+            "share of N",
+            "[0.3, 0.5, 0.7]",
             &[Form::Number(Range::open(0.0, 1.0), |d, share| {
                 d.concept_share = Some(share)
             })],
@@ -159,6 +196,8 @@ pub(super) static AXES: &[Key] = &[
         "seed",
         Role::Every,
         "Seed of initial weights, order of batches and boundary sampling.",
+        "",
+        "[0, 1, 2]",
         &[Form::Count(0, u64::MAX, |d, seed| d.seed = seed)],
         |d| Shown::Number(d.seed as f64),
     ),

@@ -1,12 +1,15 @@
-//! Stored numbers → files: tables and figures.
+//! Stored numbers → files: tables, figures and exports.
 //!
 //! Every figure is drawn from stored runs, measurements and an
 //! [`AnalysisResult`](crate::analysis::AnalysisResult) alone. Refuses training and fitting.
 
+pub mod export;
 pub mod plots;
 pub mod tables;
+mod whole_file;
 
 use std::path::{Path, PathBuf};
+use whole_file::WholeFile;
 
 /// What can go wrong when a report is written.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +30,12 @@ pub enum ReportError {
         /// What the drawing library said.
         message: String,
     },
+    /// Something stored cannot be written as JSON.
+    #[error("cannot write as JSON: {source}")]
+    Json {
+        /// Why.
+        source: serde_json::Error,
+    },
     /// A table cannot be made or written.
     #[error("cannot write the table {}: {source}", path.display())]
     Table {
@@ -39,15 +48,7 @@ pub enum ReportError {
 
 /// Writes a file under a temporary name and renames it, so that nobody sees half of it.
 fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), ReportError> {
-    let wrong = |source| ReportError::Write {
-        path: path.to_owned(),
-        source,
-    };
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder).map_err(wrong)?;
-    }
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push(".tmp");
-    std::fs::write(&temporary, bytes).map_err(wrong)?;
-    std::fs::rename(&temporary, path).map_err(wrong)
+    let mut file = WholeFile::create(path)?;
+    file.put(bytes)?;
+    file.finish().map(drop)
 }

@@ -1,6 +1,6 @@
 //! Stored fits.
 
-use super::{FitRecord, FittedRows, Store, StoreError, content};
+use super::{FitRecord, FittedRows, Store, StoreError, StoredFit, content};
 
 impl Store {
     /// Stores a fit, and the rows it used where the runs alone do not tell them.
@@ -33,6 +33,29 @@ impl Store {
         Ok(())
     }
 
+    /// Reads all fits of an experiment, the oldest first.
+    ///
+    /// # Errors
+    /// When the database refuses or holds a fit this program cannot read.
+    pub async fn fits(&self, experiment: i64) -> Result<Vec<StoredFit>, StoreError> {
+        let rows: Vec<(i64, String, String, String, String, f64)> = sqlx::query_as(
+            "SELECT id, law, result, runs, program_version, created_at FROM fits
+             WHERE experiment_id = ? ORDER BY id",
+        )
+        .bind(experiment)
+        .fetch_all(&self.pool)
+        .await?;
+        rows.into_iter()
+            .map(|(id, law, result, runs, program_version, created_at)| {
+                Ok(StoredFit {
+                    id,
+                    program_version,
+                    fit: read_fit(law, &result, &runs, created_at)?,
+                })
+            })
+            .collect()
+    }
+
     /// Reads the newest fit of a law.
     ///
     /// # Errors
@@ -50,15 +73,22 @@ impl Store {
         .bind(law)
         .fetch_optional(&self.pool)
         .await?;
-        row.map(|(result, runs, created_at)| {
-            let wrong = |error: serde_json::Error| content("fits", error);
-            Ok(FitRecord {
-                law: law.to_owned(),
-                result: serde_json::from_str(&result).map_err(wrong)?,
-                runs: serde_json::from_str(&runs).map_err(wrong)?,
-                created_at,
-            })
-        })
-        .transpose()
+        row.map(|(result, runs, created_at)| read_fit(law.to_owned(), &result, &runs, created_at))
+            .transpose()
     }
+}
+
+fn read_fit(
+    law: String,
+    result: &str,
+    runs: &str,
+    created_at: f64,
+) -> Result<FitRecord, StoreError> {
+    let wrong = |error: serde_json::Error| content("fits", error);
+    Ok(FitRecord {
+        law,
+        result: serde_json::from_str(result).map_err(wrong)?,
+        runs: serde_json::from_str(runs).map_err(wrong)?,
+        created_at,
+    })
 }

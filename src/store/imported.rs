@@ -4,7 +4,7 @@ use super::{Store, StoreError, content};
 use std::collections::BTreeMap;
 
 /// A run that somebody else trained.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct ImportedRun {
     /// Hash of its cells, and which of equal rows it is.
     pub id: String,
@@ -19,7 +19,7 @@ pub struct ImportedRun {
 }
 
 /// What an import changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Imported {
     /// Rows that are new.
     pub added: usize,

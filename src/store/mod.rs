@@ -16,6 +16,7 @@ pub use imported::{FittedRows, Imported, ImportedRun};
 pub use rebuild::FoundRun;
 pub use records::{
     AttemptRecord, Ended, ExperimentRecord, FitRecord, PlannedRun, RunRecord, StartedAttempt,
+    StoredFit,
 };
 pub use standing::{Selection, Standing, Tally};
 
@@ -176,6 +177,18 @@ impl Store {
             .fetch_optional(&self.pool)
             .await?;
         Ok(row.map(|(id,)| id))
+    }
+
+    /// Reads what is recorded of an experiment itself.
+    ///
+    /// # Errors
+    /// When the database refuses or holds no such experiment.
+    pub async fn experiment_record(&self, id: i64) -> Result<ExperimentRecord, StoreError> {
+        let row = sqlx::query_as(
+            "SELECT name, config, config_hash, program_version, git_commit FROM experiments
+             WHERE id = ?",
+        );
+        Ok(row.bind(id).fetch_one(&self.pool).await?)
     }
 
     /// Lists the names of all experiments.

@@ -6,8 +6,8 @@ use crate::run::{Part, RunId, RunOutcome, RunSpec, RunState};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// An experiment to record.
-#[derive(Clone, Debug)]
+/// An experiment, to record or as recorded.
+#[derive(Clone, Debug, PartialEq, Serialize, sqlx::FromRow)]
 pub struct ExperimentRecord {
     /// Its name.
     pub name: String,
@@ -302,6 +302,18 @@ pub struct FitRecord {
     pub runs: Vec<RunId>,
     /// Seconds since the Unix epoch.
     pub created_at: f64,
+}
+
+/// A fit with its place in the database.
+#[derive(Clone, Debug, Serialize)]
+pub struct StoredFit {
+    /// Its number there.
+    pub id: i64,
+    /// Version of the program that fitted.
+    pub program_version: String,
+    /// The fit.
+    #[serde(flatten)]
+    pub fit: FitRecord,
 }
 
 #[derive(sqlx::FromRow)]

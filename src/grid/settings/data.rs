@@ -10,6 +10,8 @@ pub(super) static KEYS: &[Key] = &[
         "data.synthetic.letters",
         Role::Every,
         "Letters of the alphabet: the vocabulary.",
+        "tokens",
+        "32",
         &[Form::Count(2, 65_536, |d, n| {
             d.data.synthetic.letters = n as usize
         })],
@@ -19,6 +21,8 @@ pub(super) static KEYS: &[Key] = &[
         "data.synthetic.words",
         Role::Every,
         "Words of the lexicon; they differ in their first two letters.",
+        "words",
+        "128",
         &[Form::Count(2, 1 << 20, |d, n| {
             d.data.synthetic.words = n as usize
         })],
@@ -28,6 +32,8 @@ pub(super) static KEYS: &[Key] = &[
         "data.synthetic.min_word",
         Role::Every,
         "Letters of the shortest word.",
+        "tokens",
+        "3",
         &[Form::Count(2, 1024, |d, n| {
             d.data.synthetic.min_word = n as usize
         })],
@@ -37,6 +43,8 @@ pub(super) static KEYS: &[Key] = &[
         "data.synthetic.max_word",
         Role::Every,
         "Letters of the longest word.",
+        "tokens",
+        "8",
         &[Form::Count(2, 1024, |d, n| {
             d.data.synthetic.max_word = n as usize
         })],
@@ -46,6 +54,8 @@ pub(super) static KEYS: &[Key] = &[
         "data.synthetic.document_words",
         Role::Every,
         "Words that a document draws from the lexicon and puts into a hidden order.",
+        "words",
+        "12",
         &[Form::Count(1, 1 << 20, |d, n| {
             d.data.synthetic.document_words = n as usize
         })],
@@ -55,6 +65,8 @@ pub(super) static KEYS: &[Key] = &[
         "data.synthetic.document_tokens",
         Role::Every,
         "Tokens of a document: how long its hidden order holds.",
+        "tokens",
+        "1024",
         &[Form::Count(2, SEQUENCE, |d, n| {
             d.data.synthetic.document_tokens = n as usize
         })],
@@ -64,6 +76,8 @@ pub(super) static KEYS: &[Key] = &[
         "data.synthetic.noise",
         Role::Every,
         "Probability that a word is drawn at random instead of in order.",
+        "probability",
+        "0.05",
         &[Form::Number(Range::ZERO_TO_ONE, |d, x| {
             d.data.synthetic.noise = x
         })],
@@ -73,6 +87,8 @@ pub(super) static KEYS: &[Key] = &[
         "data.synthetic.train_tokens",
         Role::Every,
         "Training tokens generated before they repeat.",
+        "tokens",
+        "4M",
         &[Form::Count(1, MANY, |d, n| {
             d.data.synthetic.train_tokens = n
         })],
@@ -82,6 +98,8 @@ pub(super) static KEYS: &[Key] = &[
         "data.synthetic.validation_tokens",
         Role::Every,
         "Held-out tokens generated.",
+        "tokens",
+        "64K",
         &[Form::Count(1, MANY, |d, n| {
             d.data.synthetic.validation_tokens = n
         })],
@@ -91,6 +109,8 @@ pub(super) static KEYS: &[Key] = &[
         "data.synthetic.seed",
         Role::Every,
         "Seed of the language and its documents, apart from a run's seed.",
+        "",
+        "1",
         &[Form::Count(0, u64::MAX, |d, n| d.data.synthetic.seed = n)],
         |d| Shown::Number(d.data.synthetic.seed as f64),
     ),
@@ -98,6 +118,8 @@ pub(super) static KEYS: &[Key] = &[
         "data.text",
         Role::Experiment,
         "UTF-8 text files or globs, relative to the working directory.",
+        "",
+        "[corpus/*.txt, more.txt]",
         &[Form::Paths(|d, paths| d.data.text = paths.to_vec())],
         |_| Shown::Nothing,
     ),
@@ -106,6 +128,8 @@ pub(super) static KEYS: &[Key] = &[
         Role::Every,
         "How text becomes tokens: `bytes`, `bpe: {vocab: 1024}` trained on the text, or the path of \
          a tokenizer.json.",
+        "",
+        "tokenizer.json",
         &[
             Form::Word("bytes", |d| d.data.tokenizer = TokenizerSpec::Bytes),
             Form::Path(".json", |d, path| {
@@ -122,6 +146,8 @@ pub(super) static KEYS: &[Key] = &[
         "data.tokenizer.bpe.vocab",
         Role::Every,
         "Entries of the BPE vocabulary, the 256 bytes included.",
+        "tokens",
+        "4096",
         &[Form::Count(257, 1 << 24, |d, n| {
             d.data.tokenizer = TokenizerSpec::Bpe { vocab: n as usize };
         })],
@@ -135,6 +161,8 @@ pub(super) static KEYS: &[Key] = &[
         Role::Every,
         "Share of the tokens held out, from the tail of each file; unused where `data.tokens` \
          names a validation file.",
+        "share of the tokens",
+        "0.05",
         &[Form::Number(Range::open(0.0, 1.0), |d, x| {
             d.data.validation = x
         })],
@@ -144,6 +172,8 @@ pub(super) static KEYS: &[Key] = &[
         "data.tokens.train",
         Role::Experiment,
         "Training tokens: a .bin file, relative to the working directory.",
+        "",
+        "train.bin",
         &[Form::Path("", |d, path| d.data.train = PathBuf::from(path))],
         |_| Shown::Nothing,
     ),
@@ -151,6 +181,8 @@ pub(super) static KEYS: &[Key] = &[
         "data.tokens.validation",
         Role::Experiment,
         "Held-out tokens: a .bin file; without it the tail of `train`.",
+        "",
+        "val.bin",
         &[Form::Path("", |d, path| {
             d.data.held_out = Some(PathBuf::from(path))
         })],
@@ -160,6 +192,8 @@ pub(super) static KEYS: &[Key] = &[
         "data.tokens.width",
         Role::Experiment,
         "Integer width of a token.",
+        "",
+        "u32",
         &[
             Form::Word("u16", |d| d.data.width = TokenWidth::U16),
             Form::Word("u32", |d| d.data.width = TokenWidth::U32),
@@ -173,6 +207,8 @@ pub(super) static KEYS: &[Key] = &[
         "data.tokens.vocab",
         Role::Experiment,
         "Vocabulary size: all tokens are below it.",
+        "tokens",
+        "50257",
         &[Form::Count(2, 1 << 24, |d, n| d.data.vocab = Some(n))],
         |_| Shown::Nothing,
     ),

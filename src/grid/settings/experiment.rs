@@ -10,6 +10,8 @@ pub(super) static KEYS: &[Key] = &[
         "analysis.budget",
         Role::Experiment,
         "Training FLOPs for which the best N, D, P and R are asked.",
+        "FLOPs",
+        "1e15",
         &[Form::Number(Range::open(0.0, 1e30), |d, x| {
             d.analysis.budget = Some(x)
         })],
@@ -19,6 +21,8 @@ pub(super) static KEYS: &[Key] = &[
         "analysis.flops_convention",
         Role::Experiment,
         "How FLOPs are counted: all components; 6·N per token; or 6 for each active parameter.",
+        "",
+        "6N",
         &[
             Form::Word("exact", |d| d.analysis.flops_convention = Convention::Exact),
             Form::Word("6N", |d| d.analysis.flops_convention = Convention::SixN),
@@ -36,6 +40,8 @@ pub(super) static KEYS: &[Key] = &[
         "analysis.huber_delta",
         Role::Experiment,
         "δ of the Huber loss on log residuals.",
+        "",
+        "1e-2",
         &[Form::Number(Range::ABOVE_ZERO, |d, x| {
             d.analysis.huber_delta = x
         })],
@@ -45,6 +51,8 @@ pub(super) static KEYS: &[Key] = &[
         "analysis.bootstrap",
         Role::Experiment,
         "Resamples of runs behind every interval.",
+        "resamples",
+        "400",
         &[Form::Count(0, 1 << 24, |d, n| {
             d.analysis.bootstrap = n as usize
         })],
@@ -54,6 +62,8 @@ pub(super) static KEYS: &[Key] = &[
         "analysis.seed",
         Role::Experiment,
         "Seed of the resampling and of the fit's starts.",
+        "",
+        "1",
         &[Form::Count(0, u64::MAX, |d, n| d.analysis.seed = n)],
         |d| Shown::Number(d.analysis.seed as f64),
     ),
@@ -61,6 +71,8 @@ pub(super) static KEYS: &[Key] = &[
         "execution.micro_batch",
         Role::Experiment,
         "Sequences in one forward pass, a divisor of `training.batch`; without it the whole batch.",
+        "sequences",
+        "4",
         &[Form::Count(1, 1 << 20, |d, n| {
             d.execution.micro_batch = Some(n as usize)
         })],
@@ -70,6 +82,8 @@ pub(super) static KEYS: &[Key] = &[
         "execution.checkpoint_every",
         Role::Experiment,
         "Time between two checkpoints of a run, in seconds where no unit is given.",
+        "seconds",
+        "5min",
         &[Form::Duration(|d, x| d.execution.checkpoint_every = x)],
         |d| Shown::Number(d.execution.checkpoint_every),
     ),
@@ -77,6 +91,8 @@ pub(super) static KEYS: &[Key] = &[
         "execution.threads",
         Role::Experiment,
         "Threads of a run; without it the machine's, shared by the runs at once.",
+        "threads",
+        "2",
         &[Form::Count(1, 1 << 12, |d, n| {
             d.execution.threads = Some(n as usize)
         })],
@@ -86,6 +102,8 @@ pub(super) static KEYS: &[Key] = &[
         "execution.parallel",
         Role::Experiment,
         "Runs at once; without it as many as the machine's devices allow.",
+        "runs",
+        "4",
         &[Form::Count(1, 1 << 16, |d, n| {
             d.execution.parallel = Some(n as usize)
         })],
@@ -96,6 +114,8 @@ pub(super) static KEYS: &[Key] = &[
         Role::Experiment,
         "Runs at once on one device; without it one on a GPU, and on the CPU as many as its threads \
          allow.",
+        "runs",
+        "2",
         &[Form::Count(1, 1 << 12, |d, n| {
             d.execution.per_device = Some(n as usize)
         })],
@@ -106,6 +126,8 @@ pub(super) static KEYS: &[Key] = &[
         Role::Experiment,
         "Which run starts next: that with most to do, so that none is left alone at the end; that \
          with least, for early results; or that which the file asks for first.",
+        "",
+        "shortest",
         &[
             Form::Word("longest", |d| d.execution.order = Order::Longest),
             Form::Word("shortest", |d| d.execution.order = Order::Shortest),
@@ -121,6 +143,8 @@ pub(super) static KEYS: &[Key] = &[
         "execution.retries",
         Role::Experiment,
         "How often a run that crashed or stalled is tried again, from its checkpoint.",
+        "retries",
+        "5",
         &[Form::Count(0, 1 << 16, |d, n| {
             d.execution.retries = n as usize
         })],
@@ -131,6 +155,8 @@ pub(super) static KEYS: &[Key] = &[
         Role::Experiment,
         "Time before the first retry, in seconds where no unit is given; each later one waits twice \
          as long.",
+        "seconds",
+        "30s",
         &[Form::Duration(|d, x| d.execution.back_off = x)],
         |d| Shown::Number(d.execution.back_off),
     ),
@@ -139,6 +165,8 @@ pub(super) static KEYS: &[Key] = &[
         Role::Experiment,
         "Time after which a run that still trains is ended as timed out, in seconds where no unit \
          is given; it keeps its checkpoint.",
+        "seconds",
+        "2h",
         &[Form::Duration(|d, x| d.execution.time_limit = Some(x))],
         |d| d.execution.time_limit.into(),
     ),
@@ -147,6 +175,8 @@ pub(super) static KEYS: &[Key] = &[
         Role::Experiment,
         "Time without a step or a validation after which a run is killed and tried again, in \
          seconds where no unit is given.",
+        "seconds",
+        "1h",
         &[Form::Duration(|d, x| d.execution.stall_limit = x)],
         |d| Shown::Number(d.execution.stall_limit),
     ),
@@ -154,6 +184,8 @@ pub(super) static KEYS: &[Key] = &[
         "execution.max_flops",
         Role::Experiment,
         "Training FLOPs of all runs of the experiment together: no run starts that would pass it.",
+        "FLOPs",
+        "1e17",
         &[Form::Number(Range::open(0.0, 1e30), |d, x| {
             d.execution.max_flops = Some(x)
         })],
@@ -164,6 +196,8 @@ pub(super) static KEYS: &[Key] = &[
         Role::Experiment,
         "Time after which a command starts no more runs, in seconds where no unit is given; those \
          that train go on to their end.",
+        "seconds",
+        "8h",
         &[Form::Duration(|d, x| d.execution.max_time = Some(x))],
         |d| d.execution.max_time.into(),
     ),
@@ -171,6 +205,8 @@ pub(super) static KEYS: &[Key] = &[
         "execution.keep_weights",
         Role::Experiment,
         "Whether a run's weights are kept when it has finished.",
+        "",
+        "false",
         &[Form::Flag(|d, on| d.execution.keep_weights = on)],
         |d| Shown::Flag(d.execution.keep_weights),
     ),

@@ -9,6 +9,8 @@ pub(super) static KEYS: &[Key] = &[
         "model.seq_len",
         Role::Every,
         "L: tokens in a sequence.",
+        "tokens",
+        "512",
         &[Form::Count(2, SEQUENCE, |d, n| {
             d.shape.seq_len = n as usize
         })],
@@ -19,6 +21,8 @@ pub(super) static KEYS: &[Key] = &[
         Role::Dlcm,
         "How many tokens back token-level attention sees, the token itself included. With `full` \
          the concepts tend to be ignored.",
+        "tokens",
+        "8",
         &[
             Form::Count(1, SEQUENCE, |d, n| {
                 d.shape.token_window = Window::Local(n as usize)
@@ -35,6 +39,8 @@ pub(super) static KEYS: &[Key] = &[
         Role::Every,
         "Width of an attention head; without it 16 below 0.5M parameters, then 32, 64 from 20M, \
          128 from 1B.",
+        "elements",
+        "32",
         &[Form::Count(2, WIDTH, |d, n| {
             d.shape.head_size = Some(n as usize)
         })],
@@ -44,6 +50,8 @@ pub(super) static KEYS: &[Key] = &[
         "model.query_group",
         Role::Every,
         "Query heads per key/value head.",
+        "query heads",
+        "4",
         &[Form::Count(1, WIDTH, |d, n| {
             d.shape.query_group = n as usize
         })],
@@ -53,6 +61,8 @@ pub(super) static KEYS: &[Key] = &[
         "model.concept_width_ratio",
         Role::Dlcm,
         "Preferred ratio of concept width to token width.",
+        "",
+        "1.5",
         &[Form::Number(
             Range {
                 low: 1.0,
@@ -68,6 +78,8 @@ pub(super) static KEYS: &[Key] = &[
         "model.d_token",
         Role::Dlcm,
         "Token width, a multiple of the head size.",
+        "elements",
+        "64",
         &[Form::Count(1, WIDTH, |d, n| {
             d.shape.d_token = Some(n as usize)
         })],
@@ -77,6 +89,8 @@ pub(super) static KEYS: &[Key] = &[
         "model.d_concept",
         Role::Dlcm,
         "Concept width, a multiple of the head size and at least the token width.",
+        "elements",
+        "128",
         &[Form::Count(1, WIDTH, |d, n| {
             d.shape.d_concept = Some(n as usize)
         })],
@@ -86,6 +100,8 @@ pub(super) static KEYS: &[Key] = &[
         "model.encoder_layers",
         Role::Dlcm,
         "Blocks before segmentation.",
+        "blocks",
+        "2",
         &[Form::Count(1, LAYERS, |d, n| {
             d.shape.encoder_layers = Some(n as usize)
         })],
@@ -95,6 +111,8 @@ pub(super) static KEYS: &[Key] = &[
         "model.backbone_layers",
         Role::Dlcm,
         "Blocks of the concept backbone.",
+        "blocks",
+        "8",
         &[Form::Count(1, LAYERS, |d, n| {
             d.shape.backbone_layers = Some(n as usize)
         })],
@@ -104,6 +122,8 @@ pub(super) static KEYS: &[Key] = &[
         "model.decoder_layers",
         Role::Dlcm,
         "Blocks after cross-attention.",
+        "blocks",
+        "4",
         &[Form::Count(1, LAYERS, |d, n| {
             d.shape.decoder_layers = Some(n as usize)
         })],
@@ -113,6 +133,8 @@ pub(super) static KEYS: &[Key] = &[
         "model.dense_layers",
         Role::Dense,
         "Blocks of a dense baseline.",
+        "blocks",
+        "8",
         &[Form::Count(1, LAYERS, |d, n| {
             d.shape.dense_layers = Some(n as usize)
         })],
@@ -122,6 +144,8 @@ pub(super) static KEYS: &[Key] = &[
         "model.dense_width",
         Role::Dense,
         "Width of a dense baseline, a multiple of the head size.",
+        "elements",
+        "64",
         &[Form::Count(1, WIDTH, |d, n| {
             d.shape.dense_width = Some(n as usize)
         })],

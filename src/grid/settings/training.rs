@@ -9,6 +9,8 @@ pub(super) static KEYS: &[Key] = &[
         "training.batch",
         Role::Every,
         "Sequences in an optimizer step.",
+        "sequences",
+        "32",
         &[Form::Count(1, 1 << 20, |d, n| d.recipe.batch = n as usize)],
         |d| count(d.recipe.batch),
     ),
@@ -16,6 +18,8 @@ pub(super) static KEYS: &[Key] = &[
         "training.learning_rate",
         Role::Every,
         "Base learning rate: one number for all groups, or a mapping.",
+        "per step",
+        "[2e-3, 4e-3]",
         &[Form::Number(Range::ABOVE_ZERO, |d, rate| {
             let rates = &mut d.recipe.rates;
             (rates.token, rates.concept, rates.other) = (rate, rate, rate);
@@ -26,6 +30,8 @@ pub(super) static KEYS: &[Key] = &[
         "training.learning_rate.token",
         Role::Every,
         "η_token, of token-width matrices, at the base width; it falls as 1/width.",
+        "per step",
+        "4e-3",
         &[Form::Number(Range::ABOVE_ZERO, |d, x| {
             d.recipe.rates.token = x
         })],
@@ -35,6 +41,8 @@ pub(super) static KEYS: &[Key] = &[
         "training.learning_rate.concept",
         Role::Dlcm,
         "η_concept, of concept-width matrices, at the base width; it falls as 1/width.",
+        "per step",
+        "2e-3",
         &[Form::Number(Range::ABOVE_ZERO, |d, x| {
             d.recipe.rates.concept = x
         })],
@@ -44,6 +52,8 @@ pub(super) static KEYS: &[Key] = &[
         "training.learning_rate.other",
         Role::Every,
         "η_other, of embeddings, norms and other vectors, at every width.",
+        "per step",
+        "4e-3",
         &[Form::Number(Range::ABOVE_ZERO, |d, x| {
             d.recipe.rates.other = x
         })],
@@ -53,6 +63,8 @@ pub(super) static KEYS: &[Key] = &[
         "training.learning_rate.base_width",
         Role::Every,
         "d_base: the width at which the rates hold.",
+        "elements",
+        "128",
         &[Form::Count(1, WIDTH, |d, n| {
             d.recipe.rates.base_width = n as usize
         })],
@@ -62,6 +74,8 @@ pub(super) static KEYS: &[Key] = &[
         "training.warmup",
         Role::Every,
         "Share of steps over which the rate rises from 0; with `branches`, of the shortest run's.",
+        "share of the steps",
+        "0.05",
         &[Form::Number(Range::BELOW_ONE, |d, x| {
             d.recipe.schedule.warmup = x
         })],
@@ -71,6 +85,8 @@ pub(super) static KEYS: &[Key] = &[
         "training.decay",
         Role::Every,
         "Share of steps at the end over which the rate falls.",
+        "share of the steps",
+        "0.2",
         &[Form::Number(Range::ZERO_TO_ONE, |d, x| {
             d.recipe.schedule.decay = x
         })],
@@ -80,6 +96,8 @@ pub(super) static KEYS: &[Key] = &[
         "training.final_rate",
         Role::Every,
         "Rate at the very end, as a share of the stable rate.",
+        "share of the rate",
+        "0.1",
         &[Form::Number(Range::ZERO_TO_ONE, |d, x| {
             d.recipe.schedule.final_share = x
         })],
@@ -90,6 +108,8 @@ pub(super) static KEYS: &[Key] = &[
         Role::Experiment,
         "Whether runs that differ only in tokens and decay share one stable phase: it is trained \
          once, and each run is a branch that decays from it.",
+        "",
+        "true",
         &[Form::Flag(|d, on| d.branches = on)],
         |d| Shown::Flag(d.branches),
     ),
@@ -97,6 +117,8 @@ pub(super) static KEYS: &[Key] = &[
         "training.weight_decay",
         Role::Every,
         "Decoupled weight decay, of matrices only.",
+        "",
+        "0.01",
         &[Form::Number(Range::FROM_ZERO, |d, x| {
             d.recipe.adamw.weight_decay = x
         })],
@@ -106,6 +128,8 @@ pub(super) static KEYS: &[Key] = &[
         "training.beta1",
         Role::Every,
         "AdamW's decay of the first moment.",
+        "",
+        "0.9",
         &[Form::Number(Range::BELOW_ONE, |d, x| {
             d.recipe.adamw.beta1 = x
         })],
@@ -115,6 +139,8 @@ pub(super) static KEYS: &[Key] = &[
         "training.beta2",
         Role::Every,
         "AdamW's decay of the second moment.",
+        "",
+        "0.99",
         &[Form::Number(Range::BELOW_ONE, |d, x| {
             d.recipe.adamw.beta2 = x
         })],
@@ -124,6 +150,8 @@ pub(super) static KEYS: &[Key] = &[
         "training.epsilon",
         Role::Every,
         "AdamW's ε at the base width.",
+        "",
+        "1e-8",
         &[Form::Number(Range::ABOVE_ZERO, |d, x| {
             d.recipe.adamw.epsilon = x
         })],
@@ -133,6 +161,8 @@ pub(super) static KEYS: &[Key] = &[
         "training.clip",
         Role::Every,
         "Bound on the global gradient norm.",
+        "",
+        "0.5",
         &[Form::Number(Range::ABOVE_ZERO, |d, x| {
             d.recipe.adamw.clip = x
         })],
@@ -142,6 +172,8 @@ pub(super) static KEYS: &[Key] = &[
         "training.aux_weight",
         Role::Dlcm,
         "λ: weight of the auxiliary loss that holds the compression ratio.",
+        "",
+        "0.1",
         &[Form::Number(Range::FROM_ZERO, |d, x| {
             d.recipe.boundary.aux_weight = x
         })],
@@ -151,6 +183,8 @@ pub(super) static KEYS: &[Key] = &[
         "training.temperature",
         Role::Dlcm,
         "τ: sharpens the boundary probability before sampling.",
+        "",
+        "0.5",
         &[Form::Number(Range::ABOVE_ZERO, |d, x| {
             d.recipe.boundary.temperature = x
         })],
@@ -160,6 +194,8 @@ pub(super) static KEYS: &[Key] = &[
         "training.threshold",
         Role::Dlcm,
         "Boundary threshold of evaluation: calibrated to the declared ratio, or a constant.",
+        "probability",
+        "0.5",
         &[
             Form::Word("calibrated", |d| {
                 d.recipe.boundary.threshold = Threshold::Calibrated
@@ -178,6 +214,8 @@ pub(super) static KEYS: &[Key] = &[
         Role::Dlcm,
         "What the boundary predictor learns from: the auxiliary loss alone, detached from the encoder \
          or reaching it, or the language model's loss too (the paper's Fig. 8).",
+        "",
+        "language_model",
         &[
             Form::Word("detached", |d| {
                 d.recipe.boundary.gradient = BoundaryGradient::Detached
@@ -199,6 +237,8 @@ pub(super) static KEYS: &[Key] = &[
         "training.regularisation",
         Role::Dlcm,
         "Over what the auxiliary loss takes its means: the whole batch, or each sequence.",
+        "",
+        "per_sequence",
         &[
             Form::Word("global", |d| {
                 d.recipe.boundary.regularisation = Regularisation::Global
@@ -216,6 +256,8 @@ pub(super) static KEYS: &[Key] = &[
         "training.validations",
         Role::Every,
         "Validations, evenly spaced; the last is at the end.",
+        "validations",
+        "10",
         &[Form::Count(1, 1 << 20, |d, n| {
             d.recipe.validations = n as usize
         })],
@@ -225,6 +267,8 @@ pub(super) static KEYS: &[Key] = &[
         "training.validation_tokens",
         Role::Every,
         "Held-out tokens in a validation.",
+        "tokens",
+        "40K",
         &[Form::Count(1, MANY, |d, n| d.recipe.validation_tokens = n)],
         |d| Shown::Number(d.recipe.validation_tokens as f64),
     ),
@@ -232,6 +276,8 @@ pub(super) static KEYS: &[Key] = &[
         "training.divergence_loss",
         Role::Every,
         "A loss above this, in nats per token, ends the run as diverged.",
+        "nats per token",
+        "12",
         &[Form::Number(Range::ABOVE_ZERO, |d, x| {
             d.recipe.divergence_loss = x
         })],

@@ -65,7 +65,7 @@ fn values_out_of_range_say_what_would_be_right() {
            ·                   ╰── `X` in `1X` is not a known suffix; use K (10^3), M (10^6), B (10^9) or T (10^12)
          3 │   tokens: 0
            ╰────
-          help: `params` is a whole number from 1000 to 10000000000000
+          help: `params` is a whole number from 1000 to 1e13
 
         Error: 
           × `tokens` cannot be `0`
@@ -84,7 +84,7 @@ fn values_out_of_range_say_what_would_be_right() {
          3 │   tokens: 0
          4 │   compression_ratio: 0.5
            ·                      ─┬─
-           ·                       ╰── must be above 1 and below 1000000
+           ·                       ╰── must be above 1 and below 1e6
          5 │   concept_share: [0.5, 1]
            ╰────
           help: R is the number of tokens per concept, above 1, such as 4: at R = 1 every token is a

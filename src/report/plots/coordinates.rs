@@ -6,7 +6,7 @@ use super::style::{INK, LABEL, WIDTH, series};
 use std::collections::BTreeSet;
 
 /// How large activations were somewhere in a network, at some time, at some width.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct ActivationSize {
     /// Where; panels stand in the order in which places come first.
     pub site: &'static str,

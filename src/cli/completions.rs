@@ -1,0 +1,26 @@
+//! `orchestrator completions`: what a shell needs to complete commands.
+
+use super::trained::print;
+use super::{Cli, Failure};
+use clap::CommandFactory;
+use clap_complete::Shell;
+use std::process::ExitCode;
+
+/// Print the script with which a shell completes commands and options.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  \
+    orchestrator completions bash > ~/.local/share/bash-completion/completions/orchestrator\n  \
+    orchestrator completions zsh > ~/.zfunc/_orchestrator   # a folder of $fpath\n  \
+    orchestrator completions fish > ~/.config/fish/completions/orchestrator.fish")]
+pub(super) struct Args {
+    /// The shell.
+    #[arg(value_enum)]
+    shell: Shell,
+}
+
+pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut Cli::command(), "orchestrator", &mut script);
+    print(&String::from_utf8_lossy(&script))?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,472 @@
+//! The columns of every table: names, types, units and meanings, as docs/exports.md lists them.
+
+use super::fitted::FittedParameter;
+use super::{Cell, TableColumn};
+use crate::event::Measurement;
+use crate::run::RunId;
+use crate::store::{AttemptRecord, RunRecord};
+
+/// A measurement of a run.
+pub struct Measured {
+    /// The run.
+    pub run: RunId,
+    /// What was measured.
+    pub measurement: Measurement,
+}
+
+/// An attempt at a run.
+pub struct Attempted {
+    /// The run.
+    pub run: RunId,
+    /// The attempt.
+    pub attempt: AttemptRecord,
+}
+
+const NATS: &str = "nats per token";
+const RATIO: &str = "tokens per concept";
+const TIME: &str = "seconds since 1970-01-01 UTC";
+
+const fn column<R>(
+    name: &'static str,
+    unit: &'static str,
+    meaning: &'static str,
+    cell: Cell<R>,
+) -> TableColumn<R> {
+    TableColumn {
+        name,
+        unit,
+        meaning,
+        cell,
+    }
+}
+
+/// The columns of the table of runs, but for those of the axes.
+pub static RUNS: &[TableColumn<RunRecord>] = &[
+    column(
+        "id",
+        "",
+        "Identity: a hash of architecture, data, recipe and seed",
+        Cell::Text(|run| Some(run.id.0.clone())),
+    ),
+    column(
+        "kind",
+        "",
+        "`dlcm` or `dense`",
+        Cell::Text(|run| Some(run.kind.clone())),
+    ),
+    column(
+        "state",
+        "",
+        "`pending`, `running` or `ended`",
+        Cell::Text(|run| Some(run.state.name().to_owned())),
+    ),
+    column(
+        "outcome",
+        "",
+        "How it, or else its last attempt, ended: `finished`, `diverged`, `out_of_memory`, \
+         `crashed`, `interrupted`, `timed_out`, `stalled` or `cancelled`",
+        Cell::Text(|run| run.outcome.map(|outcome| outcome.name().to_owned())),
+    ),
+    column(
+        "params",
+        "parameters",
+        "N: parameters without embeddings, of the shape that was built",
+        Cell::Count(|run| Some(run.params)),
+    ),
+    column(
+        "tokens",
+        "tokens",
+        "D: training tokens; a branch's with its trunk's",
+        Cell::Count(|run| Some(run.tokens)),
+    ),
+    column(
+        "concept_share",
+        "share of N",
+        "P: share of N in the concept backbone, of the shape that was built; 0 when dense",
+        Cell::Number(|run| Some(run.concept_share)),
+    ),
+    column(
+        "compression_ratio",
+        RATIO,
+        "R as declared; 1 when dense",
+        Cell::Number(|run| Some(run.compression_ratio)),
+    ),
+    column(
+        "realised_ratio",
+        RATIO,
+        "R found in the last validation, with boundaries where the probability passes the threshold",
+        Cell::Number(|run| run.realised_ratio),
+    ),
+    column(
+        "realised_sampled",
+        RATIO,
+        "R found in the last measured training step, with sampled boundaries",
+        Cell::Number(|run| run.realised_sampled),
+    ),
+    column(
+        "seed",
+        "",
+        "Seed of initial weights, order of batches and boundary sampling",
+        Cell::Count(|run| Some(run.seed)),
+    ),
+    column(
+        "loss",
+        NATS,
+        "Held-out loss of the last validation",
+        Cell::Number(|run| run.loss),
+    ),
+    column(
+        "bits_per_byte",
+        "bits per UTF-8 byte",
+        "The same loss, comparable between tokenizers; missing where tokens have no text",
+        Cell::Number(|run| run.bits_per_byte),
+    ),
+    column(
+        "flops",
+        "FLOPs",
+        "Training FLOPs spent, convention `exact`, at the R found; a branch's with its trunk's",
+        Cell::Number(|run| run.flops),
+    ),
+    column(
+        "planned_flops",
+        "FLOPs",
+        "Training FLOPs expected at the declared R; a branch's with its trunk's",
+        Cell::Number(|run| Some(run.planned_flops)),
+    ),
+    column(
+        "concept_gain",
+        NATS,
+        "Held-out loss without concepts minus with them",
+        Cell::Number(|run| run.concept_gain),
+    ),
+    column(
+        "boundary_gain",
+        NATS,
+        "Held-out loss with random boundaries at the same rate minus with learned ones",
+        Cell::Number(|run| run.boundary_gain),
+    ),
+    column(
+        "part",
+        "",
+        "Part of a training: `whole`, `trunk` or `branch`",
+        Cell::Text(|run| Some(run.part.name().to_owned())),
+    ),
+    column(
+        "start_run",
+        "",
+        "The run from whose end it goes on",
+        Cell::Text(|run| run.start_run.as_ref().map(|run| run.0.clone())),
+    ),
+    column(
+        "retries",
+        "",
+        "Failures answered by a retry since the run was last made eligible",
+        Cell::Count(|run| Some(run.retries)),
+    ),
+    column(
+        "message",
+        "",
+        "What was said about how it ended",
+        Cell::Text(|run| run.message.clone()),
+    ),
+];
+
+/// The columns of the table of measurements.
+pub static MEASUREMENTS: &[TableColumn<Measured>] = &[
+    column(
+        "run",
+        "",
+        "The run: `id` of the table of runs",
+        Cell::Text(|row| Some(row.run.0.clone())),
+    ),
+    column(
+        "step",
+        "steps",
+        "Optimizer steps taken; a branch counts from its trunk's first",
+        Cell::Count(|row| Some(row.measurement.step)),
+    ),
+    column(
+        "tokens",
+        "tokens",
+        "Tokens seen in training",
+        Cell::Count(|row| Some(row.measurement.tokens)),
+    ),
+    column(
+        "flops",
+        "FLOPs",
+        "Training FLOPs spent so far, convention `exact`, at the R found",
+        Cell::Number(|row| Some(row.measurement.flops)),
+    ),
+    column(
+        "loss",
+        NATS,
+        "Training loss of the step's batch",
+        Cell::Number(|row| row.measurement.loss),
+    ),
+    column(
+        "validation_loss",
+        NATS,
+        "Held-out loss, where a validation was made",
+        Cell::Number(|row| row.measurement.validation_loss),
+    ),
+    column(
+        "bits_per_byte",
+        "bits per UTF-8 byte",
+        "The held-out loss, comparable between tokenizers",
+        Cell::Number(|row| row.measurement.bits_per_byte),
+    ),
+    column(
+        "realised_sampled",
+        RATIO,
+        "R found in the step, with sampled boundaries",
+        Cell::Number(|row| row.measurement.realised_sampled),
+    ),
+    column(
+        "realised_thresholded",
+        RATIO,
+        "R found in the validation, with boundaries where the probability passes the threshold",
+        Cell::Number(|row| row.measurement.realised_thresholded),
+    ),
+    column(
+        "concept_gain",
+        NATS,
+        "Held-out loss without concepts minus with them",
+        Cell::Number(|row| row.measurement.concept_gain),
+    ),
+    column(
+        "boundary_gain",
+        NATS,
+        "Held-out loss with random boundaries at the same rate minus with learned ones",
+        Cell::Number(|row| row.measurement.boundary_gain),
+    ),
+    column(
+        "auxiliary_loss",
+        "",
+        "The loss that holds R, not weighted by λ",
+        Cell::Number(|row| row.measurement.auxiliary_loss),
+    ),
+    column(
+        "gradient_norm",
+        "",
+        "Global norm of the gradient before clipping",
+        Cell::Number(|row| row.measurement.gradient_norm),
+    ),
+    column(
+        "rate_share",
+        "share of the base rates",
+        "Where the schedule stands",
+        Cell::Number(|row| row.measurement.rate_share),
+    ),
+    column(
+        "tokens_per_second",
+        "tokens per second",
+        "Training speed since the row before",
+        Cell::Number(|row| row.measurement.tokens_per_second),
+    ),
+];
+
+/// The columns of the table of attempts.
+pub static ATTEMPTS: &[TableColumn<Attempted>] = &[
+    column(
+        "run",
+        "",
+        "The run: `id` of the table of runs",
+        Cell::Text(|row| Some(row.run.0.clone())),
+    ),
+    column(
+        "number",
+        "",
+        "Which attempt at it, from 1",
+        Cell::Count(|row| count(row.attempt.number)),
+    ),
+    column(
+        "started_at",
+        TIME,
+        "When it began",
+        Cell::Number(|row| Some(row.attempt.start.started_at)),
+    ),
+    column(
+        "ended_at",
+        TIME,
+        "When it ended; missing while it trains",
+        Cell::Number(|row| row.attempt.ended_at),
+    ),
+    column(
+        "outcome",
+        "",
+        "How it ended, as in the table of runs",
+        Cell::Text(|row| row.attempt.outcome.map(|outcome| outcome.name().to_owned())),
+    ),
+    column(
+        "exit_code",
+        "",
+        "Exit code, where its process exited",
+        Cell::Count(|row| row.attempt.exit_code.and_then(count)),
+    ),
+    column(
+        "signal",
+        "",
+        "Signal, where its process was killed",
+        Cell::Count(|row| row.attempt.signal.and_then(count)),
+    ),
+    column(
+        "message",
+        "",
+        "What it said, or the last lines of its log",
+        Cell::Text(|row| row.attempt.message.clone()),
+    ),
+    column(
+        "host",
+        "",
+        "The machine's name",
+        Cell::Text(|row| Some(row.attempt.start.host.clone())),
+    ),
+    column(
+        "device",
+        "",
+        "The device's name",
+        Cell::Text(|row| Some(row.attempt.start.device.clone())),
+    ),
+    column(
+        "hardware",
+        "",
+        "The device as its system describes it, with its driver",
+        Cell::Text(|row| row.attempt.start.hardware.clone()),
+    ),
+    column(
+        "threads",
+        "threads",
+        "Threads of its process",
+        Cell::Count(|row| count(row.attempt.start.threads)),
+    ),
+    column(
+        "micro_batch",
+        "sequences",
+        "Sequences in one forward pass",
+        Cell::Count(|row| row.attempt.start.micro_batch.and_then(count)),
+    ),
+    column(
+        "pid",
+        "",
+        "Its process; missing where none could be started",
+        Cell::Count(|row| row.attempt.pid.and_then(count)),
+    ),
+    column(
+        "program_version",
+        "",
+        "Version of this program",
+        Cell::Text(|row| Some(row.attempt.start.program_version.clone())),
+    ),
+    column(
+        "git_commit",
+        "",
+        "Commit of the working folder's repository, with a trailing + when it had changes",
+        Cell::Text(|row| row.attempt.start.git_commit.clone()),
+    ),
+    column(
+        "lock_hash",
+        "",
+        "SHA-256 of the lock file that the program was built with",
+        Cell::Text(|row| row.attempt.start.lock_hash.clone()),
+    ),
+    column(
+        "log_path",
+        "",
+        "Where its output went",
+        Cell::Text(|row| Some(row.attempt.start.log_path.clone())),
+    ),
+];
+
+/// A count that the database holds as a signed number.
+fn count(stored: i64) -> Option<u64> {
+    stored.try_into().ok()
+}
+
+/// The columns of the table of fits: a row a parameter of a law.
+pub static FITS: &[TableColumn<FittedParameter>] = &[
+    column(
+        "fit",
+        "",
+        "Number of the fit in the database; one fit may hold several laws",
+        Cell::Count(|row| count(row.fit)),
+    ),
+    column(
+        "created_at",
+        TIME,
+        "When it was fitted",
+        Cell::Number(|row| Some(row.created_at)),
+    ),
+    column(
+        "program_version",
+        "",
+        "Version of this program",
+        Cell::Text(|row| Some(row.program_version.clone())),
+    ),
+    column(
+        "law",
+        "",
+        "Name of the law",
+        Cell::Text(|row| Some(row.law.clone())),
+    ),
+    column(
+        "equation",
+        "",
+        "Its equation; missing where it could not be fitted",
+        Cell::Text(|row| row.equation.clone()),
+    ),
+    column(
+        "runs",
+        "runs",
+        "Runs that were fitted; decays for the law of decays",
+        Cell::Count(|row| row.runs),
+    ),
+    column(
+        "converged",
+        "",
+        "Whether the minimisation ended in a minimum",
+        Cell::Flag(|row| row.converged),
+    ),
+    column(
+        "r2",
+        "",
+        "Coefficient of determination of what the law predicts",
+        Cell::Number(|row| row.r2),
+    ),
+    column(
+        "parameter",
+        "",
+        "Name of the parameter, as in the equation; missing where the law could not be fitted",
+        Cell::Text(|row| row.parameter.clone()),
+    ),
+    column("unit", "", "Its unit", Cell::Text(|row| row.unit.clone())),
+    column(
+        "value",
+        "as `unit` says",
+        "Its value",
+        Cell::Number(|row| row.value),
+    ),
+    column(
+        "low",
+        "as `unit` says",
+        "Lower end of its 95% interval; missing where it is open or not known",
+        Cell::Number(|row| row.low),
+    ),
+    column(
+        "high",
+        "as `unit` says",
+        "Upper end of its 95% interval; missing where it is open or not known",
+        Cell::Number(|row| row.high),
+    ),
+    column(
+        "at_bound",
+        "",
+        "Whether it lies on a bound",
+        Cell::Flag(|row| row.at_bound),
+    ),
+    column(
+        "remark",
+        "",
+        "Why the data do not determine it, or why the law could not be fitted",
+        Cell::Text(|row| row.remark.clone()),
+    ),
+];

@@ -1,0 +1,62 @@
+//! What a shell and a reader of manual pages are given.
+
+mod support;
+
+use support::Desk;
+
+#[test]
+fn every_shell_gets_completions() {
+    let desk = Desk::new();
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let script = desk.done(&["completions", shell]);
+        for word in ["orchestrator", "export", "tensorboard"] {
+            assert!(script.contains(word), "{shell}: {word}");
+        }
+    }
+    desk.refused(&["completions", "cmd"]);
+}
+
+#[test]
+fn every_listed_command_has_a_manual_page() {
+    let desk = Desk::new();
+    desk.done(&["man", "--output", "man1"]);
+    let help = desk.done(&["--help"]);
+    let commands = help.split("Commands:").nth(1).expect("commands");
+    let commands = commands.split("\n\n").next().expect("a list").lines();
+    let names: Vec<&str> = commands
+        .filter(|line| line.starts_with("  ") && !line.starts_with("   "))
+        .filter_map(|line| line.split_whitespace().next())
+        .filter(|name| *name != "help")
+        .collect();
+    assert!(names.len() > 20, "{names:?}");
+    for name in names {
+        let path = desk.path().join(format!("man1/orchestrator-{name}.1"));
+        let page = std::fs::read_to_string(&path).expect("a page");
+        assert!(page.contains("Example"), "{name} has no example");
+    }
+    let page = desk.done(&["man"]);
+    assert!(page.contains(".TH orchestrator 1"), "{page}");
+
+    let Ok(rendered) = std::process::Command::new("man")
+        .args(["--warnings", "-l", "man1/orchestrator-export.1"])
+        .current_dir(desk.path())
+        .env("MANWIDTH", "100")
+        .env("LC_ALL", "C.UTF-8")
+        .output()
+    else {
+        eprintln!("SKIPPED: there is no man, which shows manual pages");
+        return;
+    };
+    let said = String::from_utf8_lossy(&rendered.stderr);
+    // A machine without manual pages has a `man` that says so.
+    if !rendered.status.success() || rendered.stdout.is_empty() {
+        eprintln!("SKIPPED: man shows nothing here: {said}");
+        return;
+    }
+    assert!(said.is_empty(), "{said}");
+    let text = String::from_utf8_lossy(&rendered.stdout);
+    assert!(
+        text.contains("--format") && text.contains("tensorboard"),
+        "{text}"
+    );
+}
