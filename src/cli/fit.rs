@@ -4,13 +4,13 @@ use super::Failure;
 use super::answer::answer;
 use super::experiment::Loaded;
 use super::fitting::FittingArgs;
+use super::plot::Stored;
 use super::rows::{Home, RowsArgs, law};
 use crate::analysis::{self, AnalysisResult};
 use crate::clock::now;
 use crate::report::{plots, tables};
-use crate::store::{FitRecord, RunRecord, Store};
+use crate::store::{FitRecord, Store};
 use crate::study;
-use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 /// Name under which a whole analysis is stored among the fits.
@@ -134,47 +134,33 @@ pub(super) async fn fit_and_draw(
         created_at: now(),
     };
     store.save_fit(experiment, &fit, None).await?;
-    draw(store, loaded, &runs, &result).await
+    draw(&Stored::read(store, experiment, result).await?, loaded)
 }
 
-/// Redraws everything from the newest stored analysis.
-pub(super) async fn redraw(store: &Store, experiment: i64, loaded: &Loaded) -> Result<(), Failure> {
-    let runs = store.runs(experiment).await?;
+/// Reads the newest stored analysis.
+pub(super) async fn newest(store: &Store, experiment: i64) -> Result<AnalysisResult, Failure> {
     let Some(fit) = store.newest_fit(experiment, ANALYSIS).await? else {
         return Err(Failure::input(
             "nothing has been fitted yet: use `orchestrator fit` first",
         ));
     };
-    let result: AnalysisResult = serde_json::from_value(fit.result).map_err(|error| {
+    serde_json::from_value(fit.result).map_err(|error| {
         Failure::machine(format!(
             "the stored fit cannot be read ({error}): fit again with `orchestrator fit`"
         ))
-    })?;
-    draw(store, loaded, &runs, &result).await
+    })
 }
 
 /// Writes the figures and the table of runs.
-async fn draw(
-    store: &Store,
-    loaded: &Loaded,
-    runs: &[RunRecord],
-    result: &AnalysisResult,
-) -> Result<(), Failure> {
-    let mut measurements = BTreeMap::new();
-    for run in runs {
-        measurements.insert(run.id.clone(), store.measurements(&run.id).await?);
-    }
+fn draw(stored: &Stored, loaded: &Loaded) -> Result<(), Failure> {
     let folder = loaded.results.join("figures");
-    let material = plots::Material {
-        runs,
-        measurements: &measurements,
-        result,
-    };
-    let drawn = plots::draw_all(&folder, &material).map_err(Failure::machine)?;
-    for skipped in &drawn.skipped {
-        println!("not drawn: {skipped}");
+    let drawn = plots::draw_all(&folder, &stored.material()).map_err(Failure::machine)?;
+    if !drawn.skipped.is_empty() {
+        let names = drawn.skipped.iter().map(|skipped| skipped.figure.name());
+        let names = names.collect::<Vec<_>>().join(", ");
+        println!("not drawn: {names} (`orchestrator plot FILE --list` says why)");
     }
-    let mut table = tables::runs(runs).map_err(Failure::machine)?;
+    let mut table = tables::runs(&stored.runs).map_err(Failure::machine)?;
     let csv = loaded.results.join("runs.csv");
     tables::write_csv(&mut table, &csv).map_err(Failure::machine)?;
     println!(

@@ -7,11 +7,13 @@ mod attempts;
 mod fits;
 mod imported;
 mod ingest;
+mod readings;
 mod rebuild;
 mod records;
 mod standing;
 
 pub use imported::{FittedRows, Imported, ImportedRun};
+pub use readings::{ReadContent, ReadPosition, ReadingRecord};
 pub use records::{
     AttemptRecord, Ended, ExperimentRecord, FitRecord, PlannedRun, RunRecord, StartedAttempt,
 };
