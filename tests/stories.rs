@@ -83,6 +83,18 @@ fn an_experiment_runs_from_declaration_to_figures_and_only_once() {
     let status = desk.done(&["status", "tiny.yaml", "--all"]);
     assert!(status.contains("2 no longer asked for"), "{status}");
     desk.done(&["run", "tiny.yaml"]);
+    // What a run made of a text is kept beside it.
+    std::fs::write(desk.path().join("a.txt"), "abcdefg".repeat(40)).expect("written");
+    let dlcm = runs.iter().find(|run| run["kind"] == "dlcm").expect("one");
+    let id = dlcm["id"].as_str().expect("an id");
+    desk.done(&[
+        "inspect",
+        id,
+        "--file",
+        "letters=a.txt",
+        "--by-position",
+        "--keep",
+    ]);
     // Figures come from the database alone.
     std::fs::remove_dir_all(desk.path().join("results/tiny/figures")).expect("figures");
     std::fs::remove_dir_all(desk.path().join("results/tiny/runs")).expect("runs");
@@ -91,6 +103,41 @@ fn an_experiment_runs_from_declaration_to_figures_and_only_once() {
         desk.path()
             .join("results/tiny/figures/training.svg")
             .exists()
+    );
+    let listed = desk.done(&["plot", "tiny.yaml", "--list"]);
+    assert!(listed.contains("allocation "), "{listed}");
+    assert!(
+        listed.contains("nothing to draw: no run branches off a trunk"),
+        "{listed}"
+    );
+    let asked = [
+        "plot",
+        "tiny.yaml",
+        "content",
+        "position",
+        "--format",
+        "svg",
+        "--size",
+        "column",
+    ];
+    let said = desk.done(&asked);
+    assert!(said.contains("2 figure files"), "{said}");
+    let content = desk.path().join("results/tiny/figures/content-column.svg");
+    let content = std::fs::read_to_string(content).expect("drawn");
+    assert!(
+        content.contains("width=\"237.6pt\"") && content.contains("letters"),
+        "{content}"
+    );
+    let said = desk.refused(&["plot", "tiny.yaml", "alocation"]);
+    assert!(said.contains("allocation, savings"), "{said}");
+    let output = desk
+        .command(&["plot", "tiny.yaml", "decay"])
+        .output()
+        .expect("ran");
+    assert_eq!(
+        output.status.code(),
+        Some(1),
+        "asked for by name and not drawn"
     );
 }
 

@@ -9,6 +9,7 @@ mod curves;
 mod decay;
 mod describe;
 mod estimate;
+mod isoflop;
 mod laws;
 mod noise;
 mod observe;
@@ -24,6 +25,7 @@ pub use allocate::{Allocation, Choice, FrontierStep, LossSurface, Outside};
 pub use cost::{CostModel, PowerLaw, SmoothShapes};
 pub use curves::{CurvePoint, LossCurve};
 pub use decay::{Decay, DecayGains, DecayLaw};
+pub use isoflop::{IsoflopCurve, IsoflopPoint};
 pub use laws::{DlcmForm, LawForm};
 pub(crate) use observe::levels;
 pub use observe::{LeftOut, Observed, SeedNoise};
@@ -72,6 +74,9 @@ pub struct AnalysisResult {
     pub decay: Option<DecayGains>,
     /// Loss against P for every N and R of the grid; empty without a DLCM law.
     pub curves: Vec<LossCurve>,
+    /// Loss against N at equal FLOPs; empty for laws of one D.
+    #[serde(default)]
+    pub isoflop: Vec<IsoflopCurve>,
     /// What to train for the budget.
     pub allocation: Maybe<Allocation>,
     /// FLOPs saved against the dense law.
@@ -154,6 +159,7 @@ pub fn analyse(runs: &[RunRecord], settings: &Analysis, shape: &ShapeSettings) -
             (Vec::new(), Maybe::Unknown(why.clone()), Maybe::Unknown(why))
         }
     };
+    let isoflop = isoflop::curves(dlcm.as_ref().ok(), dense.as_ref().ok(), &used, &cost);
     let decay = decay::gains(runs, &used, settings);
     warnings.sort_by_key(|warning| !warning.is_loud());
     AnalysisResult {
@@ -167,6 +173,7 @@ pub fn analyse(runs: &[RunRecord], settings: &Analysis, shape: &ShapeSettings) -
         dense: outcome(dense),
         decay,
         curves,
+        isoflop,
         allocation,
         savings,
         warnings,

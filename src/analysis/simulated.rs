@@ -201,11 +201,58 @@ fn recipe(tokens: u64) -> Recipe {
     }
 }
 
+/// Trains every run with five learning rates, the third of which is best and the last too high for
+/// the largest size.
+pub(crate) fn with_rates(runs: Vec<RunRecord>) -> Vec<RunRecord> {
+    let largest = runs.iter().map(|run| run.params).max().unwrap_or(0);
+    let trained = runs.into_iter().flat_map(|run| {
+        (-2..=2).map(move |step: i32| {
+            let mut run = run.clone();
+            let rates = &mut run.spec.recipe.rates;
+            for rate in [&mut rates.token, &mut rates.concept, &mut rates.other] {
+                *rate *= 2f64.powi(step);
+            }
+            run.id = RunId(format!("{}{}", run.id.0, step + 2));
+            run.loss = run.loss.map(|loss| loss + 0.04 * f64::from(step * step));
+            if step == 2 && run.params == largest {
+                (run.loss, run.outcome) = (None, Some(RunOutcome::Diverged));
+            }
+            run
+        })
+    });
+    trained.collect()
+}
+
+/// Gives the runs that differ in D alone a trunk: pieces whose rate has not decayed, which each run
+/// leaves after four fifths of its tokens.
+pub(crate) fn with_trunks(mut runs: Vec<RunRecord>) -> Vec<RunRecord> {
+    runs.sort_by_key(|run| run.tokens);
+    let mut newest: BTreeMap<String, RunId> = BTreeMap::new();
+    let mut all = Vec::new();
+    for mut branch in runs {
+        let family = format!("{:?} {}", branch.axes, branch.seed);
+        let mut piece = branch.clone();
+        piece.id = RunId(format!("{}t", branch.id.0));
+        piece.part = Part::Trunk;
+        piece.start_run = newest.insert(family, piece.id.clone());
+        piece.tokens = branch.tokens / 5 * 4;
+        piece.loss = branch.loss.map(|loss| loss + 0.12);
+        branch.part = Part::Branch;
+        branch.start_run = Some(piece.id.clone());
+        all.extend([piece, branch]);
+    }
+    all
+}
+
 /// Makes the measurements of a run: a falling training loss, and ten validations.
 pub(crate) fn measurements(run: &RunRecord) -> Vec<Measurement> {
     let mut random = ChaCha8Rng::seed_from_u64(run.params);
     let last = run.loss.unwrap_or(3.0);
-    (1..=100u64)
+    let before = match run.part {
+        Part::Branch => 80,
+        _ => 0,
+    };
+    (before + 1..=100u64)
         .map(|step| {
             let share = step as f64 / 100.0;
             let loss = last + 3.5 * (-6.0 * share).exp() + 0.4 * (1.0 - share).powi(2);

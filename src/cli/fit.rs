@@ -4,14 +4,14 @@ use super::Failure;
 use super::answer::answer;
 use super::experiment::Loaded;
 use super::fitting::FittingArgs;
+use super::plot::Stored;
 use super::rows::{Home, RowsArgs, law};
 use super::trained::print;
 use crate::analysis::{self, AnalysisResult};
 use crate::clock::now;
 use crate::report::{plots, tables};
-use crate::store::{FitRecord, RunRecord, Store};
+use crate::store::{FitRecord, Store};
 use crate::study;
-use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 /// Fit a law to runs: anybody's (--csv) or an experiment's.
@@ -127,7 +127,8 @@ pub(super) async fn fit_and_draw(
         created_at: now(),
     };
     store.save_fit(experiment, &fit, None).await?;
-    let drawn = draw(store, experiment, loaded, &runs, &result).await?;
+    let stored = Stored::read(store, experiment, result).await?;
+    let drawn = draw(store, experiment, &stored, loaded).await?;
     match json {
         true => eprint!("{drawn}"),
         false => print!("{drawn}"),
@@ -135,46 +136,38 @@ pub(super) async fn fit_and_draw(
     Ok(())
 }
 
-/// Redraws everything from the newest stored analysis.
-pub(super) async fn redraw(store: &Store, experiment: i64, loaded: &Loaded) -> Result<(), Failure> {
-    let runs = store.runs(experiment).await?;
+/// Reads the newest stored analysis.
+pub(super) async fn newest(store: &Store, experiment: i64) -> Result<AnalysisResult, Failure> {
     let Some(fit) = store.newest_fit(experiment, AnalysisResult::NAME).await? else {
         return Err(Failure::input(
             "nothing has been fitted yet: use `orchestrator fit` first",
         ));
     };
-    let result: AnalysisResult = serde_json::from_value(fit.result).map_err(|error| {
+    serde_json::from_value(fit.result).map_err(|error| {
         Failure::machine(format!(
             "the stored fit cannot be read ({error}): fit again with `orchestrator fit`"
         ))
-    })?;
-    print(&draw(store, experiment, loaded, &runs, &result).await?)
+    })
 }
 
 /// Writes the figures and the tables of runs and fits; says what was drawn and where.
 async fn draw(
     store: &Store,
     experiment: i64,
+    stored: &Stored,
     loaded: &Loaded,
-    runs: &[RunRecord],
-    result: &AnalysisResult,
 ) -> Result<String, Failure> {
-    let mut measurements = BTreeMap::new();
-    for run in runs {
-        measurements.insert(run.id.clone(), store.measurements(&run.id).await?);
-    }
     let folder = loaded.results.join("figures");
-    let material = plots::Material {
-        runs,
-        measurements: &measurements,
-        result,
+    let drawn = plots::draw_all(&folder, &stored.material()).map_err(Failure::machine)?;
+    let names: Vec<&str> = drawn.skipped.iter().map(|skipped| skipped.figure.name()).collect();
+    let skipped = match names.is_empty() {
+        true => String::new(),
+        false => format!(
+            "not drawn: {} (`orchestrator plot FILE --list` says why)\n",
+            names.join(", ")
+        ),
     };
-    let drawn = plots::draw_all(&folder, &material).map_err(Failure::machine)?;
-    let skipped = drawn.skipped.iter();
-    let skipped: String = skipped
-        .map(|figure| format!("not drawn: {figure}\n"))
-        .collect();
-    let mut table = tables::runs(runs).map_err(Failure::machine)?;
+    let mut table = tables::runs(&stored.runs).map_err(Failure::machine)?;
     let csv = loaded.results.join("runs.csv");
     tables::write_csv(&mut table, &csv).map_err(Failure::machine)?;
     let mut table = tables::fits(&store.fits(experiment).await?).map_err(Failure::machine)?;

@@ -1,10 +1,13 @@
 //! `orchestrator inspect`: what a trained run makes of a text.
 
 use super::Failure;
+use super::find_run::Stored;
 use super::trained::{TrainedArgs, harmless, parse_tokens, print};
+use crate::clock::now;
 use crate::data;
 use crate::inference::position::{AtPosition, LAST, by_position};
 use crate::inference::{InferenceError, Reading, Totals, Trained};
+use crate::store::{ReadContent, ReadPosition, ReadingRecord};
 use serde_json::{Value, json};
 use std::io::IsTerminal;
 use std::path::Path;
@@ -53,6 +56,10 @@ pub(super) struct Args {
     #[arg(long, value_name = "RUN2", requires = "by_position")]
     against: Option<String>,
 
+    /// Keep what was found in the run's database, from which `orchestrator plot` draws it.
+    #[arg(long, requires = "file")]
+    keep: bool,
+
     /// Print one JSON object; a dense run's boundaries and concepts are null.
     #[arg(long)]
     json: bool,
@@ -79,7 +86,52 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         ),
         false => words(args, &trained, &contents, positions.as_deref()),
     })?;
+    if args.keep {
+        keep(args, &trained, &contents, positions.unwrap_or_default())?;
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Keeps the totals of each text, and the losses by position.
+fn keep(
+    args: &Args,
+    trained: &Trained,
+    contents: &[Content],
+    positions: Vec<AtPosition>,
+) -> Result<(), Failure> {
+    let contents = contents
+        .iter()
+        .map(|Content { label, totals, .. }| ReadContent {
+            label: label.clone().unwrap_or_default(),
+            tokens: totals.tokens,
+            tokens_per_concept: totals.tokens_per_concept,
+            loss: totals.loss,
+        });
+    let positions = positions.into_iter().map(|at| ReadPosition {
+        position: at.position,
+        tokens: at.tokens,
+        loss: at.loss,
+        gain: at.gain,
+    });
+    let against = args.against.as_ref();
+    let against = against
+        .map(|run| args.trained.load_other(run))
+        .transpose()?;
+    let reading = ReadingRecord {
+        run: trained.spec.id(),
+        against: against.map(|other| other.spec.id()),
+        contents: contents.collect(),
+        positions: positions.collect(),
+    };
+    super::runtime()?.block_on(async {
+        let Stored { results, store, .. } = args.trained.stored().await?;
+        store.save_reading(&reading, now()).await?;
+        eprintln!(
+            "kept in {}: `orchestrator plot` draws it",
+            results.display()
+        );
+        Ok(())
+    })
 }
 
 /// What people read.

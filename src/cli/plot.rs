@@ -2,23 +2,150 @@
 
 use super::experiment::ExperimentArgs;
 use super::{Failure, fit};
-use crate::store::Store;
+use crate::analysis::AnalysisResult;
+use crate::event::Measurement;
+use crate::report::plots::{self, Figure, Format, Material, Size, Style};
+use crate::run::RunId;
+use crate::store::{ReadingRecord, RunRecord, Store};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 
-/// Redraw the figures from the stored runs and the newest stored fit.
+/// Redraw figures from the stored runs and the newest stored fit.
+///
+/// Files go into figures/ of the results folder, named by the figure; those of other sizes than
+/// `page` end in -column and -slide.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  orchestrator plot experiments/quickstart.yaml")]
+#[command(
+    after_help = "Examples:\n  orchestrator plot experiments/quickstart.yaml\n  \
+    orchestrator plot experiments/quickstart.yaml allocation savings --size column --format svg\n  \
+    orchestrator plot experiments/quickstart.yaml --list"
+)]
 pub(super) struct Args {
     #[command(flatten)]
     experiment: ExperimentArgs,
+
+    /// The figures [default: all of which something is stored].
+    #[arg(value_name = "FIGURE", value_parser = figures())]
+    figures: Vec<Figure>,
+
+    /// How large: a paper's column (3.3 in) or page (6.9 in), or a 16:9 slide.
+    #[arg(long, default_value = "page", value_parser = sizes())]
+    size: Size,
+
+    /// Vector graphics, a bitmap of 240 dots an inch, or both.
+    #[arg(long, default_value = "both", value_parser = formats())]
+    format: Format,
+
+    /// List the figures, and why some have nothing to draw; draw none.
+    #[arg(long, conflicts_with_all = ["figures", "size", "format"])]
+    list: bool,
+}
+
+fn figures() -> impl TypedValueParser<Value = Figure> {
+    let names = Figure::ALL.map(|figure| PossibleValue::new(figure.name()).help(figure.title()));
+    PossibleValuesParser::new(names).map(|name| named(&Figure::ALL, Figure::name, &name))
+}
+
+fn sizes() -> impl TypedValueParser<Value = Size> {
+    let names = PossibleValuesParser::new(Size::ALL.map(Size::name));
+    names.map(|name| named(&Size::ALL, Size::name, &name))
+}
+
+fn formats() -> impl TypedValueParser<Value = Format> {
+    let names = PossibleValuesParser::new(Format::ALL.map(Format::name));
+    names.map(|name| named(&Format::ALL, Format::name, &name))
+}
+
+fn named<T: Copy>(all: &[T], name_of: fn(T) -> &'static str, name: &str) -> T {
+    let found = all.iter().find(|one| name_of(**one) == name);
+    *found.expect("the parser lets only these names pass")
 }
 
 pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
-    let loaded = args.experiment.load()?;
-    super::runtime()?.block_on(async {
-        let store = Store::open(&loaded.results).await?;
-        let (experiment, _) = loaded.place().find(&store).await?;
-        fit::redraw(&store, experiment, &loaded).await
+    let place = args.experiment.place()?;
+    let stored = super::runtime()?.block_on(async {
+        let store = Store::open(&place.results).await?;
+        let (experiment, _) = place.find(&store).await?;
+        let result = fit::newest(&store, experiment).await?;
+        Stored::read(&store, experiment, result).await
     })?;
-    Ok(ExitCode::SUCCESS)
+    if args.list {
+        print!("{}", list(&stored.material()));
+        return Ok(ExitCode::SUCCESS);
+    }
+    let all = args.figures.is_empty();
+    let figures = if all { &Figure::ALL[..] } else { &args.figures };
+    let style = Style {
+        size: args.size,
+        format: args.format,
+    };
+    let folder = place.results.join("figures");
+    let drawn = plots::draw_some(figures, &folder, &stored.material(), style);
+    let drawn = drawn.map_err(Failure::machine)?;
+    for skipped in &drawn.skipped {
+        println!("not drawn: {skipped}");
+    }
+    let count = drawn.files.len();
+    println!("{count} figure files in {}", folder.display());
+    // Who asks for a figure by name wants to know that there is none.
+    Ok(match all || drawn.skipped.is_empty() {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::from(1),
+    })
+}
+
+/// Lists all figures: name and title, and why there is nothing to draw where that is so.
+fn list(material: &Material<'_>) -> String {
+    let names = Figure::ALL.map(|figure| figure.name().len());
+    let widest = names.into_iter().max().unwrap_or(0);
+    let lines = Figure::ALL.map(|figure| {
+        let why = plots::missing(figure, material);
+        let why = why.map_or(String::new(), |skipped| {
+            format!(" (nothing to draw: {})", skipped.why)
+        });
+        format!("{:widest$}  {}{why}\n", figure.name(), figure.title())
+    });
+    lines.concat()
+}
+
+/// What figures are drawn from.
+pub(super) struct Stored {
+    pub(super) runs: Vec<RunRecord>,
+    measurements: BTreeMap<RunId, Vec<Measurement>>,
+    readings: Vec<ReadingRecord>,
+    result: AnalysisResult,
+}
+
+impl Stored {
+    /// Reads the runs and measurements that belong to an analysis.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub(super) async fn read(
+        store: &Store,
+        experiment: i64,
+        result: AnalysisResult,
+    ) -> Result<Self, Failure> {
+        let runs = store.runs(experiment).await?;
+        let mut measurements = BTreeMap::new();
+        for run in &runs {
+            measurements.insert(run.id.clone(), store.measurements(&run.id).await?);
+        }
+        Ok(Self {
+            runs,
+            measurements,
+            readings: store.readings(experiment).await?,
+            result,
+        })
+    }
+
+    pub(super) fn material(&self) -> Material<'_> {
+        Material {
+            runs: &self.runs,
+            measurements: &self.measurements,
+            readings: &self.readings,
+            result: &self.result,
+        }
+    }
 }

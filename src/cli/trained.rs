@@ -2,7 +2,7 @@
 
 use super::Failure;
 use super::experiment::data_cache;
-use super::find_run::find_run;
+use super::find_run::{Stored, find_run, find_stored};
 use crate::inference::Trained;
 use std::io::{ErrorKind, IsTerminal, Write};
 use std::path::PathBuf;
@@ -22,6 +22,11 @@ impl TrainedArgs {
     /// Loads the run; says so when it has not ended.
     pub(super) fn load(&self) -> Result<Trained, Failure> {
         self.load_other(&self.run)
+    }
+
+    /// Finds the run in its database.
+    pub(super) async fn stored(&self) -> Result<Stored, Failure> {
+        find_stored(&self.run, self.results.as_deref()).await
     }
 
     /// Loads another run of the same place.

@@ -8,11 +8,13 @@ mod fits;
 mod imported;
 mod ingest;
 mod planned;
+mod readings;
 mod rebuild;
 mod records;
 mod standing;
 
 pub use imported::{FittedRows, Imported, ImportedRun};
+pub use readings::{ReadContent, ReadPosition, ReadingRecord};
 pub use rebuild::FoundRun;
 pub use records::{
     AttemptRecord, Ended, ExperimentRecord, FitRecord, PlannedRun, RunRecord, StartedAttempt,

@@ -551,3 +551,41 @@ async fn many_lines_at_once_are_stored_like_few() {
             .is_empty()
     );
 }
+
+#[tokio::test]
+async fn the_newest_reading_of_a_run_is_kept() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = Store::create(folder.path()).await.expect("a database");
+    let run = planned(0);
+    let id = store
+        .plan(&experiment(), std::slice::from_ref(&run), 1.0)
+        .await
+        .expect("planned");
+    assert!(store.readings(id).await.expect("read").is_empty());
+    let reading = |label: &str| ReadingRecord {
+        run: run.id.clone(),
+        against: Some(RunId("0".into())),
+        contents: vec![ReadContent {
+            label: label.into(),
+            tokens: 10,
+            tokens_per_concept: Some(4.0),
+            loss: None,
+        }],
+        positions: vec![ReadPosition {
+            position: 0,
+            tokens: 3,
+            loss: Some(1.5),
+            gain: None,
+        }],
+    };
+    for label in ["first", "second"] {
+        let saved = store.save_reading(&reading(label), 1.0).await;
+        saved.expect("kept");
+    }
+    assert_eq!(store.readings(id).await.expect("read"), [reading("second")]);
+    let stranger = ReadingRecord {
+        run: RunId("unknown".into()),
+        ..reading("x")
+    };
+    assert!(store.save_reading(&stranger, 1.0).await.is_err());
+}

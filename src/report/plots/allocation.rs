@@ -1,8 +1,11 @@
 //! The best loss over (P, R) within the budget, with the optimum and its region.
 
-use super::panel::{Axis, Entry, Panel, legend, notes, range, short};
+use super::axis::{Axis, range, short};
+use super::legend::Entry;
+use super::panel::Panel;
 use super::picture::{Align, Colour, Dash, Mark, Picture, Point, Shape};
-use super::style::{INK, LABEL, PAPER, SMALL, Series, WIDTH, viridis};
+use super::sheet::{Chart, Sheet};
+use super::style::{INK, LABEL, PAPER, RED, SMALL, viridis};
 use crate::analysis::{Allocation, AnalysisResult, Choice, LossSurface, Maybe};
 
 /// Cells of the drawn surface along each side; the computed one is interpolated.
@@ -15,9 +18,7 @@ const CONTOURS: [(f64, Dash); 3] = [
     (0.03, Dash::Dotted),
 ];
 
-const RED: Colour = Colour(0xd5, 0x5e, 0x00);
-
-pub(super) fn picture(result: &AnalysisResult) -> Result<Picture, String> {
+pub(super) fn sheet(result: &AnalysisResult) -> Result<Sheet<'_>, String> {
     let allocation = match &result.allocation {
         Maybe::Known(allocation) => allocation,
         Maybe::Unknown(why) => return Err(why.clone()),
@@ -30,59 +31,43 @@ pub(super) fn picture(result: &AnalysisResult) -> Result<Picture, String> {
         return Err("the runs share one R, so there is no surface over (P, R)".to_owned());
     }
     let ends = |values: &[f64]| [values[0], values[values.len() - 1]];
-    let mut ratio_ticks: Vec<(f64, String)> = allocation
+    let ratio_ticks: Vec<(f64, String)> = allocation
         .by_ratio
         .iter()
         .filter_map(|choice| choice.declared_ratio)
         .map(|ratio| (ratio, short(ratio)))
         .collect();
     let mut y = Axis::log("R (tokens per concept)", ends(&surface.ratios));
-    if ratio_ticks.len() < 2 {
-        ratio_ticks = y.ticks.clone();
+    if ratio_ticks.len() > 1 {
+        y = y.with_ticks(ratio_ticks);
     }
-    y = y.with_ticks(ratio_ticks);
-    let mut picture = Picture::new(WIDTH, 0.0);
-    let top = draw_legend(&mut picture, allocation) + 8.0;
-    let panel = Panel {
-        left: 80.0,
-        top,
-        right: 640.0,
-        bottom: top + 350.0,
-        x: Axis::linear(
-            "Concept share P (share of N in the concept backbone)",
-            ends(&surface.shares),
-        )
-        .with_round_ticks(7.0),
-        y,
-    };
-    draw_surface(&mut picture, &panel, surface, [low, high]);
-    for (above, dash) in CONTOURS {
-        for piece in contour(surface, allocation.best.loss * (1.0 + above)) {
-            let points: Vec<Point> = piece.iter().map(|&(p, r)| panel.at(p, r)).collect();
-            // A shade keeps the white line visible where the surface is light.
-            picture.shapes.push(Shape::Line {
-                points: points.clone(),
-                width: 3.2,
-                dash: Dash::Solid,
-                colour: INK,
-                opacity: 0.25,
-            });
-            picture.line(points, 1.6, dash, PAPER);
+    let x = Axis::linear("Concept share P of the parameters N", ends(&surface.shares));
+    let draw = move |picture: &mut Picture, panel: &Panel| {
+        draw_surface(picture, panel, surface, [low, high]);
+        for (above, dash) in CONTOURS {
+            for piece in contour(surface, allocation.best.loss * (1.0 + above)) {
+                let points: Vec<Point> = piece.iter().map(|&(p, r)| panel.at(p, r)).collect();
+                // A shade keeps the white line visible where the surface is light.
+                picture.shapes.push(Shape::Line {
+                    points: points.clone(),
+                    width: 3.2,
+                    dash: Dash::Solid,
+                    colour: INK,
+                    opacity: 0.25,
+                });
+                picture.line(points, 1.6, dash, PAPER);
+            }
         }
-    }
-    draw_sampled(&mut picture, &panel, allocation);
-    draw_optima(&mut picture, &panel, allocation);
-    panel.frame(&mut picture, true, true);
-    colour_bar(&mut picture, &panel, [low, high]);
-    let words = remarks(allocation);
-    let end = notes(
-        &mut picture,
-        (panel.left, panel.bottom + 64.0),
-        WIDTH - 110.0,
-        &words,
-    );
-    picture.height = end + 6.0;
-    Ok(picture)
+        draw_sampled(picture, panel, allocation);
+        draw_optima(picture, panel, allocation);
+        colour_bar(picture, panel, [low, high]);
+    };
+    Ok(Sheet {
+        charts: vec![Chart::new("", x, y, draw)],
+        legend: entries(allocation),
+        notes: remarks(allocation),
+        aside: 88.0,
+    })
 }
 
 /// Loss at a place between computed points; `None` beside a place that affords nothing.
@@ -235,80 +220,52 @@ fn draw_optima(picture: &mut Picture, panel: &Panel, allocation: &Allocation) {
 
 fn colour_bar(picture: &mut Picture, panel: &Panel, ends: [f64; 2]) {
     let [low, high] = ends;
-    let (left, right) = (panel.right + 22.0, panel.right + 40.0);
+    let (left, right) = (panel.right + 14.0, panel.right + 28.0);
     let tall = panel.bottom - panel.top;
     const STEPS: usize = 96;
     for k in 0..STEPS {
         let share = (k as f64 + 0.5) / STEPS as f64;
         let bottom = panel.bottom - k as f64 / STEPS as f64 * tall;
         let top = panel.bottom - (k as f64 + 1.0) / STEPS as f64 * tall;
-        picture.fill(
-            (left, top),
-            (right, (bottom + 0.5).min(panel.bottom)),
-            viridis(1.0 - share.sqrt()),
-        );
+        let low = (left, top);
+        let high = (right, (bottom + 0.5).min(panel.bottom));
+        picture.fill(low, high, viridis(1.0 - share.sqrt()));
     }
     let bar = Panel {
         left,
         top: panel.top,
         right,
         bottom: panel.bottom,
-        x: Axis::linear("", [0.0, 1.0]).with_ticks(Vec::new()),
+        x: Axis::linear("", [0.0, 1.0]),
         y: Axis::linear("", [low, high]),
     };
     bar.outline(picture);
-    for (value, text) in bar.y.ticks.iter().filter(|(value, _)| bar.y.holds(*value)) {
-        let (_, y) = bar.at(0.0, *value);
+    for (value, text) in bar.y_ticks() {
+        let (_, y) = bar.at(0.0, value);
         picture.line(vec![(right, y), (right + 4.0, y)], 1.0, Dash::Solid, INK);
-        picture.text((right + 8.0, y), text, SMALL, Align::Start, INK);
+        picture.text((right + 8.0, y), &text, SMALL, Align::Start, INK);
     }
     let middle = 0.5 * (panel.top + panel.bottom);
-    picture.upright(
-        (right + 62.0, middle),
-        "Best loss within the budget (nats per token)",
-        LABEL,
-        INK,
-    );
+    let label = "Best loss (nats per token)";
+    picture.upright((right + 54.0, middle), label, LABEL, INK);
 }
 
-/// Draws the legend above the panel and returns the y below it.
-fn draw_legend(picture: &mut Picture, allocation: &Allocation) -> f64 {
-    let entry = |mark: Option<Mark>, dash: Option<Dash>, colour: Colour, text: &str| Entry {
-        series: Series {
-            colour,
-            dash: dash.unwrap_or(Dash::Solid),
-            mark: mark.unwrap_or(Mark::Circle),
-        },
-        line: dash.is_some(),
-        mark: mark.is_some(),
-        text: text.to_owned(),
-    };
+fn entries(allocation: &Allocation) -> Vec<Entry> {
+    let grey = Colour(0x77, 0x77, 0x77);
     let mut entries = vec![
-        entry(Some(Mark::Diamond), None, RED, "optimum"),
-        entry(
-            Some(Mark::Circle),
-            Some(Dash::Solid),
-            INK,
-            "best P at an R, 95% interval",
-        ),
+        Entry::mark(RED, Mark::Diamond, "optimum"),
+        Entry::mark(INK, Mark::Circle, "best P at an R, 95% interval"),
     ];
     if !allocation.cloud.is_empty() {
-        entries.push(entry(
-            Some(Mark::Circle),
-            None,
-            Colour(0x99, 0x99, 0x99),
-            "optima of resampled laws",
-        ));
+        let pale = Colour(0x99, 0x99, 0x99);
+        entries.push(Entry::mark(pale, Mark::Circle, "optima of resampled laws"));
     }
-    entries.push(entry(None, Some(Dash::Mixed), INK, "trained range"));
-    let y = legend(picture, (80.0, 20.0), WIDTH - 100.0, &entries);
-    let mut entries = Vec::new();
-    for (above, dash) in CONTOURS {
-        let text = format!("{}% above the best", 100.0 * above);
-        entries.push(entry(None, Some(dash), Colour(0x77, 0x77, 0x77), &text));
-    }
-    picture.text((80.0, y), "White contours:", SMALL, Align::Start, INK);
-    legend(picture, (180.0, y), WIDTH - 200.0, &entries)
+    entries.push(Entry::line(INK, Dash::Mixed, "trained range"));
+    entries.push(Entry::heading("Above the best:"));
+    entries.extend(
+        CONTOURS.map(|(above, dash)| Entry::line(grey, dash, format!("{}%", 100.0 * above))),
+    );
+    entries
 }
 
 fn remarks(allocation: &Allocation) -> Vec<String> {

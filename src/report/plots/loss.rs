@@ -1,16 +1,14 @@
 //! Loss against P: a panel for every N, a curve with its band for every R, a marker for every run.
 
-use super::panel::{Axis, Entry, Panel, about, legend, notes, range, roomy, short};
-use super::picture::{Align, Picture};
-use super::style::{INK, LABEL, PAPER, WIDTH, series};
+use super::axis::{Axis, about, range, roomy, short};
+use super::legend::Entry;
+use super::panel::Panel;
+use super::picture::Picture;
+use super::sheet::{Chart, Sheet};
+use super::style::series;
 use crate::analysis::{AnalysisResult, LawOutcome, LossCurve, Observed, Uncertainty, levels};
 
-/// Panels in a row.
-const COLUMNS: usize = 3;
-
-const PANEL_HEIGHT: f64 = 270.0;
-
-pub(super) fn picture(result: &AnalysisResult) -> Result<Picture, String> {
+pub(super) fn sheet(result: &AnalysisResult) -> Result<Sheet<'_>, String> {
     let runs: Vec<&Observed> = result.runs.iter().filter(|run| !run.dense).collect();
     if runs.is_empty() {
         return Err("there are no finished DLCM runs".to_owned());
@@ -30,8 +28,7 @@ pub(super) fn picture(result: &AnalysisResult) -> Result<Picture, String> {
     } else {
         x
     };
-    let x = Axis::linear("Concept share P (share of N in the concept backbone)", x)
-        .with_round_ticks(4.0);
+    let x = Axis::linear("Concept share P of the parameters N", x);
     let of_size = |size: f64| {
         groups
             .iter()
@@ -49,58 +46,39 @@ pub(super) fn picture(result: &AnalysisResult) -> Result<Picture, String> {
             .iter()
             .map(|[low, high]| high - low)
             .fold(1e-3, f64::max);
-
-    let columns = sizes.len().min(COLUMNS);
-    let rows = sizes.len().div_ceil(COLUMNS);
-    let top = 70.0;
-    let height = top + rows as f64 * (PANEL_HEIGHT + 62.0) + 80.0;
-    let mut picture = Picture::new(WIDTH, height);
-    let entries: Vec<Entry> = ratios
-        .iter()
-        .enumerate()
-        .map(|(k, ratio)| Entry {
-            series: series(k),
-            line: result.dlcm.report().is_some(),
-            mark: true,
-            text: format!("R = {} tokens per concept", short(*ratio)),
-        })
-        .collect();
-    legend(&mut picture, (70.0, 20.0), WIDTH - 90.0, &entries);
-    let (left, gap) = (76.0, 46.0);
-    let width = (WIDTH - left - 20.0 - gap * (columns - 1) as f64) / columns as f64;
-    let width = width.min(420.0);
-    for (k, size) in sizes.iter().enumerate() {
-        let (column, row) = (k % COLUMNS, k / COLUMNS);
-        let middle = 0.5 * (ranges[k][0] + ranges[k][1]);
-        let start = left + column as f64 * (width + gap);
-        let panel_top = top + row as f64 * (PANEL_HEIGHT + 62.0);
-        let panel = Panel {
-            left: start,
-            top: panel_top,
-            right: start + width,
-            bottom: panel_top + PANEL_HEIGHT,
-            x: x.clone(),
-            y: Axis::linear(
-                "Held-out loss (nats per token)",
-                [middle - span / 2.0, middle + span / 2.0],
-            ),
-        };
-        panel.grid(&mut picture);
-        draw_panel(&mut picture, &panel, &of_size(*size), &ratios);
-        panel.frame(&mut picture, false, column == 0);
-        panel.title(&mut picture, &format!("N ≈ {}", about(*size)));
-    }
-    let below = top + (rows - 1) as f64 * (PANEL_HEIGHT + 62.0) + PANEL_HEIGHT;
-    let middle = left + 0.5 * (columns as f64 * (width + gap) - gap);
-    picture.text((middle, below + 36.0), &x.label, LABEL, Align::Middle, INK);
-    let end = notes(
-        &mut picture,
-        (left, below + 62.0),
-        WIDTH - left - 20.0,
-        &remarks(result, &groups),
-    );
-    picture.height = end + 6.0;
-    Ok(picture)
+    let is_fitted = result.dlcm.report().is_some();
+    let entries = ratios.iter().enumerate().map(|(k, ratio)| {
+        let text = format!("R = {}", short(*ratio));
+        match is_fitted {
+            true => Entry::both(series(k), text),
+            false => Entry::mark(series(k).colour, series(k).mark, text),
+        }
+    });
+    let legend = entries.collect();
+    let charts = sizes.iter().zip(&ranges).map(|(size, [low, high])| {
+        let middle = 0.5 * (low + high);
+        let y = Axis::linear(
+            "Held-out loss (nats per token)",
+            [middle - span / 2.0, middle + span / 2.0],
+        );
+        let curves: Vec<LossCurve> = of_size(*size).into_iter().cloned().collect();
+        let ratios = ratios.clone();
+        Chart::new(
+            format!("N ≈ {}", about(*size)),
+            x.clone(),
+            y,
+            move |picture: &mut Picture, panel: &Panel| {
+                panel.grid(picture);
+                draw_panel(picture, panel, &curves, &ratios);
+            },
+        )
+    });
+    Ok(Sheet {
+        charts: charts.collect(),
+        legend,
+        notes: remarks(result, &groups),
+        aside: 0.0,
+    })
 }
 
 /// The fitted curves, or bare groups of runs when no law was fitted.
@@ -149,7 +127,7 @@ fn losses(groups: &[&LossCurve]) -> Option<[f64; 2]> {
     }))
 }
 
-fn draw_panel(picture: &mut Picture, panel: &Panel, curves: &[&LossCurve], ratios: &[f64]) {
+fn draw_panel(picture: &mut Picture, panel: &Panel, curves: &[LossCurve], ratios: &[f64]) {
     let style = |curve: &LossCurve| {
         let k = ratios
             .iter()
@@ -171,9 +149,8 @@ fn draw_panel(picture: &mut Picture, panel: &Panel, curves: &[&LossCurve], ratio
     }
     for curve in curves {
         let style = style(curve);
-        for (share, loss, _) in curve.runs.iter().filter(|run| panel.holds(run.0, run.1)) {
-            picture.mark(panel.at(*share, *loss), style.mark, 4.5, PAPER);
-            picture.mark(panel.at(*share, *loss), style.mark, 3.8, style.colour);
+        for (share, loss, _) in &curve.runs {
+            panel.mark(picture, (*share, *loss), style.mark, 3.8, style.colour);
         }
     }
 }
@@ -181,9 +158,15 @@ fn draw_panel(picture: &mut Picture, panel: &Panel, curves: &[&LossCurve], ratio
 fn remarks(result: &AnalysisResult, groups: &[LossCurve]) -> Vec<String> {
     let tokens = groups.first().map_or(0.0, |group| group.tokens);
     let mut words = vec![format!(
-        "D = {} training tokens. Each marker is one run.",
+        "R: tokens per concept. D = {} training tokens. Each marker is one run.",
         short(tokens)
     )];
+    if let Some(noise) = &result.seed_noise {
+        words[0].push_str(&format!(
+            " Seeds alone move the loss by {:.3} nats (standard deviation).",
+            noise.nats
+        ));
+    }
     let report = match &result.dlcm {
         LawOutcome::Fitted(report) => report,
         LawOutcome::CannotFit { why } => {
@@ -247,6 +230,7 @@ fn interval_exceeds_effect(curve: &LossCurve) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::size::Size;
     use super::*;
     use crate::analysis::{analyse, simulated};
     use crate::architecture::solver::ShapeSettings;
@@ -256,7 +240,7 @@ mod tests {
     fn a_grid_that_cannot_be_fitted_says_so() {
         let runs = &simulated::QUICK.runs()[..3];
         let result = analyse(runs, &Analysis::default(), &ShapeSettings::default());
-        let words = picture(&result).expect("drawn").words();
+        let words = sheet(&result).expect("drawn").picture(Size::Page).words();
         assert!(words.contains("No law is fitted"), "{words}");
     }
 
@@ -271,7 +255,7 @@ mod tests {
             ..Analysis::default()
         };
         let result = analyse(&grid.runs(), &settings, &ShapeSettings::default());
-        let words = picture(&result).expect("drawn").words();
+        let words = sheet(&result).expect("drawn").picture(Size::Page).words();
         assert!(words.contains("wider than the whole effect"), "{words}");
     }
 }

@@ -1,70 +1,44 @@
 //! Figures, each as SVG and PNG, from stored numbers alone.
 
 mod allocation;
+mod axis;
+mod bootstrap;
 mod coordinates;
+mod curve;
+mod decay;
+mod figure;
+mod frontier;
+mod isoflop;
+mod kinds;
+mod legend;
 mod loss;
 mod panel;
 mod picture;
+mod predicted;
 mod ratio;
+mod reading;
 mod render;
 mod savings;
+mod sheet;
+mod size;
 mod style;
+mod time;
 mod training;
+mod transfer;
 
 use super::{ReportError, write_whole};
 use crate::analysis::AnalysisResult;
 use crate::event::Measurement;
 use crate::run::RunId;
-use crate::store::RunRecord;
+use crate::store::{ReadingRecord, RunRecord};
 pub use coordinates::ActivationSize;
+pub use figure::Figure;
 use picture::Picture;
-use serde::{Deserialize, Serialize};
+use sheet::Sheet;
+pub use size::{Format, Size};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
-
-/// A figure.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Figure {
-    /// Loss against P for each N and R, with the fitted curves and their bands.
-    LossByShare,
-    /// The best loss over P and R within the budget, with the optimum and its region.
-    Allocation,
-    /// FLOPs saved against the size of the dense baseline.
-    Savings,
-    /// Training and held-out loss against tokens.
-    Training,
-    /// Realised against declared tokens per concept.
-    RealisedRatio,
-}
-
-impl Figure {
-    /// Every figure.
-    pub const ALL: [Self; 5] = [
-        Self::LossByShare,
-        Self::Allocation,
-        Self::Savings,
-        Self::Training,
-        Self::RealisedRatio,
-    ];
-
-    /// Returns its name: that of its files, without the ending.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::LossByShare => "loss_by_share",
-            Self::Allocation => "allocation",
-            Self::Savings => "savings",
-            Self::Training => "training",
-            Self::RealisedRatio => "realised_ratio",
-        }
-    }
-
-    /// Finds a figure by its name.
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|figure| figure.name() == name)
-    }
-}
 
 /// A figure for which there is nothing to draw.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,8 +71,19 @@ pub struct Material<'a> {
     pub runs: &'a [RunRecord],
     /// The measurements of each run that has some.
     pub measurements: &'a BTreeMap<RunId, Vec<Measurement>>,
+    /// What runs made of texts, where that was kept.
+    pub readings: &'a [ReadingRecord],
     /// The fitted laws and what follows from them.
     pub result: &'a AnalysisResult,
+}
+
+/// How figures are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Style {
+    /// How large they are.
+    pub size: Size,
+    /// The formats.
+    pub format: Format,
 }
 
 /// Draws every figure into a folder, which is made when it does not exist.
@@ -106,9 +91,22 @@ pub struct Material<'a> {
 /// # Errors
 /// When a file cannot be written or the drawing library fails.
 pub fn draw_all(folder: &Path, material: &Material) -> Result<Drawn, ReportError> {
+    draw_some(&Figure::ALL, folder, material, Style::default())
+}
+
+/// Draws some figures into a folder, which is made when it does not exist.
+///
+/// # Errors
+/// When a file cannot be written or the drawing library fails.
+pub fn draw_some(
+    figures: &[Figure],
+    folder: &Path,
+    material: &Material,
+    style: Style,
+) -> Result<Drawn, ReportError> {
     let mut drawn = Drawn::default();
-    for figure in Figure::ALL {
-        match draw(figure, folder, material)? {
+    for &figure in figures {
+        match draw(figure, folder, material, style)? {
             Ok(files) => drawn.files.extend(files),
             Err(skipped) => drawn.skipped.push(skipped),
         }
@@ -124,40 +122,59 @@ pub fn draw(
     figure: Figure,
     folder: &Path,
     material: &Material,
+    style: Style,
 ) -> Result<Result<Vec<PathBuf>, Skipped>, ReportError> {
-    match picture(figure, material) {
-        Ok(picture) => write(figure.name(), folder, &picture).map(Ok),
+    match sheet(figure, material) {
+        Ok(sheet) => write(figure.name(), folder, &sheet, style).map(Ok),
         Err(skipped) => Ok(Err(skipped)),
     }
 }
 
-/// Draws one figure as SVG and returns its text, or why there is nothing to draw.
+/// Draws one figure as SVG for a page on a screen and returns its text, or why there is nothing to
+/// draw.
 ///
 /// # Errors
 /// When the drawing library fails.
 pub fn svg(figure: Figure, material: &Material) -> Result<Result<String, Skipped>, ReportError> {
-    match picture(figure, material) {
-        Ok(picture) => render::svg(&picture)
+    match sheet(figure, material) {
+        Ok(sheet) => render::screen_svg(&sheet.picture(Size::Page))
             .map(Ok)
             .map_err(refused(figure.name())),
         Err(skipped) => Ok(Err(skipped)),
     }
 }
 
-fn picture(figure: Figure, material: &Material) -> Result<Picture, Skipped> {
+/// Says why a figure would not be drawn; `None` where there is something to draw.
+pub fn missing(figure: Figure, material: &Material) -> Option<Skipped> {
+    sheet(figure, material).err()
+}
+
+fn sheet<'a>(figure: Figure, material: &Material<'a>) -> Result<Sheet<'a>, Skipped> {
     let &Material {
         runs,
         measurements,
+        readings,
         result,
     } = material;
-    let picture = match figure {
-        Figure::LossByShare => loss::picture(result),
-        Figure::Allocation => allocation::picture(result),
-        Figure::Savings => savings::picture(result),
-        Figure::Training => training::picture(runs, measurements),
-        Figure::RealisedRatio => ratio::picture(runs),
+    let sheet = match figure {
+        Figure::LossByShare => loss::sheet(result),
+        Figure::Allocation => allocation::sheet(result),
+        Figure::Savings => savings::sheet(result),
+        Figure::Isoflop => isoflop::sheet(result),
+        Figure::Frontier => frontier::sheet(result),
+        Figure::Predicted => predicted::sheet(result),
+        Figure::Residuals => predicted::residuals(result),
+        Figure::Bootstrap => bootstrap::sheet(result),
+        Figure::Training => training::by_run(runs, measurements),
+        Figure::TrainingByRatio => training::by_group(runs, measurements),
+        Figure::Decay => decay::sheet(runs, measurements),
+        Figure::Transfer => transfer::sheet(runs),
+        Figure::RealisedRatio => ratio::sheet(runs),
+        Figure::Content => reading::by_content(runs, readings),
+        Figure::Position => reading::by_position(runs, readings),
+        Figure::Time => time::sheet(runs, measurements),
     };
-    picture.map_err(|why| Skipped { figure, why })
+    sheet.map_err(|why| Skipped { figure, why })
 }
 
 fn refused(figure: &str) -> impl Fn(String) -> ReportError + use<'_> {
@@ -176,127 +193,46 @@ pub fn draw_coordinates(
     sizes: &[ActivationSize],
 ) -> Result<Vec<PathBuf>, ReportError> {
     let name = "coordinates";
-    let picture = coordinates::picture(sizes).map_err(refused(name))?;
-    write(name, folder, &picture)
+    let sheet = coordinates::sheet(sizes).map_err(refused(name))?;
+    write(name, folder, &sheet, Style::default())
 }
 
-fn write(name: &str, folder: &Path, picture: &Picture) -> Result<Vec<PathBuf>, ReportError> {
-    let svg = folder.join(format!("{name}.svg"));
-    write_whole(
-        &svg,
-        render::svg(picture).map_err(refused(name))?.as_bytes(),
-    )?;
-    // The library chooses the format by the ending, so the temporary name keeps it.
-    let temporary = folder.join(format!(".{name}.tmp.png"));
-    render::png(picture, &temporary).map_err(refused(name))?;
-    let png = folder.join(format!("{name}.png"));
-    std::fs::rename(&temporary, &png).map_err(|source| ReportError::Write {
-        path: png.clone(),
+fn write(
+    name: &str,
+    folder: &Path,
+    sheet: &Sheet<'_>,
+    Style { size, format }: Style,
+) -> Result<Vec<PathBuf>, ReportError> {
+    let picture = sheet.picture(size);
+    let stem = format!("{name}{}", size.suffix());
+    let mut files = Vec::new();
+    if format != Format::Png {
+        let path = folder.join(format!("{stem}.svg"));
+        let text = render::svg(&picture).map_err(refused(name))?;
+        write_whole(&path, text.as_bytes())?;
+        files.push(path);
+    }
+    if format != Format::Svg {
+        let path = folder.join(format!("{stem}.png"));
+        write_png(name, &path, &picture)?;
+        files.push(path);
+    }
+    Ok(files)
+}
+
+fn write_png(name: &str, path: &Path, picture: &Picture) -> Result<(), ReportError> {
+    // The library makes files only, and chooses their format by the ending.
+    let unfinished = path.with_extension("tmp.png");
+    let wrong = |source| ReportError::Write {
+        path: path.to_owned(),
         source,
-    })?;
-    Ok(vec![svg, png])
+    };
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).map_err(wrong)?;
+    }
+    render::png(picture, &unfinished).map_err(refused(name))?;
+    std::fs::rename(&unfinished, path).map_err(wrong)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::analysis::{analyse, simulated, summary};
-    use crate::architecture::solver::ShapeSettings;
-    use crate::grid::Analysis;
-
-    fn drawn(runs: &[RunRecord], folder: &Path, bootstrap: usize) -> Drawn {
-        let settings = Analysis {
-            bootstrap,
-            ..Analysis::default()
-        };
-        let result = analyse(runs, &settings, &ShapeSettings::default());
-        // Figures must be drawn from what is stored.
-        let stored = serde_json::to_string(&result).expect("serialises");
-        let result: AnalysisResult = serde_json::from_str(&stored).expect("reads back");
-        let rows: BTreeMap<_, _> = runs
-            .iter()
-            .map(|run| (run.id.clone(), simulated::measurements(run)))
-            .collect();
-        let material = Material {
-            runs,
-            measurements: &rows,
-            result: &result,
-        };
-        draw_all(folder, &material).expect("drawn")
-    }
-
-    #[test]
-    fn every_figure_of_a_grid_is_drawn_twice() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let found = drawn(&simulated::QUICK.runs(), folder.path(), 40);
-        assert!(found.skipped.is_empty(), "{:?}", found.skipped);
-        assert_eq!(found.files.len(), 2 * Figure::ALL.len());
-        let files = std::fs::read_dir(folder.path()).expect("listed").count();
-        assert_eq!(files, found.files.len(), "no temporary file is left");
-    }
-
-    #[test]
-    fn degenerate_runs_are_skipped_with_reasons() {
-        let mut runs = simulated::QUICK.runs();
-        runs.iter_mut().for_each(|run| {
-            run.loss = Some(f64::NAN);
-            run.realised_ratio = None;
-            run.realised_sampled = None;
-        });
-        for runs in [&runs[..], &runs[..1], &[]] {
-            let folder = tempfile::tempdir().expect("a folder");
-            let settings = Analysis {
-                bootstrap: 5,
-                ..Analysis::default()
-            };
-            let result = analyse(runs, &settings, &ShapeSettings::default());
-            let material = Material {
-                runs,
-                measurements: &BTreeMap::new(),
-                result: &result,
-            };
-            let found = draw_all(folder.path(), &material).expect("drawn");
-            assert_eq!(
-                (found.files.len(), found.skipped.len()),
-                (0, Figure::ALL.len())
-            );
-            assert!(found.skipped.iter().all(|skipped| !skipped.why.is_empty()));
-        }
-        let one = &simulated::QUICK.runs()[..1];
-        let folder = tempfile::tempdir().expect("a folder");
-        let found = drawn(one, folder.path(), 5);
-        assert!(
-            found
-                .files
-                .iter()
-                .any(|file| file.ends_with("training.svg"))
-        );
-        assert!(
-            found
-                .files
-                .iter()
-                .any(|file| file.ends_with("loss_by_share.svg"))
-        );
-    }
-
-    /// `FIGURES=folder cargo test --release -- --ignored figures_to_look_at` draws the first
-    /// experiment and a larger one for a look.
-    #[test]
-    #[ignore = "for looking at"]
-    fn figures_to_look_at() {
-        let Some(folder) = std::env::var_os("FIGURES") else {
-            return;
-        };
-        for (name, grid) in [
-            ("first", simulated::FIRST),
-            ("large", simulated::LARGE),
-            ("quick", simulated::QUICK),
-        ] {
-            let runs = grid.runs();
-            let result = analyse(&runs, &Analysis::default(), &ShapeSettings::default());
-            println!("== {name}\n{}", summary(&result));
-            let found = drawn(&runs, &Path::new(&folder).join(name), 300);
-            assert!(found.skipped.is_empty(), "{:?}", found.skipped);
-        }
-    }
-}
+mod tests;

@@ -94,14 +94,17 @@ pub(super) enum Shape {
 pub(super) struct Picture {
     pub(super) width: f64,
     pub(super) height: f64,
+    /// How wide it is when printed.
+    pub(super) inches: f64,
     pub(super) shapes: Vec<Shape>,
 }
 
 impl Picture {
-    pub(super) fn new(width: f64, height: f64) -> Self {
+    pub(super) fn new(width: f64, height: f64, inches: f64) -> Self {
         Self {
             width,
             height,
+            inches,
             shapes: Vec::new(),
         }
     }
@@ -134,14 +137,22 @@ impl Picture {
     }
 
     pub(super) fn mark(&mut self, at: Point, mark: Mark, radius: f64, colour: Colour) {
-        let opacity = 1.0;
+        self.marker(at, mark, radius, colour, false);
+    }
+
+    /// Draws the outline of a marker.
+    pub(super) fn outline(&mut self, at: Point, mark: Mark, radius: f64, colour: Colour) {
+        self.marker(at, mark, radius, colour, true);
+    }
+
+    fn marker(&mut self, at: Point, mark: Mark, radius: f64, colour: Colour, hollow: bool) {
         self.shapes.push(Shape::Marker {
             at,
             mark,
             radius,
             colour,
-            opacity,
-            hollow: false,
+            opacity: 1.0,
+            hollow,
         });
     }
 
@@ -187,14 +198,43 @@ impl Picture {
         y
     }
 
+    /// Returns all its texts with the boxes they fill (left, top, right, bottom), for tests.
+    #[cfg(test)]
+    pub(super) fn text_boxes(&self) -> Vec<(&str, [f64; 4])> {
+        let texts = self.shapes.iter().filter_map(|shape| match shape {
+            Shape::Text {
+                at: (x, y),
+                text,
+                size,
+                align,
+                upright,
+                ..
+            } if !text.is_empty() => {
+                let (wide, tall) = (text_width(text, *size), 0.8 * size);
+                let left = match align {
+                    Align::Start => *x,
+                    Align::Middle => x - 0.5 * wide,
+                    Align::End => x - wide,
+                };
+                let around = [left, y - 0.5 * tall, left + wide, y + 0.5 * tall];
+                let turned = [
+                    x - 0.5 * tall,
+                    y - 0.5 * wide,
+                    x + 0.5 * tall,
+                    y + 0.5 * wide,
+                ];
+                Some((text.as_str(), if *upright { turned } else { around }))
+            }
+            _ => None,
+        });
+        texts.collect()
+    }
+
     /// Returns all its words, for tests.
     #[cfg(test)]
     pub(super) fn words(&self) -> String {
-        let texts = self.shapes.iter().filter_map(|shape| match shape {
-            Shape::Text { text, .. } => Some(text.as_str()),
-            _ => None,
-        });
-        texts.collect::<Vec<_>>().join(" ")
+        let texts = self.text_boxes().into_iter();
+        texts.map(|(text, _)| text).collect::<Vec<_>>().join(" ")
     }
 }
 
@@ -213,7 +253,8 @@ pub(super) fn text_width(text: &str, size: f64) -> f64 {
     em * size
 }
 
-fn wrap(text: &str, width: f64, size: f64) -> Vec<String> {
+/// Breaks a text into lines of at most `width` pixels.
+pub(super) fn wrap(text: &str, width: f64, size: f64) -> Vec<String> {
     // Room for a viewer that falls back to a wider font.
     let width = 0.94 * width;
     let mut lines: Vec<String> = Vec::new();

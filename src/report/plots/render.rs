@@ -14,46 +14,81 @@ use std::sync::Once;
 /// SVG coordinates of the drawing library are whole numbers: draw finer and let the viewer scale.
 const SVG_SCALE: f64 = 8.0;
 
-/// Pixels of a bitmap for each logical one.
-const PNG_SCALE: f64 = 2.0;
+/// Points in an inch.
+const POINTS: f64 = 72.0;
+
+/// Dots an inch of a bitmap.
+const DOTS: f64 = 240.0;
 
 /// The library centres bitmap text on the box of a line, which is higher than its letters: by this
 /// share of the type's size.
 const DROP: f64 = 0.2;
 
-/// Draws a picture as SVG text.
+/// Draws a picture as SVG text, as wide as it is printed.
 pub(super) fn svg(picture: &Picture) -> Result<String, String> {
+    sized_svg(picture, POINTS * picture.inches / picture.width, "pt")
+}
+
+/// Draws a picture as SVG text for a page on a screen, a pixel for each logical one.
+pub(super) fn screen_svg(picture: &Picture) -> Result<String, String> {
+    sized_svg(picture, 1.0, "px")
+}
+
+fn sized_svg(picture: &Picture, unit: f64, name: &str) -> Result<String, String> {
     let size = pixels(picture, SVG_SCALE);
     let mut text = String::new();
-    draw(
-        picture,
-        SVGBackend::with_string(&mut text, size),
-        SVG_SCALE,
-        0.0,
-    )?;
+    let backend = SVGBackend::with_string(&mut text, size);
+    draw(picture, backend, SVG_SCALE, 0.0)?;
     let drawn = format!("width=\"{}\" height=\"{}\"", size.0, size.1);
-    let shown = format!(
-        "width=\"{}\" height=\"{}\"",
-        picture.width.ceil(),
-        picture.height.ceil()
-    );
+    let [width, height] = [size.0, size.1].map(|length| f64::from(length) / SVG_SCALE * unit);
+    let shown = format!("width=\"{width:.1}{name}\" height=\"{height:.1}{name}\"");
     Ok(text.replacen(&drawn, &shown, 1))
 }
 
-/// Draws a picture as a PNG file; the name must end in `.png`.
+/// Draws a picture as a PNG file that knows how large it is printed; the name must end in `.png`.
 pub(super) fn png(picture: &Picture, path: &Path) -> Result<(), String> {
-    draw(
-        picture,
-        BitMapBackend::new(path, pixels(picture, PNG_SCALE)),
-        PNG_SCALE,
-        DROP,
-    )
+    let scale = DOTS * picture.inches / picture.width;
+    let backend = BitMapBackend::new(path, pixels(picture, scale));
+    draw(picture, backend, scale, DROP)?;
+    let drawn = std::fs::read(path).map_err(|error| error.to_string())?;
+    std::fs::write(path, with_density(&drawn)).map_err(|error| error.to_string())
+}
+
+/// Adds the chunk that says how many dots make a metre; it stands after the header, the first.
+///
+/// # Source
+/// Portable Network Graphics, third edition, 11.3.4.3 and annex D.
+fn with_density(png: &[u8]) -> Vec<u8> {
+    const HEADER_END: usize = 8 + 25;
+    let per_metre = ((DOTS / 0.0254).round() as u32).to_be_bytes();
+    let mut chunk = b"pHYs".to_vec();
+    chunk.extend(per_metre);
+    chunk.extend(per_metre);
+    chunk.push(1);
+    let mut whole = png.to_vec();
+    let at = HEADER_END.min(whole.len());
+    let length = (chunk.len() as u32 - 4).to_be_bytes();
+    let framed = length
+        .into_iter()
+        .chain(chunk.iter().copied())
+        .chain(crc(&chunk).to_be_bytes());
+    whole.splice(at..at, framed.collect::<Vec<u8>>());
+    whole
+}
+
+/// The cyclic redundancy check of PNG chunks.
+fn crc(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(!0u32, |crc, byte| {
+        (0..8).fold(crc ^ u32::from(*byte), |crc, _| {
+            (crc >> 1) ^ (0xedb8_8320 * (crc & 1))
+        })
+    })
 }
 
 fn pixels(picture: &Picture, scale: f64) -> (u32, u32) {
     (
-        (picture.width.ceil() * scale) as u32,
-        (picture.height.ceil() * scale) as u32,
+        (picture.width * scale).round() as u32,
+        (picture.height * scale).ceil() as u32,
     )
 }
 
@@ -287,25 +322,28 @@ mod tests {
     }
 
     #[test]
-    fn svg_has_logical_size_and_a_fallback_font() {
-        let mut picture = Picture::new(200.0, 100.0);
-        picture.text(
-            (10.0, 10.0),
-            "γ ≤ 1 · N",
-            12.0,
-            Align::Start,
-            Colour(0, 0, 0),
-        );
+    fn files_know_their_size_on_paper() {
+        let mut picture = Picture::new(200.0, 100.0, 2.5);
+        let text = "γ ≤ 1 · N";
+        picture.text((10.0, 10.0), text, 12.0, Align::Start, Colour(0, 0, 0));
         let text = svg(&picture).expect("drawn");
-        assert!(text.contains("<svg width=\"200\" height=\"100\""), "{text}");
+        assert!(
+            text.contains("<svg width=\"180.0pt\" height=\"90.0pt\""),
+            "{text}"
+        );
         assert!(text.contains("sans-serif"), "{text}");
+        let text = screen_svg(&picture).expect("drawn");
+        assert!(text.contains("<svg width=\"200.0px\""), "{text}");
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("x.png");
         png(&picture, &path).expect("drawn");
-        assert!(
-            std::fs::read(&path)
-                .expect("readable")
-                .starts_with(b"\x89PNG")
-        );
+        let bytes = std::fs::read(&path).expect("readable");
+        assert!(bytes.starts_with(b"\x89PNG"));
+        let number = |at: usize| u32::from_be_bytes(bytes[at..at + 4].try_into().expect("four"));
+        assert_eq!((number(16), number(20)), (600, 300));
+        assert_eq!(&bytes[37..41], b"pHYs");
+        assert_eq!(number(41), 9449);
+        // The check of the end chunk, which is empty, is in the standard.
+        assert_eq!(crc(b"IEND"), 0xae42_6082);
     }
 }

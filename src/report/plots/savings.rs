@@ -1,16 +1,16 @@
 //! FLOPs saved against the size of the dense baseline: a panel for every R.
 
-use super::panel::{Axis, Panel, notes, range, short};
+use super::axis::{Axis, range, short};
+use super::panel::Panel;
 use super::picture::{Align, Dash, Picture};
-use super::style::{BEYOND, GREY, INK, LABEL, SMALL, WIDTH, series};
+use super::sheet::{Chart, Sheet};
+use super::style::{BEYOND, GREY, INK, SMALL, series};
 use crate::analysis::{AnalysisResult, LawOutcome, Maybe, SavingCurve, SavingPoint, Savings};
 
 /// Savings are shown down to here: twice the FLOPs of the dense model.
 const LOWEST: f64 = -100.0;
 
-const COLUMNS: usize = 3;
-
-pub(super) fn picture(result: &AnalysisResult) -> Result<Picture, String> {
+pub(super) fn sheet(result: &AnalysisResult) -> Result<Sheet<'_>, String> {
     let savings = match &result.savings {
         Maybe::Known(savings) => savings,
         Maybe::Unknown(why) => return Err(why.clone()),
@@ -31,41 +31,22 @@ pub(super) fn picture(result: &AnalysisResult) -> Result<Picture, String> {
     let sizes = [sizes[0] / 1.15, sizes[1] * 1.15];
     let x = Axis::log("N of the dense baseline (non-embedding parameters)", sizes);
     let y = Axis::linear("FLOPs saved at equal loss (%)", [low - 4.0, high + 4.0]);
-    let columns = savings.curves.len().clamp(1, COLUMNS);
-    let rows = savings.curves.len().div_ceil(COLUMNS).max(1);
-    let (left, gap, top, tall) = (82.0, 50.0, 40.0, 270.0);
-    let mut picture = Picture::new(WIDTH, top + rows as f64 * (tall + 60.0) + 60.0);
-    let width = ((WIDTH - left - 20.0 - gap * (columns - 1) as f64) / columns as f64).min(420.0);
-    for (k, curve) in savings.curves.iter().enumerate() {
-        let start = left + (k % COLUMNS) as f64 * (width + gap);
-        let panel_top = top + (k / COLUMNS) as f64 * (tall + 60.0);
-        let panel = Panel {
-            left: start,
-            top: panel_top,
-            right: start + width,
-            bottom: panel_top + tall,
-            x: x.clone(),
-            y: y.clone(),
-        };
-        draw_panel(&mut picture, &panel, curve, savings, k);
-        panel.frame(&mut picture, false, k % COLUMNS == 0);
-        panel.title(
-            &mut picture,
-            &format!("R = {}", short(curve.declared_ratio)),
-        );
-    }
-    let below = top + (rows - 1) as f64 * (tall + 60.0) + tall;
-    let middle = left + 0.5 * (columns as f64 * (width + gap) - gap);
-    picture.text((middle, below + 36.0), &x.label, LABEL, Align::Middle, INK);
-    let words = remarks(result, savings);
-    let end = notes(
-        &mut picture,
-        (left, below + 62.0),
-        WIDTH - left - 20.0,
-        &words,
-    );
-    picture.height = end + 6.0;
-    Ok(picture)
+    let charts = savings.curves.iter().enumerate().map(|(k, curve)| {
+        Chart::new(
+            format!("R = {}", short(curve.declared_ratio)),
+            x.clone(),
+            y.clone(),
+            move |picture: &mut Picture, panel: &Panel| {
+                draw_panel(picture, panel, curve, savings, k);
+            },
+        )
+    });
+    Ok(Sheet {
+        charts: charts.collect(),
+        legend: Vec::new(),
+        notes: remarks(result, savings),
+        aside: 0.0,
+    })
 }
 
 fn draw_panel(
@@ -78,7 +59,7 @@ fn draw_panel(
     let style = series(k);
     let end = savings.trained[1];
     let (beyond, _) = panel.at(panel.x.clamp(end), panel.y.low);
-    picture.fill((beyond, panel.top), (panel.right, panel.bottom), BEYOND);
+    panel.stripe(picture, [end, panel.x.high], BEYOND);
     panel.grid(picture);
     if panel.right - beyond > 90.0 {
         let middle = 0.5 * (beyond + panel.right);
@@ -90,8 +71,7 @@ fn draw_panel(
             GREY,
         );
     }
-    let zero = [(panel.x.low, 0.0), (panel.x.high, 0.0)];
-    panel.curve(picture, &zero, 1.4, Dash::Solid, INK, 1.0);
+    panel.level(picture, 0.0, 1.4, Dash::Solid, INK);
     // An end out of reach is a saving without bound on that side.
     let band: Vec<(f64, f64, f64)> = curve
         .points
@@ -135,14 +115,8 @@ fn draw_panel(
         let Some(saved) = point.training.map(|v| 100.0 * v) else {
             continue;
         };
-        if panel.holds(point.baseline, saved) {
-            picture.mark(
-                panel.at(point.baseline, saved),
-                style.mark,
-                3.6,
-                style.colour,
-            );
-        }
+        let at = (point.baseline, saved);
+        panel.mark(picture, at, style.mark, 3.6, style.colour);
     }
 }
 

@@ -15,9 +15,6 @@ pub(super) static FONT_FILE: &[u8] = include_bytes!(concat!(
     "/assets/Inter-Regular.otf"
 ));
 
-/// Width of a figure that spans a page, in logical pixels.
-pub(super) const WIDTH: f64 = 800.0;
-
 /// Size of panel titles and axis labels.
 pub(super) const LABEL: f64 = 13.5;
 
@@ -35,6 +32,9 @@ pub(super) const FAINT: Colour = Colour(0xe4, 0xe4, 0xe4);
 
 /// Background.
 pub(super) const PAPER: Colour = Colour(0xff, 0xff, 0xff);
+
+/// What stands out.
+pub(super) const RED: Colour = Colour(0xd5, 0x5e, 0x00);
 
 /// Background of what is extrapolated.
 pub(super) const BEYOND: Colour = Colour(0xf1, 0xf1, 0xf1);
