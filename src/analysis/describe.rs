@@ -5,7 +5,7 @@ use super::laws::LawForm;
 use super::observe::{LeftOut, Observed};
 use super::report::{LawReport, ParameterEstimate, Predicted, Uncertainty};
 use super::warning::Warning;
-use super::{LEVEL, interval};
+use super::{LEVEL, interval, thin};
 use crate::fit::diagnostics::{Side, Warning as FitWarning};
 use crate::fit::{Fit, FittedLaw};
 
@@ -24,7 +24,12 @@ pub(super) struct Described<'a> {
     pub(super) kept: &'a [&'a Observed],
     /// The usable runs of that kind.
     pub(super) all: &'a [&'a Observed],
+    /// Runs as a fit to the others predicts them.
+    pub(super) held_out: Vec<Predicted>,
 }
+
+/// Resamples of the parameters that are kept: enough for the shape of a histogram.
+const KEPT_DRAWS: usize = 200;
 
 impl Described<'_> {
     /// Lists what limits it.
@@ -70,7 +75,7 @@ impl Described<'_> {
     }
 
     /// Reports everything needed to judge and redraw it.
-    pub(super) fn report(&self, uncertainty: Uncertainty) -> LawReport {
+    pub(super) fn report(self, uncertainty: Uncertainty) -> LawReport {
         let law = self.law.law();
         let parameters = law
             .parameters()
@@ -141,6 +146,11 @@ impl Described<'_> {
                 .collect(),
             predicted: predicted.collect(),
             left_out,
+            draws: thin(self.draws, KEPT_DRAWS)
+                .iter()
+                .map(|draw| draw.parameters().to_vec())
+                .collect(),
+            held_out: self.held_out,
         }
     }
 }

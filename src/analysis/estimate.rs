@@ -5,10 +5,11 @@ use super::describe::Described;
 use super::laws::{DenseOverFloor, DlcmForm, LawForm};
 use super::noise::{Refits, noise_of, observations};
 use super::observe::{Observed, SeedNoise, levels};
-use super::report::{CannotFit, LawReport, Uncertainty};
+use super::report::{CannotFit, LawReport, Predicted, Uncertainty};
 use super::warning::Warning;
 use crate::fit::{
-    BootstrapOptions, FitOptions, FittedLaw, Law, LawError, Objective, Resampling, bootstrap, fit,
+    BootstrapOptions, Fit, FitOptions, FittedLaw, Law, LawError, Objective, Resampling, bootstrap,
+    fit,
 };
 use crate::grid::Analysis;
 use rayon::prelude::*;
@@ -240,19 +241,24 @@ fn estimate(
         return Err(CannotFit::FloorAbove { level, lowest });
     }
     let data = observations(&kept, level)?;
+    let parameters = law.parameters().len();
     let found = fit(&law, &data, &options(settings))?;
     let with_floor = |vector: Vec<f64>, floor: Option<f64>| {
         let all = floor.into_iter().chain(vector).collect();
         FittedLaw::from_parts(form.law()?, all)
     };
-    let fitted = with_floor(
-        law.parameters()
-            .iter()
-            .filter_map(|p| found.parameters.get(&p.name).copied())
-            .collect(),
-        level,
-    )?;
-    let parameters = law.parameters().len();
+    let rebuilt = |found: &Fit| {
+        let values = law.parameters().into_iter();
+        let values = values.filter_map(|p| found.parameters.get(&p.name).copied());
+        with_floor(values.collect(), level)
+    };
+    let fitted = rebuilt(&found)?;
+    let others = |runs: &[&Observed]| {
+        let data = observations(runs, level).ok()?;
+        let found = fit(&law, &data, &options(settings)).ok()?;
+        rebuilt(&found).ok()
+    };
+    let held_out = held_out(&kept, parameters, others);
     let (sigma, source) = noise_of(&found, parameters, noise, other);
     // A shared floor varies with the draws of the other law: its refits are made here.
     let independent = settings_count(&kept).min(data.n_clusters());
@@ -313,6 +319,7 @@ fn estimate(
         found: &found,
         kept: &kept,
         all: runs,
+        held_out,
     };
     warnings.extend(described.warnings());
     let report = described.report(uncertainty);
@@ -335,6 +342,41 @@ fn floor_of(law: &FittedLaw, tokens: f64) -> Result<f64, LawError> {
     let rest = FittedLaw::from_parts(law.law().clone(), without_size.collect())?;
     // Columns of a fit are positive.
     Ok(predict(&rest, 1.0, tokens, 0.5, 1.0).max(1e-9))
+}
+
+/// At least this share of the runs is held out.
+const HELD_OUT: f64 = 0.1;
+
+/// Predicts the runs of most compute (N·D) from a fit to the others; empty where they are too few.
+fn held_out(
+    kept: &[&Observed],
+    parameters: usize,
+    refit: impl Fn(&[&Observed]) -> Option<FittedLaw>,
+) -> Vec<Predicted> {
+    let compute = |run: &Observed| run.params * run.tokens;
+    let mut sorted: Vec<f64> = kept.iter().map(|run| compute(run)).collect();
+    sorted.sort_by(f64::total_cmp);
+    let count = (HELD_OUT * sorted.len() as f64).ceil() as usize;
+    let Some(least) = sorted.len().checked_sub(count.max(1)).map(|k| sorted[k]) else {
+        return Vec::new();
+    };
+    // Runs of one setting, which differ by what the solver reaches, are held out together.
+    let (tested, others): (Vec<&Observed>, Vec<&Observed>) = kept
+        .iter()
+        .copied()
+        .partition(|run| compute(run) >= least / (1.0 + SAME_SIZE));
+    if settings_count(&others) <= parameters {
+        return Vec::new();
+    }
+    let Some(law) = refit(&others) else {
+        return Vec::new();
+    };
+    let judged = tested.into_iter().map(|run| Predicted {
+        run: run.id.clone(),
+        observed: run.loss,
+        predicted: predict(&law, run.params, run.tokens, run.share, run.ratio),
+    });
+    judged.filter(|one| one.predicted.is_finite()).collect()
 }
 
 /// Predicts the loss of a setting; a law takes of it what it knows.

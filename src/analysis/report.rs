@@ -140,6 +140,13 @@ pub struct LawReport {
     pub predicted: Vec<Predicted>,
     /// Usable runs that this law leaves out.
     pub left_out: Vec<LeftOut>,
+    /// The runs of most compute, as a fit to the others predicts them; empty where the others are
+    /// too few.
+    #[serde(default)]
+    pub held_out: Vec<Predicted>,
+    /// Parameters of resampled laws, each in the order of `parameters`.
+    #[serde(default)]
+    pub draws: Vec<Vec<f64>>,
 }
 
 impl LawReport {

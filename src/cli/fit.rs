@@ -1,10 +1,10 @@
 //! `orchestrator fit`: fit one law to anybody's runs, or all laws to an experiment, and draw.
 
-use super::Failure;
 use super::answer::answer;
 use super::experiment::Loaded;
 use super::fitting::FittingArgs;
 use super::rows::{Home, RowsArgs, law};
+use super::{Failure, report};
 use crate::analysis::{self, AnalysisResult};
 use crate::clock::now;
 use crate::report::{plots, tables};
@@ -12,9 +12,6 @@ use crate::store::{FitRecord, RunRecord, Store};
 use crate::study;
 use std::collections::BTreeMap;
 use std::process::ExitCode;
-
-/// Name under which a whole analysis is stored among the fits.
-const ANALYSIS: &str = "analysis";
 
 /// Fit a law to runs: anybody's (--csv) or an experiment's.
 ///
@@ -112,7 +109,7 @@ pub(super) async fn known(store: &Store, loaded: &Loaded) -> Result<i64, Failure
     })
 }
 
-/// Fits, stores the fit, prints the summary and draws the figures.
+/// Fits, stores the fit, prints the summary, draws the figures and writes the report.
 pub(super) async fn fit_and_draw(
     store: &Store,
     experiment: i64,
@@ -128,19 +125,20 @@ pub(super) async fn fit_and_draw(
     let result = analysis::analyse(&runs, &loaded.experiment.analysis, &shape);
     print!("{}", analysis::summary(&result));
     let fit = FitRecord {
-        law: ANALYSIS.to_owned(),
+        law: AnalysisResult::NAME.to_owned(),
         result: serde_json::to_value(&result).map_err(Failure::machine)?,
         runs: result.runs.iter().map(|run| run.id.clone()).collect(),
         created_at: now(),
     };
     store.save_fit(experiment, &fit, None).await?;
-    draw(store, loaded, &runs, &result).await
+    draw(store, loaded, &runs, &result).await?;
+    report::write(store, experiment, &report::default_file(&loaded.results)).await
 }
 
 /// Redraws everything from the newest stored analysis.
 pub(super) async fn redraw(store: &Store, experiment: i64, loaded: &Loaded) -> Result<(), Failure> {
     let runs = store.runs(experiment).await?;
-    let Some(fit) = store.newest_fit(experiment, ANALYSIS).await? else {
+    let Some(fit) = store.newest_fit(experiment, AnalysisResult::NAME).await? else {
         return Err(Failure::input(
             "nothing has been fitted yet: use `orchestrator fit` first",
         ));

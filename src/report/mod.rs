@@ -1,8 +1,9 @@
-//! Stored numbers → files: tables and figures.
+//! Stored numbers → files: tables, figures and the report.
 //!
 //! Every figure is drawn from stored runs, measurements and an
 //! [`AnalysisResult`](crate::analysis::AnalysisResult) alone. Refuses training and fitting.
 
+pub mod html;
 pub mod plots;
 pub mod tables;
 

@@ -7,11 +7,13 @@ mod attempts;
 mod fits;
 mod imported;
 mod ingest;
+mod origin;
 mod rebuild;
 mod records;
 mod standing;
 
 pub use imported::{FittedRows, Imported, ImportedRun};
+pub use origin::Machine;
 pub use records::{
     AttemptRecord, Ended, ExperimentRecord, FitRecord, PlannedRun, RunRecord, StartedAttempt,
 };

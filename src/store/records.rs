@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use sqlx::SqliteConnection;
 use std::collections::BTreeMap;
 
-/// An experiment to record.
-#[derive(Clone, Debug)]
+/// An experiment with its file.
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
 pub struct ExperimentRecord {
     /// Its name.
     pub name: String,

@@ -14,6 +14,12 @@ const COLUMNS: usize = 3;
 /// Panels of a figure; more sizes than this are thinned out.
 const PANELS: usize = 9;
 
+/// Curves of a panel; more runs than this cannot be told apart and are thinned out.
+const CURVES: usize = 36;
+
+/// Points of a curve: no panel is so many pixels wide.
+const POINTS: usize = 240;
+
 /// The scale of the loss is for what follows this share of the tokens.
 const SETTLED: f64 = 0.12;
 
@@ -51,7 +57,7 @@ pub(super) fn picture(
                     .filter_map(|row| Some((row.tokens as f64, value(row)?)));
                 points.filter(|(x, y)| *x > 0.0 && y.is_finite()).collect()
             };
-            let training = smooth(&column(|row| row.loss));
+            let training = thinned(&smooth(&column(|row| row.loss)), POINTS);
             let held_out = column(|row| row.validation_loss);
             (!training.is_empty() || !held_out.is_empty()).then_some(Curve {
                 run,
@@ -111,6 +117,7 @@ pub(super) fn picture(
     let entries = entries(&ratios, &shares, has_dense);
     let top = legend(&mut picture, (left, 20.0), WIDTH - left - 20.0, &entries) + 22.0;
     let width = ((WIDTH - left - 20.0 - gap * (columns - 1) as f64) / columns as f64).min(420.0);
+    let mut left_out = 0;
     for (k, size) in sizes.iter().enumerate() {
         let start = left + (k % COLUMNS) as f64 * (width + gap);
         let panel_top = top + (k / COLUMNS) as f64 * (tall + 58.0);
@@ -123,10 +130,13 @@ pub(super) fn picture(
             y: y.clone(),
         };
         panel.grid(&mut picture);
-        let here = curves
+        let here: Vec<&Curve<'_>> = curves
             .iter()
-            .filter(|c| (c.run.params as f64 / size).ln().abs() < 0.05);
-        for curve in here {
+            .filter(|c| (c.run.params as f64 / size).ln().abs() < 0.05)
+            .collect();
+        let drawn = thinned(&here, CURVES);
+        left_out += here.len() - drawn.len();
+        for curve in drawn {
             draw_curve(&mut picture, &panel, curve, &ratios, &shares);
         }
         panel.frame(&mut picture, false, k % COLUMNS == 0);
@@ -135,7 +145,12 @@ pub(super) fn picture(
     let below = top + (rows - 1) as f64 * (tall + 58.0) + tall;
     let middle = left + 0.5 * (columns as f64 * (width + gap) - gap);
     picture.text((middle, below + 36.0), &x.label, LABEL, Align::Middle, INK);
-    let words = remarks(&curves, sizes.len(), all_sizes.len());
+    let mut words = remarks(&curves, sizes.len(), all_sizes.len());
+    if left_out > 0 {
+        words.push(format!(
+            "{left_out} runs of these sizes are not shown, for legibility."
+        ));
+    }
     let end = notes(
         &mut picture,
         (left, below + 62.0),
@@ -144,6 +159,13 @@ pub(super) fn picture(
     );
     picture.height = end + 6.0;
     Ok(picture)
+}
+
+/// Keeps at most so many values, evenly strided, the last among them.
+fn thinned<T: Clone>(values: &[T], most: usize) -> Vec<T> {
+    let step = values.len().div_ceil(most).max(1);
+    let kept: Vec<T> = values.iter().rev().step_by(step).cloned().collect();
+    kept.into_iter().rev().collect()
 }
 
 /// A moving mean over a fiftieth of the run on either side, so that single batches do not hide it.
@@ -273,6 +295,14 @@ fn remarks(curves: &[Curve<'_>], shown: usize, sizes: usize) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn thinning_keeps_the_end() {
+        assert_eq!(thinned(&[1, 2, 3], 3), [1, 2, 3]);
+        assert_eq!(thinned(&[1, 2, 3, 4, 5], 3), [1, 3, 5]);
+        assert_eq!(thinned(&[1, 2, 3, 4], 3), [2, 4]);
+        assert!(thinned::<u8>(&[], 3).is_empty());
+    }
 
     #[test]
     fn smoothing_keeps_ends_and_straight_lines() {
