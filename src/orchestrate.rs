@@ -17,7 +17,7 @@ mod tail;
 
 pub use campaign::run;
 pub use disk::{DiskNeed, disk_free, disk_need};
-pub use queue::{blocked_by, to_do};
+pub use queue::{blocked_by, by_urgency, to_do};
 pub use rebuild::{Rebuilt, rebuild};
 pub use requests::{Request, ask, fulfilled};
 pub use tail::Tail;

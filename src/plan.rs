@@ -2,6 +2,7 @@
 //!
 //! Pure: data have been read and the machine timed before. Refuses IO.
 
+mod left;
 mod trunk;
 
 use crate::architecture::Architecture;
@@ -14,6 +15,8 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+
+pub use left::{Open, Pace, seconds_left};
 
 /// Throughput of one measured model.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]

@@ -4,6 +4,7 @@
 //! be stored as JSON and drawn again without a fit. Refuses SQL, files and drawing.
 
 mod allocate;
+mod answer;
 mod cost;
 mod curves;
 mod decay;
@@ -22,6 +23,7 @@ mod warning;
 pub(crate) mod simulated;
 
 pub use allocate::{Allocation, Choice, FrontierStep, LossSurface, Outside};
+pub use answer::{Answer, answer};
 pub use cost::{CostModel, PowerLaw, SmoothShapes};
 pub use curves::{CurvePoint, LossCurve};
 pub use decay::{Decay, DecayGains, DecayLaw};
@@ -34,7 +36,7 @@ pub use report::{
 };
 pub use saving::{SavingCurve, SavingPoint, Savings};
 pub use summary::summary;
-pub(crate) use summary::{number, remarks};
+pub(crate) use summary::{held_out, number, quality, reductions, remarks, saved, told};
 pub use warning::Warning;
 
 use crate::architecture::solver::ShapeSettings;

@@ -68,15 +68,60 @@ fn write_law(out: &mut String, title: &str, outcome: &LawOutcome) -> std::fmt::R
     for reduction in reductions(report) {
         writeln!(out, "  reduced: {reduction}")?;
     }
-    writeln!(
-        out,
-        "  {} over {} runs; typical residual {:.2}%; {}",
+    writeln!(out, "  {}", quality(report))?;
+    if let Some(held_out) = held_out(report) {
+        writeln!(out, "  {held_out}")?;
+    }
+    write_parameters(out, &report.parameters)
+}
+
+/// Says in words how well a law fits and where its intervals come from.
+pub(crate) fn quality(report: &LawReport) -> String {
+    format!(
+        "{} over {} runs; typical residual {:.2}%; {}",
         r2(report.r2),
         report.runs,
         100.0 * report.rms_residual,
         intervals_from(report.uncertainty)
-    )?;
-    write_parameters(out, &report.parameters)
+    )
+}
+
+/// Says in words how well the largest runs are predicted from the others; `None` where the others
+/// are too few to try.
+pub(crate) fn held_out(report: &LawReport) -> Option<String> {
+    let errors: Vec<f64> = report
+        .held_out
+        .iter()
+        .map(|run| run.predicted / run.observed - 1.0)
+        .collect();
+    if errors.is_empty() {
+        return None;
+    }
+    let mean = |value: fn(f64) -> f64| {
+        errors.iter().map(|error| value(*error)).sum::<f64>() / errors.len() as f64
+    };
+    let worst = errors
+        .iter()
+        .fold(0.0, |worst: f64, error| worst.max(error.abs()));
+    Some(format!(
+        "held out: the {} largest runs, predicted from the others, are off by {:.2}%, {:.2}% at \
+         worst, {:+.2}% bias",
+        errors.len(),
+        100.0 * mean(f64::abs),
+        100.0 * worst,
+        100.0 * mean(|error| error)
+    ))
+}
+
+/// Names a column by the letter that the field gives it.
+pub(super) fn letter(column: &str) -> &str {
+    match column {
+        "params" => "N",
+        "tokens" => "D",
+        "concept_share" => "P",
+        "compression_ratio" => "R",
+        other => other,
+    }
 }
 
 fn write_decay(out: &mut String, law: &Maybe<DecayLaw>) -> std::fmt::Result {
@@ -116,7 +161,7 @@ fn write_parameters(out: &mut String, parameters: &[ParameterEstimate]) -> std::
 }
 
 /// Says in words how a fitted law is less than the whole one; empty for a whole law.
-fn reductions(report: &LawReport) -> Vec<String> {
+pub(crate) fn reductions(report: &LawReport) -> Vec<String> {
     let at = report
         .at_tokens
         .map_or_else(String::new, |at| format!(" at D = {}", human(at)));
@@ -188,54 +233,52 @@ fn write_allocation(out: &mut String, allocation: &Allocation) -> std::fmt::Resu
 }
 
 fn write_choice(out: &mut String, label: &str, choice: &Choice) -> std::fmt::Result {
-    let interval = |name: &str, print: &dyn Fn(f64) -> String| {
-        choice
-            .intervals
-            .get(name)
-            .map_or_else(String::new, |[low, high]| {
-                format!(" [{}, {}]", print(*low), print(*high))
-            })
-    };
-    let share = |value: f64| format!("{value:.2}");
-    let count = |value: f64| human(value);
-    let setting = &choice.setting;
-    write!(
-        out,
-        "  {label:<7} P* = {:.2}{}  N* = {}{}",
-        setting.concept_share,
-        interval("concept_share", &share),
-        human(setting.params),
-        interval("params", &count),
-    )?;
-    if choice.declared_ratio.is_none() {
-        let ratio = interval("compression_ratio", &|value| format!("{value:.1}"));
-        write!(out, "  R* = {:.1}{ratio}", setting.compression_ratio)?;
-    }
-    writeln!(
-        out,
-        "  D = {}  loss {:.3}{}",
-        human(setting.tokens),
-        choice.loss,
-        interval("loss", &|value| format!("{value:.3}")),
-    )?;
+    writeln!(out, "  {label:<7} {}", quantities(choice).join("  "))?;
     for remark in remarks(choice) {
         writeln!(out, "          {remark}")?;
     }
     Ok(())
 }
 
+/// Lists what a choice comes to, each quantity with its interval, such as `P* = 0.61 [0.52, 0.70]`.
+pub(super) fn quantities(choice: &Choice) -> Vec<String> {
+    let with = |name: &str, value: f64, print: &dyn Fn(f64) -> String| {
+        let interval = choice
+            .intervals
+            .get(name)
+            .map_or_else(String::new, |[low, high]| {
+                format!(" [{}, {}]", print(*low), print(*high))
+            });
+        format!("{}{interval}", print(value))
+    };
+    let setting = &choice.setting;
+    let share = with("concept_share", setting.concept_share, &|p| {
+        format!("{p:.2}")
+    });
+    let mut quantities = vec![
+        format!("P* = {share}"),
+        format!("N* = {}", with("params", setting.params, &human)),
+    ];
+    if choice.declared_ratio.is_none() {
+        let ratio = setting.compression_ratio;
+        let ratio = with("compression_ratio", ratio, &|r| format!("{r:.1}"));
+        quantities.push(format!("R* = {ratio}"));
+    }
+    quantities.push(format!("D = {}", human(setting.tokens)));
+    let loss = with("loss", choice.loss, &|loss| format!("{loss:.3}"));
+    quantities.push(format!("loss {loss}"));
+    quantities
+}
+
 /// Says in words how far a choice is from what was trained and how little it may be determined.
 pub(crate) fn remarks(choice: &Choice) -> Vec<String> {
-    let named = |name: &str| match name {
-        "params" => "N",
-        "tokens" => "D",
-        "concept_share" => "P",
-        "compression_ratio" => "R",
-        _ => "?",
-    };
     let mut remarks = Vec::new();
     if !choice.undetermined.is_empty() {
-        let names: Vec<_> = choice.undetermined.iter().map(|name| named(name)).collect();
+        let names: Vec<_> = choice
+            .undetermined
+            .iter()
+            .map(|name| letter(name))
+            .collect();
         let names = names.join(" and ");
         remarks.push(format!(
             "{names} not determined: the interval covers most of what was trained"
@@ -245,14 +288,14 @@ pub(crate) fn remarks(choice: &Choice) -> Vec<String> {
         let far = choice
             .outside
             .iter()
-            .map(|o| format!("{} {:.1}x", named(&o.quantity), o.factor));
+            .map(|o| format!("{} {:.1}x", letter(&o.quantity), o.factor));
         let far: Vec<_> = far.collect();
         remarks.push(format!("beyond the runs: {}", far.join(", ")));
     }
     if !choice.at_edge.is_empty() {
         let edges = choice.at_edge.iter().map(|edge| {
             let (name, end) = edge.split_once(' ').unwrap_or((edge, ""));
-            format!("{} {end}", named(name))
+            format!("{} {end}", letter(name))
         });
         let edges: Vec<_> = edges.collect();
         remarks.push(format!(
@@ -279,7 +322,7 @@ fn write_savings(out: &mut String, savings: &Savings) -> std::fmt::Result {
 }
 
 /// Picks the points worth a line: the middle of the trained baselines and the farthest one.
-fn told(curve: &SavingCurve, trained: [f64; 2]) -> impl Iterator<Item = &SavingPoint> {
+pub(crate) fn told(curve: &SavingCurve, trained: [f64; 2]) -> impl Iterator<Item = &SavingPoint> {
     let middle = (trained[0] * trained[1]).sqrt();
     let distance = |point: &SavingPoint| (point.baseline / middle).ln().abs();
     let nearest = curve
@@ -290,9 +333,13 @@ fn told(curve: &SavingCurve, trained: [f64; 2]) -> impl Iterator<Item = &SavingP
 }
 
 fn in_words(point: &SavingPoint) -> String {
-    let baseline = format!("dense N = {:<6}", human(point.baseline));
+    format!("dense N = {:<6} {}", human(point.baseline), saved(point))
+}
+
+/// Says in words which share of a baseline's FLOPs is saved, and how sure that is.
+pub(crate) fn saved(point: &SavingPoint) -> String {
     let Some(saved) = point.training else {
-        return format!("{baseline} its loss is out of reach of the DLCM law");
+        return "its loss is out of reach of the DLCM law".to_owned();
     };
     // Beyond twice the dense FLOPs the number says nothing more.
     let end = |end: Option<f64>| match end {
@@ -318,7 +365,7 @@ fn in_words(point: &SavingPoint) -> String {
     } else {
         "costs over twice as much".into()
     };
-    format!("{baseline} {saved}{interval}{far}{doubt}")
+    format!("{saved}{interval}{far}{doubt}")
 }
 
 /// Prints a parameter with three significant digits.

@@ -1,12 +1,12 @@
 //! `orchestrator fit`: fit one law to anybody's runs, or all laws to an experiment, and draw.
 
-use super::Failure;
 use super::answer::answer;
 use super::experiment::Loaded;
 use super::fitting::FittingArgs;
 use super::plot::Stored;
 use super::rows::{Home, RowsArgs, law};
 use super::trained::print;
+use super::{Failure, report};
 use crate::analysis::{self, AnalysisResult};
 use crate::clock::now;
 use crate::report::{plots, tables};
@@ -100,7 +100,8 @@ fn fit_experiment(args: &Args) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Fits, stores the fit, prints the summary, or the whole as JSON, and draws the figures.
+/// Fits, stores the fit, prints the summary, or the whole as JSON, draws the figures and writes the
+/// report.
 pub(super) async fn fit_and_draw(
     store: &Store,
     experiment: i64,
@@ -127,27 +128,17 @@ pub(super) async fn fit_and_draw(
         created_at: now(),
     };
     store.save_fit(experiment, &fit, None).await?;
-    let stored = Stored::read(store, experiment, result).await?;
+    let stored = Stored::newest(store, experiment).await?;
+    let stored = stored.ok_or_else(|| Failure::machine("the fit has left the database"))?;
     let drawn = draw(store, experiment, &stored, loaded).await?;
+    let file = report::default_file(&loaded.results);
+    report::write(store, experiment, &stored, &file).await?;
+    let said = format!("{drawn}report: {}\n", file.display());
     match json {
-        true => eprint!("{drawn}"),
-        false => print!("{drawn}"),
+        true => eprint!("{said}"),
+        false => print!("{said}"),
     }
     Ok(())
-}
-
-/// Reads the newest stored analysis.
-pub(super) async fn newest(store: &Store, experiment: i64) -> Result<AnalysisResult, Failure> {
-    let Some(fit) = store.newest_fit(experiment, AnalysisResult::NAME).await? else {
-        return Err(Failure::input(
-            "nothing has been fitted yet: use `orchestrator fit` first",
-        ));
-    };
-    serde_json::from_value(fit.result).map_err(|error| {
-        Failure::machine(format!(
-            "the stored fit cannot be read ({error}): fit again with `orchestrator fit`"
-        ))
-    })
 }
 
 /// Writes the figures and the tables of runs and fits; says what was drawn and where.

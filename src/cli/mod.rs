@@ -3,6 +3,7 @@
 mod allocate;
 mod answer;
 mod bench;
+mod board;
 mod cancel;
 mod check;
 mod compare;
@@ -28,6 +29,7 @@ mod progress;
 mod provenance;
 mod prune;
 mod rebuild;
+mod report;
 mod retry;
 mod rows;
 mod run;
@@ -37,6 +39,7 @@ mod status;
 mod suggest;
 mod train;
 mod trained;
+mod watch;
 
 use clap::{Parser, Subcommand};
 pub use failure::Failure;
@@ -77,6 +80,7 @@ enum Command {
     Isoflop(isoflop::Args),
     Import(import::Args),
     Plot(plot::Args),
+    Report(report::Args),
     Export(export::Args),
     Inspect(inspect::Args),
     Generate(generate::Args),
@@ -118,6 +122,7 @@ pub fn main() -> ExitCode {
         Command::Isoflop(args) => isoflop::run(&args),
         Command::Import(args) => import::run(&args),
         Command::Plot(args) => plot::run(&args),
+        Command::Report(args) => report::run(&args),
         Command::Export(args) => export::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Generate(args) => generate::run(&args),

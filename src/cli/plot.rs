@@ -1,7 +1,7 @@
 //! `orchestrator plot`: redraw the figures from the database alone.
 
 use super::experiment::ExperimentArgs;
-use super::{Failure, fit};
+use super::Failure;
 use crate::analysis::AnalysisResult;
 use crate::event::Measurement;
 use crate::report::plots::{self, Figure, Format, Material, Size, Style};
@@ -67,8 +67,9 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let stored = super::runtime()?.block_on(async {
         let store = Store::open(&place.results).await?;
         let (experiment, _) = place.find(&store).await?;
-        let result = fit::newest(&store, experiment).await?;
-        Stored::read(&store, experiment, result).await
+        Stored::newest(&store, experiment).await?.ok_or_else(|| {
+            Failure::input("nothing has been fitted yet: use `orchestrator fit` first")
+        })
     })?;
     if args.list {
         print!("{}", list(&stored.material()));
@@ -115,29 +116,37 @@ pub(super) struct Stored {
     measurements: BTreeMap<RunId, Vec<Measurement>>,
     readings: Vec<ReadingRecord>,
     result: AnalysisResult,
+    /// Seconds since the Unix epoch.
+    pub(super) analysed_at: f64,
 }
 
 impl Stored {
-    /// Reads the runs and measurements that belong to an analysis.
+    /// Reads the newest analysis, where there is one, and the runs and measurements that belong to
+    /// it.
     ///
     /// # Errors
-    /// When the database refuses.
-    pub(super) async fn read(
-        store: &Store,
-        experiment: i64,
-        result: AnalysisResult,
-    ) -> Result<Self, Failure> {
+    /// When the database refuses, or holds an analysis that this program cannot read.
+    pub(super) async fn newest(store: &Store, experiment: i64) -> Result<Option<Self>, Failure> {
+        let Some(fit) = store.newest_fit(experiment, AnalysisResult::NAME).await? else {
+            return Ok(None);
+        };
+        let result = serde_json::from_value(fit.result).map_err(|error| {
+            Failure::machine(format!(
+                "the stored fit cannot be read ({error}): fit again with `orchestrator fit`"
+            ))
+        })?;
         let runs = store.runs(experiment).await?;
         let mut measurements = BTreeMap::new();
         for run in &runs {
             measurements.insert(run.id.clone(), store.measurements(&run.id).await?);
         }
-        Ok(Self {
+        Ok(Some(Self {
             runs,
             measurements,
             readings: store.readings(experiment).await?,
             result,
-        })
+            analysed_at: fit.created_at,
+        }))
     }
 
     pub(super) fn material(&self) -> Material<'_> {

@@ -1,18 +1,28 @@
-//! Live progress: bars on a terminal, plain lines elsewhere.
+//! Live progress: a board on a terminal, plain lines elsewhere.
 
+use super::board::{Board, Row, Window};
 use super::trained::harmless;
 use crate::event::Measurement;
 use crate::orchestrate::{Notice, Observer, Retried};
-use crate::plan::Planned;
+use crate::plan::{Open, Pace, Planned, seconds_left};
 use crate::quantity::{Params, Tokens, human};
 use crate::run::{Part, RunId, RunOutcome};
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressStyle};
+use signal_hook::consts::SIGWINCH;
 use std::collections::HashMap;
 use std::io::IsTerminal;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// Parts of a FLOP bar: enough for a smooth bar whatever the FLOPs are.
-const PARTS: f64 = 10_000.0;
+/// Time between two drawings of the board.
+const REDRAW: Duration = Duration::from_millis(200);
+
+/// Time between two estimates of the time left.
+const ESTIMATE: Duration = Duration::from_secs(1);
+
+/// The most losses of a run that are kept for its line.
+const LOSSES: usize = 256;
 
 /// Writes what a run is in a few words.
 pub(super) fn label(run: &Planned) -> String {
@@ -35,199 +45,339 @@ pub(super) fn label(run: &Planned) -> String {
     format!("{size} seed {}{part}", run.spec.seed)
 }
 
-struct Active {
+/// Where a run stands.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Stand {
+    Waiting,
+    /// It trains: since when, and which share was done by then.
+    Training {
+        since: Instant,
+        from: f64,
+    },
+    Over,
+}
+
+/// A run of the grid.
+struct Followed {
+    id: RunId,
     label: String,
     flops: f64,
+    flops_per_token: f64,
+    /// The run it goes on from.
+    after: Option<RunId>,
     /// Steps at its beginning, which are another run's, and at its end.
     start: u64,
     steps: u64,
+    stand: Stand,
+    /// The share that is done.
     done: f64,
-    bar: Option<ProgressBar>,
+    /// What it has shown of its pace so far.
+    pace: Option<Pace>,
+    losses: Vec<f64>,
+    tokens_per_second: Option<f64>,
+}
+
+impl Followed {
+    fn new(run: &Planned) -> Self {
+        let start = run.spec.execution.start.as_ref();
+        Self {
+            id: run.id.clone(),
+            label: label(run),
+            flops: run.flops,
+            flops_per_token: run.flops / run.spec.own_tokens() as f64,
+            after: start.map(|start| start.run.clone()),
+            start: start.map_or(0, |start| start.step),
+            steps: run.spec.recipe.steps(run.spec.architecture.seq_len()),
+            stand: Stand::Waiting,
+            done: 0.0,
+            pace: None,
+            losses: Vec::new(),
+            tokens_per_second: None,
+        }
+    }
+
+    /// Takes note of how far it has come.
+    fn reaches(&mut self, done: f64) {
+        let Stand::Training { since, from } = self.stand else {
+            return;
+        };
+        self.done = done;
+        if self.pace.is_none() && done > from + 0.05 + 2.0 / self.steps as f64 {
+            // The first row after a checkpoint: what came before was not done now.
+            self.stand = Stand::Training {
+                since: Instant::now(),
+                from: done,
+            };
+        } else if done > from {
+            self.pace = Some(Pace {
+                flops_per_token: self.flops_per_token,
+                flops: self.flops * (done - from),
+                seconds: since.elapsed().as_secs_f64(),
+            });
+        }
+    }
+
+    fn row(&self) -> Row {
+        Row {
+            id: self.id.to_string(),
+            label: self.label.clone(),
+            done: Some(self.done),
+            losses: self.losses.clone(),
+            tokens_per_second: self.tokens_per_second,
+            failure: String::new(),
+        }
+    }
+}
+
+/// Where the board is drawn.
+struct Screen {
+    /// Draws its message in place of the one before, below what is printed.
+    place: ProgressBar,
+    window: Window,
+    /// Set when the window's size changes.
+    is_resized: Arc<AtomicBool>,
+}
+
+impl Screen {
+    fn new() -> Self {
+        let style = ProgressStyle::with_template("{msg}")
+            .unwrap_or_else(|_| ProgressStyle::default_spinner());
+        let is_resized = Arc::new(AtomicBool::new(false));
+        // Without the signal the board keeps the width it began with.
+        drop(signal_hook::flag::register(
+            SIGWINCH,
+            Arc::clone(&is_resized),
+        ));
+        Self {
+            place: ProgressBar::new_spinner().with_style(style),
+            window: Window::now(),
+            is_resized,
+        }
+    }
+
+    fn draw(&mut self, board: &Board) {
+        if self.is_resized.swap(false, Ordering::Relaxed) {
+            self.window = Window::now();
+        }
+        self.place.set_message(board.draw(self.window).join("\n"));
+    }
 }
 
 /// Shows a grid being run.
 pub(super) struct Progress {
-    runs: HashMap<RunId, Active>,
-    bars: Option<(MultiProgress, ProgressBar)>,
+    /// In the order in which they start.
+    runs: Vec<Followed>,
+    places: HashMap<RunId, usize>,
+    slots: usize,
+    /// Where the board is drawn; `None` where lines are printed instead.
+    screen: Option<Screen>,
     total: usize,
     ended: usize,
-    running: usize,
-    failed: usize,
-    flops_total: f64,
-    flops_ended: f64,
-    /// FLOPs that were in checkpoints before this start.
-    flops_before: f64,
-    started: Instant,
+    failed: Vec<Row>,
+    drawn: Instant,
+    left: Option<Duration>,
+    estimated: Option<Instant>,
 }
 
 impl Progress {
-    /// Starts to show the runs that are to do.
-    pub(super) fn new<'a>(planned: impl Iterator<Item = &'a Planned>) -> Self {
-        let runs: HashMap<RunId, Active> = planned
-            .map(|run| {
-                let active = Active {
-                    label: label(run),
-                    flops: run.flops,
-                    start: run
-                        .spec
-                        .execution
-                        .start
-                        .as_ref()
-                        .map_or(0, |start| start.step),
-                    steps: run.spec.recipe.steps(run.spec.architecture.seq_len()),
-                    done: 0.0,
-                    bar: None,
-                };
-                (run.id.clone(), active)
-            })
+    /// Starts to show the runs that are to do, those that start first last, at most `slots` at once.
+    pub(super) fn new(by_urgency: &[&Planned], slots: usize) -> Self {
+        let runs: Vec<Followed> = by_urgency
+            .iter()
+            .rev()
+            .map(|run| Followed::new(run))
             .collect();
-        let bars = std::io::stderr().is_terminal().then(|| {
-            let bars = MultiProgress::new();
-            let style = ProgressStyle::with_template("{bar:30} {msg}")
-                .unwrap_or_else(|_| ProgressStyle::default_bar());
-            let whole = bars.add(ProgressBar::new(PARTS as u64).with_style(style));
-            (bars, whole)
-        });
+        let screen = std::io::stderr().is_terminal().then(Screen::new);
         Self {
+            places: runs
+                .iter()
+                .enumerate()
+                .map(|(k, run)| (run.id.clone(), k))
+                .collect(),
             total: runs.len(),
-            flops_total: runs.values().map(|run| run.flops).sum(),
             runs,
-            bars,
+            slots,
+            screen,
             ended: 0,
-            running: 0,
-            failed: 0,
-            flops_ended: 0.0,
-            flops_before: 0.0,
-            started: Instant::now(),
+            failed: Vec::new(),
+            drawn: Instant::now(),
+            left: None,
+            estimated: None,
         }
     }
 
-    fn flops_done(&self) -> f64 {
-        self.flops_ended
-            + self
-                .runs
-                .values()
-                .map(|run| run.flops * run.done)
-                .sum::<f64>()
+    fn run(&mut self, id: &RunId) -> Option<&mut Followed> {
+        self.runs.get_mut(*self.places.get(id)?)
     }
 
-    /// Estimates the time left from the FLOPs done since the start.
-    fn left(&self) -> Option<Duration> {
-        let done = self.flops_done();
-        let now = done - self.flops_before;
-        let rate = now / self.started.elapsed().as_secs_f64();
-        (now > 0.0 && rate > 0.0)
-            .then(|| Duration::from_secs_f64((self.flops_total - done).max(0.0) / rate))
+    fn running(&self) -> impl Iterator<Item = &Followed> {
+        let training = |run: &&Followed| matches!(run.stand, Stand::Training { .. });
+        self.runs.iter().filter(training)
     }
 
-    fn whole(&self) -> String {
-        let left = self.left().map_or_else(|| "?".to_owned(), words);
-        let failed = match self.failed {
+    /// The share of the FLOPs that is done.
+    fn done(&self) -> f64 {
+        let share = |run: &Followed| match run.stand {
+            Stand::Over => 1.0,
+            _ => run.done,
+        };
+        let done: f64 = self.runs.iter().map(|run| run.flops * share(run)).sum();
+        let whole: f64 = self.runs.iter().map(|run| run.flops).sum();
+        if whole > 0.0 { done / whole } else { 1.0 }
+    }
+
+    /// Estimates the time left from the paces that runs have shown.
+    fn estimate(&mut self) {
+        if self.estimated.is_some_and(|at| at.elapsed() < ESTIMATE) {
+            return;
+        }
+        self.estimated = Some(Instant::now());
+        let paces: Vec<Pace> = self.runs.iter().filter_map(|run| run.pace).collect();
+        let left: Vec<&Followed> = self
+            .runs
+            .iter()
+            .filter(|run| run.stand != Stand::Over)
+            .collect();
+        let places: HashMap<&RunId, usize> = left
+            .iter()
+            .enumerate()
+            .map(|(k, run)| (&run.id, k))
+            .collect();
+        let open = |run: &&Followed| {
+            let is_running = run.stand != Stand::Waiting;
+            Open {
+                flops_per_token: run.flops_per_token,
+                flops: run.flops * (1.0 - run.done),
+                pace: run.pace.filter(|_| is_running),
+                is_running,
+                after: run
+                    .after
+                    .as_ref()
+                    .and_then(|after| places.get(after).copied()),
+            }
+        };
+        let open: Vec<Open> = left.iter().map(open).collect();
+        self.left = seconds_left(&open, &paces, self.slots).map(Duration::from_secs_f64);
+    }
+
+    fn whole(&mut self) -> String {
+        self.estimate();
+        let left = self.left.map_or_else(|| "?".to_owned(), words);
+        let failed = match self.failed.len() {
             0 => String::new(),
             failed => format!(", {failed} failed"),
         };
         format!(
             "{}/{} runs done, {} running{failed}, {left} left",
-            self.ended, self.total, self.running
+            self.ended,
+            self.total,
+            self.running().count()
         )
     }
 
     fn say(&self, text: &str) {
-        match &self.bars {
-            // A terminal that cannot take the line loses nothing that is not in the database.
-            Some((bars, _)) => drop(bars.println(text)),
+        match &self.screen {
+            Some(screen) => screen.place.println(text),
             None => eprintln!("{text}"),
         }
     }
 
     fn started(&mut self, id: &RunId) {
-        self.running += 1;
-        let Some(run) = self.runs.get_mut(id) else {
+        let Some(run) = self.run(id) else {
             return;
         };
-        if let Some((bars, whole)) = &self.bars {
-            let style = ProgressStyle::with_template("{bar:30} {msg}")
-                .unwrap_or_else(|_| ProgressStyle::default_bar());
-            let steps = run.steps - run.start;
-            let bar = bars.insert_before(whole, ProgressBar::new(steps).with_style(style));
-            bar.set_message(run.label.clone());
-            run.bar = Some(bar);
-        } else {
-            let text = format!("{id} started: {}", run.label);
+        run.stand = Stand::Training {
+            since: Instant::now(),
+            from: 0.0,
+        };
+        run.pace = None;
+        let text = format!("{id} started: {}", run.label);
+        if self.screen.is_none() {
             self.say(&text);
         }
     }
 
     fn measured(&mut self, id: &RunId, row: &Measurement) {
-        let Some(run) = self.runs.get_mut(id) else {
+        let Some(run) = self.run(id) else {
             return;
         };
         let step = row.step.saturating_sub(run.start);
         let done = step as f64 / (run.steps - run.start).max(1) as f64;
-        if run.done == 0.0 && step > run.steps / 20 + 1 {
-            // The first row of a resumed run: what came before was not done now.
-            self.flops_before += run.flops * done;
+        run.reaches(done);
+        run.tokens_per_second = row.tokens_per_second.or(run.tokens_per_second);
+        if let Some(loss) = row.loss.or(row.validation_loss) {
+            run.losses.push(loss);
         }
-        run.done = done;
-        let loss = row.validation_loss.or(row.loss);
+        if run.losses.len() > LOSSES {
+            let mut keep = false;
+            run.losses.retain(|_| {
+                keep = !keep;
+                keep
+            });
+        }
+        let (Some(loss), None) = (row.validation_loss, &self.screen) else {
+            return;
+        };
         let speed = row
             .tokens_per_second
             .map_or(String::new(), |s| format!(", {} tokens/s", human(s)));
-        if let (Some(bar), Some(loss)) = (&run.bar, loss) {
-            bar.set_position(step);
-            bar.set_message(format!("{}: loss {loss:.3}{speed}", run.label));
-        } else if let Some(loss) = row.validation_loss {
-            let text = format!(
-                "{id} {:.0}%: validation loss {loss:.4} at {} tokens{speed}; {}",
-                100.0 * done,
-                Tokens(row.tokens),
-                self.whole()
-            );
-            self.say(&text);
-        }
+        let text = format!(
+            "{id} {:.0}%: validation loss {loss:.4} at {} tokens{speed}; {}",
+            100.0 * done,
+            Tokens(row.tokens),
+            self.whole()
+        );
+        self.say(&text);
     }
 
     fn blocked(&mut self, id: &RunId, why: &str) {
-        let Some(run) = self.runs.get(id) else {
+        let Some(run) = self.run(id) else {
             return;
         };
+        run.stand = Stand::Over;
         let text = format!("{id} does not start: {why}: {}", run.label);
-        self.flops_total -= run.flops;
         self.total -= 1;
         self.say(&text);
     }
 
     fn ended(&mut self, id: &RunId, outcome: RunOutcome, message: Option<&str>) {
-        self.running = self.running.saturating_sub(1);
-        let Some(run) = self.runs.get_mut(id) else {
+        let Some(run) = self.run(id) else {
             return;
         };
-        if let Some(bar) = run.bar.take() {
-            bar.finish_and_clear();
-        }
         let mut text = format!("{id} {outcome}: {}", run.label);
         if outcome == RunOutcome::Interrupted {
+            run.stand = Stand::Waiting;
             self.say(&text);
             return;
         }
-        run.done = 0.0;
-        self.flops_ended += run.flops;
+        if outcome == RunOutcome::Finished {
+            run.reaches(1.0);
+        }
+        run.stand = Stand::Over;
+        run.losses = Vec::new();
+        let reason =
+            message.and_then(|message| message.lines().rfind(|line| !line.trim().is_empty()));
+        let row = Row {
+            done: None,
+            failure: match reason {
+                Some(reason) => harmless(format!("{outcome}: {}", reason.trim())),
+                None => outcome.to_string(),
+            },
+            ..run.row()
+        };
         self.ended += 1;
         if !outcome.is_result() {
             text += &indented(message);
-            self.failed += 1;
+            self.failed.push(row);
         }
         self.say(&text);
     }
 
     fn retried(&mut self, retried: &Retried) {
-        self.running = self.running.saturating_sub(1);
-        let Some(run) = self.runs.get_mut(&retried.run) else {
+        let Some(run) = self.run(&retried.run) else {
             return;
         };
-        if let Some(bar) = run.bar.take() {
-            bar.finish_and_clear();
-        }
+        run.stand = Stand::Waiting;
         let again = match retried.micro_batch {
             Some(rows) => format!("again with {rows} sequences at a time"),
             None => format!("again in {}", words(retried.after)),
@@ -259,17 +409,26 @@ impl Observer for Progress {
     }
 
     fn tick(&mut self) {
-        if let Some((_, whole)) = &self.bars {
-            whole.set_position((PARTS * self.flops_done() / self.flops_total.max(1.0)) as u64);
-            whole.set_message(self.whole());
+        if self.screen.is_none() || self.drawn.elapsed() < REDRAW {
+            return;
+        }
+        self.drawn = Instant::now();
+        let board = Board {
+            running: self.running().map(Followed::row).collect(),
+            failed: self.failed.clone(),
+            done: self.done(),
+            whole: self.whole(),
+        };
+        if let Some(screen) = &mut self.screen {
+            screen.draw(&board);
         }
     }
 }
 
 impl Drop for Progress {
     fn drop(&mut self) {
-        if let Some((_, whole)) = &self.bars {
-            whole.finish_and_clear();
+        if let Some(screen) = &self.screen {
+            screen.place.finish_and_clear();
         }
     }
 }
@@ -283,7 +442,7 @@ fn indented(message: Option<&str>) -> String {
 }
 
 /// Writes a duration as people say it.
-fn words(duration: Duration) -> String {
+pub(super) fn words(duration: Duration) -> String {
     match duration.as_secs() {
         s @ 0..90 => format!("{s} s"),
         s @ 90..5400 => format!("{} min", (s + 30) / 60),

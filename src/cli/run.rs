@@ -17,7 +17,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Run an experiment: train what is missing, store it, fit the laws and draw the figures.
+/// Run an experiment: train what is missing, store it, fit the laws, draw the figures and
+/// write the report.
 ///
 /// Running the same file again trains only what is missing. Ctrl-C lets running runs write a
 /// checkpoint and ends; a second one kills them. A run that crashes, stalls or runs out of memory is
@@ -200,7 +201,9 @@ async fn train(
         .map(|run| (run.id.clone(), run))
         .collect();
     let to_do = orchestrate::to_do(planned, &stored, &setting.results);
-    let mut progress = Progress::new(to_do.into_iter());
+    let slots = devices.iter().map(|device| device.slots).sum();
+    let by_urgency = orchestrate::by_urgency(&to_do, setting.execution.order, &setting.first);
+    let mut progress = Progress::new(&by_urgency, slots);
     let program = std::env::current_exe()
         .map_err(|error| Failure::machine(format!("cannot find this program: {error}")))?;
     let mut launcher = Local::new(program, devices);

@@ -3,6 +3,7 @@
 use super::Failure;
 use super::experiment::ExperimentArgs;
 use super::trained::{harmless, print};
+use super::watch;
 use crate::orchestrate::blocked_by;
 use crate::quantity::{Params, Tokens};
 use crate::run::{RunId, RunOutcome, RunState};
@@ -48,10 +49,11 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
             let status = Status::read(&store, experiment, args).await?;
             if args.json {
                 print(&format!("{}\n", status.json(&name, args.all)?))?;
+            } else if args.watch && std::io::stdout().is_terminal() {
+                let summary = status.summary();
+                print(&watch::screen(&store, experiment, summary.trim_end()).await?)?;
             } else {
-                let clear = args.watch && std::io::stdout().is_terminal();
-                let clear = if clear { "\x1b[2J\x1b[H" } else { "" };
-                print(&format!("{clear}{}", status.text()))?;
+                print(&status.text())?;
             }
             if !args.watch || !status.is_open() {
                 return Ok(ExitCode::SUCCESS);

@@ -46,6 +46,24 @@ pub fn to_do<'a>(
     to_do
 }
 
+/// Puts runs, which stand after those they go on from, into the order in which they start where they
+/// can, the first last; those in `first` before all others.
+pub fn by_urgency<'a>(to_do: &[&'a Planned], order: Order, first: &[RunId]) -> Vec<&'a Planned> {
+    // What the whole row of runs that go on from it costs, so that none is left alone.
+    let costs = match order {
+        Order::Longest => costs_to_the_end(to_do, |run| run.flops),
+        Order::Shortest => to_do.iter().map(|run| -run.flops).collect(),
+        Order::File => (0..to_do.len()).map(|place| -(place as f64)).collect(),
+    };
+    let mut waiting: Vec<(bool, f64, &Planned)> = costs
+        .into_iter()
+        .zip(to_do)
+        .map(|(cost, run)| (first.contains(&run.id), cost, *run))
+        .collect();
+    waiting.sort_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)));
+    waiting.into_iter().map(|(.., run)| run).collect()
+}
+
 /// Finds the stored runs that wait for nothing that would come by itself: the run they go on from,
 /// directly or not, has failed. Gives that run for each.
 pub fn blocked_by<S>(stored: &[RunRecord<S>]) -> HashMap<RunId, RunId> {
@@ -97,20 +115,8 @@ pub(super) struct Queue<'a> {
 impl<'a> Queue<'a> {
     /// Queues runs, which stand after those they go on from; those in `first` before all others.
     pub(super) fn new(to_do: &[&'a Planned], order: Order, first: &[RunId]) -> Self {
-        // What the whole row of runs that go on from it costs, so that none is left alone.
-        let costs = match order {
-            Order::Longest => costs_to_the_end(to_do, |run| run.flops),
-            Order::Shortest => to_do.iter().map(|run| -run.flops).collect(),
-            Order::File => (0..to_do.len()).map(|place| -(place as f64)).collect(),
-        };
-        let mut waiting: Vec<(bool, f64, &Planned)> = costs
-            .into_iter()
-            .zip(to_do)
-            .map(|(cost, run)| (first.contains(&run.id), cost, *run))
-            .collect();
-        waiting.sort_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)));
         Self {
-            waiting: waiting.into_iter().map(|(.., run)| run).collect(),
+            waiting: by_urgency(to_do, order, first),
             later: HashMap::new(),
             open: to_do.iter().map(|run| run.id.clone()).collect(),
             broken: HashMap::new(),

@@ -1,9 +1,10 @@
-//! Stored numbers → files: tables, figures and exports.
+//! Stored numbers → files: tables, figures, exports and the report.
 //!
 //! Every figure is drawn from stored runs, measurements and an
 //! [`AnalysisResult`](crate::analysis::AnalysisResult) alone. Refuses training and fitting.
 
 pub mod export;
+pub mod html;
 pub mod plots;
 pub mod tables;
 mod whole_file;

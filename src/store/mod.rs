@@ -7,6 +7,7 @@ mod attempts;
 mod fits;
 mod imported;
 mod ingest;
+mod origin;
 mod planned;
 mod readings;
 mod rebuild;
@@ -14,6 +15,7 @@ mod records;
 mod standing;
 
 pub use imported::{FittedRows, Imported, ImportedRun};
+pub use origin::Machine;
 pub use readings::{ReadContent, ReadPosition, ReadingRecord};
 pub use rebuild::FoundRun;
 pub use records::{

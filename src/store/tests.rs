@@ -589,3 +589,35 @@ async fn the_newest_reading_of_a_run_is_kept() {
     };
     assert!(store.save_reading(&stranger, 1.0).await.is_err());
 }
+
+#[tokio::test]
+async fn where_numbers_come_from_is_known() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = Store::create(folder.path()).await.expect("a database");
+    let runs = [planned(0), planned(1)];
+    let id = store
+        .plan(&experiment(), &runs, 1.0)
+        .await
+        .expect("planned");
+    let record = store.experiment_record(id).await.expect("read");
+    assert_eq!(record, experiment());
+    assert!(store.experiment_record(id + 1).await.is_err());
+    assert_eq!(store.machines(id).await.expect("read"), []);
+    for run in &runs {
+        let number = store
+            .start_attempt(&run.id, &attempt())
+            .await
+            .expect("started");
+        let finished = ended(RunOutcome::Finished);
+        store
+            .end_attempt(&run.id, number, &finished)
+            .await
+            .expect("ended");
+    }
+    let machines = store.machines(id).await.expect("read");
+    assert_eq!(machines.len(), 1);
+    assert_eq!((machines[0].host.as_str(), machines[0].attempts), ("h", 2));
+    let taken = store.seconds_taken(id).await.expect("read");
+    assert_eq!(taken.len(), 2);
+    assert!(taken.iter().all(|(_, seconds)| *seconds == 3.0));
+}

@@ -1,0 +1,136 @@
+//! The question of an experiment and its answer, in one sentence each.
+
+use super::saving::SavingPoint;
+use super::summary::{quantities, remarks, saved, told};
+use super::{AnalysisResult, Maybe};
+use crate::quantity::human;
+
+/// The question of an experiment and its answer in words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// What is asked.
+    pub question: String,
+    /// What must be read before the answer; the most serious first.
+    pub caveats: Vec<String>,
+    /// The answer with its intervals, or why there is none.
+    pub sentence: String,
+}
+
+/// Answers in one sentence: what to train for the budget, how sure that is and what it saves.
+pub fn answer(result: &AnalysisResult) -> Answer {
+    let loud = result.warnings.iter().filter(|warning| warning.is_loud());
+    let mut caveats: Vec<String> = loud.map(ToString::to_string).collect();
+    let allocation = match &result.allocation {
+        Maybe::Known(allocation) => allocation,
+        Maybe::Unknown(why) => {
+            return Answer {
+                question: question(result.settings.budget),
+                caveats,
+                sentence: format!("Not known: {why}."),
+            };
+        }
+    };
+    caveats.extend(remarks(&allocation.best));
+    if let Some(tokens) = allocation.at_tokens {
+        caveats.push(format!(
+            "D is held at {}: runs at one D cannot tell how to divide a budget between N and D",
+            human(tokens)
+        ));
+    }
+    let mut sentence = format!(
+        "At {} training FLOPs: {}",
+        human(allocation.budget),
+        quantities(&allocation.best).join(", ")
+    );
+    match &result.savings {
+        Maybe::Known(_) => {
+            if let Some((ratio, point)) = nearest_saving(result) {
+                sentence += &format!(
+                    "; FLOPs saved against dense N = {} at equal loss with R = {ratio}: {}",
+                    human(point.baseline),
+                    saved(point)
+                );
+            }
+        }
+        Maybe::Unknown(why) => sentence += &format!("; FLOPs saved are not known: {why}"),
+    }
+    let unidentified = unidentified(result);
+    if !unidentified.is_empty() {
+        sentence += &format!("; the data do not identify {}", unidentified.join(", "));
+    }
+    Answer {
+        question: question(Some(allocation.budget)),
+        caveats,
+        sentence: sentence + ".",
+    }
+}
+
+fn question(budget: Option<f64>) -> String {
+    let budget = budget.map_or_else(
+        || "the budget".to_owned(),
+        |budget| format!("{} training FLOPs", human(budget)),
+    );
+    format!(
+        "Which concept share P, compression ratio R and size N are best for {budget}, and what does \
+         that save against a dense model?"
+    )
+}
+
+/// Finds the saving at the declared R nearest to the best one, against a dense model of middle size.
+fn nearest_saving(result: &AnalysisResult) -> Option<(f64, &SavingPoint)> {
+    let savings = result.savings.known()?;
+    let best = result.allocation.known()?.best.setting.compression_ratio;
+    let curve = savings.curves.iter().min_by(|a, b| {
+        let distance = |ratio: f64| (ratio / best).ln().abs();
+        distance(a.ratio).total_cmp(&distance(b.ratio))
+    })?;
+    let point = told(curve, savings.trained).next()?;
+    Some((curve.declared_ratio, point))
+}
+
+/// Names the parameters of the DLCM law that the data do not determine.
+fn unidentified(result: &AnalysisResult) -> Vec<&str> {
+    let report = result.dlcm.report();
+    let parameters = report.into_iter().flat_map(|report| &report.parameters);
+    parameters
+        .filter(|parameter| parameter.unidentified.is_some())
+        .map(|parameter| parameter.name.as_str())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::analysis::{analyse, simulated};
+    use crate::architecture::solver::ShapeSettings;
+    use crate::grid::Analysis;
+
+    fn answered(runs: &[crate::store::RunRecord]) -> (AnalysisResult, Answer) {
+        let settings = Analysis {
+            bootstrap: 30,
+            ..Analysis::default()
+        };
+        let result = analyse(runs, &settings, &ShapeSettings::default());
+        let answer = answer(&result);
+        (result, answer)
+    }
+
+    #[test]
+    fn the_sentence_says_what_to_train_and_what_it_saves() {
+        let (result, answer) = answered(&simulated::FIRST.runs());
+        let best = &result.allocation.known().expect("an optimum").best;
+        let share = format!("P* = {:.2} [", best.setting.concept_share);
+        assert!(answer.sentence.contains(&share), "{}", answer.sentence);
+        assert!(answer.sentence.contains("FLOPs saved against dense N ="));
+        for remark in remarks(best) {
+            assert!(answer.caveats.contains(&remark), "{remark}");
+        }
+    }
+
+    #[test]
+    fn no_answer_says_why() {
+        let (_, answer) = answered(&[]);
+        assert!(answer.sentence.starts_with("Not known: "), "{answer:?}");
+        assert!(answer.sentence.contains("no finished DLCM runs"));
+    }
+}

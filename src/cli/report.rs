@@ -1,0 +1,79 @@
+//! `orchestrator report`: everything about an experiment in one HTML file.
+
+use super::experiment::ExperimentArgs;
+use super::plot::Stored;
+use super::{Failure, fit};
+use crate::clock::now;
+use crate::orchestrate::blocked_by;
+use crate::report::html;
+use crate::store::Store;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// Write a report: one HTML file that opens from disk, prints, and needs nothing beside it.
+///
+/// It holds the answer with its uncertainty, what became of every cell, the laws, all warnings, the
+/// figures, the table of runs and how to reproduce them, all from the database: the stored runs and
+/// the newest stored fit. Runs that were never fitted are fitted first.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  orchestrator report experiments/quickstart.yaml")]
+pub(super) struct Args {
+    #[command(flatten)]
+    experiment: ExperimentArgs,
+
+    /// The file to write [default: report.html in the results folder].
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
+    let loaded = args.experiment.load()?;
+    let output = match &args.output {
+        Some(output) if output.is_dir() || output.file_name().is_none() => {
+            return Err(Failure::input(format!(
+                "{} is a folder: give the file to write, as in --output report.html",
+                output.display()
+            )));
+        }
+        Some(output) => output.clone(),
+        None => default_file(&loaded.results),
+    };
+    super::runtime()?.block_on(async {
+        let store = Store::open(&loaded.results).await?;
+        let (experiment, _) = loaded.place().find(&store).await?;
+        match Stored::newest(&store, experiment).await? {
+            Some(stored) => write(&store, experiment, &stored, &output).await?,
+            None => fit::fit_and_draw(&store, experiment, &loaded, false).await?,
+        }
+        println!("report: {}", output.display());
+        Ok::<_, Failure>(())
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Names the report of a results folder.
+pub(super) fn default_file(results: &Path) -> PathBuf {
+    results.join("report.html")
+}
+
+/// Writes the report of an experiment that has been fitted.
+pub(super) async fn write(
+    store: &Store,
+    experiment: i64,
+    stored: &Stored,
+    output: &Path,
+) -> Result<(), Failure> {
+    let material = stored.material();
+    let origin = html::Stored {
+        experiment: &store.experiment_record(experiment).await?,
+        runs: material.runs,
+        blocked: &blocked_by(material.runs),
+        measurements: material.measurements,
+        readings: material.readings,
+        result: material.result,
+        analysed_at: stored.analysed_at,
+        machines: &store.machines(experiment).await?,
+        written_at: now(),
+    };
+    html::write(output, &origin).map_err(Failure::machine)
+}
