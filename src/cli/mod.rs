@@ -30,6 +30,7 @@ mod retry;
 mod rows;
 mod run;
 mod schema;
+mod serve;
 mod show;
 mod status;
 mod suggest;
@@ -76,6 +77,7 @@ enum Command {
     Import(import::Args),
     Plot(plot::Args),
     Export(export::Args),
+    Serve(serve::Args),
     Inspect(inspect::Args),
     Generate(generate::Args),
     Schema(schema::Args),
@@ -115,6 +117,7 @@ pub fn main() -> ExitCode {
         Command::Import(args) => import::run(&args),
         Command::Plot(args) => plot::run(&args),
         Command::Export(args) => export::run(&args),
+        Command::Serve(args) => serve::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Generate(args) => generate::run(&args),
         Command::Schema(args) => schema::run(&args),

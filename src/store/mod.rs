@@ -7,11 +7,13 @@ mod attempts;
 mod fits;
 mod imported;
 mod ingest;
+mod reading;
 mod rebuild;
 mod records;
 mod standing;
 
 pub use imported::{FittedRows, Imported, ImportedRun};
+pub use reading::{Overview, Progress};
 pub use records::{
     AttemptRecord, Ended, ExperimentRecord, FitRecord, PlannedRun, RunRecord, StartedAttempt,
 };
@@ -54,6 +56,20 @@ pub enum StoreError {
         /// Its schema version.
         found: i64,
         /// The newest this program knows.
+        known: i64,
+    },
+    /// The database was written by an older program and is only read.
+    #[error(
+        "{} was written by an older version of this program (schema {found}, this one has {known}); \
+         `orchestrator status FILE` brings it up to date",
+        path.display()
+    )]
+    Older {
+        /// The database.
+        path: PathBuf,
+        /// Its schema version.
+        found: i64,
+        /// The one this program has.
         known: i64,
     },
     /// The file is not a database, or is damaged.
