@@ -21,7 +21,7 @@ export function pen(i) {
  * anew; where only the numbers differ, the view stays.
  */
 export class Chart {
-  constructor(height = 380) {
+  constructor(height = Math.max(300, Math.min(620, innerHeight - 430))) {
     this.height = height;
     this.node = h("div", { class: "chart" });
     this.plot = null;
@@ -56,7 +56,7 @@ export class Chart {
       return;
     }
     const data = uPlot.join(lines.map(line => [line.x, line.y]));
-    const form = JSON.stringify([what.xLabel, what.yLabel, what.logX, what.logY, lines.map(l => [l.label, l.points])]);
+    const form = JSON.stringify([what.xLabel, what.yLabel, what.logX, what.logY, lines.map(l => [l.label, l.points, l.x.length === 1])]);
     if (this.plot && form === this.form) {
       this.plot.setData(data);
       return;
@@ -75,17 +75,19 @@ export class Chart {
     const ax = (label, log, say, size) => ({
       label, stroke: ink, font, labelFont: font, labelSize: 22, size, grid: { stroke: line, width: 1 },
       ticks: { stroke: line, width: 1, size: 5 }, values: (_, values) => values.map(v => (v === null ? "" : say(v))),
-      ...(log ? { space: 40 } : {}),
+      ...(log ? { splits: (_, __, low, high) => marks(low, high), filter: (_, values) => values } : {}),
     });
+    const scale = log => (log ? { distr: 3, range: (_, low, high) => [low / 1.02, high * 1.02] } : { distr: 1 });
     const say = what.xSay ?? count;
     return {
       width: this.node.clientWidth || 800,
       height: this.height,
       cursor: { drag: { x: true, y: true, uni: 20 }, points: { size: 6 } },
       legend: { live: true },
+      padding: [12, 24, 0, 0],
       scales: {
-        x: { time: false, distr: what.logX ? 3 : 1 },
-        y: { distr: what.logY ? 3 : 1 },
+        x: { time: false, ...(what.logX ? scale(true) : {}) },
+        y: scale(what.logY),
       },
       axes: [ax(what.xLabel, what.logX, say, 40), ax(what.yLabel, what.logY, number, 64)],
       series: [
@@ -94,13 +96,29 @@ export class Chart {
           const { colour, dash } = pen(l.pen ?? i);
           return {
             label: l.label, stroke: colour, dash, width: l.points ? 1 : 1.5, spanGaps: true,
-            points: { show: l.points || l.x.length === 1, size: 5, fill: colour, stroke: colour },
+            points: { show: l.points || l.marked || l.x.length === 1, size: 5, fill: colour, stroke: colour },
             value: (_, v) => (v === null || v === undefined ? "–" : number(v)),
           };
         }),
       ],
     };
   }
+}
+
+/** Round numbers along a logarithmic axis, on which a decade may be wide or narrow. */
+function marks(low, high) {
+  const decades = Math.log10(high / low);
+  if (decades < 0.8) {
+    const rough = (high - low) / 6;
+    const unit = 10 ** Math.floor(Math.log10(rough));
+    const step = unit * [1, 2, 5, 10].find(times => times * unit >= rough);
+    const from = Math.ceil(low / step);
+    return Array.from({ length: Math.floor(high / step) - from + 1 }, (_, i) => Number(((from + i) * step).toPrecision(12)));
+  }
+  const times = decades < 2.5 ? [1, 2, 5] : [1];
+  const [from, to] = [Math.floor(Math.log10(low)), Math.ceil(Math.log10(high))];
+  return Array.from({ length: to - from + 1 }, (_, i) => times.map(t => Number((t * 10 ** (from + i)).toPrecision(12))))
+    .flat().filter(v => v >= low && v <= high);
 }
 
 /** Leaves out what cannot be drawn: what is missing, and what has no logarithm. */

@@ -25,11 +25,12 @@ export function compareTab(experiment, params, remember, base) {
   let same = params.get("same") === "1";
   const node = h("div", null,
     left > 0 && h("p", { class: "note" }, `The first ${MOST} of ${experiment.selected.size} selected runs.`),
+    curves.node, h("h2", null, "Beside each other"),
     h("div", { class: "controls" }, toggle("also settings that are the same", same, value => {
       same = value;
       remember({ same: value ? "1" : "" });
       draw();
-    })), table, h("h2", null, "Curves"), curves.node);
+    })), table);
 
   async function load() {
     try {
@@ -83,5 +84,6 @@ function flat(value, path = "") {
 
 function said(text) {
   if (text === undefined) return MISSING;
-  return /^\d{6,}$/.test(text) ? `${count(Number(text))} (${text})` : text;
+  if (/^\d{6,}$/.test(text)) return `${count(Number(text))} (${text})`;
+  return /^-?\d*\.\d{7,}(e-?\d+)?$/.test(text) ? String(Number(Number(text).toPrecision(6))) : text;
 }

@@ -2,7 +2,7 @@
 
 import { h, put, problem, empty } from "./dom.js";
 import { Experiment, path } from "./data.js";
-import { status } from "./format.js";
+import { STATES, status } from "./format.js";
 import { bar } from "./experiments.js";
 import { gridTab } from "./grid.js";
 import { tableTab } from "./table.js";
@@ -45,8 +45,8 @@ export function experimentView(place, name, tab, params, keep) {
   }
 
   function header() {
-    const states = {};
-    for (const run of experiment.runs ?? []) states[status(run)] = (states[status(run)] ?? 0) + 1;
+    const states = Object.fromEntries(Object.keys(STATES).map(name => [name, 0]));
+    for (const run of experiment.runs ?? []) states[status(run)] += 1;
     put(strip, experiment.runs && bar(states, experiment.runs.length));
     const sel = experiment.selected.size;
     put(links, TABS.map(([key, text]) => h("li", null, h("a", {

@@ -45,16 +45,20 @@ export function fitTab(experiment, params, remember) {
     remember({ law: memory.law === "all" ? "" : memory.law, draws: memory.draws, budget: memory.budget, out: [...out].join(",") });
     form();
     put(state, "Fitting…");
+    const started = Date.now();
+    const clock = setInterval(() => put(state, `Fitting… ${Math.round((Date.now() - started) / 1000)} s`), 1000);
     try {
       const answer = await ask(`${path("experiments", experiment.place, experiment.name)}/fit`, {
         method: "POST", headers: { "Content-Type": "application/json" },
         body: JSON.stringify({ law: memory.law, exclude: [...out], budget, draws: Number(memory.draws) }),
       });
+      clearInterval(clock);
       memory.before = memory.now;
       memory.now = answer;
       memory.asked = { law: memory.law, out: new Set(out) };
       put(state, `Fitted in ${answer.seconds.toFixed(1)} s. Nothing is stored.`);
     } catch (error) {
+      clearInterval(clock);
       put(state, problem(error));
     }
     busy = false;
@@ -89,7 +93,7 @@ export function fitTab(experiment, params, remember) {
     node,
     update(changed) {
       const ended = changed && [...changed].some(id => experiment.byId.get(id)?.state === "ended");
-      if (ended || changed === null) put(state, "Runs have changed since this fit.");
+      if (!busy && memory.now && (ended || changed === null)) put(state, "Runs have changed since this fit.");
     },
     dispose() { gone = true; },
   };
@@ -162,12 +166,12 @@ function lawSection(law, experiment, exclude) {
     law.problem && h("p", { class: "problem" }, law.problem),
     h("p", { class: "quiet" }, `${law.runs} runs; R² ${law.r2 === null ? "undefined" : fixed(4)(law.r2)}; typical residual ${fixed(2)(100 * law.rms_residual)}%`),
     h("div", { class: "columns" },
-      h("table", { class: "plain" }, h("caption", { class: "hidden" }, `Parameters of ${law.title}`),
+      h("div", { class: "scroll grow", tabindex: "0", role: "region", "aria-label": `Parameters of ${law.title}` }, h("table", { class: "plain" },
         h("thead", null, h("tr", null, ["Parameter", "Value", "95% interval", "Unit", ""].map((text, i) => h("th", { scope: "col", class: i === 1 || i === 2 ? "num" : null }, text)))),
         h("tbody", null, law.parameters.map(parameter => h("tr", null, h("th", { scope: "row" }, parameter.name),
           h("td", { class: "num" }, number(parameter.value)),
           h("td", { class: "num" }, parameter.interval ? parameter.interval.map(number).join(" to ") : MISSING),
-          h("td", { class: "quiet" }, parameter.unit === "1" ? "" : parameter.unit), h("td", { class: "remark" }, parameter.note))))),
+          h("td", { class: "quiet" }, parameter.unit === "1" ? "" : parameter.unit), h("td", { class: "remark" }, parameter.note)))))),
       scatter(law.rows)),
     h("details", { open: law.rows.length <= 12 }, h("summary", null, `Runs and residuals (${law.rows.length})`), residuals(law.rows, experiment, exclude)));
 }

@@ -22,7 +22,7 @@ export function power(value) {
 /** With so many decimals. */
 export function fixed(decimals) {
   return value => value === null || value === undefined || !Number.isFinite(value) ? MISSING
-    : value.toFixed(decimals).replace("-", "−");
+    : value.toFixed(decimals).replace(/^-(?=[0.]*$)/, "").replace("-", "−");
 }
 
 /** Three significant digits, whatever the size. */

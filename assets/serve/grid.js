@@ -1,7 +1,8 @@
 // The grid as a matrix over two axes, coloured by where runs stand or by what they reached.
 
 import { h, put, choice, empty } from "./dom.js";
-import { STATES, status, described, axis, brief, byValue, fixed, viridis, viridisGradient, MISSING } from "./format.js";
+import { Chart } from "./chart.js";
+import { STATES, status, described, axis, brief, byValue, fixed, written, viridis, viridisGradient, MISSING } from "./format.js";
 
 const METRICS = {
   state: { text: "State" },
@@ -29,7 +30,12 @@ export function gridTab(experiment, params, remember, base) {
   const legend = h("div", { class: "legend" });
   const matrix = h("div", { class: "scroll matrix" });
   const detail = h("p", { class: "detail" }, "");
-  const node = h("div", null, controls, matrix, detail, legend);
+  const chart = new Chart(300);
+  const lines = h("figure", { class: "lines" }, chart.node);
+  const node = h("div", null, controls, h("div", { class: "columns" },
+    h("div", null, matrix, h("div", { class: "under" }, detail, legend)), lines));
+  // A trunk is on the way to the runs that are compared.
+  const trunks = experiment.runs.some(run => run.part === "branch");
 
   function draw() {
     if (!experiment.runs.length) {
@@ -73,7 +79,7 @@ export function gridTab(experiment, params, remember, base) {
 
   function cells() {
     const value = (run, name) => (name ? run.axes[name] ?? MISSING : "");
-    const shown = experiment.runs.filter(run => names.every(name =>
+    const shown = experiment.runs.filter(run => !(trunks && run.part === "trunk") && names.every(name =>
       name === rows || name === columns || !held.has(name) || value(run, name) === held.get(name)));
     const at = new Map();
     for (const run of shown) {
@@ -108,7 +114,26 @@ export function gridTab(experiment, params, remember, base) {
     const focused = matrix.contains(document.activeElement) ? document.activeElement.dataset.key : null;
     put(matrix, table);
     if (focused) [...matrix.querySelectorAll("a")].find(link => link.dataset.key === focused)?.focus();
-    put(legend, metric === "state" ? stateLegend(shown) : scaleLegend(range, METRICS[metric], shown));
+    put(legend, metric === "state" ? stateLegend(shown) : scaleLegend(range, METRICS[metric], shown),
+      trunks && h("p", { class: "quiet" }, "Trunks, from which branches go on, are left out."));
+    along(xs, ys, best);
+  }
+
+  /** The same numbers as lines along the columns, where those are numbers. */
+  function along(xs, ys, best) {
+    const at = xs.map(written);
+    const numeric = at.filter(x => !Number.isNaN(x));
+    lines.hidden = metric === "state" || numeric.length < 2;
+    if (lines.hidden) return;
+    const { text, unit } = METRICS[metric];
+    chart.draw({
+      xLabel: axis(columns), yLabel: `${text.toLowerCase()}, ${unit}`,
+      logX: numeric.every(x => x > 0) && Math.max(...numeric) / Math.min(...numeric) > 4, logY: false,
+      lines: ys.map((y, pen) => {
+        const kept = xs.map((x, i) => [at[i], best.get(JSON.stringify([y, x]))?.value ?? null]).filter(([x]) => !Number.isNaN(x));
+        return { label: `${brief(rows ?? "")} ${label(y, rows)}`, pen, marked: true, x: kept.map(([x]) => x), y: kept.map(([, v]) => v) };
+      }),
+    });
   }
 
   function label(value, name) {
@@ -172,7 +197,7 @@ export function gridTab(experiment, params, remember, base) {
   });
 
   draw();
-  return { node, update: cells };
+  return { node, update: cells, shown: cells, dispose: () => chart.dispose() };
 }
 
 /** Axes that have more than one value, with their values in order. */

@@ -9,7 +9,7 @@ const BEYOND = 12;
 const COLUMNS = [
   { key: "id", text: "Run", width: 8.6, get: run => run.id },
   { key: "state", text: "State", width: 7.8, get: status },
-  { key: "kind", text: "Kind", width: 6.4, get: run => (run.part === "whole" ? run.kind : `${run.kind} ${run.part}`) },
+  { key: "kind", text: "Kind", width: 7.8, get: run => (run.part === "whole" ? run.kind : `${run.kind} ${run.part}`) },
   { key: "params", text: "N", unit: "params", width: 5, get: run => run.params, say: count },
   { key: "tokens", text: "D", unit: "tokens", width: 5, get: run => run.tokens, say: count },
   { key: "concept_share", text: "P", width: 4.2, get: run => (run.kind === "dense" ? null : run.concept_share), say: fixed(3) },
@@ -32,7 +32,8 @@ export function tableTab(experiment, params, remember) {
   const more = experiment.axes.filter(name => !own.has(name) && varied(name)).map(name => ({
     key: name, text: brief(name), width: 7, get: run => run.axes[name], written: true,
   }));
-  const columns = [...COLUMNS.slice(0, 9), ...more, ...COLUMNS.slice(9)];
+  const all = [...COLUMNS.slice(0, 9), ...more, ...COLUMNS.slice(9)];
+  let columns = [];
   let query = params.get("q") ?? "";
   let [sortKey, down] = [params.get("sort") ?? "", params.get("down") === "1"];
   let rows = [];
@@ -52,13 +53,13 @@ export function tableTab(experiment, params, remember) {
   const selection = h("div", { class: "chips" });
   const head = h("tr", { "aria-rowindex": "1" });
   const body = h("tbody");
-  const above = h("tr", { "aria-hidden": "true" }, h("td", { colspan: columns.length + 1 }));
+  const above = h("tr", { "aria-hidden": "true" }, h("td", { colspan: all.length + 1 }));
   const below = above.cloneNode(true);
+  const group = h("colgroup");
   const table = h("table", { class: "runs" },
     h("caption", { class: "hidden" }, "Runs"),
-    h("colgroup", null, h("col", { style: { width: "2.2em" } }), columns.map(c => h("col", { style: { width: `${c.width}em` } }))),
+    group,
     h("thead", null, head), body);
-  table.style.width = `${columns.reduce((sum, c) => sum + c.width, 2.2)}em`;
   const scroll = h("div", {
     class: "scroll tall", tabindex: "0", role: "region", "aria-label": "Table of runs",
     onscroll: () => draw(),
@@ -71,12 +72,21 @@ export function tableTab(experiment, params, remember) {
       " with <, >, =, != compares, as in ", h("code", null, "params>=1M outcome=diverged"), "."),
     words, scroll);
 
+  /** Leaves out the columns of which nothing is known yet. */
+  function layout() {
+    const known = all.filter(column => column.key === "loss" || experiment.runs.some(run => (column.get(run) ?? null) !== null));
+    if (known.length === columns.length) return;
+    columns = known;
+    put(group, h("col", { style: { width: "2.2em" } }), columns.map(c => h("col", { style: { width: `${c.width}em` } })));
+    table.style.width = `${columns.reduce((sum, c) => sum + c.width, 2.2)}em`;
+  }
+
   function header() {
-    const all = rows.length > 0 && rows.every(run => experiment.selected.has(run.id));
+    const picked = rows.length > 0 && rows.every(run => experiment.selected.has(run.id));
     const focused = head.contains(document.activeElement) ? document.activeElement.dataset.key : null;
     put(head,
       h("th", { scope: "col", class: "pick" }, h("input", {
-        type: "checkbox", checked: all, "aria-label": "Select the runs that are shown", "data-key": "*",
+        type: "checkbox", checked: picked, "aria-label": "Select the runs that are shown", "data-key": "*",
         onchange: event => {
           // So many curves cannot be told apart.
           for (const run of rows.slice(0, 50)) {
@@ -103,6 +113,7 @@ export function tableTab(experiment, params, remember) {
   }
 
   function sift() {
+    layout();
     const keep = matcher(query);
     rows = experiment.runs.filter(keep);
     const column = columns.find(c => c.key === sortKey);

@@ -154,6 +154,8 @@ impl Material {
             },
             draws: Some(question.draws),
             seed: self.settings.seed,
+            // Somebody waits: refits under other choices are left to `orchestrator fit`.
+            checks: false,
             ..FitQuestion::default()
         };
         let report = study::fit(&law, &table, &rows, &asked).map_err(Problem::input)?;
