@@ -18,6 +18,7 @@ export function fitTab(experiment, params, remember) {
   const result = h("div");
   const node = h("div", null, controls, state, result);
   let busy = false;
+  let again = false;
   let gone = false;
 
   function form() {
@@ -30,12 +31,15 @@ export function fitTab(experiment, params, remember) {
       choice("Law", memory.law, possible.map(name => [name, LAWS[name] ?? name]), value => { memory.law = value; }),
       h("label", { class: "field" }, h("span", null, "Budget, training FLOPs"), budget),
       choice("Resamples", memory.draws, [["0", "none"], ["200", "200"], ["1000", "1000"]], value => { memory.draws = value; }),
-      h("button", { type: "submit", class: "primary", disabled: busy }, "Fit again"),
+      h("button", { type: "submit", class: "primary" }, "Fit again"),
       out.size > 0 && h("button", { type: "button", onclick: () => { out.clear(); fit(); } }, `Take back ${out.size} excluded`));
   }
 
   async function fit() {
-    if (busy) return;
+    if (busy) {
+      again = true;
+      return;
+    }
     const budget = memory.budget === "" ? null : Number(memory.budget);
     if (budget !== null && !(budget > 0)) {
       put(state, problem(new Error("A budget is a number of FLOPs above zero, such as 1e18.")));
@@ -44,25 +48,31 @@ export function fitTab(experiment, params, remember) {
     busy = true;
     remember({ law: memory.law === "all" ? "" : memory.law, draws: memory.draws, budget: memory.budget, out: [...out].join(",") });
     form();
-    put(state, "Fitting…");
+    // Whoever reads by ear is told once.
+    const passed = h("span", { "aria-hidden": "true" });
+    put(state, "Fitting… ", passed);
     const started = Date.now();
-    const clock = setInterval(() => put(state, `Fitting… ${Math.round((Date.now() - started) / 1000)} s`), 1000);
+    const clock = setInterval(() => { passed.textContent = `${Math.round((Date.now() - started) / 1000)} s`; }, 1000);
     try {
       const answer = await ask(`${path("experiments", experiment.place, experiment.name)}/fit`, {
         method: "POST", headers: { "Content-Type": "application/json" },
         body: JSON.stringify({ law: memory.law, exclude: [...out], budget, draws: Number(memory.draws) }),
       });
-      clearInterval(clock);
       memory.before = memory.now;
       memory.now = answer;
       memory.asked = { law: memory.law, out: new Set(out) };
       put(state, `Fitted in ${answer.seconds.toFixed(1)} s. Nothing is stored.`);
     } catch (error) {
-      clearInterval(clock);
       put(state, problem(error));
     }
+    clearInterval(clock);
     busy = false;
     if (gone) return;
+    if (again) {
+      again = false;
+      fit();
+      return;
+    }
     form();
     draw();
   }

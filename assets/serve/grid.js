@@ -114,7 +114,8 @@ export function gridTab(experiment, params, remember, base) {
     const focused = matrix.contains(document.activeElement) ? document.activeElement.dataset.key : null;
     put(matrix, table);
     if (focused) [...matrix.querySelectorAll("a")].find(link => link.dataset.key === focused)?.focus();
-    put(legend, metric === "state" ? stateLegend(shown) : scaleLegend(range, METRICS[metric], shown),
+    put(legend, metric === "state" ? [stateLegend(shown), [...at.values()].some(runs => runs.length > 1)
+      && h("p", { class: "quiet" }, "A cell of several runs shows how many have finished, and the shares of the states.")] : scaleLegend(range, METRICS[metric], shown),
       trunks && h("p", { class: "quiet" }, "Trunks, from which branches go on, are left out."));
     along(xs, ys, best);
   }
@@ -153,11 +154,15 @@ export function gridTab(experiment, params, remember, base) {
     const href = one ? `#/run/${encodeURIComponent(experiment.place)}/${one.id}`
       : `${base}/runs?q=${encodeURIComponent(where.map(([name, v]) => `${name}=${v === MISSING ? "none" : v}`).concat(
         [...held].filter(([name]) => name !== rows && name !== columns).map(([name, v]) => `${name}=${v}`)).join(" "))}`;
+    const mixed = metric === "state" && Object.keys(states).length > 1;
     let content;
     let style = null;
     if (metric === "state") {
-      content = [h("span", { class: "sign", "aria-hidden": "true" }, STATES[state].sign),
-        runs.length > 1 && h("small", null, `${states.finished ?? 0}/${runs.length}`)];
+      content = !mixed
+        ? [h("span", { class: "sign", "aria-hidden": "true" }, STATES[state].sign), runs.length > 1 && h("small", null, runs.length)]
+        : [h("small", null, `${states.finished ?? 0} of ${runs.length}`), h("span", { class: "statebar", "aria-hidden": "true" },
+          Object.keys(STATES).filter(name => states[name]).map(name =>
+            h("span", { "data-state": name, style: { width: `${(100 * states[name]) / runs.length}%` } })))];
     } else if (value === null) {
       content = [h("span", { class: "sign", "aria-hidden": "true" }, STATES[state].sign)];
     } else {
@@ -170,7 +175,7 @@ export function gridTab(experiment, params, remember, base) {
     const tell = () => { detail.textContent = about + (one ? ` · run ${one.id}` : ` · ${runs.length} runs`); };
     return h("a", {
       href, style, class: "cell", "aria-label": about, "data-key": JSON.stringify([y, x]),
-      "data-state": style ? null : state, onfocus: tell, onmouseenter: tell,
+      "data-state": style ? null : mixed ? "mixed" : state, onfocus: tell, onmouseenter: tell,
     }, content);
   }
 
@@ -196,8 +201,7 @@ export function gridTab(experiment, params, remember, base) {
     }
   });
 
-  draw();
-  return { node, update: cells, shown: cells, dispose: () => chart.dispose() };
+  return { node, update: cells, shown: draw, dispose: () => chart.dispose() };
 }
 
 /** Axes that have more than one value, with their values in order. */

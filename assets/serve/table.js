@@ -86,7 +86,7 @@ export function tableTab(experiment, params, remember) {
     const focused = head.contains(document.activeElement) ? document.activeElement.dataset.key : null;
     put(head,
       h("th", { scope: "col", class: "pick" }, h("input", {
-        type: "checkbox", checked: picked, "aria-label": "Select the runs that are shown", "data-key": "*",
+        type: "checkbox", checked: picked, "aria-label": "Select the first 50 runs that are shown", "data-key": "*",
         onchange: event => {
           // So many curves cannot be told apart.
           for (const run of rows.slice(0, 50)) {

@@ -181,3 +181,62 @@ impl Store {
         Ok(rows.into_iter().map(Measurement::from).collect())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{Event, Line};
+    use crate::store::PlannedRun;
+    use crate::store::tests::{experiment, planned};
+
+    #[tokio::test]
+    async fn a_reader_sees_what_a_writer_writes_and_writes_nothing() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let missing = Store::open_to_read(folder.path()).await;
+        assert!(matches!(missing, Err(StoreError::Missing { .. })));
+        let writer = Store::create(folder.path()).await.expect("made");
+        let reader = Store::open_to_read(folder.path()).await.expect("open");
+        let before = reader.version().await.expect("read");
+        assert_eq!(reader.version().await.expect("read"), before);
+
+        let planned: Vec<PlannedRun> = (0..3).map(planned).collect();
+        let id = writer.plan(&experiment(), &planned, 7.0).await;
+        let id = id.expect("planned");
+        let row = |step: u64| {
+            Event::Measured(Measurement {
+                step,
+                validation_loss: Some(3.0 / step as f64),
+                ..Measurement::default()
+            })
+        };
+        let lines = [Line::new(0, 1.0, row(1)), Line::new(1, 2.0, row(2))];
+        let run = &planned[0].id;
+        writer.ingest(run, &lines).await.expect("taken in");
+
+        assert_ne!(reader.version().await.expect("read"), before);
+        let overviews = reader.overviews().await.expect("read");
+        let [overview] = overviews.as_slice() else {
+            panic!("{overviews:?}");
+        };
+        assert_eq!((overview.runs, overview.finished), (3, 0));
+        assert_eq!((overview.updated_at, overview.lowest_loss), (7.0, None));
+        assert_eq!(reader.config(id).await.expect("read"), "grid: {}");
+        let progress = reader.progress().await.expect("read");
+        let loss = |run: &Progress| run.loss;
+        let mut losses: Vec<_> = progress.iter().filter_map(loss).collect();
+        assert_eq!(
+            (progress.len(), losses.pop(), losses.pop()),
+            (3, Some(1.5), None)
+        );
+        let rows = reader.measurements_after(run, 1).await.expect("read");
+        assert_eq!((rows.len(), rows[0].step), (1, 2));
+        assert!(reader.experiment_without_file("x", 1.0).await.is_err());
+
+        sqlx::query("DELETE FROM _sqlx_migrations WHERE version > 3")
+            .execute(&writer.pool)
+            .await
+            .expect("deleted");
+        let older = Store::open_to_read(folder.path()).await;
+        assert!(matches!(older, Err(StoreError::Older { found: 3, .. })));
+    }
+}

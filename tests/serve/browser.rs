@@ -6,6 +6,7 @@ use headless_chrome::protocol::cdp::{Emulation, Network};
 use headless_chrome::{Browser, LaunchOptions};
 use serde_json::Value;
 use std::ffi::OsStr;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -38,7 +39,7 @@ impl Page {
         let options = LaunchOptions {
             path: Some(path),
             // The sandbox refuses to work for root.
-            sandbox: !nix::unistd::geteuid().is_root(),
+            sandbox: std::fs::metadata("/proc/self").is_ok_and(|own| own.uid() != 0),
             window_size: Some((1280, 900)),
             idle_browser_timeout: Duration::from_secs(300),
             args: vec![OsStr::new("--disable-dev-shm-usage")],
