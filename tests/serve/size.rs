@@ -10,11 +10,11 @@ use orchestrator::store::{Ended, ExperimentRecord, PlannedRun, StartedAttempt, S
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// A run that was never trained.
-fn planned(seed: u64, axes: &[(&str, String)]) -> PlannedRun {
+/// What a run is that was never trained.
+fn specification() -> RunSpec {
     let yaml = "grid: {params: 0.2M, tokens: 1M, concept_share: 0.5, compression_ratio: 4}";
     let experiment = orchestrator::grid::parse("t.yaml", yaml).expect("valid");
-    let spec = RunSpec {
+    RunSpec {
         architecture: ShapeSettings::default()
             .solve_dlcm(200_000, 0.5, 4.0, 256)
             .expect("a shape"),
@@ -32,7 +32,7 @@ fn planned(seed: u64, axes: &[(&str, String)]) -> PlannedRun {
             entropy_floor: None,
         },
         recipe: experiment.cells[0].recipe.clone(),
-        seed,
+        seed: 0,
         execution: Execution {
             micro_batch: 16,
             threads: 1,
@@ -40,19 +40,26 @@ fn planned(seed: u64, axes: &[(&str, String)]) -> PlannedRun {
             start: None,
             keeps_end: false,
         },
+    }
+}
+
+fn planned(spec: &RunSpec, seed: u64, axes: &[(&str, String)]) -> PlannedRun {
+    let spec = RunSpec {
+        seed,
+        ..spec.clone()
     };
+    let axes = axes.iter();
     PlannedRun {
         id: spec.id(),
         spec,
         flops: 1e12,
         axes: axes
-            .iter()
             .map(|(name, value)| ((*name).to_owned(), value.clone()))
             .collect(),
     }
 }
 
-/// Stores runs, every one ended.
+/// Stores runs; of many, a thousand have ended.
 fn store(results: &Path, name: &str, runs: &[PlannedRun], message: Option<&str>) {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     runtime.block_on(async {
@@ -65,7 +72,7 @@ fn store(results: &Path, name: &str, runs: &[PlannedRun], message: Option<&str>)
             git_commit: None,
         };
         store.plan(&experiment, runs, 1.0).await.expect("planned");
-        for (i, run) in runs.iter().enumerate() {
+        for (i, run) in runs.iter().enumerate().step_by(runs.len().div_ceil(1000)) {
             let attempt = StartedAttempt {
                 host: "h".into(),
                 device: "cpu".into(),
@@ -112,7 +119,7 @@ fn store(results: &Path, name: &str, runs: &[PlannedRun], message: Option<&str>)
 impl Desk {
     /// Adds results whose experiment, axis and message are this text.
     pub(crate) fn with_results(&self, text: &str) {
-        let run = planned(0, &[(text, text.to_owned())]);
+        let run = planned(&specification(), 0, &[(text, text.to_owned())]);
         let results = self.path().join("results/nasty");
         store(&results, text, &[run], Some(text));
     }
@@ -125,6 +132,7 @@ impl Desk {
 #[ignore = "makes ten thousand runs"]
 fn ten_thousand_runs_are_drawn_at_once() {
     let desk = Desk::new();
+    let spec = specification();
     let runs: Vec<PlannedRun> = (0..10_000)
         .map(|i| {
             let axes = [
@@ -133,7 +141,7 @@ fn ten_thousand_runs_are_drawn_at_once() {
                 ("learning_rate", format!("{}e-3", i / 100 % 10)),
                 ("seed", format!("{}", i / 1000)),
             ];
-            planned(i, &axes)
+            planned(&spec, i, &axes)
         })
         .collect();
     store(&desk.path().join("results/many"), "many", &runs, None);
