@@ -53,11 +53,12 @@ function show(body, places) {
 }
 
 function row(experiment) {
-  const { place, name, runs, finished, running, failed, imported } = experiment;
+  const { place, name, runs, finished, running, diverged, failed, cancelled, imported } = experiment;
+  const pending = runs - finished - running - diverged - failed - cancelled;
   const href = `#/x/${encodeURIComponent(place.place)}/${encodeURIComponent(name)}`;
   return h("tr", null,
     h("th", { scope: "row" }, h("a", { href }, name)),
-    h("td", { class: "runs" }, bar({ finished, running, failed, pending: runs - finished - running - failed }, runs),
+    h("td", { class: "runs" }, bar({ finished, running, pending, diverged, failed, cancelled }, runs),
       imported > 0 && h("span", { class: "quiet" }, ` + ${imported} imported`)),
     h("td", { class: "num" }, fixed(4)(experiment.lowest_loss)),
     h("td", { class: "num" }, power(experiment.flops)),

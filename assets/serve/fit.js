@@ -4,7 +4,7 @@ import { h, svg, put, problem, choice, empty } from "./dom.js";
 import { ask, path } from "./data.js";
 import { count, fixed, number, percent, power, MISSING } from "./format.js";
 
-const LAWS = { all: "All laws, as `orchestrator fit`", dlcm: "DLCM law", chinchilla: "Chinchilla, dense runs", kaplan: "Kaplan, dense runs" };
+const LAWS = { all: "All laws, as orchestrator fit", dlcm: "DLCM law", chinchilla: "Chinchilla, dense runs", kaplan: "Kaplan, dense runs" };
 
 export function fitTab(experiment, params, remember) {
   const memory = experiment.fits;
@@ -128,7 +128,7 @@ function optimum(now, before) {
   const dense = choices.every(chosen => chosen.setting.concept_share === 0);
   const shown = QUANTITIES.filter(([key]) => !(dense && (key === "concept_share" || key === "compression_ratio")));
   return section(
-    h("p", { class: "quiet" }, `For ${power(budget)} training FLOPs (${convention}); 95% intervals below.`,
+    h("p", { class: "quiet" }, `For ${power(budget)} training FLOPs (${convention}).`, choices.some(chosen => Object.keys(chosen.intervals).length) && " Below: 95% intervals.",
       held && ` D is held at ${count(held)}: runs at one D cannot tell how to divide a budget.`),
     h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Optimum" }, h("table", { class: "plain optimum" },
       h("thead", null, h("tr", null, h("th", { scope: "col" }, "R"), shown.map(([key, text]) =>
@@ -155,8 +155,9 @@ function saving(now) {
     const own = points.filter(other => other.held_ratio === point.held_ratio);
     return [0, Math.floor((own.length - 1) / 2), own.length - 1].includes(own.indexOf(points[i]));
   });
+  const unsure = ([low, high]) => (low === null && high === null ? "no interval" : sure([low, high]) ? null : "sign not sure");
   const sure = ([low, high]) => (low !== null && low > 0) || (high !== null && high < 0);
-  return section(h("p", { class: "quiet" }, `At equal loss and D = ${count(tokens)}; 95% intervals.`),
+  return section(h("p", { class: "quiet" }, `At equal loss and D = ${count(tokens)}, with 95% intervals.`),
     h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Saving" }, h("table", { class: "plain" },
       h("thead", null, h("tr", null, h("th", { scope: "col" }, "R"), h("th", { scope: "col", class: "num" }, "Dense N"),
         h("th", { scope: "col", class: "num" }, "Saved"), h("th", { scope: "col", class: "num" }, "Interval"), h("th", { scope: "col" }, "Remark"))),
@@ -166,7 +167,7 @@ function saving(now) {
         h("td", { class: "num" }, point.saved === null ? "out of reach" : point.saved < -1 ? "costs over 2×" : percent(point.saved)),
         h("td", { class: "num" }, point.interval.every(end => end === null) ? MISSING
           : point.interval.map(end => (end === null || end < -1 ? "below −100%" : percent(end))).join(" to ")),
-        h("td", { class: "quiet" }, [point.extrapolated && "extrapolated", !sure(point.interval) && "sign not sure"].filter(Boolean).join(", "))))))));
+        h("td", { class: "quiet" }, [point.extrapolated && "extrapolated", unsure(point.interval)].filter(Boolean).join(", "))))))));
 }
 
 function lawSection(law, experiment, exclude) {

@@ -23,6 +23,10 @@ pub struct Overview {
     pub running: i64,
     /// Of these, the ones that finished.
     pub finished: i64,
+    /// Of these, the ones that diverged, which is a result too.
+    pub diverged: i64,
+    /// Of these, the ones that were given up.
+    pub cancelled: i64,
     /// Of these, the ones that ended in any other way.
     pub failed: i64,
     /// The lowest held-out loss of them, nats per token.
@@ -124,7 +128,10 @@ impl Store {
                  COUNT(runs.id) AS runs,
                  COUNT(*) FILTER (WHERE state = 'running') AS running,
                  COUNT(*) FILTER (WHERE state = 'ended' AND outcome = 'finished') AS finished,
-                 COUNT(*) FILTER (WHERE state = 'ended' AND outcome <> 'finished') AS failed,
+                 COUNT(*) FILTER (WHERE state = 'ended' AND outcome = 'diverged') AS diverged,
+                 COUNT(*) FILTER (WHERE state = 'ended' AND outcome = 'cancelled') AS cancelled,
+                 COUNT(*) FILTER (WHERE state = 'ended'
+                     AND outcome NOT IN ('finished', 'diverged', 'cancelled')) AS failed,
                  MIN(loss) FILTER (WHERE state = 'ended' AND outcome = 'finished') AS lowest_loss,
                  SUM(flops) AS flops,
                  (SELECT COUNT(*) FROM imported_runs
