@@ -25,6 +25,7 @@ pub mod recipe;
 pub mod report;
 pub mod rows;
 pub mod run;
+pub mod serve;
 mod spelling;
 pub mod store;
 pub mod study;

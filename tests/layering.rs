@@ -31,6 +31,8 @@ const ORDER: &[&str] = &[
     "rows",
     "study",
     "report",
+    // A local web page over the database.
+    "serve",
     "cli",
 ];
 
@@ -43,6 +45,9 @@ const STRANGERS: &[(&str, &str)] = &[
     ("report", "train"),
     ("report", "model"),
     ("report", "inference"),
+    ("serve", "train"),
+    ("serve", "model"),
+    ("serve", "inference"),
     ("store", "train"),
     ("store", "model"),
     ("store", "inference"),

@@ -86,6 +86,7 @@ impl From<StoreError> for Failure {
         match error {
             StoreError::Folder { .. }
             | StoreError::Newer { .. }
+            | StoreError::Older { .. }
             | StoreError::Open { .. }
             | StoreError::Missing { .. } => Self::input(error),
             StoreError::Sql(_) | StoreError::Content { .. } => Self::machine(error),

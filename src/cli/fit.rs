@@ -150,7 +150,11 @@ async fn draw(
 ) -> Result<String, Failure> {
     let folder = loaded.results.join("figures");
     let drawn = plots::draw_all(&folder, &stored.material()).map_err(Failure::machine)?;
-    let names: Vec<&str> = drawn.skipped.iter().map(|skipped| skipped.figure.name()).collect();
+    let names: Vec<&str> = drawn
+        .skipped
+        .iter()
+        .map(|skipped| skipped.figure.name())
+        .collect();
     let skipped = match names.is_empty() {
         true => String::new(),
         false => format!(

@@ -34,6 +34,7 @@ mod retry;
 mod rows;
 mod run;
 mod schema;
+mod serve;
 mod show;
 mod status;
 mod suggest;
@@ -82,6 +83,7 @@ enum Command {
     Plot(plot::Args),
     Report(report::Args),
     Export(export::Args),
+    Serve(serve::Args),
     Inspect(inspect::Args),
     Generate(generate::Args),
     Schema(schema::Args),
@@ -124,6 +126,7 @@ pub fn main() -> ExitCode {
         Command::Plot(args) => plot::run(&args),
         Command::Report(args) => report::run(&args),
         Command::Export(args) => export::run(&args),
+        Command::Serve(args) => serve::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Generate(args) => generate::run(&args),
         Command::Schema(args) => schema::run(&args),

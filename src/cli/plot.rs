@@ -1,7 +1,7 @@
 //! `orchestrator plot`: redraw the figures from the database alone.
 
-use super::experiment::ExperimentArgs;
 use super::Failure;
+use super::experiment::ExperimentArgs;
 use crate::analysis::AnalysisResult;
 use crate::event::Measurement;
 use crate::report::plots::{self, Figure, Format, Material, Size, Style};

@@ -41,10 +41,12 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     super::runtime()?.block_on(async {
         let store = Store::open(&loaded.results).await?;
         let (experiment, _) = loaded.place().find(&store).await?;
-        match Stored::newest(&store, experiment).await? {
-            Some(stored) => write(&store, experiment, &stored, &output).await?,
-            None => fit::fit_and_draw(&store, experiment, &loaded, false).await?,
+        if Stored::newest(&store, experiment).await?.is_none() {
+            fit::fit_and_draw(&store, experiment, &loaded, false).await?;
         }
+        let stored = Stored::newest(&store, experiment).await?;
+        let stored = stored.ok_or_else(|| Failure::machine("the fit has left the database"))?;
+        write(&store, experiment, &stored, &output).await?;
         println!("report: {}", output.display());
         Ok::<_, Failure>(())
     })?;

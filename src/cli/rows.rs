@@ -136,7 +136,12 @@ impl RowsArgs {
         let args = self.experiment_args()?;
         let place = args.place()?;
         let shape = match args.file.is_file() {
-            true => args.load()?.experiment.cells.first().map(|cell| cell.shape.clone()),
+            true => args
+                .load()?
+                .experiment
+                .cells
+                .first()
+                .map(|cell| cell.shape.clone()),
             false => None,
         };
         let (table, vocab, experiment) = super::runtime()?.block_on(stored(&place))?;

@@ -99,16 +99,46 @@ fn framed(name: &str, rows: usize, columns: Vec<Column>) -> Result<DataFrame, Re
     DataFrame::new(rows, columns).map_err(|source| refused(Path::new(name), source))
 }
 
+/// Makes the CSV of a table, with a header; missing values are empty.
+///
+/// # Errors
+/// When the table library refuses.
+pub fn csv(table: &mut DataFrame) -> Result<Vec<u8>, ReportError> {
+    let mut bytes = Vec::new();
+    CsvWriter::new(&mut bytes)
+        .finish(table)
+        .map_err(|source| refused(Path::new("CSV"), source))?;
+    Ok(bytes)
+}
+
+/// Makes the Parquet file of a table.
+///
+/// # Errors
+/// When the table library refuses.
+pub fn parquet(table: &mut DataFrame) -> Result<Vec<u8>, ReportError> {
+    let mut bytes = Vec::new();
+    let uncompressed = ParquetCompression::Uncompressed;
+    ParquetWriter::new(&mut bytes)
+        .with_compression(uncompressed)
+        .finish(table)
+        .map_err(|source| refused(Path::new("Parquet"), source))?;
+    Ok(bytes)
+}
+
 /// Writes a table as CSV, with a header; missing values are empty.
 ///
 /// # Errors
 /// When the file cannot be written.
 pub fn write_csv(table: &mut DataFrame, path: &Path) -> Result<(), ReportError> {
-    let mut bytes = Vec::new();
-    CsvWriter::new(&mut bytes)
-        .finish(table)
-        .map_err(|source| refused(path, source))?;
-    write_whole(path, &bytes)
+    write_whole(path, &csv(table)?)
+}
+
+/// Writes a table as Parquet.
+///
+/// # Errors
+/// When the file cannot be written.
+pub fn write_parquet(table: &mut DataFrame, path: &Path) -> Result<(), ReportError> {
+    write_whole(path, &parquet(table)?)
 }
 
 pub(super) fn refused(path: &Path, source: PolarsError) -> ReportError {

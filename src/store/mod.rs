@@ -8,6 +8,7 @@ mod fits;
 mod imported;
 mod ingest;
 mod origin;
+mod overview;
 mod planned;
 mod readings;
 mod rebuild;
@@ -16,6 +17,7 @@ mod standing;
 
 pub use imported::{FittedRows, Imported, ImportedRun};
 pub use origin::Machine;
+pub use overview::{Overview, Progress};
 pub use readings::{ReadContent, ReadPosition, ReadingRecord};
 pub use rebuild::FoundRun;
 pub use records::{
@@ -62,6 +64,20 @@ pub enum StoreError {
         /// Its schema version.
         found: i64,
         /// The newest this program knows.
+        known: i64,
+    },
+    /// The database was written by an older program and is only read.
+    #[error(
+        "{} was written by an older version of this program (schema {found}, this one has {known}); \
+         `orchestrator status FILE` brings it up to date",
+        path.display()
+    )]
+    Older {
+        /// The database.
+        path: PathBuf,
+        /// Its schema version.
+        found: i64,
+        /// The one this program has.
         known: i64,
     },
     /// The file is not a database, or is damaged.

@@ -47,7 +47,7 @@ fn spec(seed: u64) -> RunSpec {
     }
 }
 
-fn planned(seed: u64) -> PlannedRun {
+pub(super) fn planned(seed: u64) -> PlannedRun {
     let spec = spec(seed);
     PlannedRun {
         id: spec.id(),
@@ -57,7 +57,7 @@ fn planned(seed: u64) -> PlannedRun {
     }
 }
 
-fn experiment() -> ExperimentRecord {
+pub(super) fn experiment() -> ExperimentRecord {
     ExperimentRecord {
         name: "e".into(),
         config: "grid: {}".into(),

@@ -111,11 +111,7 @@ async fn a_thousand_runs() {
         let rows = store.measurements(&run.id).await.expect("read");
         measurements.insert(run.id.clone(), rows);
     }
-    let record = store
-        .experiment_record(id)
-        .await
-        .expect("read")
-        .expect("there");
+    let record = store.experiment_record(id).await.expect("read");
     let machines = store.machines(id).await.expect("read");
     let read = start.elapsed();
     let settings = Analysis {

@@ -1,0 +1,150 @@
+//! A local web page over the results: what runs do, what they reached and what follows.
+//!
+//! ```text
+//! results folders ─► Places ─► answers (JSON) ─► a page that is one program without a build step
+//!                        └──► Live (server-sent events)
+//! ```
+//!
+//! Owns the server, what it answers and who may ask. Reads databases beside whoever writes them and
+//! changes nothing. Refuses SQL, training and printing.
+
+mod assets;
+mod experiment;
+mod files;
+mod fit;
+mod guard;
+mod live;
+mod places;
+mod problem;
+mod run;
+
+use axum::Router;
+use axum::routing::{get, post};
+use guard::Guard;
+use live::Live;
+use places::Places;
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+
+/// What to serve, where, and to whom.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Results folders, or folders of them.
+    pub folders: Vec<PathBuf>,
+    /// Where to listen; port 0 takes a free one.
+    pub address: SocketAddr,
+    /// What whoever asks must know; `None` lets everybody in that asks for this machine by a local
+    /// name.
+    pub token: Option<String>,
+}
+
+/// What can go wrong with the server.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// Another program listens there.
+    #[error(
+        "port {} of {} is in use: choose another with --port, or --port 0 for a free one",
+        address.port(), address.ip()
+    )]
+    InUse {
+        /// Where.
+        address: SocketAddr,
+    },
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Whoever can reach the address could read everything.
+    #[error("{address} can be reached from other machines: serving there needs a token")]
+    Open {
+        /// Where.
+        address: SocketAddr,
+    },
+}
+
+/// A server that listens.
+pub struct Server {
+    listener: TcpListener,
+    app: Router,
+    address: SocketAddr,
+}
+
+/// What all answers are made of.
+#[derive(Clone)]
+struct Context {
+    places: Arc<Places>,
+    live: Live,
+    /// Fits take all cores: one at a time.
+    fitting: Arc<Semaphore>,
+}
+
+impl Server {
+    /// Listens, and takes requests once it runs.
+    ///
+    /// # Errors
+    /// When the address is taken, cannot be used, or is open to others without a token.
+    pub async fn listen(options: Options) -> Result<Self, ServeError> {
+        let address = options.address;
+        if options.token.is_none() && !address.ip().is_loopback() {
+            return Err(ServeError::Open { address });
+        }
+        let failed = |source: std::io::Error| match source.kind() {
+            ErrorKind::AddrInUse => ServeError::InUse { address },
+            _ => ServeError::Listen { address, source },
+        };
+        let listener = TcpListener::bind(address).await.map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        let places = Arc::new(Places::new(options.folders));
+        let context = Context {
+            live: Live::watch(places.clone()),
+            places,
+            fitting: Arc::new(Semaphore::new(1)),
+        };
+        let guard = Arc::new(Guard::new(address.port(), options.token));
+        Ok(Self {
+            listener,
+            app: routes(context, guard),
+            address,
+        })
+    }
+
+    /// Returns where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Answers requests until `stop` is done; open streams end with it.
+    pub async fn run(self, stop: impl Future<Output = ()>) {
+        let serving = axum::serve(self.listener, self.app);
+        tokio::select! {
+            // It retries what fails and never ends by itself.
+            _ = serving.into_future() => {}
+            () = stop => {}
+        }
+    }
+}
+
+fn routes(context: Context, guard: Arc<Guard>) -> Router {
+    let experiment = "/api/experiments/{place}/{name}";
+    let run = "/api/runs/{place}/{id}";
+    Router::new()
+        .route("/api/experiments", get(experiment::list))
+        .route(experiment, get(experiment::show))
+        .route(&format!("{experiment}/fit"), post(fit::answer))
+        .route(&format!("{experiment}/{{file}}"), get(files::download))
+        .route(run, get(run::show))
+        .route(&format!("{run}/measurements"), get(run::measurements))
+        .route("/api/events", get(live::stream))
+        .route("/api/{*rest}", get(problem::nothing))
+        .fallback(assets::serve)
+        .layer(axum::middleware::from_fn_with_state(guard, guard::pass))
+        .with_state(context)
+}

@@ -1,0 +1,64 @@
+//! What is answered when a question has no answer: JSON with a message.
+
+use super::places::UnknownPlace;
+use crate::store::StoreError;
+use axum::Json;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+
+/// Why there is no answer.
+pub(super) struct Problem {
+    status: StatusCode,
+    message: String,
+}
+
+impl Problem {
+    pub(super) fn new(status: StatusCode, message: impl ToString) -> Self {
+        Self {
+            status,
+            message: message.to_string(),
+        }
+    }
+
+    /// What was asked for is not there.
+    pub(super) fn unknown(message: impl ToString) -> Self {
+        Self::new(StatusCode::NOT_FOUND, message)
+    }
+
+    /// What was asked for makes no sense.
+    pub(super) fn input(message: impl ToString) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, message)
+    }
+
+    /// The machine is at fault.
+    pub(super) fn machine(message: impl ToString) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, message)
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        (self.status, Json(json!({ "error": self.message }))).into_response()
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Missing { .. } => Self::unknown(error),
+            error => Self::machine(error),
+        }
+    }
+}
+
+impl From<UnknownPlace> for Problem {
+    fn from(error: UnknownPlace) -> Self {
+        Self::unknown(error)
+    }
+}
+
+/// Answers questions that nobody has.
+pub(super) async fn nothing() -> Problem {
+    Problem::unknown("there is nothing at this address")
+}

@@ -1,0 +1,171 @@
+//! Every page, as somebody uses it.
+
+use crate::answers::trained;
+use crate::browser::Page;
+use crate::server::Serving;
+use crate::support::{Desk, TINY};
+
+/// Enough runs for the laws, each trained for a moment.
+fn grid() -> String {
+    TINY.replace("params: 60000", "params: [40000, 60000]")
+        .replace("[0.3, 0.5]", "[0.3, 0.5, 0.7]")
+        .replace("compression_ratio: 4", "compression_ratio: [2, 4]")
+        .replace("params: 50000", "params: [30000, 40000, 60000]")
+        .replace("8192", "2048")
+}
+
+#[test]
+fn every_page_works_in_a_browser() {
+    let desk = Desk::new().with("tiny.yaml", grid());
+    desk.done(&["run", "tiny.yaml"]);
+    let mut server = Serving::start(desk.path(), &[]);
+    let Some(page) = Page::open(&server.url) else {
+        return;
+    };
+    // The list, and the first experiment.
+    page.until("document.querySelector('#live').dataset.state === 'live'");
+    page.press("tiny");
+    // The grid: two axes, a metric, keys, and a cell's run.
+    page.until("document.querySelectorAll('.matrix a.cell').length >= 6");
+    assert!(page.text().contains("nats/token"), "{}", page.text());
+    let choose = |label: &str, value: &str| {
+        let script = format!(
+            "(() => {{ const l = [...document.querySelectorAll('.field')].find(f => \
+             f.innerText.startsWith({label:?})); const s = l.querySelector('select'); \
+             s.value = {value:?}; s.dispatchEvent(new Event('change')); return s.value; }})()"
+        );
+        assert_eq!(page.value(&script), value);
+    };
+    choose("Colour", "state");
+    page.until("document.querySelector('.matrix a.cell[data-state=finished]')");
+    choose("Rows", "compression_ratio");
+    choose("Columns", "concept_share");
+    page.until("document.querySelector('.matrix tbody th').innerText === '2'");
+    page.with(".matrix a.cell", "focus()");
+    page.key("ArrowRight");
+    page.until("document.activeElement.closest('td').cellIndex === 2");
+    page.until("document.querySelector('.detail').innerText.includes('finished')");
+    assert!(
+        page.value("location.hash")
+            .as_str()
+            .is_some_and(|hash| hash.contains("by=state"))
+    );
+
+    // The table: sorted, filtered, selected.
+    page.press("Runs");
+    page.until("document.querySelectorAll('table.runs tbody tr').length === 15");
+    page.click("button[data-key=loss]");
+    let sorted = "(() => { const at = [...document.querySelectorAll('table.runs thead th')].findIndex(t => \
+        t.innerText.startsWith('Loss')); const v = [...document.querySelectorAll('table.runs tbody tr')]\
+        .map(r => Number(r.cells[at].innerText)); return v.every((x, i) => !i || SIGN * (v[i - 1] - x) <= 0); })()";
+    page.until(&sorted.replace("SIGN", "1"));
+    page.click("button[data-key=loss]");
+    page.until(&sorted.replace("SIGN", "-1"));
+    let filter = |text: &str, rows: usize| {
+        let set = format!("value = {text:?}");
+        page.with("#filter", &set);
+        page.with("#filter", "dispatchEvent(new Event('input'))");
+        page.until(&format!(
+            "document.querySelectorAll('table.runs tbody tr').length === {rows}"
+        ));
+    };
+    filter("concept_share=0.5 R=2", 2);
+    filter("dense", 3);
+    filter("loss<0.001", 0);
+    page.until("document.querySelector('[role=status].quiet').innerText.includes('No run')");
+    filter("", 15);
+    page.click("table.runs tbody tr:nth-child(1) input");
+    page.click("table.runs tbody tr:nth-child(2) input");
+    page.click("table.runs tbody tr:nth-child(3) input");
+
+    // Curves and comparison of the selected.
+    page.press("Curves");
+    page.until("document.querySelectorAll('.u-legend .u-series').length === 4");
+    choose("Draw", "gradient_norm");
+    choose("Over", "flops");
+    page.click(".check input");
+    page.until("location.hash.includes('logy=1')");
+    page.with("input[type=range]", "value = '0.6'");
+    page.with("input[type=range]", "dispatchEvent(new Event('input'))");
+    page.until("document.querySelectorAll('.u-legend .u-series').length === 4");
+    page.press("Compare");
+    page.until("document.querySelectorAll('.compare thead a').length === 3");
+    page.until("document.body.innerText.includes('Settings that differ')");
+
+    // A run.
+    page.click(".compare thead a");
+    page.until("document.body.innerText.includes('Everything that determines its result')");
+    page.until("document.querySelector('.chart canvas')");
+    for part in ["Reached", "Settings", "Attempts", "Events", "finished"] {
+        assert!(
+            page.text().contains(part),
+            "{part} is missing: {}",
+            page.text()
+        );
+    }
+
+    // The fit: fitted, a run taken out and back, another law.
+    page.value("(location.hash = '#/x/tiny/tiny/fit?draws=0', 1)");
+    page.until("document.body.innerText.includes('Nothing is stored')");
+    page.until("document.querySelector('.optimum') && document.querySelector('.warnings')");
+    page.click("input[data-exclude]");
+    page.until("document.body.innerText.includes('Excluded here')");
+    page.press("Take back 1 excluded");
+    page.until("!document.body.innerText.includes('Excluded here')");
+    choose("Law", "chinchilla");
+    page.press("Fit again");
+    page.until("[...document.querySelectorAll('h2')].some(t => t.innerText === 'chinchilla')");
+    page.press("File");
+    page.until("document.body.innerText.includes('name: tiny')");
+
+    // Narrow windows: nothing is wider than the page.
+    page.narrow(800);
+    for tab in ["Grid", "Runs", "Curves", "Compare", "Fit"] {
+        page.press(tab);
+        page.until("document.querySelector('.tabs [aria-current]')");
+        page.until("document.documentElement.scrollWidth <= innerWidth");
+    }
+    let mistakes = page.mistakes();
+    assert!(mistakes.is_empty(), "{mistakes:#?}");
+
+    // The page says so when nobody answers any more.
+    assert_eq!(server.interrupt(), Some(0));
+    page.until("document.querySelector('#live').dataset.state === 'lost'");
+}
+
+#[test]
+fn what_changes_is_seen_without_asking() {
+    let desk = trained();
+    let server = Serving::start(desk.path(), &[]);
+    let Some(page) = Page::open(&format!("{}#/x/tiny/tiny/runs", server.url)) else {
+        return;
+    };
+    page.until("document.querySelectorAll('table.runs tbody tr').length === 3");
+    page.until("document.querySelector('#live').dataset.state === 'live'");
+    // One more value of an axis while the page is open.
+    let shares = "grid.concept_share=[0.3, 0.5, 0.6]";
+    desk.done(&["run", "tiny.yaml", "--set", shares]);
+    page.until("document.querySelectorAll('table.runs tbody tr').length === 4");
+    page.until("document.querySelector('.strip').innerText.includes('4 finished')");
+    assert_eq!(page.mistakes(), [""; 0]);
+}
+
+#[test]
+fn nothing_that_is_written_is_taken_as_markup() {
+    let nasty = "<img src=x onerror=alert(1)>";
+    let desk = Desk::new();
+    desk.with_results(nasty);
+    let server = Serving::start(desk.path(), &[]);
+    let Some(page) = Page::open(&server.url) else {
+        return;
+    };
+    page.press(nasty);
+    page.press("Runs");
+    page.until("document.querySelectorAll('table.runs tbody tr').length === 1");
+    assert!(page.text().contains(nasty));
+    page.click("table.runs a.id");
+    page.until("document.body.innerText.includes('Message')");
+    assert!(page.text().contains(nasty));
+    assert_eq!(page.value("document.querySelectorAll('img').length"), 0);
+    assert_eq!(page.mistakes(), [""; 0]);
+}
