@@ -60,3 +60,23 @@ fn every_listed_command_has_a_manual_page() {
         "{text}"
     );
 }
+
+#[test]
+fn the_tutorial_is_about_this_program() {
+    let tutorial = include_str!("../docs/tutorial.md");
+    let file = tutorial.split("```yaml\n").nth(1).expect("my.yaml");
+    let file = file.split("```").next().expect("its end");
+    let words = (0..400_000).map(|n: u32| ["so ", "it ", "is ", "now. "][(n * n / 7 % 4) as usize]);
+    let desk = Desk::new()
+        .with("my.yaml", file)
+        .with("my.txt", words.collect::<String>());
+    assert_eq!(desk.done(&["check", "my.yaml"]), "my: 45 runs\n");
+    let help = desk.done(&["--help"]);
+    let commands = tutorial
+        .lines()
+        .filter_map(|line| line.strip_prefix("$ orchestrator "));
+    for command in commands {
+        let name = command.split(' ').next().expect("a name");
+        assert!(help.contains(&format!("\n  {name} ")), "{command}");
+    }
+}
