@@ -66,10 +66,16 @@ fn the_tutorial_is_about_this_program() {
     let tutorial = include_str!("../docs/tutorial.md");
     let file = tutorial.split("```yaml\n").nth(1).expect("my.yaml");
     let file = file.split("```").next().expect("its end");
-    let words = (0..400_000).map(|n: u32| ["so ", "it ", "is ", "now. "][(n * n / 7 % 4) as usize]);
-    let desk = Desk::new()
-        .with("my.yaml", file)
-        .with("my.txt", words.collect::<String>());
+    // Any text that a tokenizer finds 512 pieces in.
+    let mut random = 1_u64;
+    let letters = std::iter::repeat_with(|| {
+        random = random
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        b"etaoin shrdlu cmf wyp vbgkjq xz "[(random >> 59) as usize]
+    });
+    let text: Vec<u8> = letters.take(1 << 20).collect();
+    let desk = Desk::new().with("my.yaml", file).with("my.txt", text);
     assert_eq!(desk.done(&["check", "my.yaml"]), "my: 45 runs\n");
     let help = desk.done(&["--help"]);
     let commands = tutorial
