@@ -9,7 +9,7 @@ fn every_shell_gets_completions() {
     let desk = Desk::new();
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let script = desk.done(&["completions", shell]);
-        for word in ["orchestrator", "export", "tensorboard"] {
+        for word in ["orchestrator", "export", "safetensors"] {
             assert!(script.contains(word), "{shell}: {word}");
         }
     }
