@@ -2,7 +2,7 @@
 
 mod support;
 
-use support::Desk;
+use support::{Desk, TINY};
 
 #[test]
 fn every_shell_gets_completions() {
@@ -85,4 +85,29 @@ fn the_tutorial_is_about_this_program() {
         let name = command.split(' ').next().expect("a name");
         assert!(help.contains(&format!("\n  {name} ")), "{command}");
     }
+}
+
+#[test]
+fn answers_are_json_where_that_is_asked_for() {
+    let theirs = "params,tokens,loss\n1e9,2e10,2.5\n";
+    let desk = Desk::new()
+        .with("tiny.yaml", TINY)
+        .with("theirs.csv", theirs);
+    desk.done(&["run", "tiny.yaml"]);
+    let json = |args: &[&str]| desk.json(&[args, &["--json"]].concat());
+    assert_eq!(json(&["check", "tiny.yaml"])["runs"], 3);
+    assert_eq!(json(&["fit", "tiny.yaml"])["dlcm"]["status"], "cannot_fit");
+    assert_eq!(json(&["prune", "tiny.yaml"])["removed"], false);
+    let exported = json(&["export", "tiny.yaml", "--format", "csv"]);
+    assert_eq!(exported["files"].as_array().map(Vec::len), Some(4));
+    let imported = json(&["import", "theirs.csv", "--experiment", "theirs"]);
+    assert_eq!(
+        (&imported["added"], &imported["known"]),
+        (&1.into(), &0.into())
+    );
+    let sizes = json(&["coordinates", "--widths", "16,32", "--steps", "1"]);
+    assert!(
+        sizes[0]["size"].as_f64().is_some_and(|size| size > 0.0),
+        "{sizes}"
+    );
 }
