@@ -2,14 +2,14 @@
 
 mod support;
 
-use support::Desk;
+use support::{Desk, TINY};
 
 #[test]
 fn every_shell_gets_completions() {
     let desk = Desk::new();
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let script = desk.done(&["completions", shell]);
-        for word in ["orchestrator", "export", "tensorboard"] {
+        for word in ["orchestrator", "export", "safetensors"] {
             assert!(script.contains(word), "{shell}: {word}");
         }
     }
@@ -58,5 +58,56 @@ fn every_listed_command_has_a_manual_page() {
     assert!(
         text.contains("--format") && text.contains("tensorboard"),
         "{text}"
+    );
+}
+
+#[test]
+fn the_tutorial_is_about_this_program() {
+    let tutorial = include_str!("../docs/tutorial.md");
+    let file = tutorial.split("```yaml\n").nth(1).expect("my.yaml");
+    let file = file.split("```").next().expect("its end");
+    // Any text that a tokenizer finds 512 pieces in.
+    let mut random = 1_u64;
+    let letters = std::iter::repeat_with(|| {
+        random = random
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        b"etaoin shrdlu cmf wyp vbgkjq xz "[(random >> 59) as usize]
+    });
+    let text: Vec<u8> = letters.take(1 << 20).collect();
+    let desk = Desk::new().with("my.yaml", file).with("my.txt", text);
+    assert_eq!(desk.done(&["check", "my.yaml"]), "my: 45 runs\n");
+    let help = desk.done(&["--help"]);
+    let commands = tutorial
+        .lines()
+        .filter_map(|line| line.strip_prefix("$ orchestrator "));
+    for command in commands {
+        let name = command.split(' ').next().expect("a name");
+        assert!(help.contains(&format!("\n  {name} ")), "{command}");
+    }
+}
+
+#[test]
+fn answers_are_json_where_that_is_asked_for() {
+    let theirs = "params,tokens,loss\n1e9,2e10,2.5\n";
+    let desk = Desk::new()
+        .with("tiny.yaml", TINY)
+        .with("theirs.csv", theirs);
+    desk.done(&["run", "tiny.yaml"]);
+    let json = |args: &[&str]| desk.json(&[args, &["--json"]].concat());
+    assert_eq!(json(&["check", "tiny.yaml"])["runs"], 3);
+    assert_eq!(json(&["fit", "tiny.yaml"])["dlcm"]["status"], "cannot_fit");
+    assert_eq!(json(&["prune", "tiny.yaml"])["removed"], false);
+    let exported = json(&["export", "tiny.yaml", "--format", "csv"]);
+    assert_eq!(exported["files"].as_array().map(Vec::len), Some(4));
+    let imported = json(&["import", "theirs.csv", "--experiment", "theirs"]);
+    assert_eq!(
+        (&imported["added"], &imported["known"]),
+        (&1.into(), &0.into())
+    );
+    let sizes = json(&["coordinates", "--widths", "16,32", "--steps", "1"]);
+    assert!(
+        sizes[0]["size"].as_f64().is_some_and(|size| size > 0.0),
+        "{sizes}"
     );
 }

@@ -55,7 +55,7 @@ pub(super) static KEYS: &[Key] = &[
         Role::Every,
         "Words that a document draws from the lexicon and puts into a hidden order.",
         "words",
-        "12",
+        "16",
         &[Form::Count(1, 1 << 20, |d, n| {
             d.data.synthetic.document_words = n as usize
         })],
@@ -77,7 +77,7 @@ pub(super) static KEYS: &[Key] = &[
         Role::Every,
         "Probability that a word is drawn at random instead of in order.",
         "probability",
-        "0.05",
+        "0.1",
         &[Form::Number(Range::ZERO_TO_ONE, |d, x| {
             d.data.synthetic.noise = x
         })],

@@ -31,7 +31,7 @@ pub(super) static KEYS: &[Key] = &[
         Role::Every,
         "η_token, of token-width matrices, at the base width; it falls as 1/width.",
         "per step",
-        "4e-3",
+        "3e-3",
         &[Form::Number(Range::ABOVE_ZERO, |d, x| {
             d.recipe.rates.token = x
         })],
@@ -53,7 +53,7 @@ pub(super) static KEYS: &[Key] = &[
         Role::Every,
         "η_other, of embeddings, norms and other vectors, at every width.",
         "per step",
-        "4e-3",
+        "2e-3",
         &[Form::Number(Range::ABOVE_ZERO, |d, x| {
             d.recipe.rates.other = x
         })],
@@ -75,7 +75,7 @@ pub(super) static KEYS: &[Key] = &[
         Role::Every,
         "Share of steps over which the rate rises from 0; with `branches`, of the shortest run's.",
         "share of the steps",
-        "0.05",
+        "0.1",
         &[Form::Number(Range::BELOW_ONE, |d, x| {
             d.recipe.schedule.warmup = x
         })],
@@ -86,7 +86,7 @@ pub(super) static KEYS: &[Key] = &[
         Role::Every,
         "Share of steps at the end over which the rate falls.",
         "share of the steps",
-        "0.2",
+        "0.1",
         &[Form::Number(Range::ZERO_TO_ONE, |d, x| {
             d.recipe.schedule.decay = x
         })],
@@ -129,7 +129,7 @@ pub(super) static KEYS: &[Key] = &[
         Role::Every,
         "AdamW's decay of the first moment.",
         "",
-        "0.9",
+        "0.95",
         &[Form::Number(Range::BELOW_ONE, |d, x| {
             d.recipe.adamw.beta1 = x
         })],
@@ -151,7 +151,7 @@ pub(super) static KEYS: &[Key] = &[
         Role::Every,
         "AdamW's ε at the base width.",
         "",
-        "1e-8",
+        "1e-9",
         &[Form::Number(Range::ABOVE_ZERO, |d, x| {
             d.recipe.adamw.epsilon = x
         })],
@@ -184,7 +184,7 @@ pub(super) static KEYS: &[Key] = &[
         Role::Dlcm,
         "τ: sharpens the boundary probability before sampling.",
         "",
-        "0.5",
+        "1",
         &[Form::Number(Range::ABOVE_ZERO, |d, x| {
             d.recipe.boundary.temperature = x
         })],
