@@ -261,7 +261,7 @@ fn entries(allocation: &Allocation) -> Vec<Entry> {
         entries.push(Entry::mark(pale, Mark::Circle, "optima of resampled laws"));
     }
     entries.push(Entry::line(INK, Dash::Mixed, "trained range"));
-    entries.push(Entry::heading("Above the best:"));
+    entries.push(Entry::heading("White lines, above the best loss:"));
     entries.extend(
         CONTOURS.map(|(above, dash)| Entry::line(grey, dash, format!("{}%", 100.0 * above))),
     );
@@ -274,7 +274,7 @@ fn remarks(allocation: &Allocation) -> Vec<String> {
         times => format!("{} times the largest run's", short(times)),
     };
     let budget = format!(
-        "{} training FLOPs (`{}`), {times}",
+        "{} training FLOPs ({}), {times}",
         short(allocation.budget),
         allocation.convention,
     );

@@ -17,8 +17,8 @@ pub(super) struct Axis {
 /// A value and its label.
 pub(super) type Tick = (f64, String);
 
-/// Room between two labels side by side.
-const APART: f64 = 9.0;
+/// Room between two labels side by side, of round values and of values that were asked for.
+const APART: [f64; 2] = [24.0, 8.0];
 
 /// Room between two labels one above the other, in sizes of their type.
 const LINE: f64 = 2.6;
@@ -79,12 +79,13 @@ impl Axis {
         let inside = |ticks: Vec<Tick>| -> Vec<Tick> {
             ticks.into_iter().filter(|(v, _)| self.holds(*v)).collect()
         };
+        let apart = APART[usize::from(self.ticks.is_some())];
         let has_room = |ticks: &Vec<Tick>| {
             ticks.windows(2).all(|pair| {
                 let [a, b] = [&pair[0], &pair[1]];
                 let distance = (self.share(b.0) - self.share(a.0)).abs() * length;
                 let needed = match across {
-                    true => 0.5 * (text_width(&a.1, SMALL) + text_width(&b.1, SMALL)) + APART,
+                    true => 0.5 * (text_width(&a.1, SMALL) + text_width(&b.1, SMALL)) + apart,
                     false => LINE * SMALL,
                 };
                 distance >= needed

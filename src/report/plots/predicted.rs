@@ -58,7 +58,10 @@ pub(super) fn sheet(result: &AnalysisResult) -> Result<Sheet<'_>, String> {
         let draw = move |picture: &mut Picture, panel: &Panel| {
             let ends = [panel.x.low, panel.x.high];
             if rms.is_finite() {
-                let band = ends.map(|v| (v, v * (-rms).exp(), v * rms.exp()));
+                let along = (0..=40).map(|k| ends[0] + (ends[1] - ends[0]) * f64::from(k) / 40.0);
+                let band: Vec<_> = along
+                    .map(|v| (v, v * (-rms).exp(), v * rms.exp()))
+                    .collect();
                 panel.band(picture, &band, GREY, 0.15);
             }
             panel.grid(picture);

@@ -35,12 +35,14 @@ fn with<'a>(
 
 fn entries(read: &[(&RunRecord, &ReadingRecord)]) -> Vec<Entry> {
     let entries = read.iter().enumerate().map(|(k, (run, _))| {
-        let (size, ratio) = (about(run.params as f64), short(run.compression_ratio));
-        let share = run.concept_share;
-        Entry::both(
-            series(k),
-            format!("R = {ratio}, P = {share:.1}, N ≈ {size}"),
-        )
+        let text = format!(
+            "R = {}, P = {:.1}, N ≈ {}, D = {}",
+            short(run.compression_ratio),
+            run.concept_share,
+            about(run.params as f64),
+            about(run.tokens as f64)
+        );
+        Entry::both(series(k), text)
     });
     entries.collect()
 }
@@ -103,7 +105,7 @@ pub(super) fn by_content<'a>(
             let ratio = run.compression_ratio;
             let declared = [panel.y.low, panel.y.high].map(|y| panel.at(ratio, y));
             picture.line(declared.to_vec(), 1.4, style.dash, style.colour);
-            let aside = 0.1 * (k as f64 - 0.5 * (read.len() - 1) as f64);
+            let aside = 0.16 * (k as f64 - 0.5 * (read.len() - 1) as f64);
             for &(x, y) in dots {
                 panel.mark(picture, (x, y - aside), style.mark, 4.2, style.colour);
             }

@@ -123,7 +123,7 @@ fn draw_panel(
 fn remarks(result: &AnalysisResult, savings: &Savings) -> Vec<String> {
     let mut words = vec![format!(
         "Against dense models of the same loss, trained on the same D = {} tokens; FLOPs counted \
-         as `{}`; training and inference save alike. P is the cheapest at each point. Bands: 95% \
+         as “{}”; training and inference save alike. P is the cheapest at each point. Bands: 95% \
          intervals; a band that leaves the panel goes on below it. Dashed: beyond the trained \
          baselines ({} to {}).",
         short(savings.tokens),

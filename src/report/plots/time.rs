@@ -65,7 +65,7 @@ pub(super) fn sheet<'a>(
     let charts = vec![
         Chart::new(
             "",
-            Axis::log("Training FLOPs (`exact`, at declared R)", flops),
+            Axis::log("Training FLOPs (exact, at declared R)", flops),
             Axis::log("Training time (seconds)", seconds),
             move |picture: &mut Picture, panel: &Panel| {
                 panel.grid(picture);
