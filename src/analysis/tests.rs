@@ -55,6 +55,8 @@ fn curves_of_equal_flops_cost_what_they_say_and_hold_the_optimum() {
     };
     let result = analysed(&runs.runs(), 30);
     let domain = Domain::default()
+        .with(Variable::Params, Range::between(1e4, 1e9))
+        .with(Variable::Tokens, Range::between(1e4, 1e11))
         .with(Variable::ConceptShare, Range::between(0.3, 0.7))
         .with(Variable::CompressionRatio, Range::between(2.0, 8.0));
     let surface = Surface::new(true_dlcm(), &[]).expect("a surface");

@@ -17,8 +17,11 @@ pub(super) struct Axis {
 /// A value and its label.
 pub(super) type Tick = (f64, String);
 
-/// Room between two labels side by side, of round values and of values that were asked for.
+/// Room between two labels side by side: what is good, and what is enough.
 const APART: [f64; 2] = [24.0, 8.0];
+
+/// Ticks that are worth crowding for.
+const FEW: usize = 3;
 
 /// Room between two labels one above the other, in sizes of their type.
 const LINE: f64 = 2.6;
@@ -79,8 +82,7 @@ impl Axis {
         let inside = |ticks: Vec<Tick>| -> Vec<Tick> {
             ticks.into_iter().filter(|(v, _)| self.holds(*v)).collect()
         };
-        let apart = APART[usize::from(self.ticks.is_some())];
-        let has_room = |ticks: &Vec<Tick>| {
+        let has_room = |ticks: &[Tick], apart: f64| {
             ticks.windows(2).all(|pair| {
                 let [a, b] = [&pair[0], &pair[1]];
                 let distance = (self.share(b.0) - self.share(a.0)).abs() * length;
@@ -91,8 +93,14 @@ impl Axis {
                 distance >= needed
             })
         };
-        let mut candidates = candidates.into_iter().map(inside);
-        candidates.find(has_room).unwrap_or_default()
+        let candidates: Vec<Vec<Tick>> = candidates.into_iter().map(inside).collect();
+        let [good, enough] = APART;
+        let loose = candidates
+            .iter()
+            .find(|ticks| has_room(ticks, good))
+            .filter(|ticks| ticks.len() >= FEW && self.ticks.is_none());
+        let tight = || candidates.iter().find(|ticks| has_room(ticks, enough));
+        loose.or_else(tight).cloned().unwrap_or_default()
     }
 
     /// The values of these mantissas within the axis, with labels.

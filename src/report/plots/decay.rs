@@ -15,7 +15,7 @@ use crate::store::RunRecord;
 use std::collections::{BTreeMap, HashMap};
 
 /// Panels of a figure.
-const PANELS: usize = 9;
+const PANELS: usize = 6;
 
 /// Curves are shown from this share of the shortest piece: what matters is at the ends.
 const SHOWN_FROM: f64 = 0.35;

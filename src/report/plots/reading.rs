@@ -17,6 +17,9 @@ const LETTERS: usize = 18;
 /// Fewer tokens than this say nothing about a position.
 const FEWEST: usize = 20;
 
+/// Tokens per concept that differ by more than this factor are drawn on a logarithmic scale.
+const WIDE: f64 = 8.0;
+
 /// Why there is nothing to draw.
 const NOTHING: &str = "no run has read a text";
 
@@ -89,7 +92,11 @@ pub(super) fn by_content<'a>(
         .map(|label| (place(label), cut(label)))
         .collect();
     let y = Axis::linear("", [-0.6, count - 0.4]).with_ticks(ticks);
-    let x = Axis::linear("Tokens per concept", roomy(ratios, 0.1));
+    // A text that is hardly cut at all must not press the others together.
+    let x = match ratios[1] > WIDE * ratios[0] {
+        true => Axis::log("Tokens per concept", [ratios[0] / 1.3, ratios[1] * 1.3]),
+        false => Axis::linear("Tokens per concept", roomy(ratios, 0.1)),
+    };
     let dots: Vec<Vec<(f64, f64)>> = read
         .iter()
         .map(|(_, reading)| {
@@ -147,6 +154,13 @@ pub(super) fn by_position<'a>(
         let how = "`orchestrator inspect RUN --file … --by-position --keep`";
         return Err(format!("{NOTHING} by position ({how})"));
     };
+    // The last position that is told apart stands for all after it.
+    let all = read.iter().flat_map(|(_, reading)| &reading.positions);
+    let end = all.map(|at| at.position).max();
+    let tick = |at: usize| {
+        let more = if Some(at) == end { "+" } else { "" };
+        (at as f64, format!("{at}{more}"))
+    };
     let legend = entries(&read);
     let charts = values.into_iter().filter_map(|(label, value)| {
         let line = |reading: &ReadingRecord| -> Vec<(f64, f64)> {
@@ -161,7 +175,7 @@ pub(super) fn by_position<'a>(
             "Position inside a concept (0 starts it)",
             [-0.5, last as f64 + 0.5],
         )
-        .with_ticks((0..=last).map(|at| (at as f64, at.to_string())).collect());
+        .with_ticks((0..=last).map(tick).collect());
         let draw = move |picture: &mut Picture, panel: &Panel| {
             panel.grid(picture);
             if panel.y.holds(0.0) {
@@ -188,8 +202,8 @@ pub(super) fn by_position<'a>(
         .filter_map(|reading| reading.against.as_ref());
     let others: std::collections::BTreeSet<&str> = others.map(|run| run.0.as_str()).collect();
     let mut notes = vec![format!(
-        "Means over all tokens at a position; positions of fewer than {FEWEST} tokens are left out, \
-         and the last stands for all after it."
+        "Means over all tokens at a position; positions of fewer than {FEWEST} tokens are left \
+         out."
     )];
     if charts.len() > 1 {
         let others: Vec<&str> = others.into_iter().collect();

@@ -41,8 +41,8 @@ pub(super) fn by_run<'a>(
     };
     let mut legend = kinds.entries(solid);
     legend.extend(shares.entries());
-    let words = "Lines: loss of the training batches, smoothed over a fiftieth of the run; \
-                 markers: held-out loss. The first steps are cut off.";
+    let words = "Lines: training loss, smoothed over a fiftieth of the run; markers: held-out loss. \
+                 The first steps are cut off.";
     let mut notes = vec![words.to_owned()];
     notes.extend(ended_badly(&curves));
     let (x, y) = axes(&curves.iter().collect::<Vec<_>>(), SHOWN_FROM);
