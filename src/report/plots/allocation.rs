@@ -261,7 +261,7 @@ fn entries(allocation: &Allocation) -> Vec<Entry> {
         entries.push(Entry::mark(pale, Mark::Circle, "optima of resampled laws"));
     }
     entries.push(Entry::line(INK, Dash::Mixed, "trained range"));
-    entries.push(Entry::heading("White lines, above the best loss:"));
+    entries.push(Entry::heading("Above the best:"));
     entries.extend(
         CONTOURS.map(|(above, dash)| Entry::line(grey, dash, format!("{}%", 100.0 * above))),
     );

@@ -23,8 +23,8 @@ const APART: [f64; 2] = [24.0, 8.0];
 /// Ticks that are worth crowding for.
 const FEW: usize = 3;
 
-/// Room between two labels one above the other, in sizes of their type.
-const LINE: f64 = 2.6;
+/// The same between two labels one above the other, from middle to middle.
+const LINES: [f64; 2] = [2.6 * SMALL, 1.7 * SMALL];
 
 impl Axis {
     /// A linear axis over the values.
@@ -82,19 +82,19 @@ impl Axis {
         let inside = |ticks: Vec<Tick>| -> Vec<Tick> {
             ticks.into_iter().filter(|(v, _)| self.holds(*v)).collect()
         };
-        let has_room = |ticks: &[Tick], apart: f64| {
+        let has_room = |ticks: &[Tick], room: usize| {
             ticks.windows(2).all(|pair| {
                 let [a, b] = [&pair[0], &pair[1]];
                 let distance = (self.share(b.0) - self.share(a.0)).abs() * length;
                 let needed = match across {
-                    true => 0.5 * (text_width(&a.1, SMALL) + text_width(&b.1, SMALL)) + apart,
-                    false => LINE * SMALL,
+                    true => 0.5 * (text_width(&a.1, SMALL) + text_width(&b.1, SMALL)) + APART[room],
+                    false => LINES[room],
                 };
                 distance >= needed
             })
         };
         let candidates: Vec<Vec<Tick>> = candidates.into_iter().map(inside).collect();
-        let [good, enough] = APART;
+        let [good, enough] = [0, 1];
         let loose = candidates
             .iter()
             .find(|ticks| has_room(ticks, good))

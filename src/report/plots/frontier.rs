@@ -5,7 +5,7 @@ use super::legend::Entry;
 use super::panel::Panel;
 use super::picture::{Dash, Mark, Picture};
 use super::sheet::{Chart, Sheet};
-use super::style::{BEYOND, RED, series};
+use super::style::{BEYOND, RED, SHADE, series};
 use crate::analysis::{AnalysisResult, FrontierStep, Maybe};
 use crate::fit::allocation::Variable;
 
@@ -95,11 +95,10 @@ pub(super) fn sheet(result: &AnalysisResult) -> Result<Sheet<'_>, String> {
     });
     Ok(Sheet {
         charts: charts.collect(),
-        legend: vec![Entry::mark(
-            RED,
-            Mark::Diamond,
-            "the budget of this experiment",
-        )],
+        legend: vec![
+            Entry::mark(RED, Mark::Diamond, "the budget of this experiment"),
+            Entry::mark(SHADE, Mark::Square, "beyond the largest run"),
+        ],
         notes,
         aside: 0.0,
     })

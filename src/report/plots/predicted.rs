@@ -132,7 +132,7 @@ pub(super) fn residuals(result: &AnalysisResult) -> Result<Sheet<'_>, String> {
             .max(high.abs())
             .max(noise.unwrap_or(0.0))
             .max(1e-3);
-    let y = Axis::linear("Measured above fitted loss (%)", [-reach, reach]);
+    let y = Axis::linear("Above fitted loss (%)", [-reach, reach]);
     let kinds = Kinds::of(rows.iter().map(|(run, _)| observed_kind(run)));
     let charts = QUANTITIES.into_iter().filter_map(|(label, log, value)| {
         let ends = range(rows.iter().filter_map(value))?;
@@ -168,7 +168,9 @@ pub(super) fn residuals(result: &AnalysisResult) -> Result<Sheet<'_>, String> {
         return Err("all runs are of one setting".to_owned());
     }
     let mut notes = vec![
-        "Each marker is one run. A trend within a panel is what the law does not know.".to_owned(),
+        "Measured loss above the fitted one, run by run. A trend within a panel is what the law \
+         does not know."
+            .to_owned(),
     ];
     notes.push(match &result.seed_noise {
         Some(seeds) => format!(
