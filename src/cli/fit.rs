@@ -134,7 +134,7 @@ pub(super) async fn fit_and_draw(
         created_at: now(),
     };
     store.save_fit(experiment, &fit, None).await?;
-    draw(&Stored::read(store, experiment, runs, result).await?, loaded)
+    draw(&Stored::read(store, experiment, result).await?, loaded)
 }
 
 /// Reads the newest stored analysis.

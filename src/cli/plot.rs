@@ -68,8 +68,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         let store = Store::open(&loaded.results).await?;
         let experiment = fit::known(&store, &loaded).await?;
         let result = fit::newest(&store, experiment).await?;
-        let runs = store.runs(experiment).await?;
-        Stored::read(&store, experiment, runs, result).await
+        Stored::read(&store, experiment, result).await
     })?;
     if args.list {
         print!("{}", list(&stored.material()));
@@ -119,16 +118,16 @@ pub(super) struct Stored {
 }
 
 impl Stored {
-    /// Reads what else belongs to runs and their analysis.
+    /// Reads the runs and measurements that belong to an analysis.
     ///
     /// # Errors
     /// When the database refuses.
     pub(super) async fn read(
         store: &Store,
         experiment: i64,
-        runs: Vec<RunRecord>,
         result: AnalysisResult,
     ) -> Result<Self, Failure> {
+        let runs = store.runs(experiment).await?;
         let mut measurements = BTreeMap::new();
         for run in &runs {
             measurements.insert(run.id.clone(), store.measurements(&run.id).await?);
