@@ -48,7 +48,7 @@ impl IsoflopCurve {
     }
 }
 
-/// Budgets for each law, where the runs do not say which.
+/// Budgets, which both laws share.
 const BUDGETS: usize = 5;
 
 /// Points of a curve.
@@ -73,6 +73,7 @@ pub(super) fn curves(
     let (baselines, models): (Vec<&Observed>, Vec<&Observed>) =
         runs.iter().partition(|run| run.dense);
     let knows_tokens = |estimate: &&Estimate| estimate.report.at_tokens.is_none();
+    let budgets = budgets(&runs.iter().collect::<Vec<_>>(), |run| spent(run, cost));
     let mut curves = Vec::new();
     if let Some(estimate) = dlcm.filter(knows_tokens)
         && let Ok(surface) = Surface::new(estimate.law.clone(), &[])
@@ -87,7 +88,7 @@ pub(super) fn curves(
             let found = optimum(&surface, cost, &here, &Budget::training(flops)).ok()?;
             Some(found.setting)
         };
-        curves.extend(along(estimate, &models, cost, best));
+        curves.extend(along(estimate, &models, &budgets, cost, best));
     }
     if let Some(estimate) = dense.filter(knows_tokens) {
         let of_size = |params: f64, flops: f64| {
@@ -95,7 +96,7 @@ pub(super) fn curves(
             let tokens = flops / one.training_flops(cost);
             Some(Setting { tokens, ..one })
         };
-        curves.extend(along(estimate, &baselines, cost, of_size));
+        curves.extend(along(estimate, &baselines, &budgets, cost, of_size));
     }
     curves
 }
@@ -109,20 +110,23 @@ fn setting(params: f64, tokens: f64, concept_share: f64, compression_ratio: f64)
     }
 }
 
-/// Computes a law's curves at the budgets that its runs were trained with.
+/// The training FLOPs of a run.
+fn spent(run: &Observed, cost: &CostModel) -> f64 {
+    setting(run.params, run.tokens, run.share, run.ratio).training_flops(cost)
+}
+
+/// Computes a law's curves.
 fn along(
     estimate: &Estimate,
     runs: &[&Observed],
+    budgets: &[f64],
     cost: &CostModel,
     at: impl Fn(f64, f64) -> Option<Setting> + Sync,
 ) -> Vec<IsoflopCurve> {
-    let spent =
-        |run: &Observed| setting(run.params, run.tokens, run.share, run.ratio).training_flops(cost);
     let [low, high] = extent(runs.iter().map(|run| run.params));
     let (low, high) = (low / BEYOND, high * BEYOND);
     let draws = thin(&estimate.draws, DRAWS);
-    let budgets = budgets(runs, spent);
-    let curves = budgets.into_par_iter().map(|flops| {
+    let curves = budgets.par_iter().map(|&flops| {
         let sizes = (0..POINTS).map(|k| low * (high / low).powf(k as f64 / (POINTS - 1) as f64));
         let points = sizes.filter_map(|params| {
             let place = at(params, flops)?;
@@ -146,7 +150,7 @@ fn along(
         });
         let near = runs
             .iter()
-            .filter(|run| (spent(run) / flops).ln().abs() < NEAR);
+            .filter(|run| (spent(run, cost) / flops).ln().abs() < NEAR);
         IsoflopCurve {
             dense: runs.iter().all(|run| run.dense),
             flops,

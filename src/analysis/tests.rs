@@ -48,6 +48,67 @@ fn without_noise_the_whole_law_and_its_savings_are_recovered() {
 }
 
 #[test]
+fn curves_of_equal_flops_cost_what_they_say_and_hold_the_optimum() {
+    let runs = Grid {
+        noise: 0.0,
+        ..LARGE
+    };
+    let result = analysed(&runs.runs(), 30);
+    let domain = Domain::default()
+        .with(Variable::Params, Range::between(1e4, 1e9))
+        .with(Variable::Tokens, Range::between(1e4, 1e11))
+        .with(Variable::ConceptShare, Range::between(0.3, 0.7))
+        .with(Variable::CompressionRatio, Range::between(2.0, 8.0));
+    let surface = Surface::new(true_dlcm(), &[]).expect("a surface");
+    let (mut dlcm, mut dense) = (0, 0);
+    for curve in &result.isoflop {
+        let Some(lowest) = curve.lowest() else {
+            continue;
+        };
+        assert!(lowest.interval.is_some());
+        if curve.dense {
+            dense += 1;
+            let loss = true_dense().predict(&[lowest.params, lowest.tokens]);
+            assert!((loss / lowest.loss - 1.0).abs() < 1e-3, "{loss} {lowest:?}");
+            continue;
+        }
+        dlcm += 1;
+        let budget = Budget::training(curve.flops);
+        let best = optimum(&surface, &result.cost, &domain, &budget).expect("an optimum");
+        assert!(
+            (best.loss / lowest.loss - 1.0).abs() < 2e-3,
+            "{best:?} {lowest:?}"
+        );
+    }
+    assert!(dlcm > 1 && dense > 1, "{dlcm} {dense}");
+    let at_one_d = analysed(&FIRST.runs(), 0);
+    assert!(at_one_d.isoflop.is_empty());
+}
+
+#[test]
+fn the_runs_of_most_compute_are_predicted_from_the_others() {
+    let exact = Grid {
+        noise: 0.0,
+        ..LARGE
+    };
+    let result = analysed(&exact.runs(), 20);
+    for outcome in [&result.dlcm, &result.dense] {
+        let report = outcome.report().expect("fitted");
+        assert!(report.held_out.len() * 10 >= report.runs);
+        for one in &report.held_out {
+            let error = one.predicted / one.observed - 1.0;
+            assert!(error.abs() < 1e-3, "{one:?}");
+        }
+        assert_eq!(report.draws.len(), 20);
+        let parameters = report.parameters.len();
+        assert!(report.draws.iter().all(|draw| draw.len() == parameters));
+    }
+    let few = analysed(&QUICK.runs(), 0);
+    let report = few.dlcm.report().expect("fitted");
+    assert!(report.held_out.is_empty() && report.draws.is_empty());
+}
+
+#[test]
 fn one_d_gives_a_reduced_law_that_says_so() {
     let result = analysed(&FIRST.runs(), 60);
     let report = result.dlcm.report().expect("fitted");

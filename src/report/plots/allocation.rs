@@ -274,7 +274,7 @@ fn remarks(allocation: &Allocation) -> Vec<String> {
         times => format!("{} times the largest run's", short(times)),
     };
     let budget = format!(
-        "{} training FLOPs (`{}`), {times}",
+        "{} training FLOPs ({}), {times}",
         short(allocation.budget),
         allocation.convention,
     );

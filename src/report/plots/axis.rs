@@ -17,11 +17,14 @@ pub(super) struct Axis {
 /// A value and its label.
 pub(super) type Tick = (f64, String);
 
-/// Room between two labels side by side.
-const APART: f64 = 9.0;
+/// Room between two labels side by side: what is good, and what is enough.
+const APART: [f64; 2] = [24.0, 8.0];
 
-/// Room between two labels one above the other, in sizes of their type.
-const LINE: f64 = 2.6;
+/// Ticks that are worth crowding for.
+const FEW: usize = 3;
+
+/// The same between two labels one above the other, from middle to middle.
+const LINES: [f64; 2] = [2.6 * SMALL, 1.7 * SMALL];
 
 impl Axis {
     /// A linear axis over the values.
@@ -79,19 +82,25 @@ impl Axis {
         let inside = |ticks: Vec<Tick>| -> Vec<Tick> {
             ticks.into_iter().filter(|(v, _)| self.holds(*v)).collect()
         };
-        let has_room = |ticks: &Vec<Tick>| {
+        let has_room = |ticks: &[Tick], room: usize| {
             ticks.windows(2).all(|pair| {
                 let [a, b] = [&pair[0], &pair[1]];
                 let distance = (self.share(b.0) - self.share(a.0)).abs() * length;
                 let needed = match across {
-                    true => 0.5 * (text_width(&a.1, SMALL) + text_width(&b.1, SMALL)) + APART,
-                    false => LINE * SMALL,
+                    true => 0.5 * (text_width(&a.1, SMALL) + text_width(&b.1, SMALL)) + APART[room],
+                    false => LINES[room],
                 };
                 distance >= needed
             })
         };
-        let mut candidates = candidates.into_iter().map(inside);
-        candidates.find(has_room).unwrap_or_default()
+        let candidates: Vec<Vec<Tick>> = candidates.into_iter().map(inside).collect();
+        let [good, enough] = [0, 1];
+        let loose = candidates
+            .iter()
+            .find(|ticks| has_room(ticks, good))
+            .filter(|ticks| ticks.len() >= FEW && self.ticks.is_none());
+        let tight = || candidates.iter().find(|ticks| has_room(ticks, enough));
+        loose.or_else(tight).cloned().unwrap_or_default()
     }
 
     /// The values of these mantissas within the axis, with labels.

@@ -84,8 +84,8 @@ fn chart<'a>(name: &str, law: &'a LawReport, j: usize) -> Option<Chart<'a>> {
     let ends = range(inner)?;
     let log = ends[0] > 0.0 && ends[1] > WIDE * ends[0];
     let x = match log {
-        true => Axis::log("Value", [ends[0] / 1.2, ends[1] * 1.2]),
-        false => Axis::linear("Value", roomy(ends, 0.05)),
+        true => Axis::log("Value of the parameter", [ends[0] / 1.2, ends[1] * 1.2]),
+        false => Axis::linear("Value of the parameter", roomy(ends, 0.05)),
     };
     let mut counts = [0usize; BARS];
     for value in &values {

@@ -2,15 +2,12 @@
 
 use super::axis::{Axis, range};
 use crate::event::Measurement;
-use crate::run::RunId;
+use crate::run::{Part, RunId};
 use crate::store::RunRecord;
 use std::collections::BTreeMap;
 
 /// The scale of the loss is for what follows this share of the tokens.
 const SETTLED: f64 = 0.12;
-
-/// Curves are shown from this share of the shortest one's tokens.
-const SHOWN_FROM: f64 = 0.05;
 
 /// A run's losses against training tokens.
 pub(super) struct Curve<'a> {
@@ -69,31 +66,43 @@ pub(super) fn curves<'a>(
     }
 }
 
-/// Chooses axes for curves: tokens from where the shortest has settled, losses as after the first
+/// Chooses axes for curves: tokens from a share of the shortest one's, losses as after the first
 /// steps, which fall steeply from ln(vocabulary).
-pub(super) fn axes(curves: &[&Curve<'_>]) -> (Axis, Axis) {
+pub(super) fn axes(curves: &[&Curve<'_>], from: f64) -> (Axis, Axis) {
     let points = || {
         curves
             .iter()
             .flat_map(|c| c.training.iter().chain(&c.held_out))
     };
     let tokens = range(points().map(|p| p.0)).unwrap_or([1.0, 10.0]);
+    let ends = curves.iter().map(|c| c.last());
+    let start = (ends.fold(f64::INFINITY, f64::min) * from).max(tokens[0]);
     let losses = curves.iter().flat_map(|c| {
-        let settled = c.last() * SETTLED;
+        let settled = start.max(c.last() * SETTLED);
         let points = c.training.iter().chain(&c.held_out);
         points.filter(move |p| p.0 >= settled).map(|p| p.1)
     });
     let [low, high] = range(losses).unwrap_or([1.0, 10.0]);
-    let shortest = curves
-        .iter()
-        .map(|c| c.last())
-        .fold(f64::INFINITY, f64::min);
     let room = 0.05 * (high - low);
-    let start = (shortest * SHOWN_FROM).max(tokens[0]);
     (
         Axis::log("Training tokens", [start, tokens[1] * 1.06]),
         Axis::linear("Loss (nats per token)", [low - room, high + room]),
     )
+}
+
+/// Puts before each branch the trunk that it leaves, and leaves trunks out.
+pub(super) fn with_trunks(curves: Vec<Curve<'_>>) -> Vec<Curve<'_>> {
+    let (trunks, mut rest): (Vec<_>, Vec<_>) =
+        curves.into_iter().partition(|c| c.run.part == Part::Trunk);
+    for curve in &mut rest {
+        let mut start = curve.run.start_run.as_ref();
+        while let Some(piece) = trunks.iter().find(|piece| Some(&piece.run.id) == start) {
+            curve.training.splice(0..0, piece.training.iter().copied());
+            curve.held_out.splice(0..0, piece.held_out.iter().copied());
+            start = piece.run.start_run.as_ref();
+        }
+    }
+    rest
 }
 
 /// A moving mean over a fiftieth of the run on either side, so that single batches do not hide it.

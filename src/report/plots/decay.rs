@@ -15,7 +15,10 @@ use crate::store::RunRecord;
 use std::collections::{BTreeMap, HashMap};
 
 /// Panels of a figure.
-const PANELS: usize = 9;
+const PANELS: usize = 6;
+
+/// Curves are shown from this share of the shortest piece: what matters is at the ends.
+const SHOWN_FROM: f64 = 0.35;
 
 /// The pieces of a trunk, and the branches that leave it.
 #[derive(Default)]
@@ -60,11 +63,14 @@ pub(super) fn sheet<'a>(
         return Err("no branch has measured a loss".to_owned());
     }
     let all = families.len();
-    let every = all.div_ceil(PANELS);
+    let shown = all.min(PANELS);
+    // Evenly, but not every second one: that could be one R throughout.
+    let chosen: Vec<usize> = (0..shown).map(|k| k * all / shown).collect();
     let families: Vec<Family<'a>> = families
         .into_iter()
-        .step_by(every)
-        .map(|(_, family)| family)
+        .enumerate()
+        .filter(|(k, _)| chosen.contains(k))
+        .map(|(_, (_, family))| family)
         .collect();
     let branches = || families.iter().flat_map(|family| &family.branches);
     let ends = levels(branches().map(|c| c.run.tokens as f64), 0.01);
@@ -86,8 +92,7 @@ pub(super) fn sheet<'a>(
         .iter()
         .flat_map(|family| family.trunk.iter().chain(&family.branches))
         .collect();
-    let (x, y) = axes(&everything);
-    drop(everything);
+    let (x, y) = axes(&everything, SHOWN_FROM);
     let charts = families.into_iter().map(|family| {
         let run = family.branches[0].run;
         let size = about(run.params as f64);

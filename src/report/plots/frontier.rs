@@ -5,7 +5,7 @@ use super::legend::Entry;
 use super::panel::Panel;
 use super::picture::{Dash, Mark, Picture};
 use super::sheet::{Chart, Sheet};
-use super::style::{BEYOND, RED, series};
+use super::style::{BEYOND, RED, SHADE, series};
 use crate::analysis::{AnalysisResult, FrontierStep, Maybe};
 use crate::fit::allocation::Variable;
 
@@ -27,9 +27,9 @@ pub(super) fn sheet(result: &AnalysisResult) -> Result<Sheet<'_>, String> {
         return Err("the law has no optimum along budgets".to_owned());
     };
     let within = steps.iter().filter(|step| !step.extrapolated);
-    let trained = within.map(|step| step.flops).fold(flops[0], f64::max);
-    let label = format!("Training FLOPs C (`{}`)", allocation.convention);
-    let x = Axis::log(&label, [flops[0] / 1.1, flops[1] * 1.1]);
+    let largest = within.map(|step| step.flops).fold(flops[0], f64::max);
+    let label = format!("Training FLOPs C ({})", allocation.convention);
+    let x = Axis::log(&label, [flops[0] / 1.2, flops[1] * 1.3]);
     let charts = QUANTITIES
         .into_iter()
         .enumerate()
@@ -40,7 +40,13 @@ pub(super) fn sheet(result: &AnalysisResult) -> Result<Sheet<'_>, String> {
                 let ends = interval(step).unwrap_or([f64::NAN; 2]);
                 [step.setting.get(variable), ends[0], ends[1]]
             });
-            let ends = range(values.chain([best])).unwrap_or([1.0, 2.0]);
+            // All of the trained range, so that its ends can be seen and small changes look small.
+            let trained = match variable {
+                Variable::ConceptShare => allocation.sampled_shares,
+                Variable::CompressionRatio => allocation.sampled_ratios,
+                _ => [best; 2],
+            };
+            let ends = range(values.chain(trained).chain([best])).unwrap_or([1.0, 2.0]);
             let y = match log {
                 true => Axis::log(label, [ends[0] / 1.3, ends[1] * 1.3]),
                 false => Axis::linear(label, roomy(ends, 0.1)),
@@ -48,7 +54,7 @@ pub(super) fn sheet(result: &AnalysisResult) -> Result<Sheet<'_>, String> {
             let style = series(k);
             let draw = move |picture: &mut Picture, panel: &Panel| {
                 if steps.iter().any(|step| step.extrapolated) {
-                    panel.stripe(picture, [trained, panel.x.high], BEYOND);
+                    panel.stripe(picture, [largest, panel.x.high], BEYOND);
                 }
                 panel.grid(picture);
                 let band: Vec<(f64, f64, f64)> = steps
@@ -60,7 +66,7 @@ pub(super) fn sheet(result: &AnalysisResult) -> Result<Sheet<'_>, String> {
                     .iter()
                     .map(|step| (step.flops, step.setting.get(variable)))
                     .collect();
-                let inside = line.iter().filter(|at| at.0 <= trained).count();
+                let inside = line.iter().filter(|at| at.0 <= largest).count();
                 let (trained, beyond) = (&line[..inside], &line[inside.saturating_sub(1)..]);
                 panel.curve(picture, trained, 2.0, Dash::Solid, style.colour, 1.0);
                 panel.curve(picture, beyond, 2.0, Dash::Dashed, style.colour, 1.0);
@@ -89,11 +95,10 @@ pub(super) fn sheet(result: &AnalysisResult) -> Result<Sheet<'_>, String> {
     });
     Ok(Sheet {
         charts: charts.collect(),
-        legend: vec![Entry::mark(
-            RED,
-            Mark::Diamond,
-            "the budget of this experiment",
-        )],
+        legend: vec![
+            Entry::mark(RED, Mark::Diamond, "the budget of this experiment"),
+            Entry::mark(SHADE, Mark::Square, "beyond the largest run"),
+        ],
         notes,
         aside: 0.0,
     })

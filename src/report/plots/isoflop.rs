@@ -46,7 +46,7 @@ pub(super) fn sheet(result: &AnalysisResult) -> Result<Sheet<'_>, String> {
         charts: charts.collect(),
         legend,
         notes: vec![format!(
-            "FLOPs counted as `{}`. Curves and bands: the law and its 95% interval; markers: runs \
+            "FLOPs counted as “{}”. Curves and bands: the law and its 95% interval; markers: runs \
              within 10% of a curve's FLOPs, DLCMs of all P and R.",
             result.cost.name()
         )],
@@ -86,7 +86,7 @@ fn chart<'a>(
         .iter()
         .filter_map(|(_, curve, _)| range(curve.points.iter().map(|p| p.loss)).map(|[low, _]| low));
     let bottoms = range(bottoms).unwrap_or([low, high]);
-    let top = (bottoms[1] + 1.0 * (bottoms[1] - bottoms[0]).max(0.1 * low)).min(high);
+    let top = (bottoms[1] + 0.6 * (bottoms[1] - bottoms[0]).max(0.1 * low)).min(high);
     let [low, top] = measured.map_or([low, top], |[a, b]| [low.min(a), top.max(b)]);
     let x = Axis::log("N (non-embedding parameters)", sizes);
     let y = Axis::linear("Held-out loss (nats per token)", roomy([low, top], 0.06));

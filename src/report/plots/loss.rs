@@ -200,7 +200,11 @@ fn remarks(result: &AnalysisResult, groups: &[LossCurve]) -> Vec<String> {
         ));
     }
     let loud = result.warnings.iter().filter(|warning| warning.is_loud());
-    words.extend(loud.map(|warning| format!("Warning: {warning}.")));
+    words.extend(loud.map(|warning| {
+        let warning = warning.to_string();
+        let end = if warning.ends_with('?') { "" } else { "." };
+        format!("Warning: {warning}{end}")
+    }));
     words
 }
 

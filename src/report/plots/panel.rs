@@ -95,7 +95,9 @@ impl Panel {
     /// Writes a title above the frame.
     pub(super) fn title(&self, picture: &mut Picture, text: &str) {
         let middle = 0.5 * (self.left + self.right);
-        picture.text((middle, self.top - 12.0), text, LABEL, Align::Middle, INK);
+        let room = (self.right - self.left + 10.0) / text_width(text, LABEL).max(1.0);
+        let size = LABEL * room.clamp(0.7, 1.0);
+        picture.text((middle, self.top - 12.0), text, size, Align::Middle, INK);
     }
 
     /// Draws a marker with a thin light edge, if it lies within the frame.

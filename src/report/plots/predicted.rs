@@ -58,7 +58,10 @@ pub(super) fn sheet(result: &AnalysisResult) -> Result<Sheet<'_>, String> {
         let draw = move |picture: &mut Picture, panel: &Panel| {
             let ends = [panel.x.low, panel.x.high];
             if rms.is_finite() {
-                let band = ends.map(|v| (v, v * (-rms).exp(), v * rms.exp()));
+                let along = (0..=40).map(|k| ends[0] + (ends[1] - ends[0]) * f64::from(k) / 40.0);
+                let band: Vec<_> = along
+                    .map(|v| (v, v * (-rms).exp(), v * rms.exp()))
+                    .collect();
                 panel.band(picture, &band, GREY, 0.15);
             }
             panel.grid(picture);
@@ -129,7 +132,7 @@ pub(super) fn residuals(result: &AnalysisResult) -> Result<Sheet<'_>, String> {
             .max(high.abs())
             .max(noise.unwrap_or(0.0))
             .max(1e-3);
-    let y = Axis::linear("Measured above fitted loss (%)", [-reach, reach]);
+    let y = Axis::linear("Above fitted loss (%)", [-reach, reach]);
     let kinds = Kinds::of(rows.iter().map(|(run, _)| observed_kind(run)));
     let charts = QUANTITIES.into_iter().filter_map(|(label, log, value)| {
         let ends = range(rows.iter().filter_map(value))?;
@@ -165,7 +168,9 @@ pub(super) fn residuals(result: &AnalysisResult) -> Result<Sheet<'_>, String> {
         return Err("all runs are of one setting".to_owned());
     }
     let mut notes = vec![
-        "Each marker is one run. A trend within a panel is what the law does not know.".to_owned(),
+        "Measured loss above the fitted one, run by run. A trend within a panel is what the law \
+         does not know."
+            .to_owned(),
     ];
     notes.push(match &result.seed_noise {
         Some(seeds) => format!(

@@ -17,6 +17,9 @@ const LETTERS: usize = 18;
 /// Fewer tokens than this say nothing about a position.
 const FEWEST: usize = 20;
 
+/// Tokens per concept that differ by more than this factor are drawn on a logarithmic scale.
+const WIDE: f64 = 8.0;
+
 /// Why there is nothing to draw.
 const NOTHING: &str = "no run has read a text";
 
@@ -35,12 +38,14 @@ fn with<'a>(
 
 fn entries(read: &[(&RunRecord, &ReadingRecord)]) -> Vec<Entry> {
     let entries = read.iter().enumerate().map(|(k, (run, _))| {
-        let (size, ratio) = (about(run.params as f64), short(run.compression_ratio));
-        let share = run.concept_share;
-        Entry::both(
-            series(k),
-            format!("R = {ratio}, P = {share:.1}, N ≈ {size}"),
-        )
+        let text = format!(
+            "R = {}, P = {:.1}, N ≈ {}, D = {}",
+            short(run.compression_ratio),
+            run.concept_share,
+            about(run.params as f64),
+            about(run.tokens as f64)
+        );
+        Entry::both(series(k), text)
     });
     entries.collect()
 }
@@ -87,7 +92,11 @@ pub(super) fn by_content<'a>(
         .map(|label| (place(label), cut(label)))
         .collect();
     let y = Axis::linear("", [-0.6, count - 0.4]).with_ticks(ticks);
-    let x = Axis::linear("Tokens per concept", roomy(ratios, 0.1));
+    // A text that is hardly cut at all must not press the others together.
+    let x = match ratios[1] > WIDE * ratios[0] {
+        true => Axis::log("Tokens per concept", [ratios[0] / 1.3, ratios[1] * 1.3]),
+        false => Axis::linear("Tokens per concept", roomy(ratios, 0.1)),
+    };
     let dots: Vec<Vec<(f64, f64)>> = read
         .iter()
         .map(|(_, reading)| {
@@ -103,7 +112,7 @@ pub(super) fn by_content<'a>(
             let ratio = run.compression_ratio;
             let declared = [panel.y.low, panel.y.high].map(|y| panel.at(ratio, y));
             picture.line(declared.to_vec(), 1.4, style.dash, style.colour);
-            let aside = 0.1 * (k as f64 - 0.5 * (read.len() - 1) as f64);
+            let aside = 0.16 * (k as f64 - 0.5 * (read.len() - 1) as f64);
             for &(x, y) in dots {
                 panel.mark(picture, (x, y - aside), style.mark, 4.2, style.colour);
             }
@@ -145,6 +154,13 @@ pub(super) fn by_position<'a>(
         let how = "`orchestrator inspect RUN --file … --by-position --keep`";
         return Err(format!("{NOTHING} by position ({how})"));
     };
+    // The last position that is told apart stands for all after it.
+    let all = read.iter().flat_map(|(_, reading)| &reading.positions);
+    let end = all.map(|at| at.position).max();
+    let tick = |at: usize| {
+        let more = if Some(at) == end { "+" } else { "" };
+        (at as f64, format!("{at}{more}"))
+    };
     let legend = entries(&read);
     let charts = values.into_iter().filter_map(|(label, value)| {
         let line = |reading: &ReadingRecord| -> Vec<(f64, f64)> {
@@ -159,7 +175,7 @@ pub(super) fn by_position<'a>(
             "Position inside a concept (0 starts it)",
             [-0.5, last as f64 + 0.5],
         )
-        .with_ticks((0..=last).map(|at| (at as f64, at.to_string())).collect());
+        .with_ticks((0..=last).map(tick).collect());
         let draw = move |picture: &mut Picture, panel: &Panel| {
             panel.grid(picture);
             if panel.y.holds(0.0) {
@@ -186,8 +202,8 @@ pub(super) fn by_position<'a>(
         .filter_map(|reading| reading.against.as_ref());
     let others: std::collections::BTreeSet<&str> = others.map(|run| run.0.as_str()).collect();
     let mut notes = vec![format!(
-        "Means over all tokens at a position; positions of fewer than {FEWEST} tokens are left out, \
-         and the last stands for all after it."
+        "Means over all tokens at a position; positions of fewer than {FEWEST} tokens are left \
+         out."
     )];
     if charts.len() > 1 {
         let others: Vec<&str> = others.into_iter().collect();

@@ -1,10 +1,11 @@
 //! FLOPs saved against the size of the dense baseline: a panel for every R.
 
 use super::axis::{Axis, range, short};
+use super::legend::Entry;
 use super::panel::Panel;
-use super::picture::{Align, Dash, Picture};
+use super::picture::{Dash, Mark, Picture};
 use super::sheet::{Chart, Sheet};
-use super::style::{BEYOND, GREY, INK, SMALL, series};
+use super::style::{BEYOND, INK, SHADE, series};
 use crate::analysis::{AnalysisResult, LawOutcome, Maybe, SavingCurve, SavingPoint, Savings};
 
 /// Savings are shown down to here: twice the FLOPs of the dense model.
@@ -43,7 +44,11 @@ pub(super) fn sheet(result: &AnalysisResult) -> Result<Sheet<'_>, String> {
     });
     Ok(Sheet {
         charts: charts.collect(),
-        legend: Vec::new(),
+        legend: vec![Entry::mark(
+            SHADE,
+            Mark::Square,
+            "beyond the trained baselines",
+        )],
         notes: remarks(result, savings),
         aside: 0.0,
     })
@@ -58,19 +63,8 @@ fn draw_panel(
 ) {
     let style = series(k);
     let end = savings.trained[1];
-    let (beyond, _) = panel.at(panel.x.clamp(end), panel.y.low);
     panel.stripe(picture, [end, panel.x.high], BEYOND);
     panel.grid(picture);
-    if panel.right - beyond > 90.0 {
-        let middle = 0.5 * (beyond + panel.right);
-        picture.text(
-            (middle, panel.top + 12.0),
-            "extrapolated",
-            SMALL,
-            Align::Middle,
-            GREY,
-        );
-    }
     panel.level(picture, 0.0, 1.4, Dash::Solid, INK);
     // An end out of reach is a saving without bound on that side.
     let band: Vec<(f64, f64, f64)> = curve
@@ -123,7 +117,7 @@ fn draw_panel(
 fn remarks(result: &AnalysisResult, savings: &Savings) -> Vec<String> {
     let mut words = vec![format!(
         "Against dense models of the same loss, trained on the same D = {} tokens; FLOPs counted \
-         as `{}`; training and inference save alike. P is the cheapest at each point. Bands: 95% \
+         as “{}”; training and inference save alike. P is the cheapest at each point. Bands: 95% \
          intervals; a band that leaves the panel goes on below it. Dashed: beyond the trained \
          baselines ({} to {}).",
         short(savings.tokens),

@@ -56,7 +56,7 @@ const LINE: f64 = 16.0;
 const ZOOMS: [f64; 5] = [1.0, 1.2, 1.45, 1.75, 2.1];
 
 /// The smallest panel that can be read.
-const LEAST: (f64, f64) = (120.0, 95.0);
+const LEAST: (f64, f64) = (120.0, 78.0);
 
 /// Where panels go.
 #[derive(Clone, Debug)]
@@ -87,11 +87,12 @@ impl Sheet<'_> {
             let (width, height) = (zoom * width, zoom * height);
             let grids = (1..=self.charts.len().clamp(1, 4)).map(|columns| {
                 let grid = self.grid(width, columns, Some(height));
-                // Panels are best a little wider than they are high.
                 let room = (grid.wide / LEAST.0).min(grid.tall / LEAST.1);
-                (room, grid)
+                // Places that stay empty make the others smaller for nothing.
+                let filled = self.charts.len() as f64 / (grid.rows * columns) as f64;
+                (room, room * filled, grid)
             });
-            let Some((room, grid)) = grids.max_by(|a, b| a.0.total_cmp(&b.0)) else {
+            let Some((room, _, grid)) = grids.max_by(|a, b| a.1.total_cmp(&b.1)) else {
                 break;
             };
             if best.as_ref().is_none_or(|(best, _)| room > *best) {
@@ -102,8 +103,8 @@ impl Sheet<'_> {
                 break;
             }
         }
-        let (_, mut picture) =
-            best.unwrap_or_else(|| (0.0, Picture::new(width, height, size.inches())));
+        let blank = || (0.0, Picture::new(width, height, size.inches()));
+        let (_, mut picture) = best.unwrap_or_else(blank);
         // What does not fit makes the picture smaller, never cut.
         let ratio = height / width;
         picture.width = picture.width.max(picture.height / ratio);
@@ -138,7 +139,7 @@ impl Sheet<'_> {
         let titled = self.charts.iter().any(|chart| !chart.title.is_empty());
         let [shared_x, shared_y, same_y] = self.shared();
         let nominal = (width - 60.0) / columns as f64 - 30.0;
-        let lines = |chart: &Chart| wrap(&chart.x.label, nominal + 20.0, LABEL).len();
+        let lines = |chart: &Chart| wrap(&chart.x.label, nominal, LABEL).len();
         let own = match shared_x {
             true => 0,
             false => self.charts.iter().map(lines).max().unwrap_or(1),
@@ -146,7 +147,12 @@ impl Sheet<'_> {
         let (above, below) = (if titled { 26.0 } else { 10.0 }, 24.0 + own as f64 * LINE);
         let tall = match height {
             None => {
-                let most = if width < 500.0 { 215.0 } else { 300.0 };
+                let most = match (width < 500.0, rows) {
+                    (true, ..5) => 215.0,
+                    // Many rows must not make a figure higher than a page.
+                    (true, _) => LEAST.1,
+                    (false, _) => 300.0,
+                };
                 (0.92 * nominal).clamp(LEAST.1, most)
             }
             Some(height) => {
@@ -213,7 +219,7 @@ impl Sheet<'_> {
             }
             if !shared_x {
                 let middle = 0.5 * (panel.left + panel.right);
-                let room = grid.wide + 20.0;
+                let room = grid.wide + 12.0;
                 let y = panel.bottom + 31.0;
                 lines(&mut picture, (middle, y), room, &chart.x.label);
             }
@@ -224,6 +230,8 @@ impl Sheet<'_> {
             let middle = grid.left + 0.5 * (columns * (grid.wide + grid.gap) - grid.gap);
             let room = 2.0 * (width - middle).min(middle) - EDGE;
             y = lines(&mut picture, (middle, y + 7.0), room, &chart.x.label);
+        } else {
+            y += 8.0;
         }
         let end = notes(&mut picture, (margin, y + 10.0), room, &self.notes);
         picture.height = picture

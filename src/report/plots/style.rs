@@ -36,6 +36,9 @@ pub(super) const PAPER: Colour = Colour(0xff, 0xff, 0xff);
 /// What stands out.
 pub(super) const RED: Colour = Colour(0xd5, 0x5e, 0x00);
 
+/// The sample of that background in a legend, where its own shade would be too faint.
+pub(super) const SHADE: Colour = Colour(0xd4, 0xd4, 0xd4);
+
 /// Background of what is extrapolated.
 pub(super) const BEYOND: Colour = Colour(0xf1, 0xf1, 0xf1);
 

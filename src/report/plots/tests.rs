@@ -101,6 +101,7 @@ fn check(figure: Figure, size: Size, picture: &Picture) {
 fn everything() -> Vec<RunRecord> {
     let grid = Grid {
         sizes: &[200_000, 400_000],
+        shares: &[0.3, 0.7],
         ratios: &[2.0, 4.0],
         tokens: &[2_000_000, 6_000_000, 20_000_000],
         dense_sizes: &[200_000, 400_000, 800_000],
@@ -109,8 +110,10 @@ fn everything() -> Vec<RunRecord> {
     let mut runs = simulated::with_trunks(grid.runs());
     let rates = Grid {
         shares: &[0.5],
+        ratios: &[4.0],
         seeds: 2,
-        tokens: &[2_000_000],
+        tokens: &[1_000_000],
+        dense_sizes: &[],
         ..grid
     };
     runs.extend(simulated::with_rates(rates.runs()));
@@ -152,7 +155,7 @@ fn readings(runs: &[RunRecord]) -> Vec<ReadingRecord> {
 
 #[test]
 fn every_figure_is_drawn_in_both_formats() {
-    let mut made = Made::of(everything(), 40);
+    let mut made = Made::of(everything(), 10);
     made.readings = readings(&made.runs);
     assert!(made.skipped().is_empty(), "{:?}", made.skipped());
     let folder = tempfile::tempdir().expect("a folder");
@@ -173,7 +176,7 @@ fn every_figure_is_drawn_in_both_formats() {
 #[test]
 fn texts_have_room_in_every_size() {
     for grid in [simulated::FIRST, simulated::QUICK] {
-        let made = Made::of(grid.runs(), 30);
+        let made = Made::of(grid.runs(), 8);
         made.lay_out();
         let sparse = ["isoflop", "decay", "transfer", "content", "position"];
         assert_eq!(made.skipped(), sparse);
@@ -182,7 +185,7 @@ fn texts_have_room_in_every_size() {
 
 #[test]
 fn an_analysis_of_before_draws_what_it_holds() {
-    let mut made = Made::of(simulated::QUICK.runs(), 20);
+    let mut made = Made::of(simulated::QUICK.runs(), 5);
     let mut stored = serde_json::to_value(&made.result).expect("serialises");
     stored.as_object_mut().expect("an object").remove("isoflop");
     for law in ["dlcm", "dense"] {
@@ -233,8 +236,8 @@ fn little_data_never_breaks_a_figure() {
     Made::of(equal, 5).lay_out();
     let mut same = simulated::FIRST.runs();
     same.iter_mut().for_each(|run| run.loss = Some(3.0));
-    Made::of(same, 10).lay_out();
-    let mut broken = Made::of(everything(), 5);
+    Made::of(same, 5).lay_out();
+    let mut broken = Made::of(simulated::with_trunks(simulated::QUICK.runs()), 5);
     for row in broken.measurements.values_mut().flatten() {
         row.loss = Some(f64::NAN);
         row.tokens_per_second = Some(0.0);
@@ -259,7 +262,7 @@ fn figures_to_look_at() {
         ("quick", simulated::QUICK.runs()),
         ("everything", everything()),
     ] {
-        let mut made = Made::of(runs, 300);
+        let mut made = Made::of(runs, 100);
         made.readings = readings(&made.runs);
         println!("== {name}\n{}", summary(&made.result));
         for size in Size::ALL {

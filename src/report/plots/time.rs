@@ -65,7 +65,7 @@ pub(super) fn sheet<'a>(
     let charts = vec![
         Chart::new(
             "",
-            Axis::log("Training FLOPs (`exact`, at declared R)", flops),
+            Axis::log("Training FLOPs (exact, at declared R)", flops),
             Axis::log("Training time (seconds)", seconds),
             move |picture: &mut Picture, panel: &Panel| {
                 panel.grid(picture);
@@ -131,9 +131,9 @@ fn draw_rates(picture: &mut Picture, panel: &Panel) {
         let inside = line.iter().rev().find(|at| panel.holds(at.0, at.1));
         if let Some(&(x, y)) = inside {
             let (x, y) = panel.at(x, y);
-            // Near the upper right end of the line, within the frame.
-            let at = (x - 4.0, (y + 9.0).min(panel.bottom - 8.0));
-            if x - panel.left > 70.0 {
+            // Left of the line's upper end, within the frame.
+            let at = (x - 18.0, (y + 9.0).min(panel.bottom - 8.0));
+            if x - panel.left > 90.0 {
                 picture.text(at, &in_words(exponent), SMALL, Align::End, GREY);
             }
         }

@@ -1,7 +1,7 @@
 //! Training curves: a panel for every N; run by run, or the mean of all runs of one R.
 
 use super::axis::{Axis, about, range, short};
-use super::curve::{Curve, axes, curves, read_off};
+use super::curve::{Curve, axes, curves, read_off, with_trunks};
 use super::kinds::{Kinds, kind};
 use super::legend::Entry;
 use super::panel::Panel;
@@ -16,6 +16,9 @@ use std::collections::BTreeMap;
 
 /// Panels of a figure; more sizes than this are thinned out.
 const PANELS: usize = 9;
+
+/// Curves are shown from this share of the shortest one's tokens.
+const SHOWN_FROM: f64 = 0.05;
 
 /// Points of a mean curve.
 const POINTS: usize = 80;
@@ -38,11 +41,11 @@ pub(super) fn by_run<'a>(
     };
     let mut legend = kinds.entries(solid);
     legend.extend(shares.entries());
-    let words = "Lines: loss of the training batches, smoothed over a fiftieth of the run; \
-                 markers: held-out loss. The first steps are cut off.";
+    let words = "Lines: training loss, smoothed over a fiftieth of the run; markers: held-out loss. \
+                 The first steps are cut off.";
     let mut notes = vec![words.to_owned()];
     notes.extend(ended_badly(&curves));
-    let (x, y) = axes(&curves.iter().collect::<Vec<_>>());
+    let (x, y) = axes(&curves.iter().collect::<Vec<_>>(), SHOWN_FROM);
     let charts = by_size(curves, &mut notes).into_iter().map(|(size, here)| {
         let (kinds, shares) = (kinds.clone(), shares.clone());
         chart(size, (&x, &y), move |picture, panel| {
@@ -70,7 +73,7 @@ pub(super) fn by_group<'a>(
     runs: &'a [RunRecord],
     measurements: &BTreeMap<RunId, Vec<Measurement>>,
 ) -> Result<Sheet<'a>, String> {
-    let mut curves = curves(runs, measurements)?;
+    let mut curves = with_trunks(curves(runs, measurements)?);
     // A mean over runs of different length would jump where one ends.
     let ends = levels(curves.iter().map(|c| c.run.tokens as f64), 0.01);
     let longest = ends.last().copied().unwrap_or(0.0);
@@ -91,7 +94,7 @@ pub(super) fn by_group<'a>(
             curves.len()
         ));
     }
-    let (x, y) = axes(&curves.iter().collect::<Vec<_>>());
+    let (x, y) = axes(&curves.iter().collect::<Vec<_>>(), SHOWN_FROM);
     let charts = by_size(curves, &mut notes).into_iter().map(|(size, here)| {
         let means = kinds.all().filter_map(|ratio| {
             let group: Vec<_> = here.iter().filter(|c| kind(c.run) == ratio).collect();

@@ -10,7 +10,7 @@ use super::style::{RED, series};
 use crate::analysis::levels;
 use crate::architecture::Architecture;
 use crate::recipe::LearningRates;
-use crate::run::RunOutcome;
+use crate::run::{Part, RunOutcome};
 use crate::store::RunRecord;
 
 /// The base rates that an experiment may vary.
@@ -40,7 +40,7 @@ pub(super) fn sheet(runs: &[RunRecord]) -> Result<Sheet<'_>, String> {
     let base = runs
         .first()
         .map_or(0, |run| run.spec.recipe.rates.base_width);
-    // One panel for each R and P: dense models are one panel.
+    // One panel for each R, P and D.
     let mut groups: Vec<(String, Vec<Trial>)> = Vec::new();
     for run in runs {
         let loss = match run.outcome {
@@ -48,7 +48,8 @@ pub(super) fn sheet(runs: &[RunRecord]) -> Result<Sheet<'_>, String> {
             Some(RunOutcome::Diverged) => None,
             _ => continue,
         };
-        if loss.is_none() && run.outcome == Some(RunOutcome::Finished) {
+        // A trunk's rate has not decayed, so its loss says little about rates.
+        if run.part == Part::Trunk || loss.is_none() && run.outcome == Some(RunOutcome::Finished) {
             continue;
         }
         let width = match &run.spec.architecture {
@@ -59,6 +60,7 @@ pub(super) fn sheet(runs: &[RunRecord]) -> Result<Sheet<'_>, String> {
             None => "dense".to_owned(),
             Some(ratio) => format!("R = {}, P = {:.1}", short(ratio), run.concept_share),
         };
+        let title = format!("{title}, D = {}", short(run.tokens as f64));
         let trial = Trial {
             rate: rate(&run.spec.recipe.rates),
             width,
@@ -150,7 +152,8 @@ fn draw_size(picture: &mut Picture, panel: &Panel, k: usize, rates: &[f64], tria
             None => {
                 let (x, _) = panel.at(trial.rate, panel.y.low);
                 let aside = 7.0 * k as f64;
-                picture.mark((x + aside, panel.top + 8.0), Mark::Cross, 4.0, RED);
+                let x = (x + aside).min(panel.right - 6.0);
+                picture.mark((x, panel.top + 8.0), Mark::Cross, 4.0, RED);
             }
         }
     }
