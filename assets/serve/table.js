@@ -233,6 +233,7 @@ function sought(word) {
     .some(text => text && String(text).toLowerCase().includes(word));
 }
 
+const BUILT = ["params", "tokens", "concept_share", "compression_ratio", "seed"];
 const SHORT = { n: "params", d: "tokens", p: "concept_share", r: "compression_ratio", c: "flops" };
 
 function compared(name, sign, text) {
@@ -243,7 +244,11 @@ function compared(name, sign, text) {
     const isAxis = run.axes[key] !== undefined || own === undefined;
     // An axis is meant as it is written: the shape that was built is never quite what was asked for.
     const value = isAxis && (sign === "=" || sign === "!=") ? run.axes[key] : own ?? run.axes[key];
-    if (text === "none" || text === "") return (value === undefined || value === null) === (sign === "=");
+    if (text === "none" || text === "") {
+      // Every run has a size and a seed: of these only the axis can be missing.
+      const measured = BUILT.includes(key) ? null : own ?? null;
+      return (run.axes[key] === undefined && measured === null) === (sign === "=");
+    }
     if (value === undefined || value === null) return sign === "!=";
     const number = typeof value === "number" ? value : written(value);
     if (Number.isNaN(number) || Number.isNaN(wanted)) {

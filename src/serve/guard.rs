@@ -1,6 +1,6 @@
 //! Who may ask, and what browsers may do with the answers.
 
-use super::problem::Problem;
+use super::problem::{Problem, in_json};
 use axum::extract::{Request, State};
 use axum::http::header::{
     AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY, COOKIE, HOST, HeaderName, LOCATION,
@@ -103,7 +103,7 @@ pub(super) async fn pass(
         Some(response) => response,
         None => match guard.refuses(&request) {
             Some(problem) => problem.into_response(),
-            None => next.run(request).await,
+            None => in_json(next.run(request).await).await,
         },
     };
     let corp = HeaderName::from_static("cross-origin-resource-policy");

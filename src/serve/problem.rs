@@ -4,6 +4,7 @@ use super::places::UnknownPlace;
 use crate::store::StoreError;
 use axum::Json;
 use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
@@ -61,4 +62,25 @@ impl From<UnknownPlace> for Problem {
 /// Answers questions that nobody has.
 pub(super) async fn nothing() -> Problem {
     Problem::unknown("there is nothing at this address")
+}
+
+/// The longest refusal that is passed on, in bytes.
+const LONGEST: usize = 16 * 1024;
+
+/// Says in JSON what was refused before an answer was sought: a method, or a body that is no JSON.
+pub(super) async fn in_json(response: Response) -> Response {
+    let status = response.status();
+    let kind = response.headers().get(CONTENT_TYPE);
+    let is_json = kind.is_some_and(|kind| kind == "application/json");
+    if is_json || !(status.is_client_error() || status.is_server_error()) {
+        return response;
+    }
+    let body = axum::body::to_bytes(response.into_body(), LONGEST).await;
+    let body = body.unwrap_or_default();
+    let said = String::from_utf8_lossy(&body);
+    let message = match said.trim() {
+        "" => status.canonical_reason().unwrap_or("refused"),
+        said => said,
+    };
+    Problem::new(status, message).into_response()
 }

@@ -141,7 +141,14 @@ fn what_is_not_there_is_said_in_json() {
             answer.error()
         );
     }
-    assert_eq!(server.post("/api/experiments", "{}", "").status, 405);
+    let refused = server.post("/api/experiments", "{}", "");
+    assert_eq!(
+        (refused.status, refused.error().as_str()),
+        (405, "Method Not Allowed")
+    );
+    let answer = server.get("/api/runs/tiny/ffff/measurements?after=soon");
+    assert_eq!(answer.status, 400);
+    assert!(answer.error().contains("query string"), "{}", answer.error());
 }
 
 #[test]

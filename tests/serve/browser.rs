@@ -66,6 +66,9 @@ impl Page {
             enable_durable_messages: None,
         })
         .expect("a network");
+        // Without it no page of a browser without a screen has the focus.
+        tab.call_method(Emulation::SetFocusEmulationEnabled { enabled: true })
+            .expect("set");
         tab.navigate_to(url).expect("opened");
         Some(Self {
             tab,
