@@ -28,6 +28,7 @@ pub use standing::{Selection, Standing, Tally};
 
 use crate::event::Measurement;
 use crate::run::{RunId, RunSpec};
+use sqlx::ConnectOptions;
 use sqlx::SqliteConnection;
 use sqlx::migrate::MigrateError;
 use sqlx::sqlite::{
@@ -162,7 +163,9 @@ impl Store {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(Duration::from_secs(30))
-            .foreign_keys(true);
+            .foreign_keys(true)
+            // Large experiments take what they take; a warning amid a table helps nobody.
+            .disable_statement_logging();
         let open = |source| StoreError::Open {
             path: path.to_owned(),
             source,
