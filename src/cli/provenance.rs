@@ -49,7 +49,9 @@ fn git_commit() -> Option<String> {
             .then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
     };
     let commit = git(&["rev-parse", "HEAD"])?;
-    let changed = git(&["status", "--porcelain"]).is_some_and(|changes| !changes.is_empty());
+    // Results that were not committed yet change nothing that trains.
+    let changes = git(&["status", "--porcelain", "--", ":/", ":(exclude)results"]);
+    let changed = changes.is_some_and(|changes| !changes.is_empty());
     Some(if changed {
         format!("{commit}+")
     } else {
