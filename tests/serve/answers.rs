@@ -148,7 +148,11 @@ fn what_is_not_there_is_said_in_json() {
     );
     let answer = server.get("/api/runs/tiny/ffff/measurements?after=soon");
     assert_eq!(answer.status, 400);
-    assert!(answer.error().contains("query string"), "{}", answer.error());
+    assert!(
+        answer.error().contains("query string"),
+        "{}",
+        answer.error()
+    );
 }
 
 #[test]
