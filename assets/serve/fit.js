@@ -111,8 +111,10 @@ export function fitTab(experiment, params, remember) {
 
 function warnings(all) {
   if (!all.length) return null;
-  const sorted = [...all].sort((a, b) => b.loud - a.loud);
-  return h("section", { class: "warnings", "aria-labelledby": "warnings" }, h("h2", { id: "warnings" }, `Warnings (${all.length})`),
+  // The fit and the allocation may say the same.
+  const once = all.filter(({ message }, i) => all.findIndex(other => other.message === message) === i);
+  const sorted = once.sort((a, b) => b.loud - a.loud);
+  return h("section", { class: "warnings", "aria-labelledby": "warnings" }, h("h2", { id: "warnings" }, `Warnings (${once.length})`),
     h("ul", null, sorted.map(({ loud, message }) => h("li", { class: loud ? "loud" : null }, loud && h("b", null, "Important: "), message))));
 }
 

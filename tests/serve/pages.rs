@@ -10,7 +10,10 @@ fn grid() -> String {
     TINY.replace("params: 60000", "params: [40000, 60000]")
         .replace("[0.3, 0.5]", "[0.3, 0.5, 0.7]")
         .replace("compression_ratio: 4", "compression_ratio: [2, 4]")
-        .replace("params: 50000", "params: [30000, 40000, 60000]")
+        .replace(
+            "params: 50000, tokens: 8192",
+            "params: [30000, 40000, 60000], tokens: [2048, 4096]",
+        )
         .replace("8192", "2048")
 }
 
@@ -53,7 +56,7 @@ fn every_page_works_in_a_browser() {
 
     // The table: sorted, filtered, selected.
     page.press("Runs");
-    page.until("document.querySelectorAll('table.runs tbody tr').length === 15");
+    page.until("document.querySelectorAll('table.runs tbody tr').length === 18");
     page.click("button[data-key=loss]");
     let sorted = "(() => { const at = [...document.querySelectorAll('table.runs thead th')].findIndex(t => \
         t.innerText.startsWith('Loss')); const v = [...document.querySelectorAll('table.runs tbody tr')]\
@@ -70,10 +73,10 @@ fn every_page_works_in_a_browser() {
         ));
     };
     filter("concept_share=0.5 R=2", 2);
-    filter("dense", 3);
+    filter("dense", 6);
     filter("loss<0.001", 0);
     page.until("document.querySelector('[role=status].quiet').innerText.includes('No run')");
-    filter("", 15);
+    filter("", 18);
     page.click("table.runs tbody tr:nth-child(1) input");
     page.click("table.runs tbody tr:nth-child(2) input");
     page.click("table.runs tbody tr:nth-child(3) input");
