@@ -303,16 +303,26 @@ mod tests {
             running: (0..running).map(row).collect(),
             failed: (0..failed).map(broken).collect(),
             done: 0.25,
-            whole: "30/120 runs done, 2 running, 1 failed, 2.3 h left".into(),
+            whole: "2.3 h left; 30/120 runs done, 2 running, 1 failed".into(),
         }
     }
 
     #[test]
     fn a_wide_window_shows_all_and_a_narrow_one_what_matters() {
         let lines = board(1, 1).draw(window(120, 24));
-        insta::assert_snapshot!(lines.join("\n"), @"");
+        insta::assert_snapshot!(lines.join("\n"), @r"
+        run           done                               loss   tokens/s  what
+        000000000000   50%  ███▇▇▇▆▆▆▅▅▅▄▄▄▃▃▃▂▂▂▁▁▁   3.0500      12.3K  dlcm N=200K P=0.50 R=4 D=1.00M seed 0
+        000000000000  crashed: no space left on the device (dlcm N=200K P=0.50 R=4 D=1.00M seed 0)
+        ██████████░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░  25% 2.3 h left; 30/120 runs done, 2 running, 1 failed
+        ");
         let lines = board(1, 1).draw(window(40, 24));
-        insta::assert_snapshot!(lines.join("\n"), @"");
+        insta::assert_snapshot!(lines.join("\n"), @r"
+        run           done               loss
+        000000000000   50%  █▇▆▅▄▃▂▁   3.0500
+        000000000000  crashed: no space left o…
+        25% 2.3 h left; 30/120 runs done, 2 ru…
+        ");
         let ascii = Window {
             is_utf8: false,
             ..window(80, 24)

@@ -268,7 +268,7 @@ impl Progress {
             failed => format!(", {failed} failed"),
         };
         format!(
-            "{}/{} runs done, {} running{failed}, {left} left",
+            "{left} left; {}/{} runs done, {} running{failed}",
             self.ended,
             self.total,
             self.running().count()

@@ -33,7 +33,7 @@ pub(super) async fn screen(
     }
     board.done = shares.done();
     board.whole = match shares.seconds_left() {
-        Some(left) => format!("{summary}, {} left", words(Duration::from_secs_f64(left))),
+        Some(left) => format!("{} left; {summary}", words(Duration::from_secs_f64(left))),
         None => summary.to_owned(),
     };
     let lines = board.draw(Window::now());

@@ -1,7 +1,8 @@
 //! The question, the answer in one sentence, and what stands behind it.
 
-use super::{Stored, count, table, with_interval};
+use super::{Stored, table, with_interval};
 use crate::analysis::{self, Allocation, Choice, LawOutcome, Maybe, Savings};
+use crate::quantity::human;
 use crate::run::{Part, RunOutcome};
 use maud::{Markup, html};
 
@@ -70,15 +71,15 @@ fn allocated(allocation: &Allocation) -> Markup {
             shown("concept_share", setting.concept_share, &|p| {
                 format!("{p:.2}")
             }),
-            shown("params", setting.params, &count),
-            shown("tokens", setting.tokens, &count),
+            shown("params", setting.params, &human),
+            shown("tokens", setting.tokens, &human),
             shown("loss", choice.loss, &|loss| format!("{loss:.3}")),
             html! { span.dim { (analysis::remarks(choice).join("; ")) } },
         ]
     };
     let choices = std::iter::once(&allocation.best).chain(&allocation.by_ratio);
     html! {
-        h3 { "What to train for " (count(allocation.budget)) " training FLOPs" }
+        h3 { "What to train for " (human(allocation.budget)) " training FLOPs" }
         (table(&["R", "P*", "N*", "D", "loss (nats per token)", "remarks"], choices.map(row)))
         p.dim {
             "FLOPs are counted as " code { (allocation.convention) } ". "
@@ -94,7 +95,7 @@ fn saved(savings: &Savings) -> Markup {
         analysis::told(curve, savings.trained).map(|point| {
             vec![
                 html! { (curve.declared_ratio) },
-                html! { (count(point.baseline)) },
+                html! { (human(point.baseline)) },
                 html! { (super::decimals(point.target_loss, 3)) },
                 html! { (analysis::saved(point)) },
             ]
@@ -103,7 +104,7 @@ fn saved(savings: &Savings) -> Markup {
     html! {
         (table(&["R", "dense N", "its loss", "training FLOPs saved at that loss"], rows))
         p.dim {
-            "Both train on D = " (count(savings.tokens)) ", counted as "
+            "Both train on D = " (human(savings.tokens)) ", counted as "
             code { (savings.convention) } "; the sign is that of the saving. Inference saves alike."
         }
     }

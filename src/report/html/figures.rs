@@ -28,7 +28,7 @@ pub(super) fn section(material: &Material) -> Result<Markup, ReportError> {
 }
 
 fn title(figure: Figure) -> String {
-    figure.name().replace('_', " ")
+    super::capital(&figure.name().replace('_', " "))
 }
 
 /// Gives a drawing the title that is read in place of it.

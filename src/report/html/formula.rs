@@ -78,7 +78,9 @@ impl Parser<'_> {
                 let sum = self.sum()?;
                 self.take(&[')'])?;
                 let has_exponent = self.rest.trim_start().starts_with('^');
-                match is_bare && !has_exponent {
+                // `(D)^alpha` is what is left of `(D + t)^alpha`.
+                let is_single = !sum.contains("<mo>");
+                match is_single || is_bare && !has_exponent {
                     true => format!("<mrow>{sum}</mrow>"),
                     false => format!("<mrow><mo>(</mo>{sum}<mo>)</mo></mrow>"),
                 }
@@ -160,6 +162,8 @@ mod tests {
             let set = display(&law.equation()).into_string();
             assert!(set.contains("<math"), "{set}");
         }
+        let set = display("loss = A/(tokens)^alpha").into_string();
+        assert!(!set.contains("<mo>(</mo>"), "{set}");
         let set = display("loss = E0 + A_token/(params·(1−P) + t)^delta1").into_string();
         let expected = "<mi>L</mi><mo>=</mo><msub><mi>E</mi><mtext>0</mtext></msub><mo>+</mo>\
                         <mfrac><mrow><msub><mi>A</mi><mtext>token</mtext></msub></mrow><mrow><msup>\

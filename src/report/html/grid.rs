@@ -67,7 +67,10 @@ fn values(runs: &[&RunRecord], axis: &str) -> Vec<String> {
             values.push(value);
         }
     }
-    let size = |text: &String| parse_number(text).unwrap_or(f64::INFINITY);
+    let size = |text: &String| {
+        let number = text.parse().ok().or_else(|| parse_number(text).ok());
+        number.unwrap_or(f64::INFINITY)
+    };
     // Stable: values that are no numbers stay in the order of the plan.
     values.sort_by(|a, b| size(a).total_cmp(&size(b)));
     values
@@ -89,16 +92,25 @@ fn matrix(stored: &Stored) -> Markup {
         .filter(|run| run.part != Part::Trunk)
         .collect();
     let trunks = stored.runs.len() - runs.len();
-    let mut names: BTreeSet<&str> = runs
+    let written = runs
         .iter()
-        .flat_map(|run| run.axes.keys().map(String::as_str))
+        .flat_map(|run| run.axes.keys().map(String::as_str));
+    // Repetitions of a cell stand below one another.
+    let place = |axis: &str| match axis {
+        "params" => 0,
+        "tokens" => 1,
+        "seed" => 3,
+        _ => 2,
+    };
+    let names: BTreeSet<(u8, &str)> = written
+        .chain(["params"])
+        .filter(|axis| !ACROSS.contains(axis))
+        .map(|axis| (place(axis), axis))
         .collect();
-    names.insert("params");
     let across: Vec<Axis> = ACROSS.iter().map(|axis| with_values(&runs, axis)).collect();
     let (down, same): (Vec<_>, Vec<_>) = names
         .iter()
-        .filter(|axis| !ACROSS.contains(axis))
-        .map(|axis| with_values(&runs, axis))
+        .map(|(_, axis)| with_values(&runs, axis))
         .partition(|(axis, values)| values.len() > 1 || *axis == "params");
     let mut cells: BTreeMap<Vec<usize>, BTreeMap<Vec<usize>, Vec<&RunRecord>>> = BTreeMap::new();
     let mut columns: BTreeSet<Vec<usize>> = BTreeSet::new();
@@ -113,7 +125,7 @@ fn matrix(stored: &Stored) -> Markup {
         div.tall {
             table.matrix {
                 caption {
-                    "Held-out loss of every cell, nats per token; the darker, the lower."
+                    "Held-out loss of every cell, nats per token; the stronger the shade, the lower."
                     @for (axis, values) in &same { " " (axis) " = " (values.join(", ")) "." }
                     @if trunks > 0 {
                         " " (trunks) " trunks are only in the table of runs."

@@ -1,6 +1,6 @@
 //! The fitted laws, how well they fit, and every warning.
 
-use super::{MISSING, formula, table};
+use super::{MISSING, capital, formula, table};
 use crate::analysis::{
     self, AnalysisResult, DecayLaw, LawOutcome, LawReport, Maybe, ParameterEstimate,
 };
@@ -113,10 +113,4 @@ fn parameters(parameters: &[ParameterEstimate]) -> Markup {
         &["parameter", "value", "95% interval", "unit", "remark"],
         parameters.iter().map(row),
     )
-}
-
-fn capital(text: &str) -> String {
-    let mut letters = text.chars();
-    let first = letters.next().map(|first| first.to_uppercase().to_string());
-    first.unwrap_or_default() + letters.as_str()
 }

@@ -15,7 +15,6 @@ mod runs;
 use super::{ReportError, write_whole};
 use crate::analysis::AnalysisResult;
 use crate::event::Measurement;
-use crate::quantity::human;
 use crate::report::plots::Material;
 use crate::run::{RunId, RunState};
 use crate::store::{ExperimentRecord, Machine, ReadingRecord, RunRecord};
@@ -177,14 +176,16 @@ fn with_interval(value: f64, interval: Option<&[f64; 2]>, print: &dyn Fn(f64) ->
     html! {
         (print(value))
         @if let Some([low, high]) = interval {
-            " " span.dim { "[" (print(*low)) ", " (print(*high)) "]" }
+            " " span.dim.whole { "[" (print(*low)) ", " (print(*high)) "]" }
         }
     }
 }
 
-/// Prints a count as people write it.
-fn count(value: f64) -> String {
-    human(value)
+/// Writes the first letter large.
+fn capital(text: &str) -> String {
+    let mut letters = text.chars();
+    let first = letters.next().map(|first| first.to_uppercase().to_string());
+    first.unwrap_or_default() + letters.as_str()
 }
 
 #[cfg(test)]

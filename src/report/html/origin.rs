@@ -1,8 +1,9 @@
 //! Where the numbers come from and how to get them again.
 
-use super::{MISSING, Stored, count, table};
+use super::{MISSING, Stored, table};
 use crate::clock::utc;
-use crate::run::{DataFacts, DataSpec, NUMERICS_VERSION};
+use crate::quantity::human;
+use crate::run::{DataFacts, DataSpec};
 use crate::store::Machine;
 use maud::{Markup, html};
 
@@ -14,7 +15,7 @@ pub(super) fn section(stored: &Stored) -> Markup {
         pre { code { "orchestrator run " (file) "\norchestrator report " (file) } }
         dl {
             dt { "program" }
-            dd { "orchestrator " (experiment.program_version) ", numerics version " (NUMERICS_VERSION) }
+            dd { "orchestrator " (experiment.program_version) }
             dt { "git commit of the working folder" }
             dd { code { (experiment.git_commit.as_deref().unwrap_or(MISSING)) } }
             dt { "configuration, SHA-256" }
@@ -63,8 +64,8 @@ fn data(stored: &Stored) -> Markup {
             html! { code { (facts.fingerprint) } },
             html! { (source(spec)) },
             html! { (facts.vocab) },
-            html! { (count(facts.train_tokens as f64)) },
-            html! { (count(facts.validation_tokens as f64)) },
+            html! { (human(facts.train_tokens as f64)) },
+            html! { (human(facts.validation_tokens as f64)) },
             optional(facts.bytes_per_token),
             optional(facts.entropy_floor),
             html! { (runs) },

@@ -1,6 +1,7 @@
 //! The table of all runs.
 
-use super::{MISSING, Stored, count, decimals, kind, standing};
+use super::{MISSING, Stored, decimals, kind, standing};
+use crate::quantity::human;
 use crate::store::RunRecord;
 use maud::{Markup, html};
 
@@ -47,11 +48,11 @@ fn row(run: &RunRecord, stored: &Stored) -> Markup {
         tr id={ "run-" (run.id) } {
             th scope="row" { (run.id) }
             td { (kind(run)) }
-            td data-v=(run.params) { (count(run.params as f64)) }
+            td data-v=(run.params) { (human(run.params as f64)) }
             td { (concepts(format!("{:.3}", run.concept_share))) }
             td { (concepts(run.compression_ratio.to_string())) }
             td { (decimals(run.realised_ratio, 3)) }
-            td data-v=(run.tokens) { (count(run.tokens as f64)) }
+            td data-v=(run.tokens) { (human(run.tokens as f64)) }
             td { (run.seed) }
             td { (decimals(run.loss, 4)) }
             td { (decimals(run.bits_per_byte, 4)) }

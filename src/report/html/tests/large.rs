@@ -3,6 +3,7 @@
 use super::*;
 use crate::analysis::simulated::Grid;
 use crate::event::{Event, Line};
+use crate::quantity::human;
 use crate::store::{Ended, PlannedRun, StartedAttempt, Store};
 use std::time::Instant;
 
@@ -89,8 +90,8 @@ async fn filled(store: &Store) -> i64 {
     id
 }
 
-/// `REPORT=folder cargo test --release -- --ignored --nocapture a_thousand_runs` makes a database of
-/// a thousand runs in a folder, says how long its report takes and how large it is.
+/// `REPORT=folder cargo test --release -- --ignored a_thousand_runs` makes a database of a thousand
+/// runs in a folder, and beside it says in report.txt how long its report takes and how large it is.
 #[tokio::test]
 #[ignore = "for looking at, and to be timed"]
 async fn a_thousand_runs() {
@@ -132,8 +133,8 @@ async fn a_thousand_runs() {
         written_at: 1.0,
     };
     let page = page(&stored).expect("a page");
-    println!(
-        "{} runs read in {read:?}, written in {:?}: {} bytes",
+    let mut said = format!(
+        "{} runs read in {read:?}, written in {:?}: {} bytes\n",
         runs.len(),
         start.elapsed(),
         page.len()
@@ -141,8 +142,9 @@ async fn a_thousand_runs() {
     for part in page.split("<figure ").skip(1) {
         let name = part.split('"').nth(1).unwrap_or("");
         let end = part.find("</figure>").unwrap_or(0);
-        println!("  {name}: {end} bytes");
+        said += &format!("  {name}: {end} bytes\n");
     }
+    std::fs::write(folder.join("report.txt"), said).expect("written");
     std::fs::write(folder.join("report.html"), &page).expect("written");
     assert!(page.len() < 5_000_000);
     text_of(&page);
