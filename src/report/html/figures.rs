@@ -17,18 +17,14 @@ pub(super) fn section(material: &Material) -> Result<Markup, ReportError> {
         @for (figure, svg) in &drawn {
             figure id={ "figure-" (figure.name()) } {
                 (PreEscaped(titled(svg, *figure)))
-                figcaption { (title(*figure)) }
+                figcaption { strong { (figure.title()) ":" } " " (figure.caption()) }
             }
         }
         @if !skipped.is_empty() {
             h3 { "Not drawn" }
-            ul { @for skipped in &skipped { li { (title(skipped.figure)) ": " (skipped.why) } } }
+            ul { @for skipped in &skipped { li { (skipped.figure.title()) ": " (skipped.why) } } }
         }
     })
-}
-
-fn title(figure: Figure) -> String {
-    super::capital(&figure.name().replace('_', " "))
 }
 
 /// Gives a drawing the title that is read in place of it.
@@ -37,6 +33,6 @@ fn titled(svg: &str, figure: Figure) -> String {
     let id = format!("title-{}", figure.name());
     let opening = format!("<svg role=\"img\" aria-labelledby=\"{id}\"");
     let svg = svg[start..].replacen("<svg", &opening, 1);
-    let title = html! { title id=(id) { (title(figure)) } }.into_string();
+    let title = html! { title id=(id) { (figure.title()) } }.into_string();
     svg.replacen('>', &format!(">{title}"), 1)
 }
