@@ -1,13 +1,14 @@
 //! The loop itself.
 
+mod asked;
+
 use super::active::{Active, Verdict};
 use super::intake::{is_whole, settle, take_in, write_spec};
 use super::policy::{self, Answer, Tries};
 use super::queue::{Queue, to_do};
 use super::rebuild::log_file;
-use super::requests::{self, Request};
 use super::tail::Tail;
-use super::{Notice, Observer, OrchestrateError, Retried, Setting, Summary, failed};
+use super::{Notice, Observer, OrchestrateError, Retried, Setting, Summary};
 use crate::clock::now;
 use crate::event::{END, Event, WEIGHTS};
 use crate::launch::{Exit, Job, Launcher};
@@ -16,7 +17,7 @@ use crate::plan::Planned;
 use crate::run::{RunId, RunOutcome, RunState};
 use crate::store::{Ended, RunRecord, StartedAttempt, Store};
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
 /// Shortest and longest time between two looks at the runs: when much happens, and when nothing
@@ -139,87 +140,6 @@ impl<'a> Campaign<'a, '_> {
             }
             wait = if busy { POLL.0 } else { POLL.1.min(2 * wait) };
             tokio::time::sleep(wait).await;
-        }
-    }
-
-    fn hear_stops(&mut self, stop: &AtomicUsize) {
-        let asked = stop.load(Ordering::Relaxed).min(2);
-        if asked > self.stops {
-            self.stops = asked;
-            self.observer.notice(Notice::Stopping(self.active.len()));
-            match asked {
-                1 => {
-                    for run in self.active.keys() {
-                        self.launcher.stop(run);
-                    }
-                }
-                _ => self.kill_all(),
-            }
-        }
-    }
-
-    fn kill_all(&mut self) {
-        for run in self.active.keys() {
-            self.launcher.kill(run);
-        }
-    }
-
-    /// Does what others asked for.
-    async fn cancel(&mut self) -> Result<(), OrchestrateError> {
-        let results = &self.setting.results;
-        for id in requests::asked(results, Request::Cancel) {
-            if let Some(active) = self.active.get_mut(&id) {
-                active.condemn(RunOutcome::Cancelled);
-                self.launcher.stop(&id);
-            } else if self.queue.withdraw(&id).is_some() {
-                let (outcome, message) = (RunOutcome::Cancelled, "cancelled");
-                self.store.end_run(&id, outcome, message, now()).await?;
-                self.queue.ended(&id, outcome);
-                *self.summary.of(outcome) += 1;
-                self.observer
-                    .notice(Notice::Ended(id.clone(), outcome, None));
-            }
-            requests::fulfilled(results, Request::Cancel, &id)
-                .map_err(failed("answer a request in", results))?;
-        }
-        Ok(())
-    }
-
-    /// Queues again the ended runs that others asked for, with the runs that they blocked.
-    async fn reopen_all(&mut self) -> Result<(), OrchestrateError> {
-        let results = &self.setting.results;
-        for id in requests::asked(results, Request::Retry) {
-            let before = self.store.run(&id).await?;
-            let ended = before.filter(|record| record.state == RunState::Ended);
-            let outcome = ended.and_then(|record| record.outcome);
-            let outcome = outcome.filter(|outcome| *outcome != RunOutcome::Finished);
-            if let (Some(outcome), Some(&run)) = (outcome, self.planned.get(&id)) {
-                self.store.make_eligible(&id).await?;
-                *self.summary.of(outcome) -= 1;
-                self.tries.entry(id.clone()).or_default().retries = 0;
-                self.queue.reopen(run);
-                self.unblock(run);
-                self.observer.notice(Notice::Reopened(id.clone()));
-            }
-            requests::fulfilled(results, Request::Retry, &id)
-                .map_err(failed("answer a request in", results))?;
-        }
-        Ok(())
-    }
-
-    /// Queues again the runs that could not start since this one had failed.
-    fn unblock(&mut self, run: &Planned) {
-        let goes_on = |other: &&&Planned| {
-            let start = other.spec.execution.start.as_ref();
-            start.is_some_and(|start| start.run == run.id)
-        };
-        let after: Vec<&Planned> = self.planned.values().filter(goes_on).copied().collect();
-        for run in after {
-            if self.blocked.remove(&run.id) {
-                self.summary.blocked -= 1;
-                self.queue.reopen(run);
-                self.unblock(run);
-            }
         }
     }
 
