@@ -130,6 +130,9 @@ pub(super) fn by_content<'a>(
     })
 }
 
+/// What is drawn against positions: its label, and how it is read.
+type Quantity = (&'static str, fn(&ReadPosition) -> Option<f64>);
+
 /// Draws loss by position inside a concept, and the gain over another run where it was compared.
 pub(super) fn by_position<'a>(
     runs: &'a [RunRecord],
@@ -141,7 +144,7 @@ pub(super) fn by_position<'a>(
             .iter()
             .any(|at| at.tokens >= FEWEST && at.loss.is_some())
     });
-    let values: [(&str, fn(&ReadPosition) -> Option<f64>); 2] = [
+    let values: [Quantity; 2] = [
         ("Loss (nats per token)", |at| at.loss),
         ("Gain over the other run (nats per token)", |at| at.gain),
     ];

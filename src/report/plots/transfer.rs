@@ -13,8 +13,11 @@ use crate::recipe::LearningRates;
 use crate::run::{Part, RunOutcome};
 use crate::store::RunRecord;
 
+/// A base rate: its label, and how it is read.
+type Rate = (&'static str, fn(&LearningRates) -> f64);
+
 /// The base rates that an experiment may vary.
-const RATES: [(&str, fn(&LearningRates) -> f64); 3] = [
+const RATES: [Rate; 3] = [
     ("Base learning rate", |rates| rates.token),
     ("Base learning rate of concept matrices", |rates| {
         rates.concept
