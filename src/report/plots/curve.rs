@@ -9,6 +9,9 @@ use std::collections::BTreeMap;
 /// The scale of the loss is for what follows this share of the tokens.
 const SETTLED: f64 = 0.12;
 
+/// Points of a curve: no panel is so many pixels wide.
+const POINTS: usize = 240;
+
 /// A run's losses against training tokens.
 pub(super) struct Curve<'a> {
     pub(super) run: &'a RunRecord,
@@ -51,8 +54,8 @@ pub(super) fn curves<'a>(
                     .filter_map(|row| Some((row.tokens as f64, value(row)?)));
                 points.filter(|(x, y)| *x > 0.0 && y.is_finite()).collect()
             };
-            let training = smooth(&column(|row| row.loss));
-            let held_out = column(|row| row.validation_loss);
+            let training = thinned(smooth(&column(|row| row.loss)), POINTS);
+            let held_out = thinned(column(|row| row.validation_loss), POINTS);
             (!training.is_empty() || !held_out.is_empty()).then_some(Curve {
                 run,
                 training,
@@ -105,6 +108,15 @@ pub(super) fn with_trunks(curves: Vec<Curve<'_>>) -> Vec<Curve<'_>> {
     rest
 }
 
+/// Keeps at most so many values, evenly spread, the last among them.
+pub(super) fn thinned<T>(values: Vec<T>, most: usize) -> Vec<T> {
+    let every = values.len().div_ceil(most).max(1);
+    let last = values.len().saturating_sub(1);
+    let values = values.into_iter().enumerate();
+    let kept = values.filter(|(place, _)| (last - place).is_multiple_of(every));
+    kept.map(|(_, value)| value).collect()
+}
+
 /// A moving mean over a fiftieth of the run on either side, so that single batches do not hide it.
 fn smooth(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
     let reach = points.len() / 50;
@@ -146,6 +158,14 @@ mod tests {
             assert!((smoothed.1 - given.1).abs() < 1e-12);
         }
         assert!(smooth(&[]).is_empty());
+    }
+
+    #[test]
+    fn thinning_spreads_evenly_and_keeps_the_last() {
+        assert_eq!(thinned(vec![1, 2, 3], 3), [1, 2, 3]);
+        assert_eq!(thinned(vec![1, 2, 3, 4, 5], 3), [1, 3, 5]);
+        assert_eq!(thinned(vec![1, 2, 3, 4], 3), [2, 4]);
+        assert!(thinned::<u8>(Vec::new(), 3).is_empty());
     }
 
     #[test]

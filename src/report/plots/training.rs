@@ -1,7 +1,7 @@
 //! Training curves: a panel for every N; run by run, or the mean of all runs of one R.
 
 use super::axis::{Axis, about, range, short};
-use super::curve::{Curve, axes, curves, read_off, with_trunks};
+use super::curve::{Curve, axes, curves, read_off, thinned, with_trunks};
 use super::kinds::{Kinds, kind};
 use super::legend::Entry;
 use super::panel::Panel;
@@ -19,6 +19,9 @@ const PANELS: usize = 9;
 
 /// Curves are shown from this share of the shortest one's tokens.
 const SHOWN_FROM: f64 = 0.05;
+
+/// Curves of a panel; more runs than this cannot be told apart and are thinned out.
+const CURVES: usize = 36;
 
 /// Points of a mean curve.
 const POINTS: usize = 80;
@@ -46,8 +49,15 @@ pub(super) fn by_run<'a>(
     let mut notes = vec![words.to_owned()];
     notes.extend(ended_badly(&curves));
     let (x, y) = axes(&curves.iter().collect::<Vec<_>>(), SHOWN_FROM);
-    let charts = by_size(curves, &mut notes).into_iter().map(|(size, here)| {
+    let panels = by_size(curves, &mut notes);
+    if panels.iter().any(|(_, here)| here.len() > CURVES) {
+        notes.push(format!(
+            "Of more than {CURVES} runs of a size only some are shown."
+        ));
+    }
+    let charts = panels.into_iter().map(|(size, here)| {
         let (kinds, shares) = (kinds.clone(), shares.clone());
+        let here = thinned(here, CURVES);
         chart(size, (&x, &y), move |picture, panel| {
             for curve in &here {
                 let ratio = kind(curve.run);
