@@ -88,7 +88,8 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         println!("not drawn: {skipped}");
     }
     let count = drawn.files.len();
-    println!("{count} figure files in {}", folder.display());
+    let files = if count == 1 { "file" } else { "files" };
+    println!("{count} figure {files} in {}", folder.display());
     // Who asks for a figure by name wants to know that there is none.
     Ok(match all || drawn.skipped.is_empty() {
         true => ExitCode::SUCCESS,
