@@ -175,6 +175,7 @@ fn run_nothing(runs: usize) {
             name: "cpu".into(),
             slots: 2,
             memory: None,
+            overhead: 0.0,
         };
         let mut launcher = Local::new(program, vec![device]);
         let stop = AtomicUsize::new(0);

@@ -117,6 +117,31 @@ pub struct Recipe {
     pub validation_tokens: u64,
     /// A loss above this, in nats per token, ends the run as diverged.
     pub divergence_loss: f64,
+    /// What is computed in. Left out of what is written where it is the default, so that runs keep
+    /// their identity.
+    #[serde(default, skip_serializing_if = "Precision::is_default")]
+    pub precision: Precision,
+}
+
+/// The numbers that layers compute in.
+///
+/// Weights, optimizer state, sums within an operation and the loss are in single precision always.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Precision {
+    /// Single precision.
+    #[default]
+    F32,
+    /// Single precision, but matrix products round their factors to 10 bits on GPUs that can.
+    Tf32,
+    /// Activations, and weights as layers read them, are in bfloat16.
+    Bf16,
+}
+
+impl Precision {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 impl Default for Recipe {
@@ -155,6 +180,7 @@ impl Default for Recipe {
             validations: 5,
             validation_tokens: 16_384,
             divergence_loss: 20.0,
+            precision: Precision::default(),
         }
     }
 }

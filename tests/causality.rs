@@ -8,13 +8,19 @@ use orchestrator::architecture::{Architecture, Window};
 use orchestrator::grid;
 use orchestrator::model::Network;
 use orchestrator::model::causality::find_leak;
+use orchestrator::model::device;
 use orchestrator::plan::plan;
 use orchestrator::run::DataFacts;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 
+/// The device that tests run on.
+fn device() -> Device {
+    device::open(&device::named()).expect("a device")
+}
+
 fn assert_causal(architecture: &Architecture, seed: u64, seq_len: usize) {
-    let device = Device::flex();
+    let device = device();
     let network = Network::new(architecture, seed, &device).valid();
     for threshold in [0.0, 0.3, 0.4, 0.45, 0.5, 0.55, 0.6, 1.0] {
         let leak = find_leak(

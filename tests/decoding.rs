@@ -5,11 +5,17 @@ use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use orchestrator::architecture::solver::ShapeSettings;
 use orchestrator::architecture::{Architecture, Dense, Dlcm, Window};
+use orchestrator::model::device;
 use orchestrator::model::{Decision, Decoder, Network};
 use orchestrator::recipe::BoundaryGradient;
 use proptest::prelude::*;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+
+/// The device that tests run on.
+fn device() -> Device {
+    device::open(&device::named()).expect("a device")
+}
 
 /// Largest difference of a logit, relative to the largest, that rounding explains.
 const TOLERANCE: f32 = 1e-5;
@@ -31,7 +37,7 @@ impl ModuleMapper for Disturb {
 
 fn network(architecture: &Architecture, seed: u64) -> Network {
     let mut disturb = Disturb(ChaCha8Rng::seed_from_u64(seed));
-    Network::new(architecture, seed, &Device::flex())
+    Network::new(architecture, seed, &device())
         .map(&mut disturb)
         .valid()
 }
@@ -45,7 +51,7 @@ fn tokens(architecture: &Architecture, count: usize, seed: u64) -> Vec<u32> {
 /// Logits, p and b of the whole forward pass.
 fn whole(network: &Network, tokens: &[u32], threshold: f64) -> (Vec<f32>, Vec<f32>, Vec<bool>) {
     let ids: Vec<i32> = tokens.iter().map(|&token| token as i32).collect();
-    let ids = Tensor::<2, Int>::from_data(TensorData::new(ids, [1, tokens.len()]), &Device::flex());
+    let ids = Tensor::<2, Int>::from_data(TensorData::new(ids, [1, tokens.len()]), &device());
     let decision = Decision::Threshold(threshold);
     let (logits, boundaries) = network.forward(ids, &decision, BoundaryGradient::Detached);
     let (p, b) = boundaries.map_or_else(Default::default, |boundaries| {
@@ -68,7 +74,7 @@ fn threshold(probabilities: &[f32], share: f64) -> f64 {
 }
 
 fn assert_same(architecture: &Architecture, seed: u64, count: usize) {
-    let device = Device::flex();
+    let device = device();
     let network = network(architecture, seed);
     let tokens = tokens(architecture, count, seed);
     let (_, probabilities, _) = whole(&network, &tokens, 0.5);
@@ -153,7 +159,7 @@ fn positions_beyond_the_trained_length_are_those_of_a_longer_pass() {
 
 /// Executes a sequence and returns its FLOPs and its boundaries.
 fn executed(architecture: &Architecture, count: usize, threshold: f64) -> (f64, Vec<bool>) {
-    let device = Device::flex();
+    let device = device();
     let network = network(architecture, 3);
     let mut decoder = Decoder::new(&network, threshold, &device);
     let boundaries = tokens(architecture, count, 3)

@@ -6,6 +6,7 @@ use burn::tensor::Device;
 use orchestrator::architecture::Architecture;
 use orchestrator::data::{self, Batches};
 use orchestrator::event::{Event, Line};
+use orchestrator::model::device;
 use orchestrator::model::{HostTensor, HostTensors, Network};
 use orchestrator::recipe::Threshold;
 use orchestrator::run::{RunOutcome, RunSpec};
@@ -15,6 +16,11 @@ use orchestrator::train::step::Sequences;
 use safetensors::tensor::SafeTensors;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+
+/// The device that tests run on.
+fn device() -> Device {
+    device::open(&device::named()).expect("a device")
+}
 
 const TINY: &str = "
 name: tiny
@@ -73,7 +79,7 @@ fn loss(file: &Path, spec: &RunSpec, data_cache: &Path) -> f64 {
     let (weights, metadata) = open(file);
     let architecture: Architecture =
         serde_json::from_str(&metadata["architecture"]).expect("a shape");
-    let device = Device::flex();
+    let device = device();
     let network = Network::new(&architecture, 0, &device)
         .with_weights(&weights)
         .expect("all weights");
@@ -211,7 +217,7 @@ fn a_run_before_its_end_gives_its_newest_checkpoint() {
     let place = Place {
         folder: &run,
         data_cache: &folder.join("cache/data"),
-        device: "cpu",
+        device: device::named().leak(),
         should_stop: &|| {
             steps.set(steps.get() + 1);
             steps.get() > 3

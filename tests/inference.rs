@@ -4,6 +4,7 @@ use assert_cmd::Command;
 use orchestrator::data;
 use orchestrator::data::batches::Batches;
 use orchestrator::inference::Trained;
+use orchestrator::model::device;
 use orchestrator::run::{RunOutcome, RunSpec};
 use orchestrator::train::session::{Place, train};
 use serde_json::Value;
@@ -409,7 +410,7 @@ fn an_unfinished_run_answers_from_its_checkpoint() {
         &Place {
             folder: &place,
             data_cache: &DESK.join("cache/data"),
-            device: "cpu",
+            device: device::named().leak(),
             should_stop: &stop,
         },
     );

@@ -3,9 +3,15 @@
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use orchestrator::architecture::solver::ShapeSettings;
 use orchestrator::architecture::{Architecture, Window};
+use orchestrator::model::device;
 use orchestrator::model::{Decision, Network};
 use orchestrator::recipe::BoundaryGradient;
 use proptest::prelude::*;
+
+/// The device that tests run on.
+fn device() -> Device {
+    device::open(&device::named()).expect("a device")
+}
 
 const VOCAB: usize = 23;
 
@@ -42,7 +48,7 @@ fn row() -> impl Strategy<Value = Row> {
 fn logits(network: &Network, tokens: &[i32], uniforms: Vec<f32>, rows: usize) -> Vec<f32> {
     let seq_len = tokens.len() / rows;
     let tokens = TensorData::new(tokens.to_vec(), [rows, seq_len]);
-    let tokens = Tensor::<2, Int>::from_data(tokens, &Device::flex());
+    let tokens = Tensor::<2, Int>::from_data(tokens, &device());
     let decision = Decision::Random {
         uniforms,
         rate: 0.5,
@@ -65,7 +71,7 @@ proptest! {
         let architecture: Architecture = settings
             .solve_dlcm(60_000, 0.4, 4.0, VOCAB)
             .map_err(|error| TestCaseError::fail(error.to_string()))?;
-        let network = Network::new(&architecture, salt as u64, &Device::flex());
+        let network = Network::new(&architecture, salt as u64, &device());
         let tokens: Vec<i32> = (0..rows.len() * seq_len)
             .map(|i| ((i * i + 7 * i + salt) % VOCAB) as i32)
             .collect();

@@ -4,6 +4,7 @@ use orchestrator::architecture::solver::ShapeSettings;
 use orchestrator::architecture::{Architecture, Window};
 use orchestrator::data;
 use orchestrator::event::{Event, Line, Measurement};
+use orchestrator::model::device;
 use orchestrator::recipe::{BoundaryGradient, LearningRates, Recipe, Regularisation};
 use orchestrator::run::{DataSpec, Execution, RunOutcome, RunSpec, SyntheticSpec, TokenWidth};
 use orchestrator::train::session::{Place, train};
@@ -78,7 +79,7 @@ fn place<'a>(folder: &'a Path, should_stop: &'a dyn Fn() -> bool) -> Place<'a> {
     Place {
         folder,
         data_cache: folder,
-        device: "cpu",
+        device: device::named().leak(),
         should_stop,
     }
 }

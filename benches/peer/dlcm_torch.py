@@ -306,16 +306,6 @@ def losses(model, architecture, recipe, tokens, targets, decide):
     return loss, auxiliary, loss + boundary["aux_weight"] * auxiliary
 
 
-def step(model, architecture, recipe, adamw, tokens, targets, decide):
-    """One whole training step; returns the cross-entropy."""
-    loss, _, total = losses(model, architecture, recipe, tokens, targets, decide)
-    total.backward()
-    nn.utils.clip_grad_norm_(model.parameters(), recipe["adamw"]["clip"])
-    adamw.step()
-    adamw.zero_grad(set_to_none=True)
-    return loss.detach()
-
-
 KINDS = {"F32": torch.float32, "F64": torch.float64, "I32": torch.int32}
 
 
@@ -397,6 +387,9 @@ def main():
     parser.add_argument("--warmup", type=int, default=3, help="steps before them")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--profile", action="store_true", help="operations by time, to stderr")
+    parser.add_argument("--device", default="cpu", help="as PyTorch names it")
+    parser.add_argument("--precision", choices=("f32", "tf32", "bf16"), default="f32")
+    parser.add_argument("--compile", action="store_true", help="torch.compile instead of eager")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
 
@@ -404,19 +397,37 @@ def main():
         architecture = json.load(file)
     model = build(architecture)
     initialise(model)
+    torch.set_default_device(options.device)
+    torch.backends.cuda.matmul.allow_tf32 = options.precision == "tf32"
+    model.to(options.device)
+    if options.compile:
+        model.forward = torch.compile(model.forward, dynamic=True)
+    kind = torch.device(options.device).type
     adamw = optimizer(model, architecture, RECIPE)
     steps = [
         benchmark_step(architecture, options.batch, s)
         for s in range(options.warmup + options.steps)
     ]
+
+    def step_here(data):
+        with torch.autocast(kind, torch.bfloat16, enabled=options.precision == "bf16"):
+            loss, _, total = losses(model, architecture, RECIPE, *data)
+        total.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), RECIPE["adamw"]["clip"])
+        adamw.step()
+        adamw.zero_grad(set_to_none=True)
+        if kind == "cuda":
+            torch.cuda.synchronize()
+        return loss.detach()
+
     for data in steps[: options.warmup]:
-        step(model, architecture, RECIPE, adamw, *data)
+        step_here(data)
 
     def timed():
         seconds = []
         for data in steps[options.warmup :]:
             began = time.perf_counter()
-            loss = step(model, architecture, RECIPE, adamw, *data)
+            loss = step_here(data)
             seconds.append(time.perf_counter() - began)
         return seconds, loss.item()
 

@@ -4,7 +4,9 @@ use super::Failure;
 use crate::architecture::Architecture;
 use crate::architecture::solver::ShapeError;
 use crate::flops::Convention;
-use crate::recipe::Recipe;
+use crate::launch::local::environment;
+use crate::model::device;
+use crate::recipe::{self, Recipe};
 use crate::train::shapes::{SHAPES, Shape};
 use crate::train::timing::{matmul_peak, time_steps};
 use clap::ValueEnum;
@@ -49,8 +51,12 @@ pub(super) struct Args {
     threads: Option<usize>,
 
     /// The device.
-    #[arg(long, default_value = "cpu")]
+    #[arg(long, env = device::VARIABLE, default_value = "cpu")]
     device: String,
+
+    /// What layers compute in.
+    #[arg(long, value_enum, default_value = "f32")]
+    precision: Precision,
 
     /// Print JSON: an object whose `models` array holds one object a model.
     #[arg(long)]
@@ -69,6 +75,28 @@ enum Model {
     /// A dense model of as many training FLOPs per token.
     #[value(name = "dense_flops")]
     DenseFlops,
+}
+
+/// What layers compute in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Precision {
+    /// Single precision.
+    F32,
+    /// Single precision, matrix products in TF32 where a GPU can.
+    Tf32,
+    /// bfloat16; weights, optimizer and loss in single precision.
+    Bf16,
+}
+
+impl From<Precision> for recipe::Precision {
+    fn from(precision: Precision) -> Self {
+        match precision {
+            Precision::F32 => Self::F32,
+            Precision::Tf32 => Self::Tf32,
+            Precision::Bf16 => Self::Bf16,
+        }
+    }
 }
 
 /// One timed model.
@@ -92,6 +120,7 @@ struct Row {
 #[derive(Serialize)]
 struct Measured {
     device: String,
+    precision: Precision,
     threads: usize,
     matmul_peak_flops_per_second: f64,
     /// Of the whole process, over all models.
@@ -106,6 +135,11 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
             args.compression_ratio
         )));
     }
+    if let Some((variable, value)) = environment(args.precision.into())
+        && std::env::var_os(variable).is_none()
+    {
+        return again_with(variable, value);
+    }
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(args.threads.unwrap_or(0))
         .build()
@@ -118,6 +152,18 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         print!("{}", table(&measured));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Runs this command again in a process with a variable that is read as it starts.
+fn again_with(variable: &str, value: &str) -> Result<ExitCode, Failure> {
+    let program = std::env::current_exe().map_err(Failure::machine)?;
+    let status = std::process::Command::new(program)
+        .args(std::env::args_os().skip(1))
+        .env(variable, value)
+        .status()
+        .map_err(Failure::machine)?;
+    let code = status.code().and_then(|code| u8::try_from(code).ok());
+    Ok(ExitCode::from(code.unwrap_or(super::failure::FAILED)))
 }
 
 fn measure(args: &Args) -> Result<Measured, Failure> {
@@ -134,9 +180,10 @@ fn measure(args: &Args) -> Result<Measured, Failure> {
     };
     let recipe = Recipe {
         batch: args.batch as usize,
+        precision: args.precision.into(),
         ..Recipe::default()
     };
-    let peak = matmul_peak(&args.device)?;
+    let peak = matmul_peak(&args.device, args.precision.into())?;
     let mut rows = Vec::new();
     for shape in shapes {
         for &model in models {
@@ -170,6 +217,7 @@ fn measure(args: &Args) -> Result<Measured, Failure> {
     }
     Ok(Measured {
         device: args.device.clone(),
+        precision: args.precision,
         threads: rayon::current_num_threads(),
         matmul_peak_flops_per_second: peak,
         peak_memory_bytes: peak_memory(),

@@ -2,6 +2,7 @@
 
 use super::Failure;
 use super::trained::print;
+use crate::model::device;
 use crate::recipe::Recipe;
 use crate::report::plots::{ActivationSize, draw_coordinates};
 use crate::train::coordinates::{Coordinate, coordinates};
@@ -32,7 +33,7 @@ pub(super) struct Args {
     learning_rate: Option<f64>,
 
     /// The device.
-    #[arg(long, default_value = "cpu")]
+    #[arg(long, env = device::VARIABLE, default_value = "cpu")]
     device: String,
 
     /// Print JSON: an array with one object a site, width and step.

@@ -3,7 +3,9 @@
 use super::Failure;
 use crate::data;
 use crate::grid::{self, Experiment};
-use crate::launch::local::{Device, machine_memory};
+use crate::launch::hardware;
+use crate::launch::local::Device;
+use crate::model::device;
 use crate::plan::{Calibration, Planned, plan};
 use crate::run::{DataFacts, DataSpec};
 use crate::store::{DATABASE, Store};
@@ -239,28 +241,45 @@ pub(super) fn slots(experiment: &Experiment) -> (usize, usize) {
     )
 }
 
+/// Most runs that share a GPU where the file does not say: more are slowed down by the others' starts
+/// of kernels, and by the cores that feed them.
+const RUNS_ON_A_GPU: usize = 8;
+
 /// Lists the devices that runs train on, with the runs that each takes at once.
+///
+/// A GPU takes as many as its free memory and this machine's cores allow.
 pub(super) fn devices(experiment: &Experiment, names: &[String]) -> Vec<Device> {
     let (parallel, _) = slots(experiment);
     let settings = &experiment.execution;
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let gpus = hardware::gpus().unwrap_or_default();
     let mut left = settings.parallel.unwrap_or(usize::MAX);
     let devices = names.iter().map(|name| {
-        let is_cpu = matches!(name.as_str(), "cpu" | "auto");
-        let slots = match (settings.per_device, is_cpu) {
+        let gpu = device::gpu_index(name);
+        let slots = match (settings.per_device, gpu) {
             (Some(slots), _) => slots,
-            (None, true) => parallel,
-            (None, false) => 1,
+            (None, None) => parallel,
+            (None, Some(_)) => (cores / names.len()).clamp(1, RUNS_ON_A_GPU),
         };
         let slots = slots.min(left);
         left -= slots;
+        let memory = match gpu {
+            None => hardware::machine_memory(),
+            Some(index) => gpus.get(index).map(|gpu| gpu.free_memory_bytes as f64),
+        };
         Device {
             name: name.clone(),
             slots,
-            memory: is_cpu.then(machine_memory).flatten(),
+            memory,
+            overhead: if gpu.is_some() { GPU_CONTEXT } else { 0.0 },
         }
     });
     devices.collect()
 }
+
+/// Memory of a GPU that a process takes before it holds a tensor, in bytes: CUDA's context, its
+/// libraries' kernels and workspaces.
+const GPU_CONTEXT: f64 = 0.8e9;
 
 /// Reads this machine's calibration from the cache, or measures it (a few seconds).
 pub(super) fn calibration(experiment: &Experiment, device: &str) -> Option<Calibration> {

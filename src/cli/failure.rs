@@ -112,7 +112,7 @@ impl From<OrchestrateError> for Failure {
 impl From<TrainError> for Failure {
     fn from(error: TrainError) -> Self {
         match error {
-            TrainError::Shape(_) | TrainError::UnknownDevice { .. } => Self::input(error),
+            TrainError::Shape(_) | TrainError::Device(_) => Self::input(error),
             error => Self::machine(error),
         }
     }

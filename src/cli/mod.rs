@@ -9,6 +9,7 @@ mod check;
 mod compare;
 mod completions;
 mod coordinates;
+mod devices;
 mod experiment;
 mod export;
 mod failure;
@@ -91,6 +92,7 @@ enum Command {
     Man(man::Args),
     Bench(bench::Args),
     Coordinates(coordinates::Args),
+    Devices(devices::Args),
     #[command(hide = true)]
     Train(train::Args),
 }
@@ -134,6 +136,7 @@ pub fn main() -> ExitCode {
         Command::Man(args) => man::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Coordinates(args) => coordinates::run(&args),
+        Command::Devices(args) => devices::run(&args),
         Command::Train(args) => return train::run(&args),
     };
     match result {

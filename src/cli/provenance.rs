@@ -1,6 +1,8 @@
 //! Where numbers come from: machine, repository, configuration.
 
+use crate::launch::hardware;
 use crate::lock;
+use crate::model::device;
 use crate::orchestrate::Provenance;
 use sha2::{Digest, Sha256};
 use std::process::Command;
@@ -23,18 +25,13 @@ pub(super) fn of(devices: &[String]) -> Provenance {
 
 /// Describes a device as its system does, with its driver; `None` where the system does not.
 fn describe(device: &str) -> Option<String> {
-    let first = |path: &str, key: &str| {
-        let text = std::fs::read_to_string(path).ok()?;
-        let line = text.lines().find_map(|line| line.strip_prefix(key))?;
-        Some(line.trim_start_matches([' ', '\t', ':']).trim().to_owned())
-    };
-    match device {
-        "cpu" | "auto" => {
-            let cores = std::thread::available_parallelism().map_or(1, usize::from);
-            let model = first("/proc/cpuinfo", "model name")?;
-            Some(format!("{model}, {cores} threads"))
+    match device::gpu_index(device) {
+        None => hardware::processor(),
+        Some(index) => {
+            let gpus = hardware::gpus().ok()?;
+            let gpu = gpus.get(index)?;
+            Some(format!("{}, driver {}", gpu.name, gpu.driver))
         }
-        _ => first("/proc/driver/nvidia/version", "NVRM version"),
     }
 }
 

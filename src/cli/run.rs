@@ -7,6 +7,7 @@ use super::{Failure, fit, provenance};
 use crate::clock::now;
 use crate::launch::local::{Device, Local};
 use crate::lock::Lock;
+use crate::model::device;
 use crate::orchestrate::{self, Setting, Summary};
 use crate::plan::Planned;
 use crate::quantity::human;
@@ -32,6 +33,7 @@ pub(super) struct Args {
     /// The devices that runs train on, separated by commas.
     #[arg(
         long,
+        env = device::VARIABLE,
         default_value = "auto",
         value_delimiter = ',',
         value_name = "DEVICE"
@@ -49,8 +51,9 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let loaded = args.experiment.load()?;
-    for device in &args.device {
-        crate::train::device::open(device).map_err(Failure::input)?;
+    let device_names = device::resolve(&args.device);
+    for name in &device_names {
+        device::open(name).map_err(Failure::input)?;
     }
     let planned = loaded.plan()?;
     if let Some(epochs) = planned.iter().map(|run| run.epochs).reduce(f64::max)
@@ -58,17 +61,18 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     {
         eprintln!("warning: the text is read up to {epochs:.1} times");
     }
-    super::runtime()?.block_on(train_and_fit(args, &loaded, &planned))
+    super::runtime()?.block_on(train_and_fit(args, &device_names, &loaded, &planned))
 }
 
 async fn train_and_fit(
     args: &Args,
+    device_names: &[String],
     loaded: &Loaded,
     planned: &[Planned],
 ) -> Result<ExitCode, Failure> {
     let store = Store::create(&loaded.results).await?;
     let _lock = Lock::take(&loaded.results, "orchestrator")?;
-    let provenance = provenance::of(&args.device);
+    let provenance = provenance::of(device_names);
     let experiment = record(&store, loaded, planned, provenance.git_commit.clone()).await?;
     let setting = Setting {
         results: loaded.results.clone(),
@@ -78,7 +82,7 @@ async fn train_and_fit(
         first: find_planned(&args.first, planned)?,
         provenance,
     };
-    let devices = devices(&loaded.experiment, &args.device);
+    let devices = devices(&loaded.experiment, device_names);
     check_disk(&store, experiment, loaded, planned, &devices).await?;
     let summary = train(&store, experiment, devices, planned, &setting).await?;
     eprintln!("{}", describe(&summary));

@@ -14,10 +14,10 @@ pub use reading::{Reading, Totals};
 
 use crate::data::{self, Dataset};
 use crate::launch::SPEC_FILE;
-use crate::model::Network;
+use crate::model::{Network, device};
 use crate::run::RunSpec;
 use crate::train::session::widths;
-use crate::train::{checkpoint, device};
+use crate::train::{TrainError, checkpoint};
 use burn::module::Module;
 use burn::tensor::Device;
 use std::path::Path;
@@ -45,8 +45,9 @@ impl Trained {
     /// When the folder holds no run or no weights, or the data are not those it was trained on.
     pub fn load(folder: &Path, data_cache: &Path) -> Result<Self, InferenceError> {
         let spec = read_spec(folder)?;
-        let device = device::open("cpu")?;
-        let network = Network::new(&spec.architecture, spec.seed, &device);
+        let device = device::open("cpu").map_err(TrainError::from)?;
+        let network = Network::new(&spec.architecture, spec.seed, &device)
+            .with_precision(spec.recipe.precision);
         let (network, state) = checkpoint::load_newest(folder, network, &device)?;
         let state = state.ok_or_else(|| InferenceError::Untrained(folder.to_owned()))?;
         let dataset = data::prepare(&spec.data, data_cache)?;

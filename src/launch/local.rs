@@ -2,6 +2,7 @@
 
 use super::{Exit, Job, LaunchError, Launcher};
 use crate::lock::{self, Holder};
+use crate::recipe::Precision;
 use crate::run::RunId;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -23,6 +24,8 @@ pub struct Device {
     pub slots: usize,
     /// Memory that they share, in bytes; `None` where it is not known.
     pub memory: Option<f64>,
+    /// What each takes of it beyond its estimate, in bytes.
+    pub overhead: f64,
 }
 
 struct Running {
@@ -60,6 +63,13 @@ impl Local {
     }
 }
 
+/// The variables that a process which computes in some precision is started with.
+///
+/// libtorch reads this one as it is loaded, and has no other way in a plain program.
+pub fn environment(precision: Precision) -> Option<(&'static str, &'static str)> {
+    (precision == Precision::Tf32).then_some(("TORCH_ALLOW_TF32_CUBLAS_OVERRIDE", "1"))
+}
+
 /// Signals a process that leads its own group, and what it started.
 fn signal_group(leader: i32, signal: Signal) {
     // One that has just ended cannot be signalled, and that is fine.
@@ -70,12 +80,17 @@ impl Launcher for Local {
     fn place(&self, memory: f64) -> Option<String> {
         let load = |device: &Device| {
             let on = self.running.iter().filter(|job| job.device == device.name);
-            on.fold((0, 0.0), |(jobs, used), job| (jobs + 1, used + job.memory))
+            on.fold((0, 0.0), |(jobs, used), job| {
+                (jobs + 1, used + job.memory + device.overhead)
+            })
         };
         let free = self.devices.iter().filter_map(|device| {
             let (jobs, used) = load(device);
             // A job larger than the device is tried alone: the estimate may be too high.
-            let fits = jobs == 0 || device.memory.is_none_or(|most| used + memory <= most);
+            let fits = jobs == 0
+                || device
+                    .memory
+                    .is_none_or(|most| used + memory + device.overhead <= most);
             (jobs < device.slots && fits).then_some((jobs, &device.name))
         });
         let (_, name) = free.min_by_key(|(jobs, _)| *jobs)?;
@@ -102,6 +117,7 @@ impl Launcher for Local {
             .args(["--device", &job.device])
             .args(["--parent", &std::process::id().to_string()])
             .env("RAYON_NUM_THREADS", job.threads.to_string())
+            .envs(environment(job.precision))
             .stdin(Stdio::null())
             .stdout(output)
             .stderr(errors)
@@ -189,14 +205,6 @@ fn memory_kills() -> Option<u64> {
     count?.trim().parse().ok()
 }
 
-/// Reads how much memory the machine has, in bytes; `None` where it does not say.
-pub fn machine_memory() -> Option<f64> {
-    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let total = text.lines().find_map(|line| line.strip_prefix("MemTotal:"));
-    let kilobytes: f64 = total?.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(1024.0 * kilobytes)
-}
-
 /// Reads the end of a log.
 fn tail(path: &Path) -> std::io::Result<String> {
     let mut file = File::open(path)?;
@@ -216,6 +224,7 @@ mod tests {
             name: name.into(),
             slots,
             memory,
+            overhead: 0.0,
         }
     }
 

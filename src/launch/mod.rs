@@ -3,9 +3,11 @@
 //! Owns processes; refuses SQL. A launcher runs a [`Job`] somewhere; what the run has to say
 //! comes through its journal, so a launcher only reports how processes end.
 
+pub mod hardware;
 pub mod local;
 
 use crate::lock::Holder;
+use crate::recipe::Precision;
 use crate::run::{RunId, RunOutcome};
 use std::path::PathBuf;
 
@@ -36,6 +38,8 @@ pub struct Job {
     pub device: String,
     /// Threads it may use.
     pub threads: usize,
+    /// What it computes in: some of it is chosen before a process starts.
+    pub precision: Precision,
     /// Memory it is expected to take, in bytes.
     pub memory: f64,
     /// The file that takes its output.

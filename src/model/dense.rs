@@ -7,6 +7,7 @@ use super::init::Initializer;
 use super::observe::{Observer, Site};
 use super::ops::KeyValues;
 use crate::architecture::{Dense, Window};
+use crate::recipe::Precision;
 use burn::module::Module;
 use burn::tensor::{Int, Tensor};
 
@@ -26,6 +27,10 @@ impl DenseModel {
             decoder: Blocks::new(&shape.stack, Window::Full, init),
             unembedding: Unembedding::new(shape.vocab, width, init),
         }
+    }
+
+    pub(crate) fn set_precision(&mut self, precision: Precision) {
+        self.embedding.set_precision(precision);
     }
 
     /// Computes logits before the output multiplier.

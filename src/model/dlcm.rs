@@ -14,7 +14,7 @@ use super::init::Initializer;
 use super::observe::{Observer, Site};
 use super::ops::{self, KeyValues, Segments};
 use crate::architecture::{Dlcm, Window};
-use crate::recipe::BoundaryGradient;
+use crate::recipe::{BoundaryGradient, Precision};
 use burn::module::{Module, Param};
 use burn::tensor::activation::sigmoid;
 use burn::tensor::{Int, Tensor};
@@ -87,6 +87,10 @@ impl DlcmModel {
             decoder: Blocks::new(&shape.decoder, shape.token_window, init),
             unembedding: Unembedding::new(shape.vocab, d_token, init),
         }
+    }
+
+    pub(crate) fn set_precision(&mut self, precision: Precision) {
+        self.embedding.set_precision(precision);
     }
 
     /// Runs the encoder and the boundary predictor alone.
@@ -180,20 +184,24 @@ impl DlcmModel {
         let [batch, _, _] = h.dims();
         let start = self.start.val();
         let [d_concept] = start.dims();
-        let start = start.reshape([1, 1, d_concept]).repeat_dim(0, batch);
+        let start = start
+            .reshape([1, 1, d_concept])
+            .repeat_dim(0, batch)
+            .cast(h.dtype());
         if segments.concepts == 1 {
             // The only concept of each row is still open everywhere: nobody may read it.
             return start;
         }
         // The last slot's concept is read by no token, so the backbone runs on the others only.
         let read = segments.concepts - 1;
+        let h_type = h.dtype();
         let pooled = ops::segment_mean(h, segments).narrow(1, 0, read);
         let concepts = ops::linear(pooled, self.up_projection.val());
         let z = self
             .backbone
             .forward(concepts, |x| observe(Site::Backbone, x));
         let z = match confidence {
-            Some(confidence) => self.smooth(z) * confidence.narrow(1, 0, read),
+            Some(confidence) => self.smooth(z) * confidence.narrow(1, 0, read).cast(h_type),
             None => self.smooth(z),
         };
         Tensor::cat(vec![start, z], 1)
@@ -205,7 +213,9 @@ impl DlcmModel {
         if concepts == 1 {
             return z;
         }
-        let gate = sigmoid(self.smoothing.val()).reshape([1, 1, d_concept]);
+        let gate = sigmoid(self.smoothing.val())
+            .reshape([1, 1, d_concept])
+            .cast(z.dtype());
         let first = z.clone().narrow(1, 0, 1);
         let before = z.clone().narrow(1, 0, concepts - 1);
         let current = z.narrow(1, 1, concepts - 1);
@@ -243,7 +253,10 @@ impl DlcmModel {
         let h = self.encoder.step(x, &mut memory.encoder, flops);
         let probability = self.boundary.step(h.clone(), &mut memory.query, flops);
         let (slot, open) = match memory.open.take() {
-            None => (Some(self.start.val().unsqueeze()), (h.clone(), 1.0)),
+            None => (
+                Some(self.start.val().unsqueeze().cast(h.dtype())),
+                (h.clone(), 1.0),
+            ),
             Some((sum, tokens)) if f64::from(probability) >= threshold => {
                 let concept = self.conclude(sum / tokens, memory, flops);
                 (Some(concept), (h.clone(), 1.0))

@@ -2,8 +2,9 @@
 
 use super::decode::FlopCount;
 use super::init::Initializer;
+use crate::recipe::Precision;
 use burn::module::{Module, Param};
-use burn::tensor::{Int, Tensor};
+use burn::tensor::{DType, Int, Tensor};
 
 /// Standard deviation of initial embeddings; it does not change with width (decoupled muP).
 ///
@@ -16,13 +17,22 @@ const EMBEDDING_DEVIATION: f64 = 0.1;
 #[derive(Module, Debug)]
 pub struct Embedding {
     table: Param<Tensor<2>>,
+    /// What the layers after it compute in: each goes on in the type of its input.
+    #[module(skip)]
+    compute: DType,
 }
 
 impl Embedding {
     pub(crate) fn new(vocab: usize, width: usize, init: &mut Initializer) -> Self {
         Self {
             table: init.table(vocab, width, EMBEDDING_DEVIATION),
+            compute: DType::F32,
         }
+    }
+
+    /// Chooses what the layers after it compute in.
+    pub(crate) fn set_precision(&mut self, precision: Precision) {
+        self.compute = compute_type(precision);
     }
 
     /// Looks tokens up.
@@ -36,6 +46,15 @@ impl Embedding {
         table
             .select(0, tokens.reshape([batch * seq_len]))
             .reshape([batch, seq_len, width])
+            .cast(self.compute)
+    }
+}
+
+/// The type of activations in a precision.
+pub fn compute_type(precision: Precision) -> DType {
+    match precision {
+        Precision::F32 | Precision::Tf32 => DType::F32,
+        Precision::Bf16 => DType::BF16,
     }
 }
 
@@ -58,6 +77,9 @@ impl Unembedding {
     /// [batch, seq_len, width] → [batch · seq_len, vocab].
     pub(crate) fn forward(&self, x: Tensor<3>, flops: &FlopCount) -> Tensor<2> {
         let [batch, seq_len, width] = x.dims();
-        flops.linear(x.reshape([batch * seq_len, width]), &self.matrix)
+        // The loss is in single precision, whatever the layers compute in.
+        flops
+            .linear(x.reshape([batch * seq_len, width]), &self.matrix)
+            .cast(DType::F32)
     }
 }

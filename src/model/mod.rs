@@ -9,6 +9,7 @@ pub mod causality;
 mod cross_attention;
 pub mod decode;
 mod dense;
+pub mod device;
 mod dlcm;
 mod embedding;
 mod init;
@@ -22,12 +23,12 @@ pub use cross_attention::CrossAttention;
 pub use decode::Decoder;
 pub use dense::DenseModel;
 pub use dlcm::{Boundaries, DlcmModel};
-pub use embedding::{Embedding, Unembedding};
+pub use embedding::{Embedding, Unembedding, compute_type};
 pub use observe::Site;
 pub use weights::{HostTensor, HostTensors, plain_name};
 
 use crate::architecture::Architecture;
-use crate::recipe::{BoundaryGradient, Group};
+use crate::recipe::{BoundaryGradient, Group, Precision};
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor};
 use init::Initializer;
@@ -52,6 +53,16 @@ impl Network {
             Architecture::Dense(shape) => Self::Dense(DenseModel::new(shape, &mut init)),
             Architecture::Dlcm(shape) => Self::Dlcm(DlcmModel::new(shape, &mut init)),
         }
+    }
+
+    /// Computes in another precision from here on; a new network's is single.
+    #[must_use]
+    pub fn with_precision(mut self, precision: Precision) -> Self {
+        match &mut self {
+            Self::Dense(model) => model.set_precision(precision),
+            Self::Dlcm(model) => model.set_precision(precision),
+        }
+        self
     }
 
     /// Computes logits before the output multiplier, and what the segmentation did.
@@ -119,8 +130,8 @@ impl Network {
 }
 
 fn root_mean_square<const D: usize>(x: Tensor<D>) -> f64 {
-    let elements = x.shape().num_elements() as f64;
-    (ops::sum_of_squares(x) / elements).sqrt()
+    let elements = x.shape().num_elements();
+    (ops::sum_of_squares(vec![x.reshape([elements])]) / elements as f64).sqrt()
 }
 
 /// Finds the muP group of a weight from its plain name and its rank.
@@ -153,7 +164,7 @@ mod tests {
                 .expect("solvable"),
             settings.solve_dense(150_000, 256).expect("solvable"),
         ] {
-            let network = Network::new(&architecture, 0, &Device::flex());
+            let network = Network::new(&architecture, 0, &crate::model::device::for_tests());
             let counts = architecture.params();
             assert_eq!(network.num_params() as u64, counts.total());
             let weights = network.weights();

@@ -208,6 +208,7 @@ impl<'a> Campaign<'a, '_> {
             data_cache: self.setting.data_cache.clone(),
             device: self.launcher.place(run.memory).unwrap_or_default(),
             threads: run.spec.execution.threads,
+            precision: run.spec.recipe.precision,
             memory: run.memory,
             folder,
         };

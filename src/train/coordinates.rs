@@ -8,14 +8,13 @@
 //! Tensor Programs V (Yang et al., arXiv 2203.03466), appendix D.1, the coordinate check.
 
 use super::TrainError;
-use super::device;
 use super::optimizer::Optimizer;
 use super::session::widths;
 use super::step::Settings;
 use super::timing::random_batch;
 use crate::architecture::Architecture;
 use crate::architecture::solver::ShapeSettings;
-use crate::model::{Decision, Network, Site};
+use crate::model::{Decision, Network, Site, device};
 use crate::recipe::Recipe;
 use burn::module::Module;
 

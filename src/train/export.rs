@@ -2,10 +2,10 @@
 //!
 //! docs/weights.md describes the file and the computation that its weights are for.
 
+use super::TrainError;
 use super::checkpoint::{self, Progress};
 use super::session::widths;
-use super::{TrainError, device};
-use crate::model::Network;
+use crate::model::{Network, device};
 use crate::run::RunSpec;
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -6,7 +6,6 @@
 pub mod calibrate;
 pub mod checkpoint;
 pub mod coordinates;
-pub mod device;
 pub mod evaluate;
 pub mod export;
 pub mod heartbeat;
@@ -67,14 +66,9 @@ pub enum TrainError {
     /// There is no model of this shape.
     #[error(transparent)]
     Shape(#[from] crate::architecture::solver::ShapeError),
-    /// The device is not one this binary can use.
-    #[error("device `{name}` is not available in this binary; it can use: {available}")]
-    UnknownDevice {
-        /// As asked for.
-        name: String,
-        /// What there is.
-        available: String,
-    },
+    /// The device is not one this program can use.
+    #[error(transparent)]
+    Device(#[from] crate::model::device::DeviceError),
 }
 
 impl TrainError {

@@ -50,12 +50,12 @@ impl Optimizer {
         step: u64,
         rate_share: f64,
     ) -> (Network, f64) {
-        let mut norm = SquaredNorm {
+        let mut flat = Flat {
             gradients: &gradients,
-            sum: 0.0,
+            tensors: Vec::new(),
         };
-        network.visit(&mut norm);
-        let norm = norm.sum.sqrt();
+        network.visit(&mut flat);
+        let norm = ops::sum_of_squares(flat.tensors).sqrt();
         if !norm.is_finite() {
             return (network, norm);
         }
@@ -85,15 +85,17 @@ impl Optimizer {
     }
 }
 
-struct SquaredNorm<'a> {
+/// Lists the gradients of a network, flattened.
+struct Flat<'a> {
     gradients: &'a GradientsParams,
-    sum: f64,
+    tensors: Vec<Tensor<1>>,
 }
 
-impl ModuleVisitor for SquaredNorm<'_> {
+impl ModuleVisitor for Flat<'_> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         if let Some(gradient) = self.gradients.get::<D>(param.id) {
-            self.sum += ops::sum_of_squares(gradient);
+            let elements = gradient.shape().num_elements();
+            self.tensors.push(gradient.reshape([elements]));
         }
     }
 }

@@ -1,19 +1,19 @@
 //! The training loop of one run.
 
+use super::TrainError;
 use super::checkpoint::{self, State};
 use super::evaluate::Evaluator;
 use super::heartbeat::Heartbeat;
 use super::journal::Journal;
 use super::optimizer::Widths;
 use super::step::{Sequences, Settings, batch, uniforms};
-use super::{TrainError, device};
 use crate::architecture::Architecture;
 use crate::data::{self, batches::Batches};
 use crate::event::{Event, Measurement};
 use crate::flops::Convention;
 use crate::lock::{self, Lock, LockError};
-use crate::model::Network;
 use crate::model::causality::find_leak;
+use crate::model::{Network, device};
 use crate::run::{RunOutcome, RunSpec};
 use burn::module::Module;
 use burn::tensor::Device;
@@ -161,7 +161,9 @@ impl<'a> Session<'a> {
         {
             held_out.push(row);
         }
-        let network = Network::new(&spec.architecture, spec.seed, &device).train();
+        let network = Network::new(&spec.architecture, spec.seed, &device)
+            .with_precision(spec.recipe.precision)
+            .train();
         let (network, restored) = checkpoint::resume(place.folder, network, &device)?;
         let (network, restored) = match (restored, &spec.execution.start) {
             (None, Some(start)) => {

@@ -225,7 +225,7 @@ impl Settings<'_> {
             cross_entropy,
             boundaries,
         } = forward;
-        let loss = cross_entropy.clone().into_scalar::<f64>();
+        let loss = cross_entropy.clone();
         let mut auxiliary = 0.0;
         let total = match &boundaries {
             None => cross_entropy,
@@ -241,9 +241,11 @@ impl Settings<'_> {
                 cross_entropy + (boundaries.probability.clone() * weights).sum()
             }
         };
+        let gradients = GradientsParams::from_grads(total.backward(), &network);
         Shard {
-            gradients: GradientsParams::from_grads(total.backward(), &network),
-            loss,
+            gradients,
+            // Last: reading it waits for a device that works by itself.
+            loss: loss.into_scalar::<f64>(),
             auxiliary,
             boundaries,
         }

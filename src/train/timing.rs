@@ -5,13 +5,12 @@
 //! predictor's would not.
 
 use super::TrainError;
-use super::device;
 use super::optimizer::Optimizer;
 use super::session::widths;
 use super::step::{Sequences, Settings};
 use crate::architecture::Architecture;
-use crate::model::{Network, ops};
-use crate::recipe::Recipe;
+use crate::model::{Network, compute_type, device, ops};
+use crate::recipe::{Precision, Recipe};
 use burn::module::Module;
 use burn::tensor::{Distribution, Tensor};
 use std::time::Instant;
@@ -61,7 +60,9 @@ pub fn time_steps(
         device: &device,
     };
     let seq_len = architecture.seq_len();
-    let mut network = Network::new(architecture, 0, &device).train();
+    let mut network = Network::new(architecture, 0, &device)
+        .with_precision(recipe.precision)
+        .train();
     let mut optimizer = Optimizer::default();
     let mut timing = Timing {
         seconds: Vec::with_capacity(steps as usize),
@@ -123,18 +124,22 @@ impl Iterator for Lcg {
     }
 }
 
-/// Side of the square matrices whose product is timed.
-const PEAK_SIDE: usize = 1024;
+/// Sides of the square matrices whose product is timed: on the CPU, and on a GPU, which is not busy
+/// with less.
+const PEAK_SIDES: [usize; 2] = [1024, 8192];
 
-/// Measures the FLOP/s of a large matrix product in single precision, the best of several.
+/// Measures the FLOP/s of a large matrix product, the best of several.
 ///
 /// # Errors
 /// When the device is not available.
-pub fn matmul_peak(device_name: &str) -> Result<f64, TrainError> {
+pub fn matmul_peak(device_name: &str, precision: Precision) -> Result<f64, TrainError> {
     let device = device::open(device_name)?;
-    let side = [PEAK_SIDE, PEAK_SIDE];
-    let a = Tensor::<2>::random(side, Distribution::Uniform(-1.0, 1.0), &device);
-    let b = Tensor::<2>::random(side, Distribution::Uniform(-1.0, 1.0), &device);
+    let side = PEAK_SIDES[usize::from(!device::is_cpu(device_name))];
+    let matrix = || {
+        Tensor::<2>::random([side; 2], Distribution::Uniform(-1.0, 1.0), &device)
+            .cast(compute_type(precision))
+    };
+    let (a, b) = (matrix(), matrix());
     let product = || {
         let start = Instant::now();
         let out = ops::linear(a.clone(), b.clone());
@@ -143,5 +148,5 @@ pub fn matmul_peak(device_name: &str) -> Result<f64, TrainError> {
         start.elapsed().as_secs_f64()
     };
     let best = (0..20).map(|_| product()).fold(f64::INFINITY, f64::min);
-    Ok(2.0 * (PEAK_SIDE as f64).powi(3) / best)
+    Ok(2.0 * (side as f64).powi(3) / best)
 }

@@ -2,7 +2,7 @@
 
 use super::{MANY, WIDTH, count, key, word};
 use crate::grid::key::{Form, Key, Range, Role, Shown};
-use crate::recipe::{BoundaryGradient, Regularisation, Threshold};
+use crate::recipe::{BoundaryGradient, Precision, Regularisation, Threshold};
 
 pub(super) static KEYS: &[Key] = &[
     key(
@@ -282,5 +282,23 @@ pub(super) static KEYS: &[Key] = &[
             d.recipe.divergence_loss = x
         })],
         |d| Shown::Number(d.recipe.divergence_loss),
+    ),
+    key(
+        "training.precision",
+        Role::Every,
+        "What layers compute in: single precision; the same with matrix products in TF32, which a GPU \
+         does faster; or bfloat16. Weights, optimizer and loss are in single precision always.",
+        "",
+        "bf16",
+        &[
+            Form::Word("f32", |d| d.recipe.precision = Precision::F32),
+            Form::Word("tf32", |d| d.recipe.precision = Precision::Tf32),
+            Form::Word("bf16", |d| d.recipe.precision = Precision::Bf16),
+        ],
+        |d| match d.recipe.precision {
+            Precision::F32 => word("f32"),
+            Precision::Tf32 => word("tf32"),
+            Precision::Bf16 => word("bf16"),
+        },
     ),
 ];

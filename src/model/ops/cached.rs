@@ -136,7 +136,7 @@ fn host(x: Tensor<3>) -> Vec<f32> {
 mod tests {
     use super::*;
     use crate::model::ops::{self, Segments};
-    use burn::tensor::{Device, Int};
+    use burn::tensor::Int;
 
     const HEADS: Heads = Heads {
         query: 4,
@@ -149,7 +149,7 @@ mod tests {
             .map(|i| (i as f32 * salt).sin())
             .collect();
         let data = TensorData::new(values, [1, count, width]);
-        Tensor::from_data(data, &Device::flex())
+        Tensor::from_data(data, &crate::model::device::for_tests())
     }
 
     fn assert_close(one_by_one: &[f32], at_once: Tensor<3>) {
@@ -182,7 +182,7 @@ mod tests {
         let segments = Segments {
             index: Tensor::<2, Int>::from_data(
                 TensorData::new(index.to_vec(), [1, 6]),
-                &Device::flex(),
+                &crate::model::device::for_tests(),
             ),
             concepts: 3,
         };

@@ -3,7 +3,12 @@
 //! An operation is a small struct of its constants. A backend that has a kernel for it implements
 //! [`Op`] for that struct; [`FusedOps`] carries the call from a tensor to its backend, and through
 //! [`Autodiff`] to the same kernels with their gradients. A further backend is one file beside
-//! `flex.rs`, a name in `#[backend_extension(..)]` and a line in [`supported`].
+//! `flex.rs`, a name in `#[backend_extension(..)]` and a line in [`has_kernels`].
+
+#![cfg_attr(
+    feature = "tch",
+    allow(deprecated, reason = "burn will drop libtorch; see `libtorch.rs`")
+)]
 
 use std::fmt::Debug;
 
@@ -83,7 +88,8 @@ pub(crate) struct CrossEntropy<I> {
 pub(crate) struct BoundaryProbability;
 
 /// The fused operations, callable on dispatched tensors.
-#[backend_extension(Flex, Autodiff)]
+#[cfg_attr(feature = "tch", backend_extension(Flex, LibTorch, Autodiff))]
+#[cfg_attr(not(feature = "tch"), backend_extension(Flex, Autodiff))]
 pub(crate) trait FusedOps: Backend {
     /// See [`Linear`].
     fn linear(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self>;
@@ -130,17 +136,46 @@ pub(crate) trait FusedOps: Backend {
     fn boundary_probability(q: FloatTensor<Self>, k: FloatTensor<Self>) -> FloatTensor<Self>;
 }
 
-/// Tells whether a tensor lives where there are fused kernels, in a type they take.
-pub(super) fn supported<const D: usize>(tensor: &Tensor<D>) -> bool {
-    has_kernels(&tensor.device()) && tensor.dtype() == DType::F32
+/// Whose kernels a device has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kernels {
+    /// Those of this program, on burn's CPU backend.
+    Flex,
+    /// Those of libtorch.
+    #[cfg(feature = "tch")]
+    LibTorch,
 }
 
-/// Tells whether there are fused kernels for a device.
-pub(super) fn has_kernels(device: &Device) -> bool {
-    matches!(
-        device.clone().inner().as_dispatch(),
-        DispatchDevice::Flex(_)
-    )
+/// Tells whether a tensor lives where there are fused kernels, in a type they take.
+pub(super) fn supported<const D: usize>(tensor: &Tensor<D>) -> bool {
+    match has_kernels(&tensor.device()) {
+        Some(Kernels::Flex) => tensor.dtype() == DType::F32,
+        #[cfg(feature = "tch")]
+        Some(Kernels::LibTorch) => matches!(tensor.dtype(), DType::F32 | DType::BF16),
+        None => false,
+    }
+}
+
+/// Finds the kernels for a tensor outside autodiff.
+pub(super) fn kernels<const D: usize>(tensor: &Tensor<D>) -> Option<Kernels> {
+    let device = tensor.device();
+    (supported(tensor) && !device.is_autodiff())
+        .then(|| has_kernels(&device))
+        .flatten()
+}
+
+/// Finds the kernels for a device.
+pub(super) fn has_kernels(device: &Device) -> Option<Kernels> {
+    match device.clone().inner().as_dispatch() {
+        DispatchDevice::Flex(_) => Some(Kernels::Flex),
+        #[cfg(feature = "tch")]
+        DispatchDevice::LibTorch(_) => Some(Kernels::LibTorch),
+        #[allow(
+            unreachable_patterns,
+            reason = "a binary with one backend has no other"
+        )]
+        _ => None,
+    }
 }
 
 /// Runs an operation on differentiable tensors and records it.

@@ -9,13 +9,15 @@ mod cached;
 mod flex;
 mod fused;
 mod kernels;
+#[cfg(feature = "tch")]
+mod libtorch;
 mod plain;
 
 use burn::backend::Dispatch;
 use burn::tensor::{Device, Int, Tensor};
 
 pub use cached::KeyValues;
-use fused::{FusedOps, supported};
+use fused::{FusedOps, Kernels, kernels, supported};
 
 /// Base of the rotary frequencies.
 pub const ROTARY_BASE: f64 = 10_000.0;
@@ -94,11 +96,13 @@ impl AdamWStep {
 /// Multiplies the last axis by a matrix.
 ///
 /// One product over all rows, where a product of batches would build the weight's gradient once for
-/// each batch row and add the copies up; nothing is computed for an operand without a gradient.
+/// each batch row and add the copies up; nothing is computed for an operand without a gradient. The
+/// weight is read in the type of x, as are those of the norms.
 ///
 /// # Shapes
 /// x `[.., inputs]`, weight `[inputs, outputs]` to `[.., outputs]`.
 pub fn linear<const D: usize>(x: Tensor<D>, weight: Tensor<2>) -> Tensor<D> {
+    let weight = weight.cast(x.dtype());
     if supported(&x) {
         return Tensor::from_dispatch(<Dispatch as FusedOps>::linear(
             x.into_dispatch(),
@@ -115,6 +119,7 @@ pub fn linear<const D: usize>(x: Tensor<D>, weight: Tensor<2>) -> Tensor<D> {
 /// # Shapes
 /// x `[.., width]`, weight `[width]` to `[.., width]`.
 pub fn rms_norm<const D: usize>(x: Tensor<D>, weight: Tensor<1>, eps: f64) -> Tensor<D> {
+    let weight = weight.cast(x.dtype());
     if supported(&x) {
         return Tensor::from_dispatch(<Dispatch as FusedOps>::rms_norm(
             x.into_dispatch(),
@@ -231,6 +236,7 @@ pub fn cross_attention(
 pub fn head_norm(x: Tensor<3>, weight: Tensor<1>, eps: f64) -> Tensor<3> {
     let [_, _, width] = x.dims();
     let [size] = weight.dims();
+    let weight = weight.cast(x.dtype());
     assert!(
         width.is_multiple_of(size),
         "{width} columns are no whole heads of {size}"
@@ -293,33 +299,42 @@ pub fn adamw<const D: usize>(
     v: Tensor<D>,
     step: &AdamWStep,
 ) -> (Tensor<D>, Tensor<D>, Tensor<D>) {
-    if supported(&param) && !param.device().is_autodiff() {
-        return flex::adamw([param, grad, m, v], step);
+    match kernels(&param) {
+        Some(Kernels::Flex) => flex::adamw([param, grad, m, v], step),
+        #[cfg(feature = "tch")]
+        Some(Kernels::LibTorch) => libtorch::adamw([param, grad, m, v], step),
+        None => plain::adamw(param, grad, m, v, step),
     }
-    plain::adamw(param, grad, m, v, step)
 }
 
 /// Adds a tensor to another, in its memory where nobody else holds it.
 ///
 /// Outside autodiff.
 pub fn add_to<const D: usize>(sum: Tensor<D>, other: Tensor<D>) -> Tensor<D> {
-    if supported(&sum) && !sum.device().is_autodiff() {
-        return flex::add_to(sum, other);
+    match kernels(&sum) {
+        Some(Kernels::Flex) => flex::add_to(sum, other),
+        _ => sum + other,
     }
-    sum + other
 }
 
-/// Tells whether a device has the fused kernels, which are a CPU's.
+/// Tells whether a device is the CPU with the kernels of this program, where a batch is computed
+/// in shards and shapes need not repeat.
 pub fn is_fused(device: &Device) -> bool {
-    fused::has_kernels(device)
+    fused::has_kernels(device) == Some(Kernels::Flex)
 }
 
-/// Returns the sum of squares, accumulated in double precision in a fixed order.
-pub fn sum_of_squares<const D: usize>(x: Tensor<D>) -> f64 {
-    if supported(&x) && !x.device().is_autodiff() {
-        return flex::sum_of_squares(x);
+/// Returns the sum of the squares of all tensors, accumulated in double precision in a fixed order.
+///
+/// A device that works by itself is waited for once.
+///
+/// Outside autodiff.
+pub fn sum_of_squares(tensors: Vec<Tensor<1>>) -> f64 {
+    match tensors.first().and_then(kernels) {
+        Some(Kernels::Flex) => tensors.into_iter().map(flex::sum_of_squares).sum(),
+        #[cfg(feature = "tch")]
+        Some(Kernels::LibTorch) => libtorch::sum_of_squares(tensors),
+        None => tensors.into_iter().map(plain::sum_of_squares).sum(),
     }
-    plain::sum_of_squares(x)
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Each operation, fused and plain, against double precision.
 
-use burn::tensor::{DType, Device, Tensor};
+use burn::tensor::{DType, Tensor};
 
 use super::{check, index, integers, numbers, reference, run, segments};
 use crate::model::ops::{self, AdamWStep, Heads, plain};
@@ -179,7 +179,7 @@ fn keys_outside_the_window_are_never_touched() {
         key_value: 1,
         size: 4,
     };
-    let device = Device::flex();
+    let device = crate::model::device::for_tests();
     let attend = |first: f32| {
         let tensor = |seed| {
             let mut values = numbers(length * 4, seed);
@@ -340,7 +340,7 @@ fn boundaries_of_zero_vectors_are_finite() {
             assert!(result.iter().all(|x| x.is_finite()), "{result:?}");
         }
     }
-    let device = Device::flex();
+    let device = crate::model::device::for_tests();
     let single = Tensor::<3>::zeros([2, 1, 4], &device);
     let p = ops::boundary_probability(single.clone(), single);
     assert_eq!(
@@ -351,7 +351,7 @@ fn boundaries_of_zero_vectors_are_finite() {
 
 #[test]
 fn double_precision_takes_the_plain_road() {
-    let device = Device::flex();
+    let device = crate::model::device::for_tests();
     let x = Tensor::<2>::from_data([[3.0, 4.0]], (&device, DType::F64));
     let weight = Tensor::<1>::from_data([1.0, 2.0], (&device, DType::F64));
     let out = ops::rms_norm(x, weight, 0.0);
@@ -366,7 +366,7 @@ fn double_precision_takes_the_plain_road() {
 
 #[test]
 fn adamw() {
-    let device = Device::flex();
+    let device = crate::model::device::for_tests();
     let count = 1000;
     let values = [
         numbers(count, 19),
@@ -422,12 +422,12 @@ fn adamw() {
 
 #[test]
 fn sum_of_squares() {
-    let device = Device::flex();
+    let device = crate::model::device::for_tests();
     let values = numbers(100_003, 23);
     let exact: f64 = values.iter().map(|&x| f64::from(x) * f64::from(x)).sum();
     let tensor = Tensor::<1>::from_data(values.as_slice(), &device);
     for found in [
-        ops::sum_of_squares(tensor.clone()),
+        ops::sum_of_squares(vec![tensor.clone()]),
         plain::sum_of_squares(tensor),
     ] {
         assert!((found - exact).abs() < 1e-9 * exact, "{found} {exact}");

@@ -29,7 +29,7 @@ fn numbers(count: usize, seed: u64) -> Vec<f32> {
 
 /// Output, and the gradients of a fixed weighting of it, computed in a float type.
 fn run(inputs: &[Vec<f32>], op: Run<'_>, dtype: DType) -> Vec<Vec<f32>> {
-    let device = Device::flex().autodiff();
+    let device = crate::model::device::for_tests().autodiff();
     let inputs: Vec<Tensor<1>> = inputs
         .iter()
         .map(|input| Tensor::<1>::from_data(input.as_slice(), (&device, dtype)).require_grad())

@@ -113,7 +113,7 @@ fn the_optimizer() {
             let device = Device::flex();
             let tensor = |values: Vec<f32>| Tensor::<1>::from_data(values.as_slice(), &device);
             let (zero, grad) = (vec![0.0; states(1).len()], tensor(states(2)));
-            let norm = ops::sum_of_squares(grad.clone());
+            let norm = ops::sum_of_squares(vec![grad.clone()]);
             let (param, m, v) = ops::adamw(
                 tensor(states(1)),
                 grad,

@@ -1,0 +1,186 @@
+"""What gpu-check.sh runs: see there."""
+
+import csv
+import json
+import os
+import pathlib
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+PROGRAM, DEVICE, OUT = sys.argv[1:]
+HERE = pathlib.Path(__file__).resolve().parent
+PEER = HERE.parent / "benches" / "peer" / "dlcm_torch.py"
+SHAPES = os.environ.get("SHAPES", "tiny,small,base,large").split(",")
+PRECISIONS = os.environ.get("PRECISIONS", "f32,tf32,bf16").split(",")
+STEPS = os.environ.get("STEPS", "10")
+RUNS = [int(count) for count in os.environ.get("RUNS", "1,2,4,8").split(",")]
+# How far the loss after a few steps may be from that of the CPU in single precision, as a share.
+TOLERANCE = {"f32": 1e-4, "tf32": 2e-3, "bf16": 1e-2}
+
+GRID = """
+name: check
+grid: {params: 60000, tokens: %d, concept_share: [0.3, 0.5], compression_ratio: [3, 4]}
+baselines: {params: 50000, tokens: %d, seed: [0, 1, 2, 3]}
+model: {seq_len: 64, token_window: 8}
+data: {synthetic: {document_tokens: 64, document_words: 6}}
+training: {batch: 8, validations: 2, validation_tokens: 4096, precision: %s}
+execution: {per_device: %d, parallel: %d, checkpoint_every: 1s, threads: 1}
+"""
+
+results = {"device": DEVICE, "checks": [], "speed": [], "packing": []}
+
+
+def call(*arguments, **settings):
+    done = subprocess.run(
+        [PROGRAM, *map(str, arguments)], capture_output=True, text=True, **settings
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def check(name, passed, found):
+    results["checks"].append({"name": name, "passed": bool(passed), "found": found})
+    print(f"{'ok  ' if passed else 'FAIL'}  {name}: {found}", flush=True)
+
+
+def bench(device, shape, precision, steps, warmup):
+    code, said, errors = call(
+        "bench", shape, "--model", "dlcm", "--device", device, "--precision", precision,
+        "--steps", steps, "--warmup", warmup, "--json",
+    )
+    if code:
+        return None, errors.strip().splitlines()[-1:]
+    said = json.loads(said)
+    return said, said["models"][0]
+
+
+def numbers():
+    """The same loss after six steps as on the CPU."""
+    for shape in SHAPES[:2]:
+        _, cpu = bench("cpu", shape, "f32", 3, 3)
+        for precision in PRECISIONS:
+            ran, device = bench(DEVICE, shape, precision, 3, 3)
+            if ran is None:
+                check(f"loss of {shape} in {precision}", False, device)
+                continue
+            off = abs(device["loss"] / cpu["loss"] - 1)
+            found = f"{device['loss']:.6f} for {cpu['loss']:.6f}, off by {off:.1e}"
+            check(f"loss of {shape} in {precision}", off < TOLERANCE[precision], found)
+
+
+def peer(architecture, precision, compiled):
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+        json.dump(architecture, file)
+        file.flush()
+        device = DEVICE.removeprefix("tch:")
+        command = [sys.executable, PEER, "--architecture", file.name, "--device", device]
+        command += ["--precision", precision, "--steps", STEPS, "--threads", str(os.cpu_count())]
+        command += ["--compile", "--warmup", "10"] if compiled else []
+        done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        return {"error": done.stderr.strip().splitlines()[-1:]}
+    said = json.loads(done.stdout.splitlines()[-1])
+    tokens = 8 * architecture["seq_len"]
+    return {"tokens_per_second": tokens / statistics.median(said["seconds_per_step"])}
+
+
+def speed():
+    """Tokens a second beside PyTorch's, one after the other on the same card."""
+    for shape in SHAPES:
+        for precision in PRECISIONS:
+            ran, ours = bench(DEVICE, shape, precision, STEPS, 5)
+            row = {"shape": shape, "precision": precision}
+            if ran is None:
+                results["speed"].append(row | {"error": ours})
+                continue
+            row |= {
+                "tokens_per_second": ours["tokens_per_second"],
+                "model_flop_utilisation": ours["share_of_peak"],
+                "eager": peer(ours["architecture"], precision, False),
+                "compiled": peer(ours["architecture"], precision, True),
+            }
+            results["speed"].append(row)
+
+
+def grid(folder, tokens, precision, per_device):
+    file = folder / "check.yaml"
+    file.write_text(GRID % (tokens, tokens, precision, per_device, per_device))
+    return ["run", file, "--device", DEVICE, "--results", folder / "results"]
+
+
+def losses(folder):
+    code, said, _ = call("export", folder / "check.yaml", "--results", folder / "results",
+                         "--format", "csv", "--output", folder / "table", cwd=folder)
+    if code:
+        return None
+    table = next((folder / "table").rglob("runs.csv"))
+    with open(table) as file:
+        return {row["id"]: row["validation_loss"] for row in csv.DictReader(file)}
+
+
+def packing():
+    """A grid of eight small runs, so many at once on the card."""
+    tokens = int(os.environ.get("GRID_TOKENS", 1_000_000))
+    for count in RUNS:
+        with tempfile.TemporaryDirectory() as folder:
+            began = time.perf_counter()
+            code, _, errors = call(*grid(pathlib.Path(folder), tokens, "f32", count))
+            seconds = time.perf_counter() - began
+            row = {"at_once": count, "seconds": seconds, "tokens_per_second": 8 * tokens / seconds}
+            results["packing"].append(row if code == 0 else {"at_once": count, "error": errors[-500:]})
+
+
+def resume():
+    """A grid that is stopped and goes on gives the numbers of one that is not."""
+    tokens = int(os.environ.get("GRID_TOKENS", 1_000_000))
+    with tempfile.TemporaryDirectory() as whole, tempfile.TemporaryDirectory() as parts:
+        whole, parts = pathlib.Path(whole), pathlib.Path(parts)
+        code, _, errors = call(*grid(whole, tokens, "f32", 2))
+        check("a grid from end to end, each run checked for causality", code == 0,
+              (errors.strip().splitlines() or [""])[-1])
+        command = [PROGRAM, *map(str, grid(parts, tokens, "f32", 2))]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(float(os.environ.get("STOP_AFTER", 8)))
+        process.send_signal(signal.SIGINT)
+        stopped = process.wait()
+        code, _, _ = call(*grid(parts, tokens, "f32", 2))
+        first, second = losses(whole), losses(parts)
+        check("the second grid was stopped on the way", stopped == 1, f"exit {stopped}")
+        same = first is not None and second is not None and first.keys() == second.keys()
+        off = max((abs(float(first[run]) / float(second[run]) - 1) for run in first), default=1.0) \
+            if same else 1.0
+        check("stopped and resumed", code == 0 and same and off < 1e-3, f"largest difference {off:.1e}")
+
+
+def table():
+    print(f"\n{'shape':<7}{'':<6}{'tokens/s':>12}{'eager':>12}{'compiled':>12}{'MFU':>8}")
+    rate = lambda row: f"{row['tokens_per_second']:,.0f}" if "tokens_per_second" in row else "failed"
+    for row in results["speed"]:
+        share = row.get("model_flop_utilisation")
+        print(f"{row['shape']:<7}{row['precision']:<6}{rate(row):>12}"
+              f"{rate(row.get('eager', {})):>12}{rate(row.get('compiled', {})):>12}"
+              + (f"{share:>8.1%}" if share is not None else ""))
+    print(f"\n{'runs at once':<14}{'tokens/s, all together':>24}")
+    for row in results["packing"]:
+        print(f"{row['at_once']:<14}{rate(row):>24}")
+
+
+def main():
+    code, said, errors = call("devices", "--json")
+    results["devices"] = json.loads(said) if code == 0 else errors
+    names = [device["name"] for device in results["devices"].get("devices", [])] if code == 0 else []
+    check("the device is there", DEVICE in names, ", ".join(names) or errors)
+    if DEVICE in names:
+        numbers()
+        resume()
+        speed()
+        packing()
+        table()
+    pathlib.Path(OUT).write_text(json.dumps(results, indent=1))
+    sys.exit(0 if all(check["passed"] for check in results["checks"]) else 1)
+
+
+main()

@@ -1,0 +1,119 @@
+//! `orchestrator devices`: what models can run on here, and why not on more.
+
+use super::Failure;
+use crate::launch::hardware::{self, Gpu};
+use crate::model::device;
+use crate::quantity::human;
+use serde::Serialize;
+use std::process::ExitCode;
+
+/// List the devices that this program can train on here, and say why any is missing.
+///
+/// The names are those that `--device` takes; `auto` is every GPU listed, or else the CPU.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  orchestrator devices --json")]
+pub(super) struct Args {
+    /// Print JSON: an object with the arrays `devices` and `missing`.
+    #[arg(long)]
+    json: bool,
+}
+
+/// A device that can be used.
+#[derive(Serialize)]
+struct Usable {
+    name: String,
+    kernels: &'static str,
+    /// As its maker calls it.
+    model: Option<String>,
+    memory_bytes: Option<u64>,
+    free_memory_bytes: Option<u64>,
+    driver: Option<String>,
+}
+
+/// A device that cannot.
+#[derive(Serialize)]
+struct Missing {
+    name: &'static str,
+    why: String,
+}
+
+pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
+    let gpus = hardware::gpus();
+    let usable: Vec<Usable> = device::available()
+        .into_iter()
+        .map(|name| usable(name, gpus.as_deref().unwrap_or(&[])))
+        .collect();
+    let missing = missing(&gpus);
+    if args.json {
+        let json = serde_json::json!({ "devices": usable, "missing": missing });
+        println!("{json:#}");
+        return Ok(ExitCode::SUCCESS);
+    }
+    for device in usable {
+        print!("{:<8}  {:<12}", device.name, device.kernels);
+        let bytes = |bytes: Option<u64>| bytes.map(|bytes| format!("{}B", human(bytes as f64)));
+        let memory = bytes(device.memory_bytes).zip(bytes(device.free_memory_bytes));
+        let rest = [
+            device.model,
+            memory.map(|(all, free)| format!("{all} of memory, {free} free")),
+            device.driver.map(|driver| format!("driver {driver}")),
+        ];
+        println!(
+            "  {}",
+            rest.into_iter().flatten().collect::<Vec<_>>().join("; ")
+        );
+    }
+    for Missing { name, why } in missing {
+        println!("{name:<8}  not available: {why}");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn usable(name: String, gpus: &[Gpu]) -> Usable {
+    let bytes = |bytes: Option<f64>| bytes.map(|bytes| bytes as u64);
+    if device::is_cpu(&name) {
+        return Usable {
+            kernels: if name == "cpu" {
+                "own kernels"
+            } else {
+                "libtorch"
+            },
+            name,
+            model: hardware::processor(),
+            memory_bytes: bytes(hardware::machine_memory()),
+            free_memory_bytes: bytes(hardware::machine_free_memory()),
+            driver: None,
+        };
+    }
+    let gpu = device::gpu_index(&name).and_then(|index| gpus.get(index));
+    Usable {
+        name,
+        kernels: "libtorch",
+        model: gpu.map(|gpu| gpu.name.clone()),
+        memory_bytes: gpu.map(|gpu| gpu.memory_bytes),
+        free_memory_bytes: gpu.map(|gpu| gpu.free_memory_bytes),
+        driver: gpu.map(|gpu| gpu.driver.clone()),
+    }
+}
+
+fn missing(gpus: &Result<Vec<Gpu>, String>) -> Vec<Missing> {
+    let mut missing = Vec::new();
+    if let Some(why) = device::why_no_gpu() {
+        let seen = match gpus {
+            Ok(gpus) => format!("the driver shows {} GPU(s)", gpus.len()),
+            Err(why) => why.clone(),
+        };
+        let name = "cuda:0";
+        missing.push(Missing {
+            name,
+            why: format!("{why}; {seen}"),
+        });
+    }
+    if !cfg!(feature = "tch") {
+        missing.push(Missing {
+            name: "tch:cpu",
+            why: "this program was built without the feature `tch`".to_owned(),
+        });
+    }
+    missing
+}
