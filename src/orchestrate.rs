@@ -6,6 +6,7 @@
 
 mod active;
 mod campaign;
+mod control;
 mod disk;
 mod intake;
 mod policy;
@@ -16,10 +17,11 @@ mod requests;
 mod tail;
 
 pub use campaign::run;
+pub use control::{Control, ControlError, Requested};
 pub use disk::{DiskNeed, disk_free, disk_need};
 pub use queue::{blocked_by, by_urgency, to_do};
 pub use rebuild::{Rebuilt, rebuild};
-pub use requests::{Request, ask, fulfilled};
+pub use requests::Request;
 pub use tail::Tail;
 
 use crate::event::Measurement;

@@ -135,7 +135,17 @@ fn a_run_is_cancelled_while_it_trains_and_taken_up_again() {
     let orchestrator = desk.start(&["run", "tiny.yaml"]);
     let training = wait_for(&desk, 3);
     let run = &training[0].0;
-    desk.done(&["cancel", &run[..8]]);
+    let asked = desk.json(&["cancel", &run[..8], "--json"]);
+    assert_eq!(
+        (&asked["request"], &asked["runs"][0]),
+        (&"cancel".into(), &run.as_str().into())
+    );
+    assert!(
+        asked["asked"]
+            .as_str()
+            .is_some_and(|who| who.starts_with("process ")),
+        "{asked}"
+    );
     assert_eq!(ended(orchestrator), Some(1));
     let status = |run: &str| {
         let runs = desk.status();
@@ -150,7 +160,11 @@ fn a_run_is_cancelled_while_it_trains_and_taken_up_again() {
     let said = String::from_utf8_lossy(&again.stderr);
     assert!(said.contains("0 failed, 1 cancelled, 0 left"), "{said}");
     assert!(said.contains("orchestrator retry tiny.yaml"), "{said}");
-    assert!(desk.done(&["retry", "tiny.yaml", run]).contains("eligible"));
+    let again = desk.json(&["retry", "tiny.yaml", "--json"]);
+    let done = serde_json::json!({"request": "retry", "runs": [run], "asked": null});
+    assert_eq!(again, done);
+    let said = desk.done(&["retry", "tiny.yaml"]);
+    assert_eq!(said, "no run has failed or was cancelled\n");
     desk.done(&["run", "tiny.yaml"]);
     assert_eq!(status(run), "finished");
     assert_eq!(desk.attempts(run).len(), 2);

@@ -113,6 +113,7 @@ export class Experiment {
     this.seen = answer.version;
     this.runs = runs;
     this.axes = axisNames;
+    this.allowsChanges = answer.allows_changes;
     this.config = answer.config;
     this.imported = answer.imported;
     this.removed = answer.removed;

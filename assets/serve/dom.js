@@ -62,6 +62,24 @@ export function empty(...text) {
   return h("p", { class: "empty" }, text);
 }
 
+/** Asks whether something is to be done. */
+export function confirmed(question, yes) {
+  return new Promise(answer => {
+    const close = value => () => dialog.close(value);
+    const dialog = h("dialog", {
+      "aria-labelledby": "question",
+      onclose: () => {
+        dialog.remove();
+        answer(dialog.returnValue === "yes");
+      },
+    }, h("p", { id: "question" }, question), h("div", { class: "chips" },
+      h("button", { type: "button", onclick: close("") }, "Leave it"),
+      h("button", { type: "button", onclick: close("yes") }, yes)));
+    document.getElementById("main").append(dialog);
+    dialog.showModal();
+  });
+}
+
 /** Calls once for many calls within a moment. */
 export function calmly(call, moment = 120) {
   let timer = null;

@@ -2,6 +2,7 @@
 
 import { h, put, problem, empty } from "./dom.js";
 import { Experiment, path } from "./data.js";
+import { Changes } from "./changes.js";
 import { STATES, status } from "./format.js";
 import { bar } from "./experiments.js";
 import { gridTab } from "./grid.js";
@@ -19,6 +20,7 @@ export function experimentView(place, name, tab, params, keep) {
   if (selected !== null) experiment.selected = new Set(selected.split(",").filter(Boolean));
   const base = `#/x/${encodeURIComponent(place)}/${encodeURIComponent(name)}`;
   const strip = h("div", { class: "strip" });
+  const changes = new Changes();
   const links = h("ul", { class: "tabs" });
   const body = h("div", { class: "tab" }, h("p", { class: "note" }, "Loading runs…"));
   const file = kind => `${path("experiments", place, name)}/runs.${kind}`;
@@ -28,6 +30,7 @@ export function experimentView(place, name, tab, params, keep) {
       h("p", { class: "downloads" }, "Download runs: ",
         h("a", { href: file("csv"), download: true }, "CSV"), " ",
         h("a", { href: file("parquet"), download: true }, "Parquet"))),
+    changes.node,
     h("nav", { "aria-label": "Views of the experiment" }, links), body);
   let shown = null;
   let stop = () => {};
@@ -48,6 +51,8 @@ export function experimentView(place, name, tab, params, keep) {
     const states = Object.fromEntries(Object.keys(STATES).map(name => [name, 0]));
     for (const run of experiment.runs ?? []) states[status(run)] += 1;
     put(strip, experiment.runs && bar(states, experiment.runs.length));
+    changes.node.hidden = !experiment.allowsChanges;
+    if (experiment.allowsChanges) changes.ofExperiment(experiment);
     const sel = experiment.selected.size;
     put(links, TABS.map(([key, text]) => h("li", null, h("a", {
       href: `${base}/${key}${sel ? `?sel=${[...experiment.selected].join(",")}` : ""}`,

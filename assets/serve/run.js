@@ -2,6 +2,7 @@
 
 import { h, put, problem, empty } from "./dom.js";
 import { ask, path, watch } from "./data.js";
+import { Changes } from "./changes.js";
 import { Curves } from "./curves.js";
 import { STATES, status, described, axis, count, fixed, power, number, time, duration, MISSING } from "./format.js";
 
@@ -13,6 +14,7 @@ export function runView(place, id, params, keep) {
     keep(params);
   });
   const head = h("div", { class: "head" });
+  const changes = new Changes(() => load());
   const parts = h("div", { class: "columns" });
   const events = h("div");
   const log = h("div");
@@ -28,12 +30,13 @@ export function runView(place, id, params, keep) {
     }
   }
 
-  function show({ run, spec, attempts, experiments, folder, events: lines, log: text }) {
+  function show({ run, spec, attempts, experiments, folder, events: lines, log: text, allows_changes: allowed }) {
     const name = status(run);
     put(head, h("h1", { id: "title" }, "Run ", h("span", { class: "id" }, id)),
       h("p", null, h("span", { class: "sign", "data-state": name, "aria-hidden": "true" }, STATES[name].sign), described(run)),
       h("p", { class: "quiet" }, experiments.map(({ name: of, wanted }, i) => [i > 0 && ", ",
         h("a", { href: `#/x/${encodeURIComponent(place)}/${encodeURIComponent(of)}` }, of), !wanted && " (no longer asked for)"])));
+    if (allowed) changes.ofRun(place, run);
     put(parts,
       facts("Reached", [
         ["Loss", "nats/token", fixed(4)(run.loss)],
@@ -69,7 +72,7 @@ export function runView(place, id, params, keep) {
     else if (text && before) pre.scrollTop = before.scrollTop;
     if (!shown) {
       shown = true;
-      put(body, head, parts, h("section", { "aria-label": "Curves" }, h("h2", null, "Curves"), curves.node), events, log);
+      put(body, head, allowed && changes.node, parts, h("section", { "aria-label": "Curves" }, h("h2", null, "Curves"), curves.node), events, log);
       curves.show([{ id, label: id }]);
       if (pre.scrollHeight) pre.scrollTop = pre.scrollHeight;
       performance.mark("drawn");

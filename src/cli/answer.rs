@@ -8,11 +8,15 @@ use std::process::ExitCode;
 
 /// Prints an answer: as one line of JSON, or in words.
 pub(super) fn answer<T: Serialize + Display>(report: &T, json: bool) -> Result<ExitCode, Failure> {
-    if json {
-        let text = serde_json::to_string(report).map_err(Failure::machine)?;
-        print(&format!("{text}\n"))?;
-    } else {
-        print(&report.to_string())?;
-    }
+    print(&match json {
+        true => in_json(report)?,
+        false => report.to_string(),
+    })?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Writes a value as one line of JSON.
+pub(super) fn in_json(value: &impl Serialize) -> Result<String, Failure> {
+    let text = serde_json::to_string(value).map_err(Failure::machine)?;
+    Ok(format!("{text}\n"))
 }

@@ -1,11 +1,10 @@
 //! `orchestrator cancel`: a run that is not wanted after all.
 
 use super::Failure;
+use super::answer::in_json;
 use super::find_run::find_stored;
-use crate::clock::now;
-use crate::lock::{Lock, LockError};
-use crate::orchestrate::{Request, ask, fulfilled};
-use crate::run::{RunOutcome, RunState};
+use super::trained::print;
+use crate::orchestrate::{Control, Request};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -22,33 +21,24 @@ pub(super) struct Args {
     /// Results folder to look for it in [default: every folder below results/].
     #[arg(long, value_name = "DIR")]
     results: Option<PathBuf>,
+
+    /// Print JSON: what was asked for (`request`), the `runs`, and who was `asked`, null where it is
+    /// done.
+    #[arg(long)]
+    json: bool,
 }
 
 pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     super::runtime()?.block_on(async {
         let found = find_stored(&args.run, args.results.as_deref()).await?;
-        let (id, results) = (&found.record.id, &found.results);
-        if let (RunState::Ended, Some(outcome)) = (found.record.state, found.record.outcome) {
-            return Err(Failure::input(format!(
-                "run {id} has ended already, as {outcome}"
-            )));
-        }
-        let cannot = |error| Failure::machine(format!("cannot ask for it: {error}"));
-        // First the request: an orchestrator that starts meanwhile finds it.
-        ask(results, Request::Cancel, id).map_err(cannot)?;
-        match Lock::take(results, "orchestrator") {
-            Ok(_lock) => {
-                let outcome = RunOutcome::Cancelled;
-                found.store.end_run(id, outcome, "cancelled", now()).await?;
-                fulfilled(results, Request::Cancel, id).map_err(cannot)?;
-                println!("{id} is cancelled");
-            }
-            Err(LockError::Held { holder, .. }) => {
-                let holder = holder.map_or("the orchestrator".into(), |holder| holder.describe());
-                println!("{id}: asked {holder}");
-            }
-            Err(error) => return Err(error.into()),
-        }
+        let control = Control::over(&found.results, &found.store)?;
+        let came = control.request(Request::Cancel, &[&found.record]).await?;
+        let id = &found.record.id;
+        print(&match (&came.asked, args.json) {
+            (_, true) => in_json(&came)?,
+            (None, false) => format!("{id} is cancelled\n"),
+            (Some(who), false) => format!("{id}: asked {who}\n"),
+        })?;
         Ok(ExitCode::SUCCESS)
     })
 }

@@ -5,7 +5,7 @@ use crate::fit::FitError;
 use crate::grid::GridError;
 use crate::inference::InferenceError;
 use crate::lock::LockError;
-use crate::orchestrate::OrchestrateError;
+use crate::orchestrate::{ControlError, OrchestrateError};
 use crate::rows::RowsError;
 use crate::store::StoreError;
 use crate::train::TrainError;
@@ -97,6 +97,19 @@ impl From<StoreError> for Failure {
 impl From<LockError> for Failure {
     fn from(error: LockError) -> Self {
         Self::machine(error)
+    }
+}
+
+impl From<ControlError> for Failure {
+    fn from(error: ControlError) -> Self {
+        match error {
+            ControlError::Ended { .. }
+            | ControlError::Finished { .. }
+            | ControlError::Open { .. } => Self::input(error),
+            ControlError::Store(error) => error.into(),
+            ControlError::Lock(error) => error.into(),
+            error @ ControlError::Io(_) => Self::machine(error),
+        }
     }
 }
 

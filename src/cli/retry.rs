@@ -1,11 +1,12 @@
 //! `orchestrator retry`: runs that failed become eligible again.
 
 use super::Failure;
+use super::answer::in_json;
 use super::experiment::ExperimentArgs;
-use crate::lock::{Lock, LockError};
-use crate::orchestrate::{Request, ask, fulfilled};
-use crate::run::RunState;
+use super::trained::print;
+use crate::orchestrate::{Control, Request, Requested};
 use crate::store::{RunRecord, Store};
+use std::path::Path;
 use std::process::ExitCode;
 
 /// Make runs that failed or were cancelled eligible again, with all their retries.
@@ -21,6 +22,11 @@ pub(super) struct Args {
     /// Only these runs: ids, or beginnings of them.
     #[arg(value_name = "RUN")]
     runs: Vec<String>,
+
+    /// Print JSON: what was asked for (`request`), the `runs`, and who was `asked`, null where it is
+    /// done.
+    #[arg(long)]
+    json: bool,
 }
 
 pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
@@ -28,47 +34,43 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     super::runtime()?.block_on(async {
         let store = Store::open(&place.results).await?;
         let (experiment, _) = place.find(&store).await?;
-        let results = &place.results;
-        let lock = match Lock::take(results, "orchestrator") {
-            Ok(lock) => Some(lock),
-            // Whoever works on them is asked.
-            Err(LockError::Held { .. }) => None,
-            Err(error) => return Err(error.into()),
-        };
+        // First the lock: nobody changes what is read then.
+        let control = Control::over(&place.results, &store)?;
         let runs = store.runs(experiment).await?;
         let chosen = match args.runs.is_empty() {
-            true => runs.iter().filter(|run| has_failed(run)).collect(),
+            true => runs.iter().filter(|run| run.has_failed()).collect(),
             false => named(&args.runs, &runs)?,
         };
-        for run in &chosen {
-            fulfilled(results, Request::Cancel, &run.id).map_err(Failure::machine)?;
-            let outcome = run.outcome.map_or("-", |outcome| outcome.name());
-            if lock.is_some() {
-                store.make_eligible(&run.id).await?;
-                println!("{} is eligible again; it ended as {outcome}", run.id);
-            } else {
-                ask(results, Request::Retry, &run.id).map_err(Failure::machine)?;
-                println!(
-                    "{} ended as {outcome}: the orchestrator at work is asked",
-                    run.id
-                );
-            }
-        }
-        let file = args.experiment.file.display();
-        match chosen.len() {
-            0 => println!("no run has failed or was cancelled"),
-            _ if lock.is_some() => println!("`orchestrator run {file}` trains them"),
-            _ => println!("if it ends before, `orchestrator run {file}` trains them"),
-        }
+        let came = control.request(Request::Retry, &chosen).await?;
+        print(&match args.json {
+            true => in_json(&came)?,
+            false => describe(&came, &chosen, &args.experiment.file),
+        })?;
         Ok(ExitCode::SUCCESS)
     })
 }
 
-fn has_failed(run: &RunRecord) -> bool {
-    run.state == RunState::Ended && run.outcome.is_some_and(|outcome| !outcome.is_result())
+fn describe(came: &Requested, chosen: &[&RunRecord], file: &Path) -> String {
+    let file = file.display();
+    let lines = chosen.iter().map(|run| {
+        let outcome = run.outcome.map_or("-", |outcome| outcome.name());
+        match came.asked {
+            None => format!("{} is eligible again; it ended as {outcome}\n", run.id),
+            Some(_) => format!(
+                "{} ended as {outcome}: the orchestrator at work is asked\n",
+                run.id
+            ),
+        }
+    });
+    let end = match (chosen.len(), &came.asked) {
+        (0, _) => "no run has failed or was cancelled\n".to_owned(),
+        (_, None) => format!("`orchestrator run {file}` trains them\n"),
+        (_, Some(_)) => format!("if it ends before, `orchestrator run {file}` trains them\n"),
+    };
+    lines.chain([end]).collect()
 }
 
-/// Finds the runs with these names; what has not ended, or has finished, cannot be tried again.
+/// Finds the runs with these names.
 fn named<'a>(names: &[String], runs: &'a [RunRecord]) -> Result<Vec<&'a RunRecord>, Failure> {
     let mut chosen = Vec::new();
     for name in names {
@@ -82,18 +84,7 @@ fn named<'a>(names: &[String], runs: &'a [RunRecord]) -> Result<Vec<&'a RunRecor
                     "no run of this experiment begins with `{name}`; `orchestrator status` lists them"
                 )));
             }
-            [run] => match (run.state, run.outcome) {
-                (RunState::Ended, Some(crate::run::RunOutcome::Finished)) => {
-                    return Err(Failure::input(format!("run {} has finished", run.id)));
-                }
-                (RunState::Ended, _) => chosen.push(run),
-                (state, _) => {
-                    let id = &run.id;
-                    return Err(Failure::input(format!(
-                        "run {id} has not ended: it is {state}"
-                    )));
-                }
-            },
+            [run] => chosen.push(run),
             _ => {
                 return Err(Failure::input(format!(
                     "{} runs begin with `{name}`: give more of the id",

@@ -11,8 +11,9 @@ use std::process::ExitCode;
 
 /// Serve a web page over the results: grids, runs, training curves, comparisons and fits.
 ///
-/// It follows runs as they train, reads beside `orchestrator run` and changes nothing. Everything
-/// comes from this program: no other machine is asked. Ctrl-C ends it.
+/// It follows runs as they train, reads beside `orchestrator run` and changes nothing, unless
+/// --allow-changes lets it. Everything comes from this program: no other machine is asked. Ctrl-C
+/// ends it.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  orchestrator serve\n  orchestrator serve --results /data/results \
@@ -34,6 +35,10 @@ pub(super) struct Args {
     /// What a browser must show [default: none on a local address, else a new one, printed].
     #[arg(long, value_name = "TOKEN")]
     token: Option<String>,
+
+    /// Let the page cancel runs and make them eligible again, as `cancel` and `retry` do.
+    #[arg(long)]
+    allow_changes: bool,
 }
 
 pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
@@ -55,6 +60,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
             folders: args.results.clone(),
             address: SocketAddr::new(args.bind, args.port),
             token: token.clone(),
+            allows_changes: args.allow_changes,
         };
         let server = Server::listen(options).await.map_err(|error| match error {
             ServeError::InUse { .. } | ServeError::Open { .. } => Failure::input(error),

@@ -1,11 +1,13 @@
 //! Requests to a running orchestrator: files, so that none is lost when it dies.
 
 use crate::run::RunId;
+use serde::Serialize;
 use std::io::{ErrorKind, Result};
 use std::path::{Path, PathBuf};
 
 /// What can be asked for of a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Request {
     /// To stop it at a checkpoint, or not to start it.
     Cancel,
@@ -27,7 +29,7 @@ impl Request {
 ///
 /// # Errors
 /// When the request cannot be written.
-pub fn ask(results: &Path, request: Request, run: &RunId) -> Result<()> {
+pub(super) fn ask(results: &Path, request: Request, run: &RunId) -> Result<()> {
     let folder = request.folder(results);
     std::fs::create_dir_all(&folder)?;
     std::fs::write(folder.join(&run.0), "")
@@ -46,7 +48,7 @@ pub(super) fn asked(results: &Path, request: Request) -> Vec<RunId> {
 ///
 /// # Errors
 /// When it cannot be removed.
-pub fn fulfilled(results: &Path, request: Request, run: &RunId) -> Result<()> {
+pub(super) fn fulfilled(results: &Path, request: Request, run: &RunId) -> Result<()> {
     match std::fs::remove_file(request.folder(results).join(&run.0)) {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
         _ => Ok(()),

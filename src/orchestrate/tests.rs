@@ -1,5 +1,6 @@
 //! The loop, with a launcher that plays what it is told to.
 
+use super::requests::ask;
 use super::*;
 use crate::clock::now;
 use crate::event::{Event, JOURNAL, Line};

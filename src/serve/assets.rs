@@ -31,6 +31,7 @@ const FILES: &[(&str, &str, &[u8])] = files! {
     "curves.js": SCRIPT,
     "experiments.js": SCRIPT,
     "experiment.js": SCRIPT,
+    "changes.js": SCRIPT,
     "grid.js": SCRIPT,
     "table.js": SCRIPT,
     "compare.js": SCRIPT,

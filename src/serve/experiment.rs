@@ -52,6 +52,7 @@ async fn overviews(context: &Context, place: &Place) -> Result<(i64, Vec<Overvie
 #[derive(Serialize)]
 struct Shown<'a> {
     version: i64,
+    allows_changes: bool,
     config: String,
     imported: usize,
     removed: usize,
@@ -141,6 +142,7 @@ pub(super) async fn show(
     let runs = store.runs_in_brief(experiment, Selection::Wanted).await?;
     let shown = Shown {
         version,
+        allows_changes: context.allows_changes,
         config: store.config(experiment).await?,
         imported: store.imported(experiment).await?.len(),
         removed: store

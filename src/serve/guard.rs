@@ -51,6 +51,10 @@ impl Guard {
         let own =
             |origin: &str| origin.split_once("://").map(|(_, rest)| rest) == Some(host.as_str());
         let from_elsewhere = text(headers, ORIGIN).is_some_and(|origin| !own(origin));
+        // Browsers that know this header say with it, too, whose page asks.
+        let site = HeaderName::from_static("sec-fetch-site");
+        let from_elsewhere = from_elsewhere
+            || text(headers, site).is_some_and(|site| site != "same-origin" && site != "none");
         if request.method() == Method::POST && from_elsewhere {
             let message = "the request comes from another site";
             return Some(Problem::new(StatusCode::FORBIDDEN, message));

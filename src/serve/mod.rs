@@ -5,10 +5,12 @@
 //!                        └──► Live (server-sent events)
 //! ```
 //!
-//! Owns the server, what it answers and who may ask. Reads databases beside whoever writes them and
-//! changes nothing. Refuses SQL, training and printing.
+//! Owns the server, what it answers and who may ask. Reads databases beside whoever writes them. What
+//! it changes, where that is allowed, it changes as the commands `cancel` and `retry` do. Refuses SQL,
+//! training and printing.
 
 mod assets;
+mod change;
 mod experiment;
 mod files;
 mod fit;
@@ -28,7 +30,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::sync::{Mutex, Semaphore};
 
 /// What to serve, where, and to whom.
 #[derive(Clone, Debug)]
@@ -40,6 +42,8 @@ pub struct Options {
     /// What whoever asks must know; `None` lets everybody in that asks for this machine by a local
     /// name.
     pub token: Option<String>,
+    /// Whether runs can be cancelled and tried again.
+    pub allows_changes: bool,
 }
 
 /// What can go wrong with the server.
@@ -84,6 +88,9 @@ struct Context {
     live: Live,
     /// Fits take all cores: one at a time.
     fitting: Arc<Semaphore>,
+    allows_changes: bool,
+    /// Held by whoever changes something.
+    changing: Arc<Mutex<()>>,
 }
 
 impl Server {
@@ -107,6 +114,8 @@ impl Server {
             live: Live::watch(places.clone()),
             places,
             fitting: Arc::new(Semaphore::new(1)),
+            allows_changes: options.allows_changes,
+            changing: Arc::default(),
         };
         let guard = Arc::new(Guard::new(address.port(), options.token));
         Ok(Self {
@@ -139,9 +148,12 @@ fn routes(context: Context, guard: Arc<Guard>) -> Router {
         .route("/api/experiments", get(experiment::list))
         .route(experiment, get(experiment::show))
         .route(&format!("{experiment}/fit"), post(fit::answer))
+        .route(&format!("{experiment}/retry"), post(change::retry_all))
         .route(&format!("{experiment}/{{file}}"), get(files::download))
         .route(run, get(run::show))
         .route(&format!("{run}/measurements"), get(run::measurements))
+        .route(&format!("{run}/cancel"), post(change::cancel))
+        .route(&format!("{run}/retry"), post(change::retry))
         .route("/api/events", get(live::stream))
         .route("/api/{*rest}", get(problem::nothing))
         .fallback(assets::serve)

@@ -72,6 +72,7 @@ pub(super) async fn show(
         "folder": shown,
         "events": events,
         "log": log,
+        "allows_changes": context.allows_changes,
     })))
 }
 

@@ -300,4 +300,4 @@ fn read_spec(json: &str) -> Result<RunSpec, StoreError> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

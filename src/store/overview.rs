@@ -4,6 +4,7 @@ use super::{DATABASE, MIGRATIONS, Store, StoreError, records};
 use crate::event::Measurement;
 use crate::run::RunId;
 use serde::Serialize;
+use sqlx::ConnectOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 use std::path::Path;
 use std::time::Duration;
@@ -81,7 +82,8 @@ impl Store {
         let options = SqliteConnectOptions::new()
             .filename(&path)
             .read_only(true)
-            .busy_timeout(Duration::from_secs(30));
+            .busy_timeout(Duration::from_secs(30))
+            .disable_statement_logging();
         let open = |source| StoreError::Open {
             path: path.clone(),
             source,

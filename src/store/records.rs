@@ -135,6 +135,11 @@ impl TryFrom<RunRow> for RunRecord<()> {
 }
 
 impl<S> RunRecord<S> {
+    /// Says whether it ended without a result: it failed or was cancelled, and can be tried again.
+    pub fn has_failed(&self) -> bool {
+        self.state == RunState::Ended && self.outcome.is_some_and(|outcome| !outcome.is_result())
+    }
+
     fn new(row: RunRow, spec: S) -> Result<Self, StoreError> {
         Ok(Self {
             spec,

@@ -49,7 +49,7 @@ fn spec(seed: u64) -> RunSpec {
     }
 }
 
-pub(super) fn planned(seed: u64) -> PlannedRun {
+pub(crate) fn planned(seed: u64) -> PlannedRun {
     let spec = spec(seed);
     PlannedRun {
         id: spec.id(),
@@ -59,7 +59,7 @@ pub(super) fn planned(seed: u64) -> PlannedRun {
     }
 }
 
-pub(super) fn experiment() -> ExperimentRecord {
+pub(crate) fn experiment() -> ExperimentRecord {
     ExperimentRecord {
         name: "e".into(),
         config: "grid: {}".into(),

@@ -237,3 +237,102 @@ fn bad_arguments_are_refused_and_a_taken_port_is_named() {
     let server = Serving::start(desk.path(), &[]);
     assert_eq!(server.get("/api/experiments").json(), serde_json::json!([]));
 }
+
+/// An experiment of which one run was cancelled before it started, and the ids of all.
+pub(crate) fn cancelled() -> (Desk, Vec<String>) {
+    let desk = Desk::new().with("tiny.yaml", TINY);
+    let id = |run: &serde_json::Value| run["id"].as_str().expect("an id").to_owned();
+    desk.command(&["run", "tiny.yaml", "--max-runs", "1"])
+        .output()
+        .expect("ran");
+    let runs = desk.status();
+    let pending = runs.iter().filter(|run| run["state"] == "pending");
+    let ids: Vec<String> = pending.map(id).collect();
+    desk.done(&["cancel", &ids[0]]);
+    (desk, ids)
+}
+
+#[test]
+fn nothing_is_changed_unless_that_is_allowed() {
+    let (desk, ids) = cancelled();
+    let server = Serving::start(desk.path(), &[]);
+    let run = format!("/api/runs/tiny/{}", ids[0]);
+    let experiment = "/api/experiments/tiny/tiny";
+    assert_eq!(server.get(&run).json()["allows_changes"], false);
+    for path in [
+        format!("{run}/retry"),
+        format!("{run}/cancel"),
+        format!("{experiment}/retry"),
+    ] {
+        let refused = server.post(&path, "{}", "");
+        assert_eq!(refused.status, 403, "{path}");
+        let said = refused.error();
+        assert!(said.contains("--allow-changes"), "{said}");
+    }
+    assert_eq!(server.get(&run).json()["run"]["outcome"], "cancelled");
+}
+
+#[test]
+fn runs_are_cancelled_and_tried_again_where_that_is_allowed() {
+    let (desk, ids) = cancelled();
+    let server = Serving::start(desk.path(), &["--allow-changes"]);
+    let run = |id: &str| format!("/api/runs/tiny/{id}");
+    let (first, second) = (run(&ids[0]), run(&ids[1]));
+    let state = |path: &str| server.get(path).json()["run"]["state"].clone();
+
+    // Whatever another site can send is refused.
+    let retry = format!("{first}/retry");
+    for more in [
+        "Origin: http://evil.example\r\n",
+        "Sec-Fetch-Site: cross-site\r\n",
+    ] {
+        let refused = server.post(&retry, "{}", more);
+        assert_eq!(refused.status, 403, "{more}");
+        assert!(refused.error().contains("another site"));
+    }
+    let form = format!(
+        "POST {retry} HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nContent-Type: text/plain\r\n\
+         Content-Length: 2\r\n",
+        server.port
+    );
+    assert_eq!(server.ask(&form, "{}").status, 415);
+    assert_eq!(server.post(&retry, "{\"a\":1}", "").status, 422);
+    assert_eq!(server.get(&retry).status, 405);
+    assert_eq!(state(&first), "ended");
+
+    let own = format!("Origin: http://127.0.0.1:{}\r\n", server.port);
+    let done = server.post(&retry, "{}", &own).json();
+    let expected = serde_json::json!({"request": "retry", "runs": [ids[0]], "asked": null});
+    assert_eq!(done, expected);
+    assert_eq!(state(&first), "pending");
+    let again = server.post(&retry, "{}", "");
+    assert_eq!(again.status, 409);
+    assert!(again.error().contains("has not ended"));
+    assert_eq!(
+        server
+            .post(&format!("{}/retry", run("none")), "{}", "")
+            .status,
+        404
+    );
+
+    // Whoever is at work is asked.
+    let results = desk.path().join("results/tiny");
+    let lock = orchestrator::lock::Lock::take(&results, "orchestrator").expect("free");
+    let asked = server.post(&format!("{second}/cancel"), "{}", "").json();
+    assert!(
+        asked["asked"]
+            .as_str()
+            .is_some_and(|who| who.contains("process")),
+        "{asked}"
+    );
+    assert!(results.join(".cancel").join(&ids[1]).exists());
+    drop(lock);
+    let done = server.post(&format!("{second}/cancel"), "{}", "").json();
+    assert!(done["asked"].is_null(), "{done}");
+    assert_eq!(state(&second), "ended");
+    let all = server
+        .post("/api/experiments/tiny/tiny/retry", "{}", "")
+        .json();
+    assert_eq!(all["runs"], serde_json::json!([ids[1]]));
+    assert_eq!(state(&second), "pending");
+}

@@ -1,6 +1,6 @@
 //! Every page, as somebody uses it.
 
-use crate::answers::trained;
+use crate::answers::{cancelled, trained};
 use crate::browser::Page;
 use crate::server::Serving;
 use crate::support::{Desk, TINY};
@@ -75,7 +75,7 @@ fn every_page_works_in_a_browser() {
     filter("concept_share=0.5 R=2", 2);
     filter("dense", 6);
     filter("loss<0.001", 0);
-    page.until("document.querySelector('[role=status].quiet').innerText.includes('No run')");
+    page.until("document.querySelector('.tab [role=status]').innerText.includes('No run')");
     filter("", 18);
     page.click("table.runs tbody tr:nth-child(1) input");
     page.click("table.runs tbody tr:nth-child(2) input");
@@ -171,4 +171,51 @@ fn nothing_that_is_written_is_taken_as_markup() {
     assert!(page.text().contains(nasty));
     assert_eq!(page.value("document.querySelectorAll('img').length"), 0);
     assert_eq!(page.mistakes(), [""; 0]);
+}
+
+#[test]
+fn runs_are_cancelled_and_tried_again_by_a_click() {
+    let (desk, ids) = cancelled();
+    let server = Serving::start(desk.path(), &["--allow-changes"]);
+    let at = format!("{}#/run/tiny/{}", server.url, ids[0]);
+    let Some(page) = Page::open(&at) else {
+        return;
+    };
+    let said = |text: &str| {
+        page.until(&format!(
+            "document.querySelector('.changes [role=status]').innerText.includes({text:?})"
+        ));
+    };
+    let button =
+        |text: &str| format!("document.querySelector('.changes button')?.innerText === {text:?}");
+    page.until(&button("Retry"));
+    page.with(".changes button", "focus()");
+    page.key("Enter");
+    said("eligible again");
+    page.until(&button("Cancel"));
+    // It asks, and Escape means no.
+    page.click(".changes button");
+    page.until("document.querySelector('dialog[open]').innerText.includes('will not start')");
+    page.key("Escape");
+    page.until("!document.querySelector('dialog')");
+    page.until(&button("Cancel"));
+    page.click(".changes button");
+    page.press("Cancel it");
+    said("It is cancelled");
+    page.until(&button("Retry"));
+
+    page.value("(location.hash = '#/x/tiny/tiny/runs', 1)");
+    page.until(&button("Retry all 1 failed"));
+    page.press("Retry all 1 failed");
+    said("eligible again");
+    page.until("!document.querySelector('.changes button')");
+    assert_eq!(page.mistakes(), [""; 0]);
+
+    let server = Serving::start(desk.path(), &[]);
+    let page = Page::open(&format!("{}#/run/tiny/{}", server.url, ids[1])).expect("as before");
+    page.until("document.body.innerText.includes('Everything that determines its result')");
+    assert_eq!(
+        page.value("document.querySelectorAll('.changes').length"),
+        0
+    );
 }
