@@ -283,7 +283,11 @@ const GPU_CONTEXT: f64 = 0.8e9;
 
 /// Reads this machine's calibration from the cache, or measures it (a few seconds).
 pub(super) fn calibration(experiment: &Experiment, device: &str) -> Option<Calibration> {
-    let (parallel, threads) = slots(experiment);
+    let (_, threads) = slots(experiment);
+    let parallel = devices(experiment, &[device.to_owned()])
+        .iter()
+        .map(|device| device.slots)
+        .sum();
     let path = cache_folder().join(format!(
         "calibration-{}-{device}-{parallel}x{threads}-{}.json",
         crate::lock::host(),

@@ -1,9 +1,10 @@
 //! `orchestrator plan`: what would run, and what it would cost.
 
 use super::Failure;
-use super::experiment::{ExperimentArgs, Loaded, calibration, slots};
+use super::experiment::{ExperimentArgs, Loaded, calibration, devices, slots};
 use crate::architecture::Architecture;
 use crate::flops::Convention;
+use crate::model::device;
 use crate::orchestrate::{disk_free, disk_need, to_do};
 use crate::plan::{Calibration, Planned, costs_to_the_end};
 use crate::quantity::{Flops, Params, Tokens, human};
@@ -22,6 +23,16 @@ pub(super) struct Args {
     #[command(flatten)]
     experiment: ExperimentArgs,
 
+    /// The devices that runs will train on, separated by commas.
+    #[arg(
+        long,
+        env = device::VARIABLE,
+        default_value = "auto",
+        value_delimiter = ',',
+        value_name = "DEVICE"
+    )]
+    device: Vec<String>,
+
     /// Do not time this machine, and do not estimate time.
     #[arg(long)]
     no_time: bool,
@@ -35,10 +46,17 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let loaded = args.experiment.load()?;
     let planned = loaded.plan()?;
     let stored = super::runtime()?.block_on(stored(&loaded))?;
-    let calibration = match args.no_time {
-        true => None,
-        false => calibration(&loaded.experiment, "cpu"),
+    let names = device::resolve(&args.device);
+    for name in &names {
+        device::open(name).map_err(Failure::input)?;
+    }
+    // Devices of one machine are taken to be alike.
+    let calibration = match (args.no_time, names.first()) {
+        (false, Some(name)) => calibration(&loaded.experiment, name),
+        _ => None,
     };
+    let devices = devices(&loaded.experiment, &names);
+    let parallel = devices.iter().map(|device| device.slots).sum();
     if args.json {
         println!("{:#}", json(&planned, &stored, calibration.as_ref()));
         return Ok(ExitCode::SUCCESS);
@@ -46,7 +64,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     print!("{}", table(&planned, &stored, calibration.as_ref()));
     println!(
         "{}",
-        totals(&loaded, &planned, &stored, calibration.as_ref())
+        totals(&loaded, &planned, &stored, calibration.as_ref(), parallel)
     );
     Ok(ExitCode::SUCCESS)
 }
@@ -185,10 +203,11 @@ fn totals(
     planned: &[Planned],
     stored: &HashMap<RunId, RunRecord>,
     calibration: Option<&Calibration>,
+    parallel: usize,
 ) -> String {
     let left = to_do(planned, stored, &loaded.results);
     let flops: f64 = left.iter().map(|run| run.flops).sum();
-    let (parallel, threads) = slots(&loaded.experiment);
+    let (_, threads) = slots(&loaded.experiment);
     let mut text = format!(
         "\n{} runs, {} done, {} to do: {} training FLOPs",
         planned.len(),
