@@ -204,6 +204,12 @@ pub fn human(value: f64) -> String {
     format!("{scaled:.decimals$}{suffix}")
 }
 
+/// Prints an amount of memory or storage, such as `25.3GB`.
+pub fn human_bytes(bytes: f64) -> String {
+    // Bytes come in giga, not in billions.
+    format!("{}B", human(bytes).replace('B', "G"))
+}
+
 impl fmt::Display for Params {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&human(self.0 as f64))

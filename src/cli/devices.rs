@@ -3,7 +3,7 @@
 use super::Failure;
 use crate::launch::hardware::{self, Gpu};
 use crate::model::device;
-use crate::quantity::human;
+use crate::quantity::human_bytes;
 use serde::Serialize;
 use std::process::ExitCode;
 
@@ -51,7 +51,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     }
     for device in usable {
         print!("{:<8}  {:<12}", device.name, device.kernels);
-        let bytes = |bytes: Option<u64>| bytes.map(|bytes| format!("{}B", human(bytes as f64)));
+        let bytes = |bytes: Option<u64>| bytes.map(|bytes| human_bytes(bytes as f64));
         let memory = bytes(device.memory_bytes).zip(bytes(device.free_memory_bytes));
         let rest = [
             device.model,

@@ -7,7 +7,7 @@ use crate::flops::Convention;
 use crate::model::device;
 use crate::orchestrate::{disk_free, disk_need, to_do};
 use crate::plan::{Calibration, Planned, costs_to_the_end};
-use crate::quantity::{Flops, Params, Tokens, human};
+use crate::quantity::{Flops, Params, Tokens, human_bytes};
 use crate::run::{Part, RunId};
 use crate::store::{RunRecord, Store};
 use rayon::prelude::*;
@@ -175,7 +175,7 @@ fn table(
             calibration
                 .and_then(|c| run.seconds(c))
                 .map_or("-".to_owned(), seconds),
-            format!("{}B", human(run.memory)),
+            human_bytes(run.memory),
             state(stored.get(&run.id)).to_owned(),
         ]
     };
@@ -231,13 +231,16 @@ fn totals(
     let keep_weights = loaded.experiment.execution.keep_weights;
     let need = disk_need(&left, parallel, keep_weights);
     text += &format!(
-        "\nup to {}B on disk while they train, {}B kept",
-        human(need.most),
-        human(need.kept)
+        "\nup to {} on disk while they train, {} kept",
+        human_bytes(need.most),
+        human_bytes(need.kept)
     );
     if let Some(free) = disk_free(&loaded.results).filter(|free| need.most > *free) {
         let results = loaded.results.display();
-        text += &format!("\nwarning: only {}B are free for {results}", human(free));
+        text += &format!(
+            "\nwarning: only {} are free for {results}",
+            human_bytes(free)
+        );
     }
     let epochs = planned.iter().map(|run| run.epochs).fold(0.0, f64::max);
     if epochs > 1.0 {

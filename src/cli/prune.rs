@@ -5,7 +5,7 @@ use super::answer::answer;
 use super::experiment::ExperimentArgs;
 use crate::event::{CHECKPOINT, END, HEARTBEAT, WEIGHTS};
 use crate::lock::Lock;
-use crate::quantity::human;
+use crate::quantity::{human, human_bytes};
 use crate::run::RunState;
 use crate::store::{Standing, Store};
 use std::fmt;
@@ -64,7 +64,12 @@ struct Unneeded {
 impl fmt::Display for Pruned {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for Unneeded { path, bytes, why } in &self.files {
-            writeln!(f, "{}  {}B  {why}", path.display(), human(*bytes as f64))?;
+            writeln!(
+                f,
+                "{}  {}  {why}",
+                path.display(),
+                human_bytes(*bytes as f64)
+            )?;
         }
         let (count, bytes) = (self.files.len(), human(self.bytes as f64));
         match self.removed {

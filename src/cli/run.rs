@@ -10,7 +10,7 @@ use crate::lock::Lock;
 use crate::model::device;
 use crate::orchestrate::{self, Setting, Summary};
 use crate::plan::Planned;
-use crate::quantity::human;
+use crate::quantity::human_bytes;
 use crate::run::RunId;
 use crate::store::{ExperimentRecord, PlannedRun, Store};
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -120,13 +120,13 @@ async fn check_disk(
     let need = orchestrate::disk_need(&to_do, slots, keep_weights);
     match orchestrate::disk_free(&loaded.results) {
         Some(free) if need.most > free => Err(Failure::input(format!(
-            "the {} runs to do take up to {}B in {}, where {}B are free; \
+            "the {} runs to do take up to {} in {}, where {} are free; \
              `execution.keep_weights: false` keeps no weights, `orchestrator prune` lists what can \
              go, and `--results DIR` puts them elsewhere",
             to_do.len(),
-            human(need.most),
+            human_bytes(need.most),
             loaded.results.display(),
-            human(free)
+            human_bytes(free)
         ))),
         _ => Ok(()),
     }

@@ -4,7 +4,7 @@ use super::Failure;
 use super::find_run::{Stored, find_stored};
 use super::trained::{harmless, print};
 use crate::clock::{now, utc};
-use crate::quantity::{Params, Tokens, human};
+use crate::quantity::{Params, Tokens, human_bytes};
 use crate::run::RunState;
 use crate::store::AttemptRecord;
 use serde_json::{Value, json};
@@ -122,7 +122,7 @@ fn describe(
     }
     say("folder", folder.display().to_string());
     for (name, bytes) in files {
-        say("", format!("{name}  {}B", human(*bytes as f64)));
+        say("", format!("{name}  {}", human_bytes(*bytes as f64)));
     }
     for attempt in attempts {
         say(
