@@ -118,7 +118,7 @@ def losses(folder):
         return None
     table = next((folder / "table").rglob("runs.csv"))
     with open(table) as file:
-        return {row["id"]: row["validation_loss"] for row in csv.DictReader(file)}
+        return {row["id"]: row["loss"] for row in csv.DictReader(file)}
 
 
 def packing():

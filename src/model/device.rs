@@ -149,13 +149,11 @@ pub fn why_no_gpu() -> Option<String> {
     #[cfg(not(feature = "tch"))]
     return Some(WITHOUT.to_owned());
     #[cfg(feature = "tch")]
-    Some(match tch::utils::has_cuda() {
-        false => "the libtorch it runs with was built, or linked, without CUDA".to_owned(),
-        true => {
-            "libtorch finds no NVIDIA GPU: see what `nvidia-smi` says, and CUDA_VISIBLE_DEVICES"
-                .to_owned()
-        }
-    })
+    Some(
+        "libtorch finds none; either it was built or linked without CUDA, or CUDA_VISIBLE_DEVICES \
+         hides them, or there is no NVIDIA GPU or driver"
+            .to_owned(),
+    )
 }
 
 /// Reads which device [`VARIABLE`] names; without it, `cpu`.
