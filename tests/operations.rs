@@ -93,6 +93,8 @@ fn a_killed_orchestrator_leaves_nothing_that_its_successor_does_not_finish() {
     let desk = Desk::new().with("tiny.yaml", long());
     let mut orchestrator = desk.start(&["run", "tiny.yaml"]);
     let training = wait_for(&desk, 3);
+    // One process does not notice that it is an orphan: it has to be made to end.
+    kill(training[0].1, Signal::SIGSTOP).expect("signalled");
 
     // A second one is told who is there.
     let second = desk.command(&["run", "tiny.yaml"]).output().expect("ran");
@@ -101,8 +103,6 @@ fn a_killed_orchestrator_leaves_nothing_that_its_successor_does_not_finish() {
     let holder = format!("process {} on", orchestrator.id());
     assert!(said.contains(&holder) && said.contains("since"), "{said}");
 
-    // One process does not notice that it is an orphan: it has to be made to end.
-    kill(training[0].1, Signal::SIGSTOP).expect("signalled");
     orchestrator.kill().expect("killed");
     orchestrator.wait().expect("ended");
     let orphaned = Instant::now();
