@@ -7,7 +7,7 @@ use orchestrator::architecture::solver::ShapeSettings;
 use orchestrator::architecture::{Architecture, Dense, Dlcm, Window};
 use orchestrator::model::device;
 use orchestrator::model::{Decision, Decoder, Network};
-use orchestrator::recipe::BoundaryGradient;
+use orchestrator::recipe::{BoundaryGradient, Precision};
 use proptest::prelude::*;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -102,6 +102,25 @@ fn assert_same(architecture: &Architecture, seed: u64, count: usize) {
                 worst <= TOLERANCE,
                 "token {t}, θ = {threshold}: {worst} in {architecture:?}"
             );
+        }
+    }
+}
+
+/// What computes in bfloat16 goes on one token at a time too, and comes as near to the whole.
+#[test]
+fn one_by_one_in_bf16_is_near_all_at_once() {
+    for architecture in shapes() {
+        let network = network(&architecture, 1).with_precision(Precision::Bf16);
+        let tokens = tokens(&architecture, 40, 1);
+        // Every token a concept: no call is close.
+        let (logits, ..) = whole(&network, &tokens, 0.0);
+        let scale = logits.iter().fold(1e-6f32, |most, x| most.max(x.abs()));
+        let device = device();
+        let mut decoder = Decoder::new(&network, 0.0, &device);
+        for (&token, row) in tokens.iter().zip(logits.chunks(architecture.vocab())) {
+            for (a, b) in decoder.step(token).logits.iter().zip(row) {
+                assert!((a - b).abs() <= 0.05 * scale, "{a} for {b} of {scale}");
+            }
         }
     }
 }

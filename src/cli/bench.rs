@@ -6,10 +6,11 @@ use crate::architecture::solver::ShapeError;
 use crate::flops::Convention;
 use crate::launch::local::environment;
 use crate::model::device;
-use crate::recipe::{self, Recipe};
+use crate::recipe::{Precision, Recipe};
 use crate::train::shapes::{SHAPES, Shape};
 use crate::train::timing::{matmul_peak, time_steps};
 use clap::ValueEnum;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde::Serialize;
 use std::process::ExitCode;
 
@@ -55,7 +56,7 @@ pub(super) struct Args {
     device: String,
 
     /// What layers compute in.
-    #[arg(long, value_enum, default_value = "f32")]
+    #[arg(long, default_value = "f32", value_parser = precisions())]
     precision: Precision,
 
     /// Print JSON: an object whose `models` array holds one object a model.
@@ -77,26 +78,12 @@ enum Model {
     DenseFlops,
 }
 
-/// What layers compute in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
-#[serde(rename_all = "snake_case")]
-enum Precision {
-    /// Single precision.
-    F32,
-    /// Single precision, matrix products in TF32 where a GPU can.
-    Tf32,
-    /// bfloat16; weights, optimizer and loss in single precision.
-    Bf16,
-}
-
-impl From<Precision> for recipe::Precision {
-    fn from(precision: Precision) -> Self {
-        match precision {
-            Precision::F32 => Self::F32,
-            Precision::Tf32 => Self::Tf32,
-            Precision::Bf16 => Self::Bf16,
-        }
-    }
+/// Reads a precision by its name.
+fn precisions() -> impl TypedValueParser<Value = Precision> {
+    PossibleValuesParser::new(Precision::ALL.map(Precision::name)).map(|name| {
+        let found = Precision::ALL.into_iter().find(|p| p.name() == name);
+        found.unwrap_or_else(|| unreachable!("one of the possible values"))
+    })
 }
 
 /// One timed model.
@@ -135,7 +122,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
             args.compression_ratio
         )));
     }
-    if let Some((variable, value)) = environment(args.precision.into())
+    if let Some((variable, value)) = environment(args.precision)
         && std::env::var_os(variable).is_none()
     {
         return again_with(variable, value);
@@ -180,10 +167,10 @@ fn measure(args: &Args) -> Result<Measured, Failure> {
     };
     let recipe = Recipe {
         batch: args.batch as usize,
-        precision: args.precision.into(),
+        precision: args.precision,
         ..Recipe::default()
     };
-    let peak = matmul_peak(&args.device, args.precision.into())?;
+    let peak = matmul_peak(&args.device, args.precision)?;
     let mut rows = Vec::new();
     for shape in shapes {
         for &model in models {

@@ -2,7 +2,7 @@
 
 use super::Failure;
 use crate::launch::hardware::{self, Gpu};
-use crate::model::device;
+use crate::model::device::{self, DeviceError};
 use crate::quantity::human_bytes;
 use serde::Serialize;
 use std::process::ExitCode;
@@ -98,21 +98,20 @@ fn usable(name: String, gpus: &[Gpu]) -> Usable {
 
 fn missing(gpus: &Result<Vec<Gpu>, String>) -> Vec<Missing> {
     let mut missing = Vec::new();
-    if let Some(why) = device::why_no_gpu() {
+    if let Err(DeviceError { why, .. }) = device::open("cuda:0") {
         let seen = match gpus {
             Ok(gpus) => format!("the driver shows {} GPU(s)", gpus.len()),
             Err(why) => why.clone(),
         };
-        let name = "cuda:0";
         missing.push(Missing {
-            name,
+            name: "cuda:0",
             why: format!("{why}; {seen}"),
         });
     }
-    if !cfg!(feature = "tch") {
+    if let Err(error) = device::open("tch:cpu") {
         missing.push(Missing {
             name: "tch:cpu",
-            why: "this program was built without the feature `tch`".to_owned(),
+            why: error.why,
         });
     }
     missing

@@ -241,6 +241,31 @@ pub(super) fn slots(experiment: &Experiment) -> (usize, usize) {
     )
 }
 
+/// Where runs train.
+#[derive(Debug, clap::Args)]
+pub(super) struct DeviceArgs {
+    /// The devices that runs train on, separated by commas.
+    #[arg(
+        long,
+        env = device::VARIABLE,
+        default_value = "auto",
+        value_delimiter = ',',
+        value_name = "DEVICE"
+    )]
+    device: Vec<String>,
+}
+
+impl DeviceArgs {
+    /// Lists the names of the devices, all of which can be used.
+    pub(super) fn names(&self) -> Result<Vec<String>, Failure> {
+        let names = device::resolve(&self.device);
+        for name in &names {
+            device::open(name).map_err(Failure::input)?;
+        }
+        Ok(names)
+    }
+}
+
 /// Most runs that share a GPU where the file does not say: more are slowed down by the others' starts
 /// of kernels, and by the cores that feed them.
 const RUNS_ON_A_GPU: usize = 8;
@@ -252,7 +277,9 @@ pub(super) fn devices(experiment: &Experiment, names: &[String]) -> Vec<Device> 
     let (parallel, _) = slots(experiment);
     let settings = &experiment.execution;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let gpus = hardware::gpus().unwrap_or_default();
+    let any_gpu = names.iter().any(|name| device::gpu_index(name).is_some());
+    let gpus = any_gpu.then(hardware::gpus).and_then(Result::ok);
+    let gpus = gpus.unwrap_or_default();
     let mut left = settings.parallel.unwrap_or(usize::MAX);
     let devices = names.iter().map(|name| {
         let gpu = device::gpu_index(name);

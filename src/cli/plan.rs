@@ -1,10 +1,9 @@
 //! `orchestrator plan`: what would run, and what it would cost.
 
 use super::Failure;
-use super::experiment::{ExperimentArgs, Loaded, calibration, devices, slots};
+use super::experiment::{DeviceArgs, ExperimentArgs, Loaded, calibration, devices, slots};
 use crate::architecture::Architecture;
 use crate::flops::Convention;
-use crate::model::device;
 use crate::orchestrate::{disk_free, disk_need, to_do};
 use crate::plan::{Calibration, Planned, costs_to_the_end};
 use crate::quantity::{Flops, Params, Tokens, human_bytes};
@@ -23,15 +22,8 @@ pub(super) struct Args {
     #[command(flatten)]
     experiment: ExperimentArgs,
 
-    /// The devices that runs will train on, separated by commas.
-    #[arg(
-        long,
-        env = device::VARIABLE,
-        default_value = "auto",
-        value_delimiter = ',',
-        value_name = "DEVICE"
-    )]
-    device: Vec<String>,
+    #[command(flatten)]
+    devices: DeviceArgs,
 
     /// Do not time this machine, and do not estimate time.
     #[arg(long)]
@@ -46,10 +38,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let loaded = args.experiment.load()?;
     let planned = loaded.plan()?;
     let stored = super::runtime()?.block_on(stored(&loaded))?;
-    let names = device::resolve(&args.device);
-    for name in &names {
-        device::open(name).map_err(Failure::input)?;
-    }
+    let names = args.devices.names()?;
     // Devices of one machine are taken to be alike.
     let calibration = match (args.no_time, names.first()) {
         (false, Some(name)) => calibration(&loaded.experiment, name),

@@ -1,13 +1,12 @@
 //! `orchestrator run`: plan, train what is missing, store, fit, draw.
 
-use super::experiment::{ExperimentArgs, Loaded, data_cache, devices};
+use super::experiment::{DeviceArgs, ExperimentArgs, Loaded, data_cache, devices};
 use super::failure::FAILED;
 use super::progress::Progress;
 use super::{Failure, fit, provenance};
 use crate::clock::now;
 use crate::launch::local::{Device, Local};
 use crate::lock::Lock;
-use crate::model::device;
 use crate::orchestrate::{self, Setting, Summary};
 use crate::plan::Planned;
 use crate::quantity::human_bytes;
@@ -30,15 +29,8 @@ pub(super) struct Args {
     #[command(flatten)]
     experiment: ExperimentArgs,
 
-    /// The devices that runs train on, separated by commas.
-    #[arg(
-        long,
-        env = device::VARIABLE,
-        default_value = "auto",
-        value_delimiter = ',',
-        value_name = "DEVICE"
-    )]
-    device: Vec<String>,
+    #[command(flatten)]
+    devices: DeviceArgs,
 
     /// Start no more than so many runs.
     #[arg(long, value_name = "N")]
@@ -51,10 +43,7 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let loaded = args.experiment.load()?;
-    let device_names = device::resolve(&args.device);
-    for name in &device_names {
-        device::open(name).map_err(Failure::input)?;
-    }
+    let device_names = args.devices.names()?;
     let planned = loaded.plan()?;
     if let Some(epochs) = planned.iter().map(|run| run.epochs).reduce(f64::max)
         && epochs > 1.0

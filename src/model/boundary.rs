@@ -34,11 +34,9 @@ impl BoundaryPredictor {
             BoundaryGradient::Detached => h.detach(),
             BoundaryGradient::Encoder | BoundaryGradient::LanguageModel => h,
         };
-        // Close calls are decided in single precision, whatever the layers compute in.
-        let single = |x: Tensor<3>| x.cast(DType::F32);
-        ops::boundary_probability(
-            single(ops::linear(h.clone(), self.query.val())),
-            single(ops::linear(h, self.key.val())),
+        probability(
+            ops::linear(h.clone(), self.query.val()),
+            ops::linear(h, self.key.val()),
         )
     }
 
@@ -60,9 +58,14 @@ impl BoundaryPredictor {
         // A dot product and two lengths.
         flops.add(6 * key.shape().num_elements() as u64);
         let pair = |first, second| Tensor::cat(vec![first, second], 1);
-        let p = ops::boundary_probability(pair(before, own), pair(key.clone(), key));
+        let p = probability(pair(before, own), pair(key.clone(), key));
         p.narrow(1, 1, 1).into_scalar::<f32>()
     }
+}
+
+/// Computes p. Close calls are decided in single precision, whatever the layers compute in.
+fn probability(query: Tensor<3>, key: Tensor<3>) -> Tensor<2> {
+    ops::boundary_probability(query.cast(DType::F32), key.cast(DType::F32))
 }
 
 /// How boundaries are decided.

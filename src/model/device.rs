@@ -136,24 +136,13 @@ fn libtorch_cpu() -> Result<Device, String> {
 fn gpu(index: usize) -> Result<Device, String> {
     match gpus() {
         count if index < count => Ok(Device::libtorch_cuda(index)),
-        0 => Err(why_no_gpu().unwrap_or_else(|| "libtorch finds no GPU".to_owned())),
+        0 => Err(
+            "libtorch finds none; either it was built or linked without CUDA, or \
+             CUDA_VISIBLE_DEVICES hides them, or there is no NVIDIA GPU or driver"
+                .to_owned(),
+        ),
         count => Err(format!("libtorch finds {count} GPU(s)")),
     }
-}
-
-/// Says why no GPU can be used; `None` where one can.
-pub fn why_no_gpu() -> Option<String> {
-    if gpus() > 0 {
-        return None;
-    }
-    #[cfg(not(feature = "tch"))]
-    return Some(WITHOUT.to_owned());
-    #[cfg(feature = "tch")]
-    Some(
-        "libtorch finds none; either it was built or linked without CUDA, or CUDA_VISIBLE_DEVICES \
-         hides them, or there is no NVIDIA GPU or driver"
-            .to_owned(),
-    )
 }
 
 /// Reads which device [`VARIABLE`] names; without it, `cpu`.

@@ -112,8 +112,8 @@ pub(super) static KEYS: &[Key] = &[
     key(
         "execution.per_device",
         Role::Experiment,
-        "Runs at once on one device; without it one on a GPU, and on the CPU as many as its threads \
-         allow.",
+        "Runs at once on one device; without it on a GPU as many as its free memory and the machine's \
+         cores allow, at most eight, and on the CPU as many as its threads allow.",
         "runs",
         "2",
         &[Form::Count(1, 1 << 12, |d, n| {

@@ -295,10 +295,6 @@ pub(super) static KEYS: &[Key] = &[
             Form::Word("tf32", |d| d.recipe.precision = Precision::Tf32),
             Form::Word("bf16", |d| d.recipe.precision = Precision::Bf16),
         ],
-        |d| match d.recipe.precision {
-            Precision::F32 => word("f32"),
-            Precision::Tf32 => word("tf32"),
-            Precision::Bf16 => word("bf16"),
-        },
+        |d| word(d.recipe.precision.name()),
     ),
 ];

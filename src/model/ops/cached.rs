@@ -47,7 +47,7 @@ impl KeyValues {
         let position = self.seen;
         // A longer table replaces a shorter one: doubling makes that rare.
         let rotary = Rotary::table(self.heads.size, (position + 1).next_power_of_two());
-        let device = q.device();
+        let like = (&q.device(), q.dtype());
         let turned = |x: Tensor<3>| {
             let mut x = host(x);
             let heads = x.chunks_exact_mut(self.heads.size);
@@ -57,7 +57,7 @@ impl KeyValues {
         let (q, k) = (turned(q), turned(k));
         self.push_rows(k, host(v));
         let shape = [1, 1, q.len()];
-        Tensor::from_data(TensorData::new(self.read(&q), shape), &device)
+        Tensor::from_data(TensorData::new(self.read(&q), shape), like)
     }
 
     /// Remembers a row as it is, standing for one token.
@@ -81,8 +81,11 @@ impl KeyValues {
     /// # Shapes
     /// `[1, 1, query * size]`, in and out.
     pub fn attend(&self, q: Tensor<3>) -> Tensor<3> {
-        let (shape, device) = (q.dims(), q.device());
-        Tensor::from_data(TensorData::new(self.read(&host(q)), shape), &device)
+        let (shape, device, dtype) = (q.dims(), q.device(), q.dtype());
+        Tensor::from_data(
+            TensorData::new(self.read(&host(q)), shape),
+            (&device, dtype),
+        )
     }
 
     /// Counts the FLOPs of one query's scores and of mixing the values.

@@ -372,14 +372,12 @@ pub(super) fn adamw<const D: usize>(
     step: &AdamWStep,
 ) -> (Tensor<D>, Tensor<D>, Tensor<D>) {
     let (correction1, correction2) = step.corrections();
-    let [mut param, grad, mut m, mut v] = tensors.map(|tensor| {
-        let tensor = primitive(tensor);
-        match tensor.can_mut() {
-            true => tensor.tensor,
-            false => tensor.tensor.copy(),
-        }
+    let [param, grad, m, v] = tensors.map(primitive);
+    let [mut param, mut m, mut v] = [param, m, v].map(|tensor| match tensor.can_mut() {
+        true => tensor.tensor,
+        false => tensor.tensor.copy(),
     });
-    let grad = grad * step.gradient_scale;
+    let grad = grad.tensor * step.gradient_scale;
     let _ = m.lerp_(&grad, 1.0 - step.beta1);
     let _ = v.lerp_(&grad.square(), 1.0 - step.beta2);
     let mut denominator = (&v / correction2).sqrt_();
