@@ -5,7 +5,8 @@
 #
 # Needs the program, this folder and benches/peer, Python with PyTorch, and an NVIDIA driver; no Rust
 # and no network. DEVICE is cuda:0 where it is not given. Prints one table; OUT, or gpu-check.json,
-# gets every number. SHAPES, STEPS, PRECISIONS and RUNS choose what is timed.
+# gets every number. PARTS chooses the checks; SHAPES, STEPS, PRECISIONS, PEERS and
+# RUNS what is timed.
 set -euo pipefail
 here="$(cd "$(dirname "$0")" && pwd)"
 program="${1:?the built program}"

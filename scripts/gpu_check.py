@@ -17,6 +17,8 @@ PEER = HERE.parent / "benches" / "peer" / "dlcm_torch.py"
 SHAPES = os.environ.get("SHAPES", "tiny,small,base,large").split(",")
 PRECISIONS = os.environ.get("PRECISIONS", "f32,tf32,bf16").split(",")
 STEPS = os.environ.get("STEPS", "10")
+PARTS = os.environ.get("PARTS", "numbers,resume,speed,packing,precision").split(",")
+PEERS = [peer for peer in os.environ.get("PEERS", "eager,compiled").split(",") if peer]
 RUNS = [int(count) for count in os.environ.get("RUNS", "1,2,4,8").split(",")]
 # How far the loss after a few steps may be from that of the CPU in single precision, as a share.
 TOLERANCE = {"f32": 1e-4, "tf32": 2e-3, "bf16": 1e-2}
@@ -31,7 +33,22 @@ training: {batch: 8, validations: 2, validation_tokens: 4096, precision: %s}
 execution: {per_device: %d, parallel: %d, checkpoint_every: 1s, threads: 1}
 """
 
+# Whether bf16's losses differ from those of single precision by more than seeds do.
+SEEDS = """
+name: precision
+grid: {params: 60000, tokens: %d, concept_share: 0.4, compression_ratio: 4, seed: [0, 1, 2, 3]}
+model: {seq_len: 64, token_window: 8}
+data: {synthetic: {document_tokens: 64, document_words: 6}}
+training: {batch: 8, validations: 2, validation_tokens: 32768, precision: [f32, bf16]}
+execution: {per_device: 8, parallel: 8, threads: 1}
+"""
+
 results = {"device": DEVICE, "checks": [], "speed": [], "packing": []}
+
+
+def save():
+    """After every part: a check that is cut short leaves what it found."""
+    pathlib.Path(OUT).write_text(json.dumps(results, indent=1))
 
 
 def call(*arguments, **settings):
@@ -81,7 +98,7 @@ def peer(architecture, precision, compiled):
         command += ["--compile", "--warmup", "10"] if compiled else []
         done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
-        return {"error": done.stderr.strip().splitlines()[-1:]}
+        return {"error": done.stderr.strip().splitlines()[-12:]}
     said = json.loads(done.stdout.splitlines()[-1])
     tokens = 8 * architecture["seq_len"]
     return {"tokens_per_second": tokens / statistics.median(said["seconds_per_step"])}
@@ -93,16 +110,18 @@ def speed():
         for precision in PRECISIONS:
             ran, ours = bench(DEVICE, shape, precision, STEPS, 5)
             row = {"shape": shape, "precision": precision}
+            results["speed"].append(row)
             if ran is None:
-                results["speed"].append(row | {"error": ours})
+                row["error"] = ours
                 continue
             row |= {
                 "tokens_per_second": ours["tokens_per_second"],
                 "model_flop_utilisation": ours["share_of_peak"],
-                "eager": peer(ours["architecture"], precision, False),
-                "compiled": peer(ours["architecture"], precision, True),
             }
-            results["speed"].append(row)
+            for name in PEERS:
+                row[name] = peer(ours["architecture"], precision, name == "compiled")
+            print(json.dumps(row), flush=True)
+            save()
 
 
 def grid(folder, tokens, precision, per_device):
@@ -111,14 +130,41 @@ def grid(folder, tokens, precision, per_device):
     return ["run", file, "--device", DEVICE, "--results", folder / "results"]
 
 
-def losses(folder):
-    code, said, _ = call("export", folder / "check.yaml", "--results", folder / "results",
-                         "--format", "csv", "--output", folder / "table", cwd=folder)
+def runs(folder, name):
+    """The table of an experiment's runs."""
+    code, _, _ = call("export", folder / f"{name}.yaml", "--results", folder / "results",
+                      "--format", "csv", "--output", folder / "table", cwd=folder)
     if code:
-        return None
-    table = next((folder / "table").rglob("runs.csv"))
-    with open(table) as file:
-        return {row["id"]: row["loss"] for row in csv.DictReader(file)}
+        return []
+    with open(next((folder / "table").rglob("runs.csv"))) as file:
+        return list(csv.DictReader(file))
+
+
+def losses(folder):
+    return {row["id"]: row["loss"] for row in runs(folder, "check")}
+
+
+def precision():
+    """The same runs in bf16, over seeds."""
+    tokens = int(os.environ.get("GRID_TOKENS", 1_000_000))
+    with tempfile.TemporaryDirectory() as folder:
+        folder = pathlib.Path(folder)
+        (folder / "precision.yaml").write_text(SEEDS % tokens)
+        code, _, errors = call("run", folder / "precision.yaml", "--device", DEVICE,
+                               "--results", folder / "results")
+        found = {"f32": [], "bf16": []}
+        recipes = {file.parent.name: json.loads(file.read_text())["recipe"]
+                   for file in folder.rglob("run.json")}
+        for row in runs(folder, "precision") if code == 0 else []:
+            found[recipes[row["id"]].get("precision", "f32")].append(float(row["loss"]))
+    results["precision"] = found
+    if any(len(losses) < 2 for losses in found.values()):
+        check("bf16 within the noise of seeds", False, errors[-300:])
+        return
+    mean = {name: statistics.mean(losses) for name, losses in found.items()}
+    noise = statistics.stdev(found["f32"])
+    check("bf16 within the noise of seeds", abs(mean["bf16"] - mean["f32"]) < 2 * noise,
+          f"{mean['bf16']:.4f} for {mean['f32']:.4f}, a seed's deviation {noise:.4f}")
 
 
 def packing():
@@ -131,6 +177,12 @@ def packing():
             seconds = time.perf_counter() - began
             row = {"at_once": count, "seconds": seconds, "tokens_per_second": 8 * tokens / seconds}
             results["packing"].append(row if code == 0 else {"at_once": count, "error": errors[-500:]})
+            print(json.dumps(row), flush=True)
+            if code == 0 and "grid_eager" not in results:
+                runs = pathlib.Path(folder).rglob("run.json")
+                shapes = [json.loads(run.read_text())["architecture"] for run in runs]
+                rates = [peer(shape, "f32", False)["tokens_per_second"] for shape in shapes[:2]]
+                results["grid_eager"] = statistics.mean(rates)
 
 
 def resume():
@@ -149,7 +201,7 @@ def resume():
         code, _, _ = call(*grid(parts, tokens, "f32", 2))
         first, second = losses(whole), losses(parts)
         check("the second grid was stopped on the way", stopped == 1, f"exit {stopped}")
-        same = first is not None and second is not None and first.keys() == second.keys()
+        same = first.keys() == second.keys()
         off = max((abs(float(first[run]) / float(second[run]) - 1) for run in first), default=1.0) \
             if same else 1.0
         check("stopped and resumed", code == 0 and same and off < 1e-3, f"largest difference {off:.1e}")
@@ -166,6 +218,8 @@ def table():
     print(f"\n{'runs at once':<14}{'tokens/s, all together':>24}")
     for row in results["packing"]:
         print(f"{row['at_once']:<14}{rate(row):>24}")
+    if "grid_eager" in results:
+        print(f"{'eager PyTorch':<14}{results['grid_eager']:>24,.0f}   steps alone, one run after another")
 
 
 def main():
@@ -173,13 +227,13 @@ def main():
     results["devices"] = json.loads(said) if code == 0 else errors
     names = [device["name"] for device in results["devices"].get("devices", [])] if code == 0 else []
     check("the device is there", DEVICE in names, ", ".join(names) or errors)
-    if DEVICE in names:
-        numbers()
-        resume()
-        speed()
-        packing()
-        table()
-    pathlib.Path(OUT).write_text(json.dumps(results, indent=1))
+    parts = {"numbers": numbers, "resume": resume, "speed": speed, "packing": packing,
+             "precision": precision}
+    for part in PARTS if DEVICE in names else []:
+        parts[part]()
+        save()
+    table()
+    save()
     sys.exit(0 if all(check["passed"] for check in results["checks"]) else 1)
 
 

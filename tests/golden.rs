@@ -13,6 +13,7 @@ use orchestrator::architecture::Architecture;
 use orchestrator::model::{Decision, HostTensor, HostTensors, Network, ops, plain_name};
 use orchestrator::recipe::Recipe;
 use orchestrator::train::optimizer::Optimizer;
+use orchestrator::train::replay::Replays;
 use orchestrator::train::session::widths;
 use orchestrator::train::step::{Passes, Sequences, Settings};
 use safetensors::tensor::{Dtype, SafeTensors};
@@ -108,7 +109,12 @@ impl Golden {
             forced_rate: None,
             device,
         };
-        settings.run(network, &self.sequences(), &self.uniforms())
+        settings.run(
+            network,
+            &self.sequences(),
+            &self.uniforms(),
+            &mut Replays::default(),
+        )
     }
 
     /// Compares a result; returns its error.

@@ -86,7 +86,7 @@ def attend(q, k, v, **masking):
 
 
 def rms_norm(x, gain):
-    return F.rms_norm(x, gain.shape, gain, NORM_EPSILON)
+    return F.rms_norm(x, gain.shape, gain.to(x.dtype), NORM_EPSILON)
 
 
 class Block(nn.Module):
@@ -229,7 +229,7 @@ class Dlcm(nn.Module):
         means = sums.unflatten(0, (batch, concepts)) / member.sum(1).clamp_min(1.0).unsqueeze(2)
         # No token reads the last slot's concept.
         z = self.backbone(means[:, :-1] @ self.up_projection)
-        mixed = torch.lerp(z[:, :-1], z[:, 1:], self.smoothing.sigmoid())
+        mixed = torch.lerp(z[:, :-1], z[:, 1:], self.smoothing.sigmoid().to(z.dtype))
         return torch.cat((start, z[:, :1], mixed), dim=1)
 
 

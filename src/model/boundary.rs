@@ -123,9 +123,40 @@ pub fn sharpen(p: f64, temperature: f64) -> f64 {
 /// ones are read by nobody.
 const BUCKET: usize = 32;
 
-/// Numbers the segments that boundaries make.
-pub(crate) fn segments(boundaries: &[bool], seq_len: usize, device: &Device) -> Segments {
-    let batch = boundaries.len() / seq_len;
+/// Which segment every token is in, and where segments start, on a device.
+#[derive(Clone, Debug)]
+pub struct Segmentation {
+    pub(crate) segments: Segments,
+    /// The first token of every segment, [batch, concepts]; 0 for a segment that a row does not
+    /// have. Only where the cross-entropy's gradient reaches boundaries.
+    pub(crate) starts: Option<Tensor<2, Int>>,
+}
+
+impl Segmentation {
+    /// Copies the segments that boundaries make to a device.
+    pub fn new(
+        boundaries: &[bool],
+        seq_len: usize,
+        gradient: BoundaryGradient,
+        device: &Device,
+    ) -> Self {
+        let (index, concepts) = number(boundaries, seq_len, device);
+        let shape = [boundaries.len() / seq_len, seq_len];
+        let index = Tensor::from_data(TensorData::new(index, shape), device);
+        let starts = (gradient == BoundaryGradient::LanguageModel).then(|| {
+            let starts = starts(boundaries, seq_len, concepts);
+            Tensor::from_data(TensorData::new(starts, [shape[0], concepts]), device)
+        });
+        Self {
+            segments: Segments { index, concepts },
+            starts,
+        }
+    }
+}
+
+/// Numbers the segments that boundaries make, from 0 in each row; and says for how many a device has
+/// room, which is the most of any row or a little more.
+pub(crate) fn number(boundaries: &[bool], seq_len: usize, device: &Device) -> (Vec<i32>, usize) {
     let mut index = Vec::with_capacity(boundaries.len());
     let mut concepts = 0;
     for row in boundaries.chunks_exact(seq_len) {
@@ -141,30 +172,20 @@ pub(crate) fn segments(boundaries: &[bool], seq_len: usize, device: &Device) -> 
         let read = (concepts - 1).next_multiple_of(BUCKET);
         concepts = (read + 1).min(seq_len);
     }
-    let index = Tensor::<2, Int>::from_data(TensorData::new(index, [batch, seq_len]), device);
-    Segments { index, concepts }
+    (index, concepts)
 }
 
 /// Finds the first token of every segment; 0 for a segment that a row does not have.
-///
-/// # Shapes
-/// `boundaries` row by row → [batch, concepts].
-pub(crate) fn segment_starts(
-    boundaries: &[bool],
-    seq_len: usize,
-    concepts: usize,
-    device: &Device,
-) -> Tensor<2, Int> {
+pub(crate) fn starts(boundaries: &[bool], seq_len: usize, concepts: usize) -> Vec<i32> {
     let rows = boundaries.chunks_exact(seq_len);
-    let batch = rows.len();
-    let mut starts = vec![0i32; batch * concepts];
+    let mut starts = vec![0i32; rows.len() * concepts];
     for (row, starts) in rows.zip(starts.chunks_exact_mut(concepts)) {
         let found = (0..seq_len).filter(|&t| t == 0 || row[t]);
         for (start, position) in starts.iter_mut().zip(found) {
             *start = position as i32;
         }
     }
-    Tensor::from_data(TensorData::new(starts, [batch, concepts]), device)
+    starts
 }
 
 /// The most recent probabilities of training: where the threshold comes from when there is too
@@ -244,11 +265,9 @@ mod tests {
         let boundaries = Decision::Threshold(0.5).decide(&p, 3);
         assert_eq!(boundaries, [true, false, false, true, false, false]);
         let device = crate::model::device::for_tests();
-        let segments = segments(&[true, false, true, true, false, false], 3, &device);
+        let (index, concepts) = number(&[true, false, true, true, false, false], 3, &device);
         // Of a whole bucket, no more than there are tokens.
-        let concepts = if ops::is_fused(&device) { 2 } else { 3 };
-        assert_eq!(segments.concepts, concepts);
-        let index: Vec<i32> = segments.index.into_data().iter::<i32>().collect();
+        assert_eq!(concepts, if ops::is_fused(&device) { 2 } else { 3 });
         assert_eq!(index, [0, 0, 1, 0, 0, 0]);
     }
 

@@ -33,17 +33,19 @@ impl DenseModel {
         self.embedding.set_precision(precision);
     }
 
-    /// Computes logits before the output multiplier.
+    /// Looks tokens up.
     ///
     /// # Shapes
-    /// `tokens` [batch, seq_len] → [batch · seq_len, vocab].
-    pub(crate) fn forward(&self, tokens: Tensor<2, Int>) -> Tensor<2> {
-        self.observed(tokens, &mut |_, _| {})
+    /// `tokens` [batch, seq_len] → [batch, seq_len, width].
+    pub(crate) fn encode(&self, tokens: Tensor<2, Int>) -> Tensor<3> {
+        self.embedding.forward(tokens)
     }
 
-    /// Does what [`Self::forward`] does and shows the residual stream on the way.
-    pub(crate) fn observed(&self, tokens: Tensor<2, Int>, observe: &mut Observer<'_>) -> Tensor<2> {
-        let x = self.embedding.forward(tokens);
+    /// Computes logits before the output multiplier, and shows the residual stream on the way.
+    ///
+    /// # Shapes
+    /// x [batch, seq_len, width] → [batch · seq_len, vocab].
+    pub(crate) fn decode(&self, x: Tensor<3>, observe: &mut Observer<'_>) -> Tensor<2> {
         let h = self.decoder.forward(x, |x| observe(Site::Decoder, x));
         self.unembedding.forward(h, &FlopCount::default())
     }

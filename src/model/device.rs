@@ -135,7 +135,10 @@ fn libtorch_cpu() -> Result<Device, String> {
 #[allow(deprecated, reason = "as above")]
 fn gpu(index: usize) -> Result<Device, String> {
     match gpus() {
-        count if index < count => Ok(Device::libtorch_cuda(index)),
+        count if index < count => {
+            super::ops::choose_deterministic_kernels()?;
+            Ok(Device::libtorch_cuda(index))
+        }
         0 => Err(
             "libtorch finds none; either it was built or linked without CUDA, or \
              CUDA_VISIBLE_DEVICES hides them, or there is no NVIDIA GPU or driver"

@@ -6,7 +6,7 @@
 //! which holds later tokens.
 
 use super::block::Blocks;
-use super::boundary::{BoundaryPredictor, Decision, segment_starts, segments};
+use super::boundary::{BoundaryPredictor, Decision, Segmentation};
 use super::cross_attention::CrossAttention;
 use super::decode::{Boundary, FlopCount};
 use super::embedding::{Embedding, Unembedding};
@@ -49,6 +49,19 @@ pub struct Boundaries {
 }
 
 impl Boundaries {
+    /// Reads probabilities [batch, seq_len] from the device and decides.
+    pub(crate) fn decide(probability: Tensor<2>, decision: &Decision) -> Self {
+        let [_, seq_len] = probability.dims();
+        let read = probability.clone().inner().into_data();
+        let probabilities: Vec<f32> = read.iter::<f32>().collect();
+        let decided = decision.decide(&probabilities, seq_len);
+        Self {
+            probability,
+            probabilities,
+            decided,
+        }
+    }
+
     /// Counts the concepts.
     pub fn concepts(&self) -> usize {
         self.decided.iter().filter(|&&boundary| boundary).count()
@@ -93,80 +106,45 @@ impl DlcmModel {
         self.embedding.set_precision(precision);
     }
 
-    /// Runs the encoder and the boundary predictor alone.
+    /// Runs the encoder and the boundary predictor.
     ///
     /// # Shapes
-    /// `tokens` [batch, seq_len]; h [batch, seq_len, d_token] and the boundaries.
+    /// `tokens` [batch, seq_len]; h [batch, seq_len, d_token] and p [batch, seq_len].
     pub(crate) fn encode(
         &self,
         tokens: Tensor<2, Int>,
-        decision: &Decision,
-        gradient: BoundaryGradient,
-    ) -> (Tensor<3>, Boundaries) {
-        self.encode_observed(tokens, decision, gradient, &mut |_, _| {})
-    }
-
-    fn encode_observed(
-        &self,
-        tokens: Tensor<2, Int>,
-        decision: &Decision,
         gradient: BoundaryGradient,
         observe: &mut Observer<'_>,
-    ) -> (Tensor<3>, Boundaries) {
+    ) -> (Tensor<3>, Tensor<2>) {
         let x = self.embedding.forward(tokens);
         let h = self.encoder.forward(x, |x| observe(Site::Encoder, x));
         let probability = self.boundary.forward(h.clone(), gradient);
-        let seq_len = h.dims()[1];
-        let probabilities: Vec<f32> = probability
-            .clone()
-            .inner()
-            .into_data()
-            .iter::<f32>()
-            .collect();
-        let decided = decision.decide(&probabilities, seq_len);
-        (
-            h,
-            Boundaries {
-                probability,
-                probabilities,
-                decided,
-            },
-        )
+        (h, probability)
     }
 
-    /// Computes logits before the output multiplier.
+    /// Computes logits before the output multiplier from what [`Self::encode`] gave.
     ///
     /// # Shapes
-    /// `tokens` [batch, seq_len] → [batch · seq_len, vocab].
-    pub(crate) fn forward(
+    /// h [batch, seq_len, d_token] → [batch · seq_len, vocab].
+    pub(crate) fn decode(
         &self,
-        tokens: Tensor<2, Int>,
-        decision: &Decision,
-        gradient: BoundaryGradient,
-    ) -> (Tensor<2>, Boundaries) {
-        self.observed(tokens, decision, gradient, &mut |_, _| {})
-    }
-
-    /// Does what [`Self::forward`] does and shows the residual streams on the way.
-    pub(crate) fn observed(
-        &self,
-        tokens: Tensor<2, Int>,
-        decision: &Decision,
-        gradient: BoundaryGradient,
+        h: Tensor<3>,
+        probability: Tensor<2>,
+        segmentation: &Segmentation,
         observe: &mut Observer<'_>,
-    ) -> (Tensor<2>, Boundaries) {
-        let (h, boundaries) = self.encode_observed(tokens, decision, gradient, observe);
-        let segments = segments(&boundaries.decided, h.dims()[1], &h.device());
-        let confidence = (gradient == BoundaryGradient::LanguageModel)
-            .then(|| confidence(&boundaries, &segments));
-        let slots = self.reason(h.clone(), &segments, confidence, observe);
-        let read = self.cross_attention.forward(h.clone(), slots, &segments);
+    ) -> Tensor<2> {
+        let segments = &segmentation.segments;
+        let confidence = segmentation
+            .starts
+            .as_ref()
+            .map(|starts| confidence(probability, starts.clone()));
+        let slots = self.reason(h.clone(), segments, confidence, observe);
+        let read = self.cross_attention.forward(h.clone(), slots, segments);
         observe(Site::CrossAttention, &read);
         let h = self
             .decoder
             .forward(h + read, |x| observe(Site::Decoder, x));
-        let logits = self.unembedding.forward(h, &FlopCount::default());
-        (logits, boundaries)
+        self.unembedding.forward(h, &FlopCount::default())
     }
 
     /// Pools tokens into concepts, runs the backbone, smooths, and shifts by one; each concept is
@@ -295,13 +273,9 @@ impl DlcmModel {
 /// cross-entropy wants of a concept becomes what it wants of its boundary.
 ///
 /// # Shapes
-/// [batch, concepts, 1].
-fn confidence(boundaries: &Boundaries, segments: &Segments) -> Tensor<3> {
-    let probability = boundaries.probability.clone();
-    let [batch, seq_len] = probability.dims();
-    let concepts = segments.concepts;
-    let device = segments.index.device();
-    let starts = segment_starts(&boundaries.decided, seq_len, concepts, &device);
+/// `probability` [batch, seq_len], `starts` [batch, concepts] → [batch, concepts, 1].
+fn confidence(probability: Tensor<2>, starts: Tensor<2, Int>) -> Tensor<3> {
+    let [batch, concepts] = starts.dims();
     let chosen = probability.gather(1, starts);
     let confidence = chosen.clone() - chosen.detach() + 1.0;
     confidence.reshape([batch, concepts, 1])

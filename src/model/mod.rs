@@ -18,7 +18,7 @@ pub mod ops;
 mod weights;
 
 pub use block::{Block, Blocks};
-pub use boundary::{BoundaryPredictor, Decision, RecentProbabilities};
+pub use boundary::{BoundaryPredictor, Decision, RecentProbabilities, Segmentation};
 pub use cross_attention::CrossAttention;
 pub use decode::Decoder;
 pub use dense::DenseModel;
@@ -32,6 +32,7 @@ use crate::recipe::{BoundaryGradient, Group, Precision};
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor};
 use init::Initializer;
+use observe::Observer;
 use std::collections::BTreeMap;
 
 /// A network of either kind.
@@ -75,12 +76,79 @@ impl Network {
         decision: &Decision,
         gradient: BoundaryGradient,
     ) -> (Tensor<2>, Option<Boundaries>) {
+        self.observed(tokens, decision, gradient, &mut |_, _| {})
+    }
+
+    /// Does what [`Self::forward`] does and shows the residual streams on the way.
+    fn observed(
+        &self,
+        tokens: Tensor<2, Int>,
+        decision: &Decision,
+        gradient: BoundaryGradient,
+        observe: &mut Observer<'_>,
+    ) -> (Tensor<2>, Option<Boundaries>) {
+        let encoded = self.encode_observed(tokens, gradient, observe);
+        let boundaries = encoded
+            .probability
+            .clone()
+            .map(|probability| Boundaries::decide(probability, decision));
+        let segmentation = boundaries.as_ref().map(|boundaries| {
+            let [_, seq_len, _] = encoded.h.dims();
+            Segmentation::new(&boundaries.decided, seq_len, gradient, &encoded.h.device())
+        });
+        let logits = self.decode_observed(encoded, segmentation.as_ref(), observe);
+        (logits, boundaries)
+    }
+
+    /// Does the part of [`Self::forward`] that comes before boundaries are decided.
+    ///
+    /// # Shapes
+    /// `tokens` [batch, seq_len].
+    pub fn encode(&self, tokens: Tensor<2, Int>, gradient: BoundaryGradient) -> Encoded {
+        self.encode_observed(tokens, gradient, &mut |_, _| {})
+    }
+
+    fn encode_observed(
+        &self,
+        tokens: Tensor<2, Int>,
+        gradient: BoundaryGradient,
+        observe: &mut Observer<'_>,
+    ) -> Encoded {
         match self {
-            Self::Dense(model) => (model.forward(tokens), None),
+            Self::Dense(model) => Encoded {
+                h: model.encode(tokens),
+                probability: None,
+            },
             Self::Dlcm(model) => {
-                let (logits, boundaries) = model.forward(tokens, decision, gradient);
-                (logits, Some(boundaries))
+                let (h, probability) = model.encode(tokens, gradient, observe);
+                Encoded {
+                    h,
+                    probability: Some(probability),
+                }
             }
+        }
+    }
+
+    /// Does the part that comes after; a dense model has no segmentation.
+    ///
+    /// # Shapes
+    /// [batch · seq_len, vocab].
+    pub fn decode(&self, encoded: Encoded, segmentation: Option<&Segmentation>) -> Tensor<2> {
+        self.decode_observed(encoded, segmentation, &mut |_, _| {})
+    }
+
+    fn decode_observed(
+        &self,
+        encoded: Encoded,
+        segmentation: Option<&Segmentation>,
+        observe: &mut Observer<'_>,
+    ) -> Tensor<2> {
+        match (self, encoded.probability, segmentation) {
+            (Self::Dlcm(model), Some(probability), Some(segmentation)) => {
+                model.decode(encoded.h, probability, segmentation, observe)
+            }
+            (Self::Dense(model), ..) => model.decode(encoded.h, observe),
+            (Self::Dlcm(_), ..) => unreachable!("a hierarchical model is decoded with segments"),
         }
     }
 
@@ -95,18 +163,11 @@ impl Network {
         output_multiplier: f64,
     ) -> BTreeMap<Site, f64> {
         let mut sizes = BTreeMap::new();
-        let logits = {
-            let mut observe = |site, x: &Tensor<3>| {
-                sizes.insert(site, root_mean_square(x.clone()));
-            };
-            match self {
-                Self::Dense(model) => model.observed(tokens, &mut observe),
-                Self::Dlcm(model) => {
-                    let gradient = BoundaryGradient::Detached;
-                    model.observed(tokens, decision, gradient, &mut observe).0
-                }
-            }
+        let mut observe = |site, x: &Tensor<3>| {
+            sizes.insert(site, root_mean_square(x.clone()));
         };
+        let gradient = BoundaryGradient::Detached;
+        let (logits, _) = self.observed(tokens, decision, gradient, &mut observe);
         let size = output_multiplier * root_mean_square(logits);
         sizes.insert(Site::Logits, size);
         sizes
@@ -122,11 +183,18 @@ impl Network {
         decision: &Decision,
         gradient: BoundaryGradient,
     ) -> Option<Boundaries> {
-        match self {
-            Self::Dense(_) => None,
-            Self::Dlcm(model) => Some(model.encode(tokens, decision, gradient).1),
-        }
+        let probability = self.encode(tokens, gradient).probability?;
+        Some(Boundaries::decide(probability, decision))
     }
+}
+
+/// What is known of a batch before boundaries are decided.
+#[derive(Clone, Debug)]
+pub struct Encoded {
+    /// Hidden states, [batch, seq_len, width].
+    pub h: Tensor<3>,
+    /// p, [batch, seq_len]; `None` in a dense model.
+    pub probability: Option<Tensor<2>>,
 }
 
 fn root_mean_square<const D: usize>(x: Tensor<D>) -> f64 {

@@ -9,6 +9,7 @@
 
 use super::TrainError;
 use super::optimizer::Optimizer;
+use super::replay::Replays;
 use super::session::widths;
 use super::step::Settings;
 use super::timing::random_batch;
@@ -107,6 +108,7 @@ fn check(
     };
     let mut network = Network::new(architecture, 0, &device).train();
     let mut optimizer = Optimizer::default();
+    let mut replays = Replays::default();
     let mut found = Vec::new();
     for step in 0..=steps {
         let (inputs, _) = sequences.tensors(0, ROWS, &device.clone().inner());
@@ -115,7 +117,8 @@ fn check(
             .activation_sizes(inputs, &decision, multiplier);
         found.extend(sizes.into_iter().map(|(site, size)| (step, site, size)));
         if step < steps {
-            let gradients = settings.run(&network, &sequences, &uniforms).gradients;
+            let passes = settings.run(&network, &sequences, &uniforms, &mut replays);
+            let gradients = passes.gradients;
             (network, _) = optimizer.step(network, gradients, recipe, widths, step + 1, 1.0);
         }
     }

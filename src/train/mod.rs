@@ -11,10 +11,35 @@ pub mod export;
 pub mod heartbeat;
 pub mod journal;
 pub mod optimizer;
+#[cfg(feature = "tch")]
+pub mod replay;
 pub mod session;
 pub mod shapes;
 pub mod step;
 pub mod timing;
+
+/// Steps are repeated by GPUs alone.
+#[cfg(not(feature = "tch"))]
+pub mod replay {
+    use super::step::{Passes, Sequences, Settings};
+    use crate::model::Network;
+
+    /// No recordings.
+    #[derive(Debug, Default)]
+    pub struct Replays;
+
+    impl Replays {
+        pub(super) fn run(
+            &mut self,
+            _: &Settings,
+            _: &Network,
+            _: &Sequences,
+            _: &[f32],
+        ) -> Option<Passes> {
+            None
+        }
+    }
+}
 
 use std::path::PathBuf;
 

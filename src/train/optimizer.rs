@@ -66,6 +66,7 @@ impl Optimizer {
         };
         let mut update = Update {
             path: Vec::new(),
+            adamw: ops::AdamW::default(),
             gradients: &mut gradients,
             moments: &mut self.moments,
             settings: |group: Group| {
@@ -81,7 +82,9 @@ impl Optimizer {
                 }
             },
         };
-        (network.map(&mut update), norm)
+        let network = network.map(&mut update);
+        update.adamw.finish();
+        (network, norm)
     }
 }
 
@@ -102,6 +105,7 @@ impl ModuleVisitor for Flat<'_> {
 
 struct Update<'a, F: Fn(Group) -> ops::AdamWStep> {
     path: Vec<String>,
+    adamw: ops::AdamW,
     gradients: &'a mut GradientsParams,
     moments: &'a mut BTreeMap<String, Moments>,
     settings: F,
@@ -133,8 +137,8 @@ impl<F: Fn(Group) -> ops::AdamWStep> ModuleMapper for Update<'_, F> {
             }
         });
         let weight = tensor.inner().reshape([elements]);
-        let (weight, first, second) =
-            ops::adamw(weight, gradient.reshape([elements]), first, second, &step);
+        let gradient = gradient.reshape([elements]);
+        let (weight, first, second) = self.adamw.update(weight, gradient, first, second, &step);
         self.moments.insert(name, Moments { first, second });
         let tensor: Tensor<D> = weight.reshape(shape).autodiff().require_grad();
         Param::from_mapped_value(id, tensor, mapper)

@@ -6,6 +6,7 @@ use super::evaluate::Evaluator;
 use super::heartbeat::Heartbeat;
 use super::journal::Journal;
 use super::optimizer::Widths;
+use super::replay::Replays;
 use super::step::{Sequences, Settings, batch, uniforms};
 use crate::architecture::Architecture;
 use crate::data::{self, batches::Batches};
@@ -132,6 +133,7 @@ struct Session<'a> {
     held_out: Sequences,
     widths: Widths,
     steps: u64,
+    replays: Replays,
 }
 
 impl<'a> Session<'a> {
@@ -187,6 +189,7 @@ impl<'a> Session<'a> {
             held_out,
             widths: widths(&spec.architecture),
             steps: spec.recipe.steps(seq_len),
+            replays: Replays::default(),
             device,
         };
         Ok((session, network))
@@ -275,7 +278,7 @@ impl<'a> Session<'a> {
             forced_rate: None,
             device: &self.device,
         };
-        let passes = settings.run(&network, &sequences, &uniforms);
+        let passes = settings.run(&network, &sequences, &uniforms, &mut self.replays);
         self.state.probabilities.extend(&passes.probabilities);
         let rate_share = recipe.schedule.at(step, self.steps);
         let (network, gradient_norm) = self.state.optimizer.step(

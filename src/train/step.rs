@@ -5,6 +5,7 @@
 //! on F. With gradient accumulation F is found first, by encoding every micro-batch once without
 //! gradients, and the step equals the un-accumulated one.
 
+use super::replay::Replays;
 use crate::data::batches::Batches;
 use crate::model::{Boundaries, Decision, Network, ops};
 use crate::recipe::{Recipe, Regularisation};
@@ -135,6 +136,14 @@ struct Forward {
     boundaries: Option<Boundaries>,
 }
 
+/// The auxiliary loss of some rows.
+pub(super) struct Auxiliary {
+    /// Their share of it.
+    pub(super) loss: f64,
+    /// What each row's p is multiplied by, its weight included.
+    pub(super) slopes: Vec<f32>,
+}
+
 /// What one shard gave.
 struct Shard {
     gradients: GradientsParams,
@@ -146,8 +155,22 @@ struct Shard {
 impl Settings<'_> {
     /// Runs the forward and backward passes of one step.
     ///
-    /// `uniforms` holds a number a token for the boundary samples.
-    pub fn run(&self, network: &Network, sequences: &Sequences, uniforms: &[f32]) -> Passes {
+    /// `uniforms` holds a number a token for the boundary samples; `replays` those of the network's
+    /// steps before.
+    pub fn run(
+        &self,
+        network: &Network,
+        sequences: &Sequences,
+        uniforms: &[f32],
+        replays: &mut Replays,
+    ) -> Passes {
+        replays
+            .run(self, network, sequences, uniforms)
+            .unwrap_or_else(|| self.compute(network, sequences, uniforms))
+    }
+
+    /// Does what [`Self::run`] does, operation by operation.
+    fn compute(&self, network: &Network, sequences: &Sequences, uniforms: &[f32]) -> Passes {
         let rows = sequences.rows();
         let seq_len = sequences.seq_len;
         let tokens = (rows * seq_len) as f64;
@@ -230,15 +253,12 @@ impl Settings<'_> {
         let total = match &boundaries {
             None => cross_entropy,
             Some(boundaries) => {
-                let coefficients = self.coefficients(boundaries, seq_len, rate);
-                auxiliary = auxiliary_sum(boundaries, &coefficients, seq_len) / tokens;
-                let weights: Vec<f32> = coefficients
-                    .iter()
-                    .map(|&(slope, _)| (self.recipe.boundary.aux_weight * slope / tokens) as f32)
-                    .collect();
-                let shape = [weights.len(), 1];
-                let weights = Tensor::<2>::from_data(TensorData::new(weights, shape), self.device);
-                cross_entropy + (boundaries.probability.clone() * weights).sum()
+                let terms = self.auxiliary(boundaries, rate, seq_len, tokens);
+                auxiliary = terms.loss;
+                let shape = [terms.slopes.len(), 1];
+                let slopes = TensorData::new(terms.slopes, shape);
+                let slopes = Tensor::<2>::from_data(slopes, self.device);
+                cross_entropy + (boundaries.probability.clone() * slopes).sum()
             }
         };
         let gradients = GradientsParams::from_grads(total.backward(), &network);
@@ -251,7 +271,27 @@ impl Settings<'_> {
         }
     }
 
-    fn sample(&self, uniforms: &[f32]) -> Decision {
+    /// Computes a shard's share of the auxiliary loss, and what p is multiplied by for its gradient;
+    /// `rate` is F over the whole batch of so many tokens.
+    pub(super) fn auxiliary(
+        &self,
+        boundaries: &Boundaries,
+        rate: f64,
+        seq_len: usize,
+        tokens: f64,
+    ) -> Auxiliary {
+        let coefficients = self.coefficients(boundaries, seq_len, rate);
+        let weight = self.recipe.boundary.aux_weight;
+        let slopes = coefficients.iter();
+        Auxiliary {
+            loss: auxiliary_sum(boundaries, &coefficients, seq_len) / tokens,
+            slopes: slopes
+                .map(|&(slope, _)| (weight * slope / tokens) as f32)
+                .collect(),
+        }
+    }
+
+    pub(super) fn sample(&self, uniforms: &[f32]) -> Decision {
         let uniforms = uniforms.to_vec();
         match self.forced_rate {
             Some(rate) => Decision::Random { uniforms, rate },

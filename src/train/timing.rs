@@ -6,6 +6,7 @@
 
 use super::TrainError;
 use super::optimizer::Optimizer;
+use super::replay::Replays;
 use super::session::widths;
 use super::step::{Sequences, Settings};
 use crate::architecture::Architecture;
@@ -64,6 +65,7 @@ pub fn time_steps(
         .with_precision(recipe.precision)
         .train();
     let mut optimizer = Optimizer::default();
+    let mut replays = Replays::default();
     let mut timing = Timing {
         seconds: Vec::with_capacity(steps as usize),
         tokens: recipe.batch * seq_len,
@@ -73,7 +75,7 @@ pub fn time_steps(
     for step in 0..warmup + steps {
         let (sequences, uniforms) = random_batch(architecture, recipe.batch, step);
         let start = Instant::now();
-        let passes = settings.run(&network, &sequences, &uniforms);
+        let passes = settings.run(&network, &sequences, &uniforms, &mut replays);
         (network, _) = optimizer.step(network, passes.gradients, recipe, widths, step + 1, 1e-3);
         if step >= warmup {
             timing.seconds.push(start.elapsed().as_secs_f64());

@@ -18,6 +18,10 @@ use burn::tensor::{Device, Int, Tensor};
 
 pub use cached::KeyValues;
 use fused::{FusedOps, Kernels, kernels, supported};
+#[cfg(feature = "tch")]
+pub(crate) use libtorch::choose_deterministic_kernels;
+#[cfg(feature = "tch")]
+pub use libtorch::{Recording, address, copy_all, overwrite, overwrite_ints};
 
 /// Base of the rotary frequencies.
 pub const ROTARY_BASE: f64 = 10_000.0;
@@ -289,9 +293,41 @@ pub fn boundary_probability(q: Tensor<3>, k: Tensor<3>) -> Tensor<2> {
     plain::boundary_probability(q, k)
 }
 
-/// Takes one AdamW step and returns the parameter and both moments.
-///
-/// Outside autodiff. Reuses the memory of its arguments where nobody else holds it.
+/// An AdamW step of many weights, taken together on a device that works by itself.
+#[derive(Debug, Default)]
+pub struct AdamW {
+    #[cfg(feature = "tch")]
+    pending: libtorch::Pending,
+}
+
+impl AdamW {
+    /// Returns the parameter and both moments, which have their new values after [`Self::finish`].
+    ///
+    /// Outside autodiff. Reuses the memory of its arguments where nobody else holds it.
+    pub fn update<const D: usize>(
+        &mut self,
+        param: Tensor<D>,
+        grad: Tensor<D>,
+        m: Tensor<D>,
+        v: Tensor<D>,
+        step: &AdamWStep,
+    ) -> (Tensor<D>, Tensor<D>, Tensor<D>) {
+        match kernels(&param) {
+            Some(Kernels::Flex) => flex::adamw([param, grad, m, v], step),
+            #[cfg(feature = "tch")]
+            Some(Kernels::LibTorch) => self.pending.push([param, grad, m, v], step),
+            None => plain::adamw(param, grad, m, v, step),
+        }
+    }
+
+    /// Takes the steps that were not taken yet.
+    pub fn finish(self) {
+        #[cfg(feature = "tch")]
+        self.pending.run();
+    }
+}
+
+/// Takes one AdamW step of one weight and returns the parameter and both moments.
 pub fn adamw<const D: usize>(
     param: Tensor<D>,
     grad: Tensor<D>,
@@ -299,12 +335,10 @@ pub fn adamw<const D: usize>(
     v: Tensor<D>,
     step: &AdamWStep,
 ) -> (Tensor<D>, Tensor<D>, Tensor<D>) {
-    match kernels(&param) {
-        Some(Kernels::Flex) => flex::adamw([param, grad, m, v], step),
-        #[cfg(feature = "tch")]
-        Some(Kernels::LibTorch) => libtorch::adamw([param, grad, m, v], step),
-        None => plain::adamw(param, grad, m, v, step),
-    }
+    let mut adamw = AdamW::default();
+    let updated = adamw.update(param, grad, m, v, step);
+    adamw.finish();
+    updated
 }
 
 /// Adds a tensor to another, in its memory where nobody else holds it.

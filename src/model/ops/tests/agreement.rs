@@ -113,6 +113,11 @@ fn causal_attention() {
         key_value: 1,
         size: 20,
     };
+    let one = |size| Heads {
+        query: 1,
+        key_value: 1,
+        size,
+    };
     for (heads, length, window) in [
         (HEADS, 1, None),
         (HEADS, 9, None),
@@ -120,25 +125,12 @@ fn causal_attention() {
         (HEADS, 9, Some(4)),
         (HEADS, 9, Some(100)),
         // Longer than a block of rows, windows that start inside and outside the lanes.
-        (
-            Heads {
-                query: 1,
-                key_value: 1,
-                size: 2,
-            },
-            60,
-            None,
-        ),
-        (
-            Heads {
-                query: 1,
-                key_value: 1,
-                size: 4,
-            },
-            60,
-            Some(17),
-        ),
+        (one(2), 60, None),
+        (one(4), 60, Some(17)),
         (wide, 30, Some(3)),
+        // Many windows long, whole and not.
+        (one(2), 131, Some(9)),
+        (one(2), 141, Some(70)),
     ] {
         let batch = 2;
         let (q, k) = (
