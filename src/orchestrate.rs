@@ -137,7 +137,7 @@ pub trait Observer {
 }
 
 /// What came of a grid.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Summary {
     /// Runs that were finished before.
     pub already: usize,

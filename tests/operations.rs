@@ -368,3 +368,41 @@ fn of_a_large_experiment_only_what_is_remarkable_is_shown() {
     let all = desk.done(&["status", "tiny.yaml", "--all"]);
     assert_eq!(all.lines().count(), 1 + 3300 + 2);
 }
+
+#[test]
+fn what_a_program_reads_is_json() {
+    let desk = Desk::new().with("tiny.yaml", TINY);
+    let said = desk.done(&["run", "tiny.yaml", "--json"]);
+    let lines: Vec<Value> = said
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("a line of JSON"))
+        .collect();
+    let [came, fit] = &lines[..] else {
+        panic!("two lines: {said}")
+    };
+    let runs = desk.status();
+    assert_eq!(came["finished"], runs.len());
+    assert_eq!(came["left"], 0);
+    assert_eq!(fit["runs"].as_array().map(Vec::len), Some(runs.len()));
+
+    let listed = desk.json(&["plot", "tiny.yaml", "--list", "--json"]);
+    let something = listed.as_array().expect("figures").iter();
+    let something = something
+        .filter(|figure| figure["nothing"].is_null())
+        .count();
+    let drawn = desk.json(&["plot", "tiny.yaml", "--format", "svg", "--json"]);
+    assert_eq!(drawn["files"].as_array().map(Vec::len), Some(something));
+
+    let id = runs[0]["id"].as_str().expect("an id");
+    let logged = desk.done(&["logs", id, "--json"]);
+    let journal = desk.journal(&runs[0]);
+    assert_eq!(
+        logged.as_bytes(),
+        journal,
+        "the journal's lines as they are"
+    );
+
+    let rebuilt = desk.json(&["rebuild", "results/tiny", "--json"]);
+    assert_eq!(rebuilt["runs"], runs.len());
+    assert_eq!(rebuilt["left_out"], Value::Array(Vec::new()));
+}

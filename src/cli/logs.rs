@@ -25,6 +25,10 @@ pub(super) struct Args {
     /// Go on as it says more, until it ends.
     #[arg(short, long)]
     follow: bool,
+
+    /// Print the journal's lines as they are, JSON each, and no output of processes.
+    #[arg(long)]
+    json: bool,
 }
 
 pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
@@ -33,9 +37,13 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let mut output = Output::default();
     loop {
         let lines = tail.read()?;
-        let mut text: String = lines.iter().map(describe).collect();
-        text += &harmless(output.read(&folder));
-        print(&text)?;
+        print(&match args.json {
+            true => lines.iter().map(|line| line.encode() + "\n").collect(),
+            false => {
+                let said: String = lines.iter().map(describe).collect();
+                said + &harmless(output.read(&folder))
+            }
+        })?;
         let ended = matches!(
             lines.last().map(|line| &line.event),
             Some(Event::Finished | Event::Diverged { .. })

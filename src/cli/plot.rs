@@ -1,13 +1,16 @@
 //! `orchestrator plot`: redraw the figures from the database alone.
 
 use super::Failure;
+use super::answer::in_json;
 use super::experiment::ExperimentArgs;
+use super::trained::print;
 use crate::analysis::AnalysisResult;
 use crate::event::Measurement;
 use crate::report::plots::{self, Figure, Format, Material, Size, Style};
 use crate::run::RunId;
 use crate::store::{ReadingRecord, RunRecord, Store};
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
@@ -40,6 +43,11 @@ pub(super) struct Args {
     /// List the figures, and why some have nothing to draw; draw none.
     #[arg(long, conflicts_with_all = ["figures", "size", "format"])]
     list: bool,
+
+    /// Print JSON: the `files` that were written, and each `figure` of which there is `nothing`, with
+    /// `why`; with `--list` an object for every figure.
+    #[arg(long)]
+    json: bool,
 }
 
 fn figures() -> impl TypedValueParser<Value = Figure> {
@@ -72,7 +80,10 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         })
     })?;
     if args.list {
-        print!("{}", list(&stored.material()));
+        print(&match args.json {
+            true => in_json(&listed(&stored.material()))?,
+            false => list(&stored.material()),
+        })?;
         return Ok(ExitCode::SUCCESS);
     }
     let all = args.figures.is_empty();
@@ -84,12 +95,26 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let folder = place.results.join("figures");
     let drawn = plots::draw_some(figures, &folder, &stored.material(), style);
     let drawn = drawn.map_err(Failure::machine)?;
-    for skipped in &drawn.skipped {
-        println!("not drawn: {skipped}");
+    if args.json {
+        let nothing = drawn.skipped.iter();
+        let nothing =
+            nothing.map(|skipped| json!({"figure": skipped.figure.name(), "why": skipped.why}));
+        let nothing: Vec<_> = nothing.collect();
+        print(&in_json(
+            &json!({"files": drawn.files, "nothing": nothing}),
+        )?)?;
+    } else {
+        let skipped = drawn.skipped.iter();
+        let skipped: String = skipped
+            .map(|skipped| format!("not drawn: {skipped}\n"))
+            .collect();
+        let count = drawn.files.len();
+        let files = if count == 1 { "file" } else { "files" };
+        print(&format!(
+            "{skipped}{count} figure {files} in {}\n",
+            folder.display()
+        ))?;
     }
-    let count = drawn.files.len();
-    let files = if count == 1 { "file" } else { "files" };
-    println!("{count} figure {files} in {}", folder.display());
     // Who asks for a figure by name wants to know that there is none.
     Ok(match all || drawn.skipped.is_empty() {
         true => ExitCode::SUCCESS,
@@ -109,6 +134,15 @@ fn list(material: &Material<'_>) -> String {
         format!("{:widest$}  {}{why}\n", figure.name(), figure.title())
     });
     lines.concat()
+}
+
+/// Does what [`list`] does, for programs.
+fn listed(material: &Material<'_>) -> Vec<Value> {
+    let listed = Figure::ALL.map(|figure| {
+        let nothing = plots::missing(figure, material).map(|skipped| skipped.why);
+        json!({"figure": figure.name(), "title": figure.title(), "nothing": nothing})
+    });
+    listed.to_vec()
 }
 
 /// What figures are drawn from.

@@ -1,10 +1,13 @@
 //! `orchestrator rebuild`: the database again, from the runs' journals.
 
 use super::Failure;
+use super::answer::in_json;
 use super::failure::FAILED;
+use super::trained::print;
 use crate::lock::Lock;
 use crate::orchestrate;
 use crate::store::{DATABASE, Store};
+use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -18,6 +21,11 @@ use std::process::ExitCode;
 pub(super) struct Args {
     /// The results folder.
     results: PathBuf,
+
+    /// Print JSON: how many `runs` were recorded in which `database`, and each `folder` that was
+    /// `left_out`, with `why`.
+    #[arg(long)]
+    json: bool,
 }
 
 pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
@@ -34,14 +42,25 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         let store = Store::create(results).await?;
         Ok::<_, Failure>(orchestrate::rebuild(results, &store).await?)
     })?;
-    for (folder, why) in &rebuilt.left_out {
-        eprintln!("left out: {}: {why}", folder.display());
+    let database = results.join(DATABASE);
+    if args.json {
+        let left_out = rebuilt.left_out.iter();
+        let left_out = left_out.map(|(folder, why)| json!({"folder": folder, "why": why}));
+        print(&in_json(&json!({
+            "runs": rebuilt.runs,
+            "database": database,
+            "left_out": left_out.collect::<Vec<_>>(),
+        }))?)?;
+    } else {
+        for (folder, why) in &rebuilt.left_out {
+            eprintln!("left out: {}: {why}", folder.display());
+        }
+        print(&format!(
+            "{} runs recorded in {}; run their experiment again to record it and to fit\n",
+            rebuilt.runs,
+            database.display()
+        ))?;
     }
-    println!(
-        "{} runs recorded in {}; run their experiment again to record it and to fit",
-        rebuilt.runs,
-        results.join(DATABASE).display()
-    );
     Ok(match rebuilt.left_out.is_empty() {
         true => ExitCode::SUCCESS,
         false => ExitCode::from(FAILED),

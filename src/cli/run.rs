@@ -1,8 +1,10 @@
 //! `orchestrator run`: plan, train what is missing, store, fit, draw.
 
+use super::answer::in_json;
 use super::experiment::{DeviceArgs, ExperimentArgs, Loaded, data_cache, devices};
 use super::failure::FAILED;
 use super::progress::Progress;
+use super::trained::print;
 use super::{Failure, fit, provenance};
 use crate::clock::now;
 use crate::launch::local::{Device, Local};
@@ -39,6 +41,11 @@ pub(super) struct Args {
     /// Start these runs before all others: ids, or beginnings of them.
     #[arg(long, value_name = "RUN", value_delimiter = ',')]
     first: Vec<String>,
+
+    /// Print JSON: a line with how many runs came to what, and, once none is left, a line with the
+    /// fit, as `orchestrator fit --json` prints it.
+    #[arg(long)]
+    json: bool,
 }
 
 pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
@@ -74,7 +81,10 @@ async fn train_and_fit(
     let devices = devices(&loaded.experiment, device_names);
     check_disk(&store, experiment, loaded, planned, &devices).await?;
     let summary = train(&store, experiment, devices, planned, &setting).await?;
-    eprintln!("{}", describe(&summary));
+    match args.json {
+        true => print(&in_json(&summary)?)?,
+        false => eprintln!("{}", describe(&summary)),
+    }
     let failed = summary.failed + summary.cancelled > 0;
     if failed {
         eprintln!(
@@ -86,7 +96,7 @@ async fn train_and_fit(
         eprintln!("run the same command again to continue");
         return Ok(ExitCode::from(FAILED));
     }
-    fit::fit_and_draw(&store, experiment, loaded, false).await?;
+    fit::fit_and_draw(&store, experiment, loaded, args.json).await?;
     Ok(match failed {
         true => ExitCode::from(FAILED),
         false => ExitCode::SUCCESS,

@@ -26,7 +26,7 @@ pub mod replay {
 
     /// No recordings.
     #[derive(Debug, Default)]
-    pub struct Replays;
+    pub struct Replays(());
 
     impl Replays {
         pub(super) fn run(
