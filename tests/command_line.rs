@@ -12,6 +12,11 @@ fn every_shell_gets_completions() {
         for word in ["orchestrator", "export", "safetensors"] {
             assert!(script.contains(word), "{shell}: {word}");
         }
+        // What the program starts by itself, and nobody else.
+        assert!(
+            !script.contains("orchestrator;train") && !script.contains("train)"),
+            "{shell}"
+        );
     }
     desk.refused(&["completions", "cmd"]);
 }

@@ -99,7 +99,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
                  bounded"
             )));
         };
-        let (low, high) = range("--bound", text)?;
+        let (low, high) = range(&format!("--bound {name}="), text)?;
         bounds.push((variable, Range::between(low, high)));
     }
     let frontier = args.frontier.as_deref().map(budgets).transpose()?;
@@ -144,17 +144,18 @@ fn check_constants(fitted: &study::Fitted, constants: &[(String, f64)]) -> Resul
     }
 }
 
-/// Reads `low..high`.
+/// Reads `low..high`; `flag` is all that stands before it.
 fn range(flag: &str, text: &str) -> Result<(f64, f64), Failure> {
     let Some((low, high)) = text.split_once("..") else {
         return Err(Failure::input(format!(
-            "`{flag} {text}`: write a range like 0.05..0.95"
+            "`{flag}{text}`: write a range like `{flag}0.05..0.95`"
         )));
     };
-    let (low, high) = (number(flag, low.trim())?, number(flag, high.trim())?);
+    let end = |text: &str| number(flag.trim_end(), text.trim());
+    let (low, high) = (end(low)?, end(high)?);
     if low > high {
         return Err(Failure::input(format!(
-            "`{flag}`: {low} lies above {high}; write the lower end first"
+            "`{flag}{text}`: {low} lies above {high}; write the lower end first"
         )));
     }
     Ok((low, high))
@@ -162,7 +163,7 @@ fn range(flag: &str, text: &str) -> Result<(f64, f64), Failure> {
 
 /// Training budgets, two a decade.
 fn budgets(text: &str) -> Result<Vec<f64>, Failure> {
-    let (low, high) = range("--frontier", text)?;
+    let (low, high) = range("--frontier ", text)?;
     if low <= 0.0 {
         return Err(Failure::input("`--frontier`: FLOPs must be above zero"));
     }

@@ -2,7 +2,7 @@
 
 use super::trained::print;
 use super::{Cli, Failure};
-use clap::CommandFactory;
+use clap::{Command, CommandFactory};
 use clap_complete::Shell;
 use std::process::ExitCode;
 
@@ -20,7 +20,18 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut Cli::command(), "orchestrator", &mut script);
+    clap_complete::generate(args.shell, &mut visible(), "orchestrator", &mut script);
     print(&String::from_utf8_lossy(&script))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The commands that `--help` lists.
+fn visible() -> Command {
+    let all = Cli::command();
+    let shown = all
+        .get_subcommands()
+        .filter(|command| !command.is_hide_set());
+    Command::new("orchestrator")
+        .args(all.get_arguments().cloned())
+        .subcommands(shown.cloned())
 }

@@ -1,7 +1,7 @@
 //! Live progress: a board on a terminal, plain lines elsewhere.
 
 use super::board::{Board, Row, Window};
-use super::trained::harmless;
+use super::trained::{harmless, last_line};
 use crate::event::Measurement;
 use crate::orchestrate::{Notice, Observer, Retried};
 use crate::plan::{Open, Pace, Planned, seconds_left};
@@ -355,12 +355,10 @@ impl Progress {
         }
         run.stand = Stand::Over;
         run.losses = Vec::new();
-        let reason =
-            message.and_then(|message| message.lines().rfind(|line| !line.trim().is_empty()));
         let row = Row {
             done: None,
-            failure: match reason {
-                Some(reason) => harmless(format!("{outcome}: {}", reason.trim())),
+            failure: match message.and_then(last_line) {
+                Some(reason) => format!("{outcome}: {reason}"),
                 None => outcome.to_string(),
             },
             ..run.row()

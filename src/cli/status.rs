@@ -2,7 +2,7 @@
 
 use super::Failure;
 use super::experiment::ExperimentArgs;
-use super::trained::{harmless, print};
+use super::trained::{last_line, print};
 use super::watch;
 use crate::orchestrate::blocked_by;
 use crate::quantity::{Params, Tokens};
@@ -253,9 +253,7 @@ fn why(run: &Run) -> String {
     let failed = run.outcome.is_some_and(|outcome| !outcome.is_result());
     match (&run.message, run.state) {
         (Some(message), RunState::Ended | RunState::Pending) if failed => {
-            let last = message.lines().rfind(|line| !line.trim().is_empty());
-            let last = harmless(last.unwrap_or_default().trim().to_owned());
-            format!("{}: {last}\n", run.id)
+            format!("{}: {}\n", run.id, last_line(message).unwrap_or_default())
         }
         _ => String::new(),
     }

@@ -70,6 +70,12 @@ pub(super) fn harmless(text: String) -> String {
     text.chars().map(shown).collect()
 }
 
+/// Finds what a failure comes down to: the last line of its message that says anything.
+pub(super) fn last_line(message: &str) -> Option<String> {
+    let line = message.lines().rfind(|line| !line.trim().is_empty())?;
+    Some(harmless(line.trim().to_owned()))
+}
+
 /// Prints a result; a reader that has gone, as `head` goes, wants no more of it.
 pub(super) fn print(text: &str) -> Result<(), Failure> {
     let mut out = std::io::stdout();

@@ -3,7 +3,7 @@
 use super::Failure;
 use super::board::{Board, Row, Window};
 use super::progress::words;
-use super::trained::harmless;
+use super::trained::last_line;
 use crate::event::Measurement;
 use crate::plan::{Open, Pace, seconds_left};
 use crate::quantity::{Params, Tokens};
@@ -59,10 +59,8 @@ fn label(run: &Run) -> String {
 /// The line of a run that has failed.
 fn failed(run: &Run) -> Option<Row> {
     let outcome = run.outcome.filter(|outcome| !outcome.is_result())?;
-    let reason = run.message.as_deref().unwrap_or_default();
-    let reason = reason.lines().rfind(|line| !line.trim().is_empty());
-    let failure = match reason {
-        Some(reason) => harmless(format!("{outcome}: {}", reason.trim())),
+    let failure = match run.message.as_deref().and_then(last_line) {
+        Some(reason) => format!("{outcome}: {reason}"),
         None => outcome.to_string(),
     };
     (run.state == RunState::Ended).then(|| Row {

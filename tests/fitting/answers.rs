@@ -193,7 +193,7 @@ fn an_allocation_of_rows_has_a_region_a_saving_and_a_frontier() {
         ),
         (
             &["--bound", "concept_share=0.5"],
-            "write a range like 0.05..0.95",
+            "write a range like `--bound concept_share=0.05..0.95`",
         ),
         (&["--fix", "params=1e30"], "affords nothing"),
     ] {
