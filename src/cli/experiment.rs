@@ -7,6 +7,7 @@ use crate::launch::hardware;
 use crate::launch::local::Device;
 use crate::model::device;
 use crate::plan::{Calibration, Planned, plan};
+use crate::recipe::Recipe;
 use crate::run::{DataFacts, DataSpec};
 use crate::store::{DATABASE, Store};
 use crate::train::calibrate::calibrate;
@@ -315,9 +316,12 @@ pub(super) fn calibration(experiment: &Experiment, device: &str) -> Option<Calib
         .iter()
         .map(|device| device.slots)
         .sum();
+    let recipe = &experiment.cells.first()?.recipe;
     let path = cache_folder().join(format!(
-        "calibration-{}-{device}-{parallel}x{threads}-{}.json",
+        "calibration-{}-{device}-{parallel}x{threads}-{}-{}-{}.json",
         crate::lock::host(),
+        recipe.precision.name(),
+        recipe.batch,
         env!("CARGO_PKG_VERSION")
     ));
     let stored = std::fs::read(&path)
@@ -326,7 +330,7 @@ pub(super) fn calibration(experiment: &Experiment, device: &str) -> Option<Calib
     if stored.is_some() {
         return stored;
     }
-    let measured = measure(experiment, device, parallel, threads)?;
+    let measured = measure(recipe, device, parallel, threads)?;
     // A calibration that cannot be kept is measured again next time.
     let _ = std::fs::create_dir_all(cache_folder());
     if let Ok(text) = serde_json::to_vec(&measured) {
@@ -336,13 +340,7 @@ pub(super) fn calibration(experiment: &Experiment, device: &str) -> Option<Calib
 }
 
 /// Measures with as many trainings at once as the grid will run; the slowest counts.
-fn measure(
-    experiment: &Experiment,
-    device: &str,
-    parallel: usize,
-    threads: usize,
-) -> Option<Calibration> {
-    let recipe = &experiment.cells.first()?.recipe;
+fn measure(recipe: &Recipe, device: &str, parallel: usize, threads: usize) -> Option<Calibration> {
     let measured: Vec<Calibration> = std::thread::scope(|scope| {
         let trainings: Vec<_> = (0..parallel)
             .map(|_| {

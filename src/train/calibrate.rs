@@ -7,15 +7,39 @@ use super::TrainError;
 use super::timing::time_steps;
 use crate::architecture::solver::ShapeSettings;
 use crate::flops::Convention;
+use crate::model::device;
 use crate::plan::{Calibration, Throughput};
 use crate::recipe::Recipe;
 
 /// Models that are timed: non-embedding parameters.
 const SIZES: [u64; 2] = [100_000, 1_000_000];
-/// Steps timed after one that warms up.
-const STEPS: u64 = 3;
-/// Sequences in a timed step.
-const ROWS: usize = 4;
+/// How a device is timed.
+struct Effort {
+    /// Steps before the timed ones.
+    warm_up: u64,
+    steps: u64,
+    /// Sequences in a step.
+    rows: usize,
+}
+
+impl Effort {
+    fn on(device_name: &str, recipe: &Recipe) -> Self {
+        if device::is_cpu(device_name) {
+            return Self {
+                warm_up: 1,
+                steps: 3,
+                rows: 4,
+            };
+        }
+        // A GPU is fast once its steps are recorded, and the faster the more a step asks of it.
+        Self {
+            warm_up: 8,
+            steps: 9,
+            rows: recipe.batch,
+        }
+    }
+}
+
 /// Vocabulary of the timed models.
 const VOCAB: usize = 512;
 /// Tokens per concept of the timed models.
@@ -27,8 +51,9 @@ const RATIO: f64 = 4.0;
 /// When the device is not available.
 pub fn calibrate(device_name: &str, recipe: &Recipe) -> Result<Calibration, TrainError> {
     let shapes = ShapeSettings::default();
+    let effort = Effort::on(device_name, recipe);
     let recipe = Recipe {
-        batch: ROWS,
+        batch: effort.rows,
         ..recipe.clone()
     };
     let mut points = Vec::new();
@@ -36,7 +61,8 @@ pub fn calibrate(device_name: &str, recipe: &Recipe) -> Result<Calibration, Trai
         let Ok(architecture) = shapes.solve_dlcm(params, 0.5, RATIO, VOCAB) else {
             continue;
         };
-        let timing = time_steps(&architecture, &recipe, 1, STEPS, device_name)?;
+        let Effort { warm_up, steps, .. } = effort;
+        let timing = time_steps(&architecture, &recipe, warm_up, steps, device_name)?;
         points.push(Throughput {
             flops_per_token: architecture.training_flops(RATIO, Convention::Exact),
             tokens_per_second: timing.tokens_per_second(),

@@ -143,6 +143,7 @@ bool aten_has_graphs() {
 char* aten_capture_begin(int device, Graph* shares, Capture** capture) {
   return guarded([&] {
     auto begun = std::make_unique<Capture>(device);
+    // All that was asked for before.
     c10::cuda::device_synchronize();
     if (!shares) {
       // What was computed kernel by kernel kept memory that the graphs need.

@@ -9,6 +9,7 @@ use std::cell::Cell;
 use std::ffi::{CStr, c_char, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::ptr::{NonNull, null_mut};
+use std::sync::{Mutex, PoisonError};
 
 use tch::{Kind, Tensor};
 
@@ -195,6 +196,9 @@ pub(super) fn upload<T: tch::kind::Element>(target: &Tensor, numbers: &[T]) {
     );
 }
 
+/// One thread of a process records at a time.
+static CAPTURING: Mutex<()> = Mutex::new(());
+
 thread_local! {
     static RECORDING: Cell<bool> = const { Cell::new(false) };
 }
@@ -208,9 +212,9 @@ pub(super) fn refuse_while_recording(what: &str) {
 
 /// A CUDA graph: kernels that the GPU runs again by itself, on the same memory.
 #[derive(Debug)]
-pub(crate) struct Graph(NonNull<c_void>);
+pub(crate) struct CudaGraph(NonNull<c_void>);
 
-impl Graph {
+impl CudaGraph {
     /// Tells whether this program was built with them.
     pub(crate) fn available() -> bool {
         // SAFETY: takes nothing.
@@ -226,6 +230,7 @@ impl Graph {
         shares: Option<&Self>,
         work: impl FnOnce() -> T,
     ) -> Result<(Self, T), String> {
+        let _alone = CAPTURING.lock().unwrap_or_else(PoisonError::into_inner);
         let mut capture = null_mut();
         let shares = shares.map_or(null_mut(), |graph| graph.0.as_ptr());
         // SAFETY: the graph shared with is alive.
@@ -253,7 +258,7 @@ impl Graph {
     }
 }
 
-impl Drop for Graph {
+impl Drop for CudaGraph {
     fn drop(&mut self) {
         // SAFETY: freed once.
         unsafe { aten_free_graph(self.0.as_ptr()) }

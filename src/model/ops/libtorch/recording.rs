@@ -7,12 +7,12 @@ use burn::backend::DispatchDevice;
 use burn::backend::libtorch::LibTorchDevice;
 use burn::tensor::{Device, Int, Tensor};
 
-use super::aten::{self, Graph};
+use super::aten::{self, CudaGraph};
 use super::memory;
 
 /// Recorded work.
 #[derive(Debug)]
-pub struct Recording(Graph);
+pub struct Recording(CudaGraph);
 
 /// The number of a GPU; `None` for another device.
 fn gpu(device: &Device) -> Option<usize> {
@@ -25,7 +25,7 @@ fn gpu(device: &Device) -> Option<usize> {
 impl Recording {
     /// Tells whether work on a device can be recorded.
     pub fn possible_on(device: &Device) -> bool {
-        gpu(device).is_some() && Graph::available()
+        gpu(device).is_some() && CudaGraph::available()
     }
 
     /// Records what some work asks of a GPU; nothing is computed yet.
@@ -42,7 +42,7 @@ impl Recording {
         work: impl FnOnce() -> T,
     ) -> Result<(Self, T), String> {
         let index = gpu(device).ok_or("not a GPU")?;
-        let (graph, result) = Graph::record(index, shares.map(|other| &other.0), work)?;
+        let (graph, result) = CudaGraph::record(index, shares.map(|other| &other.0), work)?;
         Ok((Self(graph), result))
     }
 
