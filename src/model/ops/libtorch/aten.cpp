@@ -86,15 +86,17 @@ char* aten_norm(void* const* tensors, size_t count, void** result) {
 char* aten_adamw(
     void* const* params, void* const* grads, void* const* first, void* const* second,
     size_t count, double rate, double beta1, double beta2, double weight_decay, double epsilon,
-    double step, double grad_divisor) {
+    double step, double grad_scale) {
   return guarded([&] {
     auto weights = list(params, count);
-    auto options = weights.at(0).options();
-    std::vector<at::Tensor> steps(count, at::full({}, step, options));
+    auto scaled = list(grads, count);
+    if (grad_scale != 1.0) {
+      scaled = at::_foreach_mul(scaled, grad_scale);
+    }
+    std::vector<at::Tensor> steps(count, at::full({}, step, weights.at(0).options()));
     at::_fused_adamw_(
-        weights, list(grads, count), list(first, count), list(second, count), {}, steps, rate,
-        beta1, beta2, weight_decay, epsilon, /*amsgrad=*/false, /*maximize=*/false,
-        at::full({}, grad_divisor, options));
+        weights, scaled, list(first, count), list(second, count), {}, steps, rate, beta1, beta2,
+        weight_decay, epsilon, /*amsgrad=*/false, /*maximize=*/false);
   });
 }
 

@@ -40,7 +40,7 @@ unsafe extern "C" {
         weight_decay: f64,
         epsilon: f64,
         step: f64,
-        grad_divisor: f64,
+        grad_scale: f64,
     ) -> Error;
     fn aten_copy_all(targets: *const Pointer, sources: *const Pointer, count: usize) -> Error;
     fn aten_upload(target: Pointer, host: Pointer, scalar_type: i32) -> Error;
@@ -146,8 +146,8 @@ pub(super) fn norm(tensors: &[Tensor]) -> Tensor {
     adopt(result)
 }
 
-/// Takes one AdamW step on many weights at once, in their memory: parameters, gradients (which are
-/// divided in place) and both moments.
+/// Takes one AdamW step on many weights at once: parameters and both moments (the first, third and
+/// fourth list) change in their memory, gradients do not.
 pub(super) fn adamw(tensors: &[Vec<Tensor>; 4], step: &super::AdamWStep) {
     let [params, grads, first, second] = tensors.each_ref().map(pointers);
     // SAFETY: four lists of one length.
@@ -164,7 +164,7 @@ pub(super) fn adamw(tensors: &[Vec<Tensor>; 4], step: &super::AdamWStep) {
             step.weight_decay,
             step.epsilon,
             step.step as f64,
-            1.0 / step.gradient_scale,
+            step.gradient_scale,
         )
     };
     expect(done, "AdamW");
