@@ -10,7 +10,7 @@ use crate::plan::{Calibration, Planned, plan};
 use crate::recipe::Recipe;
 use crate::run::{DataFacts, DataSpec};
 use crate::store::{DATABASE, Store};
-use crate::train::calibrate::calibrate;
+use crate::train::calibrate::{Effort, calibrate};
 use std::path::{Path, PathBuf};
 
 /// The arguments that name an experiment.
@@ -321,7 +321,7 @@ pub(super) fn calibration(experiment: &Experiment, device: &str) -> Option<Calib
         "calibration-{}-{device}-{parallel}x{threads}-{}-{}-{}.json",
         crate::lock::host(),
         recipe.precision.name(),
-        recipe.batch,
+        Effort::on(device, recipe).rows,
         env!("CARGO_PKG_VERSION")
     ));
     let stored = std::fs::read(&path)

@@ -14,16 +14,17 @@ use crate::recipe::Recipe;
 /// Models that are timed: non-embedding parameters.
 const SIZES: [u64; 2] = [100_000, 1_000_000];
 /// How a device is timed.
-struct Effort {
+pub struct Effort {
     /// Steps before the timed ones.
     warm_up: u64,
     steps: u64,
     /// Sequences in a step.
-    rows: usize,
+    pub rows: usize,
 }
 
 impl Effort {
-    fn on(device_name: &str, recipe: &Recipe) -> Self {
+    /// Chooses how a device is timed for runs of a recipe.
+    pub fn on(device_name: &str, recipe: &Recipe) -> Self {
         if device::is_cpu(device_name) {
             return Self {
                 warm_up: 1,

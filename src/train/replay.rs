@@ -5,7 +5,7 @@
 //! there is one pair for each. Weights, inputs and gradients stay where they are in memory; the
 //! optimizer updates weights in place, outside the recordings.
 
-use super::step::{Passes, Sequences, Settings};
+use super::step::{Passes, Sequences, Settings, with_auxiliary};
 use crate::model::boundary::{number, starts};
 use crate::model::ops::{self, Recording, Segments};
 use crate::model::{Boundaries, Network, Segmentation};
@@ -241,11 +241,10 @@ impl State {
         let (rest, (loss, reached)) = Recording::new(device, Some(&encoder), || {
             let logits = network.decode(encoded, segmentation.as_ref());
             let targets = self.targets.clone();
-            let loss =
-                ops::cross_entropy(logits, settings.output_multiplier, targets).sum() / tokens;
+            let loss = settings.cross_entropy(logits, targets, tokens);
             let total = match probability.clone() {
                 None => loss.clone(),
-                Some(probability) => loss.clone() + (probability * self.slopes.clone()).sum(),
+                Some(p) => with_auxiliary(loss.clone(), p, self.slopes.clone()),
             };
             let mut kept = Kept {
                 gradients: GradientsParams::from_grads(total.backward(), &network),

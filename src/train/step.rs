@@ -232,8 +232,7 @@ impl Settings<'_> {
         let decision = self.sample(&uniforms[rows.start * seq_len..rows.end * seq_len]);
         let gradient = self.recipe.boundary.gradient;
         let (logits, boundaries) = network.forward(inputs, &decision, gradient);
-        let cross_entropy =
-            ops::cross_entropy(logits, self.output_multiplier, targets).sum() / tokens;
+        let cross_entropy = self.cross_entropy(logits, targets, tokens);
         Forward {
             network,
             cross_entropy,
@@ -258,7 +257,7 @@ impl Settings<'_> {
                 let shape = [terms.slopes.len(), 1];
                 let slopes = TensorData::new(terms.slopes, shape);
                 let slopes = Tensor::<2>::from_data(slopes, self.device);
-                cross_entropy + (boundaries.probability.clone() * slopes).sum()
+                with_auxiliary(cross_entropy, boundaries.probability.clone(), slopes)
             }
         };
         let gradients = GradientsParams::from_grads(total.backward(), &network);
@@ -269,6 +268,16 @@ impl Settings<'_> {
             auxiliary,
             boundaries,
         }
+    }
+
+    /// Computes some rows' share of the mean cross-entropy over so many tokens.
+    pub(super) fn cross_entropy(
+        &self,
+        logits: Tensor<2>,
+        targets: Tensor<1, Int>,
+        tokens: f64,
+    ) -> Tensor<1> {
+        ops::cross_entropy(logits, self.output_multiplier, targets).sum() / tokens
     }
 
     /// Computes a shard's share of the auxiliary loss, and what p is multiplied by for its gradient;
@@ -345,6 +354,15 @@ impl Settings<'_> {
             Regularisation::Global => vec![line(global_rate); rows.len()],
         }
     }
+}
+
+/// Adds what has the gradient of the auxiliary loss: p, each row multiplied by its slope.
+pub(super) fn with_auxiliary(
+    cross_entropy: Tensor<1>,
+    probability: Tensor<2>,
+    slopes: Tensor<2>,
+) -> Tensor<1> {
+    cross_entropy + (probability * slopes).sum()
 }
 
 /// Computes the share of tokens that start a concept.

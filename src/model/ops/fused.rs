@@ -7,7 +7,7 @@
 
 #![cfg_attr(
     feature = "tch",
-    allow(deprecated, reason = "burn will drop libtorch; see `libtorch.rs`")
+    allow(deprecated, reason = "burn will drop libtorch; see `libtorch/mod.rs`")
 )]
 
 use std::fmt::Debug;
