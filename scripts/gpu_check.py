@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import signal
+import sqlite3
 import statistics
 import subprocess
 import sys
@@ -17,7 +18,7 @@ PEER = HERE.parent / "benches" / "peer" / "dlcm_torch.py"
 SHAPES = os.environ.get("SHAPES", "tiny,small,base,large").split(",")
 PRECISIONS = os.environ.get("PRECISIONS", "f32,tf32,bf16").split(",")
 STEPS = os.environ.get("STEPS", "10")
-PARTS = os.environ.get("PARTS", "numbers,resume,speed,packing,precision").split(",")
+PARTS = os.environ.get("PARTS", "numbers,resume,plan,speed,packing,precision").split(",")
 PEERS = [peer for peer in os.environ.get("PEERS", "eager,compiled").split(",") if peer]
 RUNS = [int(count) for count in os.environ.get("RUNS", "1,2,4,8").split(",")]
 # How far the loss after a few steps may be from that of the CPU in single precision, as a share.
@@ -41,6 +42,16 @@ model: {seq_len: 64, token_window: 8}
 data: {synthetic: {document_tokens: 64, document_words: 6}}
 training: {batch: 8, validations: 2, validation_tokens: 32768, precision: [f32, bf16]}
 execution: {per_device: 8, parallel: 8, threads: 1}
+"""
+
+# Models of several sizes, whose time and memory are planned.
+PLANNED = """
+name: planned
+grid: {params: [0.1M, 1M], tokens: %d, concept_share: [0.3, 0.5], compression_ratio: 4, seed: [0, 1]}
+baselines: {params: [0.1M, 1M], tokens: %d}
+training: {batch: 8, validations: 2, validation_tokens: 16384}
+execution: {per_device: %d, parallel: %d, threads: 1}
+analysis: {bootstrap: 10}
 """
 
 results = {"device": DEVICE, "checks": [], "speed": [], "packing": []}
@@ -144,6 +155,30 @@ def losses(folder):
     return {row["id"]: row["loss"] for row in runs(folder, "check")}
 
 
+def plan():
+    """The seconds that a grid was planned to take, and those it took."""
+    tokens = int(os.environ.get("GRID_TOKENS", 1_000_000))
+    count = int(os.environ.get("PLANNED_AT_ONCE", 4))
+    with tempfile.TemporaryDirectory() as folder:
+        folder = pathlib.Path(folder)
+        file = folder / "planned.yaml"
+        file.write_text(PLANNED % (tokens, tokens, count, count))
+        settings = ["--device", DEVICE, "--results", folder / "results"]
+        environment = os.environ | {"ORCHESTRATOR_CACHE": str(folder / "cache")}
+        code, said, errors = call("plan", file, *settings, "--json", env=environment)
+        planned = json.loads(said)["seconds"] if code == 0 else None
+        code, _, errors = call("run", file, *settings, env=environment) if planned else (1, "", errors)
+        if code:
+            check("a grid takes as long as planned, within 20%", False, errors[-300:])
+            return
+        database = sqlite3.connect(folder / "results" / "orchestrator.db")
+        [(began, ended)] = database.execute("SELECT min(started_at), max(ended_at) FROM attempts")
+        took = ended - began
+    results["planned"] = {"planned": planned, "took": took}
+    check("a grid takes as long as planned, within 20%", abs(planned / took - 1) < 0.2,
+          f"{planned:.1f} s planned, {took:.1f} s taken")
+
+
 def precision():
     """The same runs in bf16, over seeds."""
     tokens = int(os.environ.get("GRID_TOKENS", 1_000_000))
@@ -227,7 +262,7 @@ def main():
     results["devices"] = json.loads(said) if code == 0 else errors
     names = [device["name"] for device in results["devices"].get("devices", [])] if code == 0 else []
     check("the device is there", DEVICE in names, ", ".join(names) or errors)
-    parts = {"numbers": numbers, "resume": resume, "speed": speed, "packing": packing,
+    parts = {"numbers": numbers, "resume": resume, "plan": plan, "speed": speed, "packing": packing,
              "precision": precision}
     for part in PARTS if DEVICE in names else []:
         parts[part]()

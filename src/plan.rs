@@ -2,6 +2,7 @@
 //!
 //! Pure: data have been read and the machine timed before. Refuses IO.
 
+mod cost;
 mod left;
 mod trunk;
 
@@ -12,51 +13,11 @@ use crate::grid::{Cell, CellKind, Experiment, GridError, Location, Size};
 use crate::quantity::{Params, TokenBudget};
 use crate::run::{DataFacts, DataSpec, Execution, RunId, RunSpec};
 use rayon::prelude::*;
-use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-pub use left::{Open, Pace, seconds_left};
-
-/// Throughput of one measured model.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Throughput {
-    /// Training FLOPs a token takes, convention `exact`.
-    pub flops_per_token: f64,
-    /// Training tokens per second.
-    pub tokens_per_second: f64,
-}
-
-/// How fast a machine trains, measured on a few models.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Calibration {
-    /// Measured models, in order of FLOPs.
-    pub points: Vec<Throughput>,
-}
-
-impl Calibration {
-    /// Estimates FLOP/s for a model by interpolating over the logarithm of its FLOPs per token;
-    /// `None` when nothing was measured.
-    pub fn flops_per_second(&self, flops_per_token: f64) -> Option<f64> {
-        let rate = |point: &Throughput| point.flops_per_token * point.tokens_per_second;
-        let first = self.points.first()?;
-        let last = self.points.last()?;
-        if flops_per_token <= first.flops_per_token {
-            return Some(rate(first));
-        }
-        if flops_per_token >= last.flops_per_token {
-            return Some(rate(last));
-        }
-        self.points
-            .windows(2)
-            .find(|pair| flops_per_token <= pair[1].flops_per_token)
-            .map(|pair| {
-                let span = (pair[1].flops_per_token / pair[0].flops_per_token).ln();
-                let share = (flops_per_token / pair[0].flops_per_token).ln() / span;
-                rate(&pair[0]).powf(1.0 - share) * rate(&pair[1]).powf(share)
-            })
-    }
-}
+pub use cost::{Cost, Costs, workloads};
+pub use left::{Open, Pace, Task, makespan, seconds_left};
 
 /// A run that an experiment asks for.
 #[derive(Clone, Debug)]
@@ -77,17 +38,6 @@ pub struct Planned {
 }
 
 impl Planned {
-    /// Estimates the seconds it takes on a calibrated machine; `None` without a calibration.
-    pub fn seconds(&self, calibration: &Calibration) -> Option<f64> {
-        let recipe = &self.spec.recipe;
-        let tokens = self.spec.own_tokens() as f64;
-        let rate = calibration.flops_per_second(self.flops / tokens)?;
-        // Evaluation is forward only, a third of training; the last one runs three times.
-        let validations = recipe.validations as f64 * tokens / recipe.tokens as f64;
-        let evaluated = recipe.validation_tokens as f64 * (validations + 2.0) / 3.0;
-        Some(self.flops / rate * (1.0 + evaluated / tokens))
-    }
-
     /// Counts the training FLOPs of its model from the first step on, its trunk's included.
     pub fn model_flops(&self) -> f64 {
         self.flops * self.spec.recipe.tokens as f64 / self.spec.own_tokens() as f64
@@ -461,26 +411,6 @@ mod tests {
         let experiment = parse("t.yaml", text).expect("valid");
         let error = plan(&experiment, &|_| Some(facts())).expect_err("too little");
         assert!(error.to_string().contains("no N spends"), "{error}");
-    }
-
-    #[test]
-    fn time_follows_from_what_was_measured() {
-        let run = planned(GRID).remove(0);
-        assert_eq!(run.seconds(&Calibration::default()), None);
-        let point = |flops_per_token, tokens_per_second| Throughput {
-            flops_per_token,
-            tokens_per_second,
-        };
-        let one = Calibration {
-            points: vec![point(1e6, 1e4)],
-        };
-        let seconds = run.seconds(&one).expect("calibrated");
-        assert!(seconds >= run.flops / 1e10 && seconds < 1.5 * run.flops / 1e10);
-        let two = Calibration {
-            points: vec![point(1e5, 1e4), point(1e7, 1e4)],
-        };
-        let middle = two.flops_per_second(1e6).expect("calibrated");
-        assert!((middle / 1e10 - 1.0).abs() < 1e-9, "{middle}");
     }
 
     proptest! {

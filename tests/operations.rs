@@ -406,3 +406,43 @@ fn what_a_program_reads_is_json() {
     assert_eq!(rebuilt["runs"], runs.len());
     assert_eq!(rebuilt["left_out"], Value::Array(Vec::new()));
 }
+
+#[test]
+fn what_runs_take_is_measured_once_and_kept() {
+    let desk = Desk::new().with("tiny.yaml", TINY);
+    let plan = |more: &[&str]| {
+        let args = [&["plan", "tiny.yaml", "--json"], more].concat();
+        let output = desk.command(&args).output().expect("ran");
+        assert!(output.status.success(), "{output:?}");
+        let json: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        (json["runs"].as_array().expect("runs").clone(), said)
+    };
+    let (rough, said) = plan(&["--no-time"]);
+    assert!(said.is_empty(), "{said}");
+    assert!(rough.iter().all(|run| run["seconds"].is_null()));
+
+    let (measured, said) = plan(&[]);
+    assert!(said.contains("3 models"), "{said}");
+    for (run, rough) in measured.iter().zip(&rough) {
+        assert!(run["seconds"].as_f64().expect("seconds") > 0.0);
+        let memory = |run: &Value| run["memory_bytes"].as_f64().expect("bytes");
+        assert!(memory(run) > 1e7 && memory(run) != memory(rough), "{run}");
+    }
+    let (again, said) = plan(&[]);
+    assert!(said.is_empty(), "{said}");
+    assert_eq!(again, measured);
+}
+
+#[test]
+fn a_measuring_process_refuses_what_it_does_not_know() {
+    let desk = Desk::new();
+    let args = ["measure", "--data-cache", "cache", "--started", "0"];
+    for input in ["", "{}\n"] {
+        let output = desk.command(&args).write_stdin(input).output();
+        let output = output.expect("ran");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.contains("specification"), "{said}");
+    }
+}

@@ -110,8 +110,8 @@ struct Measured {
     precision: Precision,
     threads: usize,
     matmul_peak_flops_per_second: f64,
-    /// Of the whole process, over all models.
-    peak_memory_bytes: Option<u64>,
+    /// Of the whole process on the device, over all models.
+    peak_memory_bytes: Option<f64>,
     models: Vec<Row>,
 }
 
@@ -207,7 +207,7 @@ fn measure(args: &Args) -> Result<Measured, Failure> {
         precision: args.precision,
         threads: rayon::current_num_threads(),
         matmul_peak_flops_per_second: peak,
-        peak_memory_bytes: peak_memory(),
+        peak_memory_bytes: device::peak_memory(&args.device),
         models: rows,
     })
 }
@@ -219,14 +219,6 @@ fn architecture(shape: Shape, model: Model, ratio: f64) -> Result<Architecture, 
         Model::DenseN => shape.dense_of_equal_params(&dlcm),
         Model::DenseFlops => shape.dense_of_equal_flops(&dlcm),
     }
-}
-
-/// Reads the peak resident memory of this process, in bytes; `None` where the system does not say.
-fn peak_memory() -> Option<u64> {
-    let usage = nix::sys::resource::getrusage(nix::sys::resource::UsageWho::RUSAGE_SELF).ok()?;
-    // Linux counts kibibytes, macOS bytes.
-    let unit = if cfg!(target_os = "macos") { 1 } else { 1024 };
-    Some(u64::try_from(usage.max_rss()).ok()? * unit)
 }
 
 fn table(measured: &Measured) -> String {
@@ -256,7 +248,7 @@ fn table(measured: &Measured) -> String {
         );
     }
     if let Some(bytes) = measured.peak_memory_bytes {
-        text += &format!("\npeak memory {:.0} MB\n", bytes as f64 / 1e6);
+        text += &format!("\npeak memory {:.0} MB\n", bytes / 1e6);
     }
     text
 }

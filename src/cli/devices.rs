@@ -70,15 +70,12 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
 }
 
 fn usable(name: String, gpus: &[Gpu]) -> Usable {
-    let bytes = |bytes: Option<f64>| bytes.map(|bytes| bytes as u64);
+    let kernels = device::kernels(&name);
     if device::is_cpu(&name) {
+        let bytes = |bytes: Option<f64>| bytes.map(|bytes| bytes as u64);
         return Usable {
-            kernels: if name == "cpu" {
-                "own kernels"
-            } else {
-                "libtorch"
-            },
             name,
+            kernels,
             model: hardware::processor(),
             memory_bytes: bytes(hardware::machine_memory()),
             free_memory_bytes: bytes(hardware::machine_free_memory()),
@@ -88,7 +85,7 @@ fn usable(name: String, gpus: &[Gpu]) -> Usable {
     let gpu = device::gpu_index(&name).and_then(|index| gpus.get(index));
     Usable {
         name,
-        kernels: "libtorch",
+        kernels,
         model: gpu.map(|gpu| gpu.name.clone()),
         memory_bytes: gpu.map(|gpu| gpu.memory_bytes),
         free_memory_bytes: gpu.map(|gpu| gpu.free_memory_bytes),
@@ -96,23 +93,21 @@ fn usable(name: String, gpus: &[Gpu]) -> Usable {
     }
 }
 
+/// Says why a device of each kind cannot be used, where none can.
 fn missing(gpus: &Result<Vec<Gpu>, String>) -> Vec<Missing> {
-    let mut missing = Vec::new();
-    if let Err(DeviceError { why, .. }) = device::open("cuda:0") {
-        let seen = match gpus {
-            Ok(gpus) => format!("the driver shows {} GPU(s)", gpus.len()),
-            Err(why) => why.clone(),
-        };
-        missing.push(Missing {
-            name: "cuda:0",
-            why: format!("{why}; {seen}"),
-        });
-    }
-    if let Err(error) = device::open("tch:cpu") {
-        missing.push(Missing {
-            name: "tch:cpu",
-            why: error.why,
-        });
-    }
-    missing
+    let seen = match gpus {
+        Ok(gpus) => format!("the driver shows {} GPU(s)", gpus.len()),
+        Err(why) => why.clone(),
+    };
+    ["cuda:0", "cubecl:0", "tch:cpu"]
+        .into_iter()
+        .filter_map(|name| {
+            let DeviceError { why, .. } = device::open(name).err()?;
+            let why = match device::is_cpu(name) {
+                true => why,
+                false => format!("{why}; {seen}"),
+            };
+            Some(Missing { name, why })
+        })
+        .collect()
 }

@@ -6,11 +6,9 @@ use crate::grid::{self, Experiment};
 use crate::launch::hardware;
 use crate::launch::local::Device;
 use crate::model::device;
-use crate::plan::{Calibration, Planned, plan};
-use crate::recipe::Recipe;
+use crate::plan::{Planned, plan};
 use crate::run::{DataFacts, DataSpec};
 use crate::store::{DATABASE, Store};
-use crate::train::calibrate::{Effort, calibrate};
 use std::path::{Path, PathBuf};
 
 /// The arguments that name an experiment.
@@ -210,7 +208,7 @@ fn check_length(facts: &DataFacts, seq_len: usize) -> Result<(), Failure> {
 }
 
 /// Finds the folder of what can be made again: `$ORCHESTRATOR_CACHE`, else the user's cache.
-fn cache_folder() -> PathBuf {
+pub(super) fn cache_folder() -> PathBuf {
     let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
     if let Some(folder) = variable("ORCHESTRATOR_CACHE") {
         return folder.into();
@@ -308,60 +306,3 @@ pub(super) fn devices(experiment: &Experiment, names: &[String]) -> Vec<Device> 
 /// Memory of a GPU that a process takes before it holds a tensor, in bytes: CUDA's context, its
 /// libraries' kernels and workspaces.
 const GPU_CONTEXT: f64 = 0.8e9;
-
-/// Reads this machine's calibration from the cache, or measures it (a few seconds).
-pub(super) fn calibration(experiment: &Experiment, device: &str) -> Option<Calibration> {
-    let (_, threads) = slots(experiment);
-    let parallel = devices(experiment, &[device.to_owned()])
-        .iter()
-        .map(|device| device.slots)
-        .sum();
-    let recipe = &experiment.cells.first()?.recipe;
-    let path = cache_folder().join(format!(
-        "calibration-{}-{device}-{parallel}x{threads}-{}-{}-{}.json",
-        crate::lock::host(),
-        recipe.precision.name(),
-        Effort::on(device, recipe).rows,
-        env!("CARGO_PKG_VERSION")
-    ));
-    let stored = std::fs::read(&path)
-        .ok()
-        .and_then(|text| serde_json::from_slice(&text).ok());
-    if stored.is_some() {
-        return stored;
-    }
-    let measured = measure(recipe, device, parallel, threads)?;
-    // A calibration that cannot be kept is measured again next time.
-    let _ = std::fs::create_dir_all(cache_folder());
-    if let Ok(text) = serde_json::to_vec(&measured) {
-        let _ = std::fs::write(&path, text);
-    }
-    Some(measured)
-}
-
-/// Measures with as many trainings at once as the grid will run; the slowest counts.
-fn measure(recipe: &Recipe, device: &str, parallel: usize, threads: usize) -> Option<Calibration> {
-    let measured: Vec<Calibration> = std::thread::scope(|scope| {
-        let trainings: Vec<_> = (0..parallel)
-            .map(|_| {
-                scope.spawn(|| {
-                    let pool = rayon::ThreadPoolBuilder::new()
-                        .num_threads(threads)
-                        .build()
-                        .ok()?;
-                    pool.install(|| calibrate(device, recipe)).ok()
-                })
-            })
-            .collect();
-        trainings
-            .into_iter()
-            .filter_map(|training| training.join().ok().flatten())
-            .collect()
-    });
-    measured.into_iter().reduce(|mut slowest, other| {
-        for (point, other) in slowest.points.iter_mut().zip(other.points) {
-            point.tokens_per_second = point.tokens_per_second.min(other.tokens_per_second);
-        }
-        slowest
-    })
-}

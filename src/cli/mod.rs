@@ -9,6 +9,7 @@ mod check;
 mod compare;
 mod completions;
 mod coordinates;
+mod costs;
 mod devices;
 mod experiment;
 mod export;
@@ -23,6 +24,7 @@ mod inspect;
 mod isoflop;
 mod logs;
 mod man;
+mod measure;
 mod plan;
 mod plot;
 mod predict;
@@ -94,6 +96,8 @@ enum Command {
     Coordinates(coordinates::Args),
     Devices(devices::Args),
     #[command(hide = true)]
+    Measure(measure::Args),
+    #[command(hide = true)]
     Train(train::Args),
 }
 
@@ -137,6 +141,7 @@ pub fn main() -> ExitCode {
         Command::Bench(args) => bench::run(&args),
         Command::Coordinates(args) => coordinates::run(&args),
         Command::Devices(args) => devices::run(&args),
+        Command::Measure(args) => measure::run(&args),
         Command::Train(args) => return train::run(&args),
     };
     match result {

@@ -1,11 +1,12 @@
 //! `orchestrator plan`: what would run, and what it would cost.
 
 use super::Failure;
-use super::experiment::{DeviceArgs, ExperimentArgs, Loaded, calibration, devices, slots};
+use super::costs::costs;
+use super::experiment::{DeviceArgs, ExperimentArgs, Loaded, devices, slots};
 use crate::architecture::Architecture;
 use crate::flops::Convention;
-use crate::orchestrate::{disk_free, disk_need, to_do};
-use crate::plan::{Calibration, Planned, costs_to_the_end};
+use crate::orchestrate::{by_urgency, disk_free, disk_need, to_do};
+use crate::plan::{Costs, Planned, Task, makespan};
 use crate::quantity::{Flops, Params, Tokens, human_bytes};
 use crate::run::{Part, RunId};
 use crate::store::{RunRecord, Store};
@@ -25,7 +26,7 @@ pub(super) struct Args {
     #[command(flatten)]
     devices: DeviceArgs,
 
-    /// Do not time this machine, and do not estimate time.
+    /// Do not measure what steps take here: no estimate of time, and a rough one of memory.
     #[arg(long)]
     no_time: bool,
 
@@ -40,22 +41,36 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let stored = super::runtime()?.block_on(stored(&loaded))?;
     let names = args.devices.names()?;
     // Devices of one machine are taken to be alike.
-    let calibration = match (args.no_time, names.first()) {
-        (false, Some(name)) => calibration(&loaded.experiment, name),
-        _ => None,
+    let costs = match (args.no_time, names.first()) {
+        (false, Some(name)) => costs(&loaded, &planned, name)?,
+        _ => Costs::default(),
     };
     let devices = devices(&loaded.experiment, &names);
-    let parallel = devices.iter().map(|device| device.slots).sum();
-    if args.json {
-        println!("{:#}", json(&planned, &stored, calibration.as_ref()));
-        return Ok(ExitCode::SUCCESS);
+    let outlook = Outlook {
+        left: to_do(&planned, &stored, &loaded.results),
+        at_once: devices.iter().map(|device| device.slots).sum(),
+        loaded: &loaded,
+        planned: &planned,
+        stored: &stored,
+        costs: &costs,
+    };
+    match args.json {
+        true => println!("{:#}", outlook.json()),
+        false => println!("{}{}", outlook.table(), outlook.totals()),
     }
-    print!("{}", table(&planned, &stored, calibration.as_ref()));
-    println!(
-        "{}",
-        totals(&loaded, &planned, &stored, calibration.as_ref(), parallel)
-    );
     Ok(ExitCode::SUCCESS)
+}
+
+/// A plan with what it would cost.
+struct Outlook<'a> {
+    loaded: &'a Loaded,
+    planned: &'a [Planned],
+    stored: &'a HashMap<RunId, RunRecord>,
+    /// The runs that are not done.
+    left: Vec<&'a Planned>,
+    costs: &'a Costs,
+    /// Runs that train at once.
+    at_once: usize,
 }
 
 /// Reads the runs stored already; none when there is no database yet.
@@ -122,164 +137,185 @@ fn seconds(seconds: f64) -> String {
     }
 }
 
-fn table(
-    planned: &[Planned],
-    stored: &HashMap<RunId, RunRecord>,
-    calibration: Option<&Calibration>,
-) -> String {
-    let header = [
-        "id",
-        "kind",
-        "N",
-        "P",
-        "R",
-        "D",
-        "seed",
-        "shape (token, concept)",
-        "FLOPs",
-        "time",
-        "memory",
-        "state",
-    ];
-    let mut rows = vec![header.map(str::to_owned)];
-    let row = |run: &Planned| {
-        let architecture = &run.spec.architecture;
-        let params = architecture.params();
-        [
-            run.id.to_string(),
-            kind(architecture.is_dense(), run.spec.execution.part()),
-            Params(params.non_embedding()).to_string(),
-            match architecture.is_dense() {
-                true => "-".to_owned(),
-                false => format!("{:.3}", params.concept_share()),
-            },
-            match architecture.is_dense() {
-                true => "-".to_owned(),
-                false => format!("{}", architecture.compression_ratio()),
-            },
-            Tokens(run.spec.recipe.tokens).to_string(),
-            run.spec.seed.to_string(),
-            shape(architecture),
-            Flops(run.flops).to_string(),
-            calibration
-                .and_then(|c| run.seconds(c))
-                .map_or("-".to_owned(), seconds),
-            human_bytes(run.memory),
-            state(stored.get(&run.id)).to_owned(),
-        ]
-    };
-    rows.par_extend(planned.par_iter().map(row));
-    let mut widths = vec![0; rows[0].len()];
-    for row in &rows {
-        for (width, text) in widths.iter_mut().zip(row) {
-            *width = (*width).max(text.chars().count());
-        }
-    }
-    let line = |row: &[String; 12]| {
-        let cells: Vec<String> = row
-            .iter()
-            .zip(&widths)
-            .map(|(text, &width)| format!("{text:<width$}"))
-            .collect();
-        format!("{}\n", cells.join("  ").trim_end())
-    };
-    let lines: Vec<String> = rows.par_iter().map(line).collect();
-    lines.concat()
-}
-
-fn totals(
-    loaded: &Loaded,
-    planned: &[Planned],
-    stored: &HashMap<RunId, RunRecord>,
-    calibration: Option<&Calibration>,
-    parallel: usize,
-) -> String {
-    let left = to_do(planned, stored, &loaded.results);
-    let flops: f64 = left.iter().map(|run| run.flops).sum();
-    let (_, threads) = slots(&loaded.experiment);
-    let mut text = format!(
-        "\n{} runs, {} done, {} to do: {} training FLOPs",
-        planned.len(),
-        planned.len() - left.len(),
-        left.len(),
-        Flops(flops)
-    );
-    let times: Option<HashMap<&RunId, f64>> = calibration.and_then(|c| {
-        let times = left.iter().map(|run| Some((&run.id, run.seconds(c)?)));
-        times.collect()
-    });
-    if let Some(times) = times {
-        let longest = costs_to_the_end(&left, |run| times[&run.id]);
-        let longest = longest.into_iter().fold(0.0, f64::max);
-        let wall = (times.values().sum::<f64>() / parallel as f64).max(longest);
-        text += &format!(
-            ", about {} with {parallel} at once on {threads} thread(s) each",
-            seconds(wall)
-        );
-    }
-    let keep_weights = loaded.experiment.execution.keep_weights;
-    let need = disk_need(&left, parallel, keep_weights);
-    text += &format!(
-        "\nup to {} on disk while they train, {} kept",
-        human_bytes(need.most),
-        human_bytes(need.kept)
-    );
-    if let Some(free) = disk_free(&loaded.results).filter(|free| need.most > *free) {
-        let results = loaded.results.display();
-        text += &format!(
-            "\nwarning: only {} are free for {results}",
-            human_bytes(free)
-        );
-    }
-    let epochs = planned.iter().map(|run| run.epochs).fold(0.0, f64::max);
-    if epochs > 1.0 {
-        text += &format!(
-            "\nwarning: the text is read up to {epochs:.1} times; a law fitted on repeated text \
-             is not one of fresh text"
-        );
-    }
-    text
-}
-
-fn json(
-    planned: &[Planned],
-    stored: &HashMap<RunId, RunRecord>,
-    calibration: Option<&Calibration>,
-) -> serde_json::Value {
-    let runs: Vec<_> = planned
-        .iter()
-        .map(|run| {
+impl Outlook<'_> {
+    fn table(&self) -> String {
+        let Self {
+            planned,
+            stored,
+            costs,
+            ..
+        } = self;
+        let header = [
+            "id",
+            "kind",
+            "N",
+            "P",
+            "R",
+            "D",
+            "seed",
+            "shape (token, concept)",
+            "FLOPs",
+            "time",
+            "memory",
+            "state",
+        ];
+        let mut rows = vec![header.map(str::to_owned)];
+        let row = |run: &Planned| {
             let architecture = &run.spec.architecture;
             let params = architecture.params();
-            let ratio = architecture.compression_ratio();
-            let own_tokens = run.spec.own_tokens();
-            let own_flops =
-                |convention| architecture.training_flops(ratio, convention) * own_tokens as f64;
-            serde_json::json!({
-                "id": run.id,
-                "part": run.spec.execution.part(),
-                "start": run.spec.execution.start,
-                "state": state(stored.get(&run.id)),
-                "axes": run.axes,
-                "architecture": architecture,
-                "params": params,
-                "non_embedding_params": params.non_embedding(),
-                "concept_share": params.concept_share(),
-                "compression_ratio": ratio,
-                "tokens": run.spec.recipe.tokens,
-                "own_tokens": own_tokens,
-                "epochs": run.epochs,
-                "seed": run.spec.seed,
-                "forward_flops_per_token": architecture.forward_flops(ratio),
-                "training_flops": {
-                    "exact": run.flops,
-                    "6N": own_flops(Convention::SixN),
-                    "6N_active": own_flops(Convention::SixNActive),
+            [
+                run.id.to_string(),
+                kind(architecture.is_dense(), run.spec.execution.part()),
+                Params(params.non_embedding()).to_string(),
+                match architecture.is_dense() {
+                    true => "-".to_owned(),
+                    false => format!("{:.3}", params.concept_share()),
                 },
-                "seconds": calibration.and_then(|c| run.seconds(c)),
-                "memory_bytes": run.memory,
+                match architecture.is_dense() {
+                    true => "-".to_owned(),
+                    false => format!("{}", architecture.compression_ratio()),
+                },
+                Tokens(run.spec.recipe.tokens).to_string(),
+                run.spec.seed.to_string(),
+                shape(architecture),
+                Flops(run.flops).to_string(),
+                costs.seconds(run).map_or("-".to_owned(), seconds),
+                human_bytes(costs.memory(run)),
+                state(stored.get(&run.id)).to_owned(),
+            ]
+        };
+        rows.par_extend(planned.par_iter().map(row));
+        let mut widths = vec![0; rows[0].len()];
+        for row in &rows {
+            for (width, text) in widths.iter_mut().zip(row) {
+                *width = (*width).max(text.chars().count());
+            }
+        }
+        let line = |row: &[String; 12]| {
+            let cells: Vec<String> = row
+                .iter()
+                .zip(&widths)
+                .map(|(text, &width)| format!("{text:<width$}"))
+                .collect();
+            format!("{}\n", cells.join("  ").trim_end())
+        };
+        let lines: Vec<String> = rows.par_iter().map(line).collect();
+        lines.concat()
+    }
+
+    /// Estimates the seconds until all that is left is done; `None` when nothing was measured.
+    fn seconds(&self) -> Option<f64> {
+        let order = self.loaded.experiment.execution.order;
+        let mut queue = by_urgency(&self.left, order, &[]);
+        queue.reverse();
+        let places: HashMap<&RunId, usize> = queue.iter().map(|run| &run.id).zip(0..).collect();
+        let task = |run: &&Planned| {
+            let start = run.spec.execution.start.as_ref();
+            Some(Task {
+                seconds: self.costs.seconds(run)?,
+                is_running: false,
+                // What it goes on from may be done.
+                after: start.and_then(|start| places.get(&start.run).copied()),
             })
+        };
+        let tasks: Vec<Task> = queue.iter().map(task).collect::<Option<_>>()?;
+        Some(makespan(&tasks, self.at_once))
+    }
+
+    fn totals(&self) -> String {
+        let Self {
+            loaded,
+            planned,
+            left,
+            at_once,
+            ..
+        } = self;
+        let flops: f64 = left.iter().map(|run| run.flops).sum();
+        let (_, threads) = slots(&loaded.experiment);
+        let mut text = format!(
+            "\n{} runs, {} done, {} to do: {} training FLOPs",
+            planned.len(),
+            planned.len() - left.len(),
+            left.len(),
+            Flops(flops)
+        );
+        if let Some(whole) = self.seconds() {
+            text += &format!(
+                ", about {} with {at_once} at once on {threads} thread(s) each",
+                seconds(whole)
+            );
+        }
+        let keep_weights = loaded.experiment.execution.keep_weights;
+        let need = disk_need(left, *at_once, keep_weights);
+        text += &format!(
+            "\nup to {} on disk while they train, {} kept",
+            human_bytes(need.most),
+            human_bytes(need.kept)
+        );
+        if let Some(free) = disk_free(&loaded.results).filter(|free| need.most > *free) {
+            let results = loaded.results.display();
+            text += &format!(
+                "\nwarning: only {} are free for {results}",
+                human_bytes(free)
+            );
+        }
+        let epochs = planned.iter().map(|run| run.epochs).fold(0.0, f64::max);
+        if epochs > 1.0 {
+            text += &format!(
+                "\nwarning: the text is read up to {epochs:.1} times; a law fitted on repeated text \
+             is not one of fresh text"
+            );
+        }
+        text
+    }
+
+    fn json(&self) -> serde_json::Value {
+        let Self {
+            planned,
+            stored,
+            costs,
+            ..
+        } = self;
+        let runs: Vec<_> = planned
+            .iter()
+            .map(|run| {
+                let architecture = &run.spec.architecture;
+                let params = architecture.params();
+                let ratio = architecture.compression_ratio();
+                let own_tokens = run.spec.own_tokens();
+                let own_flops =
+                    |convention| architecture.training_flops(ratio, convention) * own_tokens as f64;
+                serde_json::json!({
+                    "id": run.id,
+                    "part": run.spec.execution.part(),
+                    "start": run.spec.execution.start,
+                    "state": state(stored.get(&run.id)),
+                    "axes": run.axes,
+                    "architecture": architecture,
+                    "params": params,
+                    "non_embedding_params": params.non_embedding(),
+                    "concept_share": params.concept_share(),
+                    "compression_ratio": ratio,
+                    "tokens": run.spec.recipe.tokens,
+                    "own_tokens": own_tokens,
+                    "epochs": run.epochs,
+                    "seed": run.spec.seed,
+                    "forward_flops_per_token": architecture.forward_flops(ratio),
+                    "training_flops": {
+                        "exact": run.flops,
+                        "6N": own_flops(Convention::SixN),
+                        "6N_active": own_flops(Convention::SixNActive),
+                    },
+                    "seconds": costs.seconds(run),
+                    "memory_bytes": costs.memory(run),
+                })
+            })
+            .collect();
+        serde_json::json!({
+            "runs": runs,
+            "left": self.left.len(),
+            "at_once": self.at_once,
+            "seconds": self.seconds(),
         })
-        .collect();
-    serde_json::json!({ "runs": runs })
+    }
 }

@@ -1,6 +1,7 @@
 //! `orchestrator run`: plan, train what is missing, store, fit, draw.
 
 use super::answer::in_json;
+use super::costs::with_measured_memory;
 use super::experiment::{DeviceArgs, ExperimentArgs, Loaded, data_cache, devices};
 use super::failure::FAILED;
 use super::progress::Progress;
@@ -15,6 +16,7 @@ use crate::quantity::human_bytes;
 use crate::run::RunId;
 use crate::store::{ExperimentRecord, PlannedRun, Store};
 use signal_hook::consts::{SIGINT, SIGTERM};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -79,8 +81,14 @@ async fn train_and_fit(
         provenance,
     };
     let devices = devices(&loaded.experiment, device_names);
-    check_disk(&store, experiment, loaded, planned, &devices).await?;
-    let summary = train(&store, experiment, devices, planned, &setting).await?;
+    let to_do = to_do(&store, experiment, planned, &loaded.results).await?;
+    check_disk(loaded, &to_do, &devices)?;
+    // Devices of one machine are taken to be alike.
+    let planned = match device_names.first() {
+        Some(name) if !to_do.is_empty() => with_measured_memory(loaded, planned, name)?,
+        _ => planned.to_vec(),
+    };
+    let summary = train(&store, experiment, devices, &planned, &setting).await?;
     match args.json {
         true => print(&in_json(&summary)?)?,
         false => eprintln!("{}", describe(&summary)),
@@ -103,20 +111,23 @@ async fn train_and_fit(
     })
 }
 
-/// Refuses to start what the disk cannot hold.
-async fn check_disk(
+/// Finds the runs that are not done.
+async fn to_do<'a>(
     store: &Store,
     experiment: i64,
-    loaded: &Loaded,
-    planned: &[Planned],
-    devices: &[Device],
-) -> Result<(), Failure> {
+    planned: &'a [Planned],
+    results: &Path,
+) -> Result<Vec<&'a Planned>, Failure> {
     let stored = store.runs(experiment).await?;
     let stored = stored.into_iter().map(|run| (run.id.clone(), run));
-    let to_do = orchestrate::to_do(planned, &stored.collect(), &loaded.results);
+    Ok(orchestrate::to_do(planned, &stored.collect(), results))
+}
+
+/// Refuses to start what the disk cannot hold.
+fn check_disk(loaded: &Loaded, to_do: &[&Planned], devices: &[Device]) -> Result<(), Failure> {
     let slots = devices.iter().map(|device| device.slots).sum();
     let keep_weights = loaded.experiment.execution.keep_weights;
-    let need = orchestrate::disk_need(&to_do, slots, keep_weights);
+    let need = orchestrate::disk_need(to_do, slots, keep_weights);
     match orchestrate::disk_free(&loaded.results) {
         Some(free) if need.most > free => Err(Failure::input(format!(
             "the {} runs to do take up to {} in {}, where {} are free; \
@@ -198,12 +209,7 @@ async fn train(
     planned: &[Planned],
     setting: &Setting,
 ) -> Result<Summary, Failure> {
-    let stored = store.runs(experiment).await?;
-    let stored = stored
-        .into_iter()
-        .map(|run| (run.id.clone(), run))
-        .collect();
-    let to_do = orchestrate::to_do(planned, &stored, &setting.results);
+    let to_do = to_do(store, experiment, planned, &setting.results).await?;
     let slots = devices.iter().map(|device| device.slots).sum();
     let by_urgency = orchestrate::by_urgency(&to_do, setting.execution.order, &setting.first);
     let mut progress = Progress::new(&by_urgency, slots);

@@ -5,6 +5,7 @@
 
 pub mod hardware;
 pub mod local;
+pub mod measure;
 
 use crate::lock::Holder;
 use crate::recipe::Precision;

@@ -30,6 +30,17 @@ pub struct Open {
     pub after: Option<usize>,
 }
 
+/// A run's place in a queue.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Task {
+    /// Seconds it takes from now on, or from its start.
+    pub seconds: f64,
+    /// Whether it has a place.
+    pub is_running: bool,
+    /// The one of the tasks that it goes on from.
+    pub after: Option<usize>,
+}
+
 /// Estimates the seconds until all `open` runs have ended, at most `slots` at once, those that wait
 /// in the order given; `None` when no pace is known.
 pub fn seconds_left(open: &[Open], paces: &[Pace], slots: usize) -> Option<f64> {
@@ -37,39 +48,53 @@ pub fn seconds_left(open: &[Open], paces: &[Pace], slots: usize) -> Option<f64> 
         return Some(0.0);
     }
     let speed = Speed::of(paces)?;
-    let seconds = |run: &Open| {
+    let task = |run: &Open| {
         let own = run.pace.map(|pace| pace.flops / pace.seconds);
-        run.flops / own.unwrap_or_else(|| speed.at(run.flops_per_token))
+        Task {
+            seconds: run.flops / own.unwrap_or_else(|| speed.at(run.flops_per_token)),
+            is_running: run.is_running,
+            after: run.after,
+        }
     };
-    let mut ends: Vec<Option<f64>> = vec![None; open.len()];
-    for (end, run) in ends.iter_mut().zip(open).filter(|(_, run)| run.is_running) {
-        *end = Some(seconds(run));
-    }
+    Some(makespan(&open.iter().map(task).collect::<Vec<_>>(), slots))
+}
+
+/// Computes the seconds until all tasks have ended, at most `slots` at once, those that wait in the
+/// order given.
+pub fn makespan(tasks: &[Task], slots: usize) -> f64 {
+    let mut ends: Vec<Option<f64>> = tasks
+        .iter()
+        .map(|task| task.is_running.then_some(task.seconds))
+        .collect();
     // When each place is free: those of running runs, and what is left of the others at once.
     let mut free: Vec<f64> = ends.iter().flatten().copied().collect();
     free.resize(free.len().max(slots.max(1)), 0.0);
-    let mut waiting: BTreeSet<usize> = (0..open.len()).filter(|&k| ends[k].is_none()).collect();
+    let mut waiting: BTreeSet<usize> = (0..tasks.len()).filter(|&k| ends[k].is_none()).collect();
     while !waiting.is_empty() {
-        let (place, now) = (0..free.len())
-            .map(|place| (place, free[place]))
-            .min_by(|a, b| a.1.total_cmp(&b.1))?;
-        let has_ended = |run: usize| ends[run].is_some_and(|end| end <= now);
+        let place = (0..free.len()).min_by(|&a, &b| free[a].total_cmp(&free[b]));
+        let place = place.unwrap_or_else(|| unreachable!("there is a place at least"));
+        let now = free[place];
+        let has_ended = |task: usize| ends[task].is_some_and(|end| end <= now);
         let mut in_order = waiting.iter().copied();
-        match in_order.find(|&run| open[run].after.is_none_or(has_ended)) {
-            Some(run) => {
-                waiting.remove(&run);
-                let end = now + seconds(&open[run]);
-                ends[run] = Some(end);
+        match in_order.find(|&task| tasks[task].after.is_none_or(has_ended)) {
+            Some(task) => {
+                waiting.remove(&task);
+                let end = now + tasks[task].seconds;
+                ends[task] = Some(end);
                 free[place] = end;
             }
-            // All wait for runs that have not ended: until the next one does.
+            // All wait for tasks that have not ended: until the next one does.
             None => {
                 let next = ends.iter().flatten().filter(|end| **end > now).copied();
-                free[place] = next.reduce(f64::min)?;
+                match next.reduce(f64::min) {
+                    Some(end) => free[place] = end,
+                    // What they wait for never comes.
+                    None => break,
+                }
             }
         }
     }
-    ends.into_iter().flatten().reduce(f64::max)
+    ends.into_iter().flatten().fold(0.0, f64::max)
 }
 
 /// FLOP/s as a power of the FLOPs that a token takes: larger models use a machine better.

@@ -1,5 +1,6 @@
 //! What to train for a budget, how sure that is, and what it saves.
 
+use super::remark::NO_RESAMPLES;
 use super::{Fitted, LEVEL, Remark};
 use crate::fit::allocation::{
     ActiveBound, AllocationError, Baseline, Budget, Cost, Domain, Optimum, Range, Region,
@@ -396,10 +397,7 @@ fn warnings(fitted: &Fitted, found: &Optimum) -> Vec<Remark> {
             "the parameters were stated: nothing says where the data end or how sure this is",
         ));
     } else if fitted.draws.is_empty() {
-        remarks.push(Remark::new(
-            "no_region",
-            "no resamples were drawn, so nothing says how sure this is: --bootstrap 1000 does",
-        ));
+        remarks.push(Remark::new("no_region", NO_RESAMPLES));
     }
     for bound in &found.active_bounds {
         remarks.push(Remark::new(

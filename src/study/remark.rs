@@ -15,6 +15,10 @@ pub struct Remark {
     pub message: String,
 }
 
+/// Said of a fit without resamples, on the command line, in the report and on the served page.
+pub(super) const NO_RESAMPLES: &str = "no resamples were drawn, so nothing says how sure this is: ask for 1000 (--bootstrap, or \
+     `analysis.bootstrap` in the file)";
+
 impl Remark {
     /// Makes a remark.
     pub fn new(kind: &str, message: impl Into<String>) -> Self {
@@ -96,10 +100,7 @@ pub(super) fn warnings(law: &dyn Law, rows: &Rows, found: &Fit, report: &FitRepo
         ));
     }
     if report.draws.is_empty() {
-        remarks.push(Remark::new(
-            "no_intervals",
-            "no resamples were drawn, so nothing says how sure this is: --bootstrap 1000 does",
-        ));
+        remarks.push(Remark::new("no_intervals", NO_RESAMPLES));
     }
     let more = rows
         .remarks

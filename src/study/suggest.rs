@@ -67,7 +67,11 @@ pub fn suggest(
         return Err("nothing is known of the noise of a run: fit rows that scatter".into());
     };
     if fitted.draws.len() < 20 {
-        return Err("too few resamples to tell what is uncertain: use --bootstrap 1000".into());
+        return Err(
+            "too few resamples to tell what is uncertain: ask for 1000 (--bootstrap, or \
+                    `analysis.bootstrap` in the file)"
+                .into(),
+        );
     }
     let surface = Surface::new(fitted.law.clone(), &[]).map_err(|error| error.to_string())?;
     let one = fitted

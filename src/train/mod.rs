@@ -3,13 +3,13 @@
 //! Owns the training loop, the optimizer, evaluation, checkpoints and the run's journal. Refuses
 //! SQL and the terminal; what it has to say it says as [`crate::event`]s.
 
-pub mod calibrate;
 pub mod checkpoint;
 pub mod coordinates;
 pub mod evaluate;
 pub mod export;
 pub mod heartbeat;
 pub mod journal;
+pub mod measure;
 pub mod optimizer;
 #[cfg(feature = "tch")]
 pub mod replay;

@@ -356,7 +356,11 @@ impl<'a> Session<'a> {
 }
 
 /// Refuses to train a network in which a token knows its future.
-fn check_causality(spec: &RunSpec, network: &Network, device: &Device) -> Result<(), TrainError> {
+pub(super) fn check_causality(
+    spec: &RunSpec,
+    network: &Network,
+    device: &Device,
+) -> Result<(), TrainError> {
     let architecture = &spec.architecture;
     // Long enough for several concepts and windows, short enough to cost nothing.
     let seq_len = architecture.seq_len().min(96);

@@ -13,7 +13,7 @@ use crate::architecture::Architecture;
 use crate::model::{Network, compute_type, device, ops};
 use crate::recipe::{Precision, Recipe};
 use burn::module::Module;
-use burn::tensor::{Distribution, Tensor};
+use burn::tensor::{Device, Distribution, Tensor};
 use std::time::Instant;
 
 /// What timed steps gave.
@@ -32,10 +32,15 @@ pub struct Timing {
 impl Timing {
     /// Computes the tokens per second of the median step.
     pub fn tokens_per_second(&self) -> f64 {
-        let mut seconds = self.seconds.clone();
-        seconds.sort_unstable_by(f64::total_cmp);
-        self.tokens as f64 / seconds[seconds.len() / 2]
+        self.tokens as f64 / median(&self.seconds)
     }
+}
+
+/// Finds the median of some numbers, the upper of two.
+pub(super) fn median(numbers: &[f64]) -> f64 {
+    let mut numbers = numbers.to_vec();
+    numbers.sort_unstable_by(f64::total_cmp);
+    numbers[numbers.len() / 2]
 }
 
 /// Times `steps` training steps after `warmup` others, on the threads this process has.
@@ -50,40 +55,109 @@ pub fn time_steps(
     device_name: &str,
 ) -> Result<Timing, TrainError> {
     let device = device::open(device_name)?.autodiff();
-    let widths = widths(architecture);
-    let ratio = architecture.compression_ratio();
-    let settings = Settings {
-        recipe,
-        output_multiplier: recipe.output_multiplier(widths.token),
-        compression_ratio: ratio,
-        micro_batch: recipe.batch,
-        forced_rate: Some(1.0 / ratio),
-        device: &device,
-    };
-    let seq_len = architecture.seq_len();
-    let mut network = Network::new(architecture, 0, &device)
-        .with_precision(recipe.precision)
-        .train();
-    let mut optimizer = Optimizer::default();
-    let mut replays = Replays::default();
+    let mut model = Untrained::new(architecture, recipe, recipe.batch, &device);
     let mut timing = Timing {
         seconds: Vec::with_capacity(steps as usize),
-        tokens: recipe.batch * seq_len,
+        tokens: recipe.batch * architecture.seq_len(),
         realised_ratio: 0.0,
         loss: 0.0,
     };
-    for step in 0..warmup + steps {
-        let (sequences, uniforms) = random_batch(architecture, recipe.batch, step);
-        let start = Instant::now();
-        let passes = settings.run(&network, &sequences, &uniforms, &mut replays);
-        (network, _) = optimizer.step(network, passes.gradients, recipe, widths, step + 1, 1e-3);
-        if step >= warmup {
-            timing.seconds.push(start.elapsed().as_secs_f64());
-            timing.realised_ratio += passes.realised_ratio.unwrap_or(1.0) / steps as f64;
-            timing.loss = passes.loss;
-        }
+    let rate = 1.0 / architecture.compression_ratio();
+    for _ in 0..warmup {
+        model.step(rate);
+    }
+    for _ in 0..steps {
+        let (seconds, passes) = model.step(rate);
+        timing.seconds.push(seconds);
+        timing.realised_ratio += passes.realised_ratio.unwrap_or(1.0) / steps as f64;
+        timing.loss = passes.loss;
     }
     Ok(timing)
+}
+
+/// A model that nobody trained, for its steps to be timed.
+pub(super) struct Untrained<'a> {
+    architecture: &'a Architecture,
+    recipe: &'a Recipe,
+    micro_batch: usize,
+    device: &'a Device,
+    /// `None` while a step is taken: its weights are updated in place.
+    network: Option<Network>,
+    optimizer: Optimizer,
+    replays: Replays,
+    steps: u64,
+}
+
+/// What a timed step came to.
+pub(super) struct Step {
+    /// Tokens per concept; `None` for a dense model.
+    pub(super) realised_ratio: Option<f64>,
+    /// Cross-entropy, nats per token.
+    pub(super) loss: f64,
+}
+
+impl<'a> Untrained<'a> {
+    /// Builds it on a device with autodiff.
+    pub(super) fn new(
+        architecture: &'a Architecture,
+        recipe: &'a Recipe,
+        micro_batch: usize,
+        device: &'a Device,
+    ) -> Self {
+        let network = Network::new(architecture, 0, device)
+            .with_precision(recipe.precision)
+            .train();
+        Self {
+            architecture,
+            recipe,
+            micro_batch,
+            device,
+            network: Some(network),
+            optimizer: Optimizer::default(),
+            replays: Replays::default(),
+            steps: 0,
+        }
+    }
+
+    pub(super) fn network(&self) -> &Network {
+        let network = self.network.as_ref();
+        network.unwrap_or_else(|| unreachable!("no step is being taken"))
+    }
+
+    pub(super) fn device(&self) -> &Device {
+        self.device
+    }
+
+    /// Takes a step with boundaries at random at a rate, and says how many seconds it took.
+    pub(super) fn step(&mut self, rate: f64) -> (f64, Step) {
+        let Some(network) = self.network.take() else {
+            unreachable!("no step is being taken");
+        };
+        let widths = widths(self.architecture);
+        let settings = Settings {
+            recipe: self.recipe,
+            output_multiplier: self.recipe.output_multiplier(widths.token),
+            compression_ratio: self.architecture.compression_ratio(),
+            micro_batch: self.micro_batch,
+            forced_rate: Some(rate),
+            device: self.device,
+        };
+        let (sequences, uniforms) = random_batch(self.architecture, self.recipe.batch, self.steps);
+        self.steps += 1;
+        let start = Instant::now();
+        let passes = settings.run(&network, &sequences, &uniforms, &mut self.replays);
+        let (recipe, gradients) = (self.recipe, passes.gradients);
+        let updated = self
+            .optimizer
+            .step(network, gradients, recipe, widths, self.steps, 1e-3);
+        let seconds = start.elapsed().as_secs_f64();
+        self.network = Some(updated.0);
+        let step = Step {
+            realised_ratio: passes.realised_ratio,
+            loss: passes.loss,
+        };
+        (seconds, step)
+    }
 }
 
 /// Draws a step's tokens, and a uniform number a token for its boundaries.

@@ -19,9 +19,9 @@ use burn::tensor::{Device, Int, Tensor};
 pub use cached::KeyValues;
 use fused::{FusedOps, Kernels, kernels, supported};
 #[cfg(feature = "tch")]
-pub(crate) use libtorch::choose_deterministic_kernels;
-#[cfg(feature = "tch")]
 pub use libtorch::{Recording, address, copy_all, overwrite, overwrite_ints};
+#[cfg(feature = "tch")]
+pub(crate) use libtorch::{choose_deterministic_kernels, peak_memory};
 
 /// Base of the rotary frequencies.
 pub const ROTARY_BASE: f64 = 10_000.0;

@@ -173,6 +173,13 @@ void aten_free_graph(Graph* graph) {
   guarded([&] { delete graph; });
 }
 
+char* aten_peak_memory(int device, int64_t* bytes) {
+  return guarded([&] {
+    constexpr auto all = static_cast<size_t>(c10::CachingAllocator::StatType::AGGREGATE);
+    *bytes = c10::cuda::CUDACachingAllocator::getDeviceStats(device).reserved_bytes[all].peak;
+  });
+}
+
 #else
 
 bool aten_has_graphs() {
@@ -192,6 +199,10 @@ char* aten_replay(void*) {
 }
 
 void aten_free_graph(void*) {}
+
+char* aten_peak_memory(int, int64_t*) {
+  return strdup("built without CUDA");
+}
 
 #endif
 

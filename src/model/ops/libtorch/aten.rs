@@ -49,6 +49,7 @@ unsafe extern "C" {
     fn aten_capture_end(capture: *mut c_void, graph: *mut *mut c_void) -> Error;
     fn aten_replay(graph: *mut c_void) -> Error;
     fn aten_free_graph(graph: *mut c_void);
+    fn aten_peak_memory(device: i32, bytes: *mut i64) -> Error;
 }
 
 fn check(error: Error) -> Result<(), String> {
@@ -89,6 +90,15 @@ fn adopt(made: *mut c_void) -> Tensor {
 pub(crate) fn choose_deterministic_kernels() -> Result<(), String> {
     // SAFETY: takes a number.
     check(unsafe { aten_choose_deterministic_kernels(false) })
+}
+
+/// Asks how much of a GPU's memory libtorch has held at most in this process, in bytes; `None` where
+/// the program was built without CUDA's headers.
+pub(crate) fn peak_memory(device: usize) -> Option<u64> {
+    let mut bytes = 0;
+    // SAFETY: one number.
+    check(unsafe { aten_peak_memory(device as i32, &mut bytes) }).ok()?;
+    u64::try_from(bytes).ok()
 }
 
 /// While it lives, kernels that do not give the same bits every time are not chosen at all: those of

@@ -21,7 +21,7 @@ use burn::tensor::kind::Autodiff;
 use burn::tensor::{BackendPrimitive, Tensor};
 use tch::{Kind, Reduction, no_grad};
 
-pub(crate) use aten::choose_deterministic_kernels;
+pub(crate) use aten::{choose_deterministic_kernels, peak_memory};
 pub use recording::{Recording, address, copy_all, overwrite, overwrite_ints};
 
 use super::fused::{

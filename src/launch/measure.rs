@@ -1,0 +1,152 @@
+//! Processes that measure what runs would take, several at once, as a grid would run them.
+
+use super::local::environment;
+use crate::clock::now;
+use crate::plan::Cost;
+use crate::run::RunSpec;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Stdio};
+
+/// What a measuring process says when it is about to take its timed steps.
+pub const READY: &str = "ready";
+
+/// Where and how runs are measured.
+pub struct Setting<'a> {
+    /// This program.
+    pub program: &'a Path,
+    /// Where prepared data are kept.
+    pub data_cache: &'a Path,
+    /// The device.
+    pub device: &'a str,
+    /// Threads of each process.
+    pub threads: usize,
+    /// Seconds of timed steps.
+    pub seconds: f64,
+}
+
+/// Measures runs side by side: each process warms up by itself, then all take steps together.
+///
+/// Gives for each its cost, or what the process said as it failed.
+pub fn measure_together(setting: &Setting, runs: &[&RunSpec]) -> Vec<Result<Cost, String>> {
+    let mut started: Vec<Result<Measuring, String>> = runs
+        .iter()
+        .map(|run| Measuring::start(setting, run).map_err(|error| error.to_string()))
+        .collect();
+    for measuring in started.iter_mut().flatten() {
+        measuring.await_ready();
+    }
+    for measuring in started.iter_mut().flatten() {
+        measuring.go();
+    }
+    let costs = started.into_iter();
+    costs.map(|measuring| measuring?.finish()).collect()
+}
+
+/// A process that measures a run. It ends by itself when this one does: its input ends then.
+struct Measuring {
+    child: Child,
+    output: BufReader<ChildStdout>,
+}
+
+impl Measuring {
+    fn start(setting: &Setting, run: &RunSpec) -> std::io::Result<Self> {
+        let mut child = Command::new(setting.program)
+            .arg("measure")
+            .args(["--device", setting.device])
+            .arg("--data-cache")
+            .arg(setting.data_cache)
+            .args(["--seconds", &setting.seconds.to_string()])
+            .args(["--started", &now().to_string()])
+            .env("RAYON_NUM_THREADS", setting.threads.to_string())
+            .envs(environment(run.recipe.precision))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        let mut line = serde_json::to_vec(run)?;
+        line.push(b'\n');
+        if let Some(input) = &mut child.stdin {
+            // One that gives up at once says why.
+            let _ = input.write_all(&line);
+        }
+        let output = child.stdout.take();
+        let output = output.ok_or_else(|| std::io::Error::other("it has no output"))?;
+        Ok(Self {
+            child,
+            output: BufReader::new(output),
+        })
+    }
+
+    /// Waits until it is ready, or gives up.
+    fn await_ready(&mut self) {
+        // One that gives up says why on its way out.
+        let _ = self.output.read_line(&mut String::new());
+    }
+
+    /// Has it take its timed steps.
+    fn go(&mut self) {
+        if let Some(input) = &mut self.child.stdin {
+            // One that has given up reads no more.
+            let _ = input.write_all(b"\n");
+        }
+    }
+
+    /// Waits for what it found.
+    fn finish(mut self) -> Result<Cost, String> {
+        let mut text = String::new();
+        let read = self.output.read_to_string(&mut text);
+        // What it says besides is short: it does not wait for anybody to read it.
+        let ended = self.child.wait_with_output();
+        let ended = ended.map_err(|error| error.to_string())?;
+        match read.is_ok().then(|| serde_json::from_str(&text)) {
+            Some(Ok(cost)) => Ok(cost),
+            _ => {
+                let errors = String::from_utf8_lossy(&ended.stderr);
+                let line = errors.lines().rfind(|line| !line.trim().is_empty());
+                Err(line.map_or(ended.status.to_string(), str::to_owned))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::grid::parse;
+    use crate::plan::plan;
+    use crate::run::DataFacts;
+
+    #[test]
+    fn a_process_that_fails_is_told_of() {
+        let grid = "grid: {params: 0.1M, tokens: 1M, concept_share: 0.5, compression_ratio: 4}";
+        let facts = DataFacts {
+            fingerprint: "f".into(),
+            vocab: 512,
+            train_tokens: 500_000,
+            validation_tokens: 50_000,
+            bytes_per_token: None,
+            entropy_floor: None,
+        };
+        let experiment = parse("t.yaml", grid).expect("valid");
+        let planned = plan(&experiment, &|_| Some(facts.clone())).expect("plannable");
+        let spec = &planned[0].spec;
+        for (program, why) in [
+            ("/bin/sh", "measure"),
+            ("/bin/true", "exit status: 0"),
+            ("/nowhere/program", "No such file"),
+        ] {
+            let setting = Setting {
+                program: Path::new(program),
+                data_cache: Path::new("unused"),
+                device: "cpu",
+                threads: 1,
+                seconds: 0.1,
+            };
+            for cost in measure_together(&setting, &[spec, spec]) {
+                let said = cost.expect_err("no cost");
+                assert!(said.contains(why), "{said}");
+            }
+        }
+    }
+}
