@@ -319,7 +319,7 @@ fn memory(run: &RunSpec) -> f64 {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::grid::parse;
     use proptest::prelude::*;
@@ -335,7 +335,8 @@ mod tests {
         }
     }
 
-    pub(super) fn planned(text: &str) -> Vec<Planned> {
+    /// Plans an experiment file on data that need not be there.
+    pub(crate) fn planned(text: &str) -> Vec<Planned> {
         let experiment = parse("t.yaml", text).expect("valid");
         plan(&experiment, &|_| Some(facts())).expect("plannable")
     }

@@ -3,6 +3,7 @@
 use super::Failure;
 use super::experiment::{Loaded, cache_folder, data_cache, devices, slots};
 use crate::launch::hardware;
+use crate::launch::local::Device;
 use crate::launch::measure::{Setting, measure_together};
 use crate::model::device;
 use crate::plan::{Cost, Costs, Planned, workloads};
@@ -18,7 +19,11 @@ const MOST_SECONDS: f64 = 30.0;
 const SECONDS: f64 = 2.0;
 
 /// The place where what was measured is kept.
-struct Kept(PathBuf);
+struct Kept {
+    path: PathBuf,
+    /// Processes that measured, or are to measure, side by side.
+    at_once: usize,
+}
 
 /// Puts measured memory in place of estimated.
 ///
@@ -52,7 +57,7 @@ pub(super) fn costs(loaded: &Loaded, planned: &[Planned], device: &str) -> Resul
     if missing.is_empty() {
         return Ok(Costs::new(planned, &known));
     }
-    let at_once = at_once(loaded, planned, device);
+    let at_once = kept.at_once;
     eprintln!(
         "measuring what {} take on {device}, {at_once} at once: up to {MOST_SECONDS:.0} s",
         match missing.len() {
@@ -106,11 +111,26 @@ fn slower(a: Cost, b: Cost) -> Cost {
     }
 }
 
-/// Counts the processes that would train at once on a device.
-fn at_once(loaded: &Loaded, planned: &[Planned], device: &str) -> usize {
-    let devices = devices(&loaded.experiment, &[device.to_owned()]);
-    let slots: usize = devices.iter().map(|device| device.slots).sum();
-    slots.min(planned.len()).max(1)
+/// Counts the processes that train at once on some devices: their slots, as far as the largest of the
+/// runs fit into their memory.
+pub(super) fn at_once(
+    devices: &[Device],
+    planned: &[Planned],
+    memory: impl Fn(&Planned) -> f64,
+) -> usize {
+    let mut memories: Vec<f64> = planned.iter().map(memory).collect();
+    memories.sort_by(|a, b| b.total_cmp(a));
+    let fit = |device: &Device| {
+        let mut free = device.memory.unwrap_or(f64::INFINITY);
+        let fit = memories.iter().take_while(|memory| {
+            free -= *memory + device.overhead;
+            free >= 0.0
+        });
+        // One that is larger than the device is tried alone.
+        fit.count().max(1).min(device.slots)
+    };
+    let places: usize = devices.iter().map(fit).sum();
+    places.min(planned.len()).max(1)
 }
 
 impl Kept {
@@ -122,36 +142,69 @@ impl Kept {
                 .ok()
                 .and_then(|gpus| gpus.get(index).map(|gpu| gpu.name.clone())),
         };
+        let devices = devices(&loaded.experiment, &[device.to_owned()]);
+        let at_once = at_once(&devices, planned, |run| run.memory);
         let machine = serde_json::json!([
             crate::lock::host(),
             device,
             model,
-            at_once(loaded, planned, device),
+            at_once,
             slots(&loaded.experiment).1,
             env!("CARGO_PKG_VERSION"),
         ]);
         let digest = Sha256::digest(machine.to_string().as_bytes());
         let name: String = digest.iter().take(6).map(|b| format!("{b:02x}")).collect();
-        Self(cache_folder().join("costs").join(format!("{name}.json")))
+        Self {
+            path: cache_folder().join("costs").join(format!("{name}.json")),
+            at_once,
+        }
     }
 
     /// Reads what there is; what cannot be read is measured again.
     fn read(&self) -> BTreeMap<String, Cost> {
-        let text = std::fs::read(&self.0).ok();
+        let text = std::fs::read(&self.path).ok();
         text.and_then(|text| serde_json::from_slice(&text).ok())
             .unwrap_or_default()
     }
 
     /// Keeps it; what cannot be kept is measured again the next time.
     fn write(&self, measured: &BTreeMap<String, Cost>) {
-        let unfinished = self.0.with_extension(std::process::id().to_string());
+        let unfinished = self.path.with_extension(std::process::id().to_string());
         let write = || {
-            std::fs::create_dir_all(self.0.parent()?).ok()?;
+            std::fs::create_dir_all(self.path.parent()?).ok()?;
             std::fs::write(&unfinished, serde_json::to_vec_pretty(measured).ok()?).ok()?;
-            std::fs::rename(&unfinished, &self.0).ok()
+            std::fs::rename(&unfinished, &self.path).ok()
         };
         if write().is_none() {
             let _ = std::fs::remove_file(&unfinished);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::tests::planned;
+
+    #[test]
+    fn as_many_train_at_once_as_slots_and_memory_allow() {
+        let grid = "grid: {params: 0.1M, tokens: 1M, concept_share: 0.5, compression_ratio: 4, \
+                    seed: [0, 1, 2, 3]}";
+        let planned = planned(grid);
+        let device = |slots, memory| Device {
+            name: "cuda:0".into(),
+            slots,
+            memory,
+            overhead: 1.0,
+        };
+        for (devices, right) in [
+            (vec![device(2, None)], 2),
+            (vec![device(8, None)], 4),
+            (vec![device(8, Some(30.0))], 2),
+            (vec![device(8, Some(5.0)), device(0, None)], 1),
+            (vec![device(8, Some(30.0)), device(1, None)], 3),
+        ] {
+            assert_eq!(at_once(&devices, &planned, |_| 10.0), right, "{devices:?}");
         }
     }
 }

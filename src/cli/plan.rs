@@ -1,7 +1,7 @@
 //! `orchestrator plan`: what would run, and what it would cost.
 
 use super::Failure;
-use super::costs::costs;
+use super::costs::{at_once, costs};
 use super::experiment::{DeviceArgs, ExperimentArgs, Loaded, devices, slots};
 use crate::architecture::Architecture;
 use crate::flops::Convention;
@@ -48,7 +48,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let devices = devices(&loaded.experiment, &names);
     let outlook = Outlook {
         left: to_do(&planned, &stored, &loaded.results),
-        at_once: devices.iter().map(|device| device.slots).sum(),
+        at_once: at_once(&devices, &planned, |run| costs.memory(run)),
         loaded: &loaded,
         planned: &planned,
         stored: &stored,

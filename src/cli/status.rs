@@ -45,13 +45,15 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     super::runtime()?.block_on(async {
         let store = Store::open(&place.results).await?;
         let (experiment, name) = place.find(&store).await?;
+        let has_board = args.watch && std::io::stdout().is_terminal();
         loop {
-            let status = Status::read(&store, experiment, args).await?;
+            let status = Status::read(&store, experiment, args, has_board).await?;
             if args.json {
                 print(&format!("{}\n", status.json(&name, args.all)?))?;
-            } else if args.watch && std::io::stdout().is_terminal() {
+            } else if has_board {
                 let summary = status.summary();
-                print(&watch::screen(&store, experiment, summary.trim_end()).await?)?;
+                let screen = watch::screen(&store, experiment, &status.runs, summary.trim_end());
+                print(&screen.await?)?;
             } else {
                 print(&status.text())?;
             }
@@ -86,11 +88,17 @@ struct Status {
 }
 
 impl Status {
-    async fn read(store: &Store, experiment: i64, args: &Args) -> Result<Self, Failure> {
+    /// Reads it; a board is about all runs, however many there are.
+    async fn read(
+        store: &Store,
+        experiment: i64,
+        args: &Args,
+        has_board: bool,
+    ) -> Result<Self, Failure> {
         let tally = store.tally(experiment).await?;
         let wanted = tally.iter().filter(|tally| tally.wanted);
         let wanted: u64 = wanted.map(|tally| tally.runs).sum();
-        let is_short = wanted > MOST_SHOWN && !args.all && !args.json;
+        let is_short = wanted > MOST_SHOWN && !args.all && !args.json && !has_board;
         let selection = match is_short {
             true => Selection::Remarkable,
             false => Selection::Wanted,

@@ -8,20 +8,21 @@ use crate::event::Measurement;
 use crate::plan::{Open, Pace, seconds_left};
 use crate::quantity::{Params, Tokens};
 use crate::run::{RunId, RunState};
-use crate::store::{RunRecord, Selection, Store};
+use crate::store::{RunRecord, Store};
 use std::collections::HashMap;
 use std::time::Duration;
 
 type Run = RunRecord<()>;
 
-/// Draws the board in place of what the terminal shows; `summary` says how the whole stands.
+/// Draws the board of all runs in place of what the terminal shows; `summary` says how the whole
+/// stands.
 pub(super) async fn screen(
     store: &Store,
     experiment: i64,
+    runs: &[Run],
     summary: &str,
 ) -> Result<String, Failure> {
-    let runs = store.runs_in_brief(experiment, Selection::Wanted).await?;
-    let mut shares = Shares::of(&runs);
+    let mut shares = Shares::of(runs);
     let mut board = Board::default();
     for run in runs.iter().filter(|run| run.state == RunState::Running) {
         let rows = store.measurements(&run.id).await?;

@@ -113,23 +113,12 @@ impl Measuring {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::grid::parse;
-    use crate::plan::plan;
-    use crate::run::DataFacts;
+    use crate::plan::tests::planned;
 
     #[test]
     fn a_process_that_fails_is_told_of() {
         let grid = "grid: {params: 0.1M, tokens: 1M, concept_share: 0.5, compression_ratio: 4}";
-        let facts = DataFacts {
-            fingerprint: "f".into(),
-            vocab: 512,
-            train_tokens: 500_000,
-            validation_tokens: 50_000,
-            bytes_per_token: None,
-            entropy_floor: None,
-        };
-        let experiment = parse("t.yaml", grid).expect("valid");
-        let planned = plan(&experiment, &|_| Some(facts.clone())).expect("plannable");
+        let planned = planned(grid);
         let spec = &planned[0].spec;
         for (program, why) in [
             ("/bin/sh", "measure"),

@@ -56,12 +56,12 @@ pub fn disk_free(folder: &Path) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::plan_of;
     use super::*;
+    use crate::plan::tests::planned;
 
     #[test]
     fn disk_is_bounded_by_what_is_kept_and_by_what_trains_at_once() {
-        let runs = plan_of("baselines: {params: [0.2M, 0.4M], tokens: 1M}");
+        let runs = planned("baselines: {params: [0.2M, 0.4M], tokens: 1M}");
         let runs: Vec<&Planned> = runs.iter().collect();
         let [small, large] = [0, 1].map(|k| runs[k].spec.architecture.params().total() as f64);
         let need = disk_need(&runs, 1, true);
@@ -70,7 +70,7 @@ mod tests {
         let without = disk_need(&runs, 9, false);
         assert_eq!(without.kept, 2.0 * NUMBERS);
         assert_eq!(without.most, without.kept + 36.0 * (small + large));
-        let branches = plan_of(
+        let branches = planned(
             "baselines: {params: 0.2M, tokens: [409600, 819200]}\ntraining: {branches: true}",
         );
         let branches: Vec<&Planned> = branches.iter().collect();

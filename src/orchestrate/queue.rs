@@ -209,13 +209,12 @@ impl<'a> Queue<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::plan_of;
     use super::*;
     use crate::run::Part;
 
     /// A trunk of two pieces with a branch at each, and a dense run of its own length.
     fn planned() -> Vec<Planned> {
-        plan_of(
+        crate::plan::tests::planned(
             "grid: {params: 0.2M, tokens: [409600, 819200], concept_share: 0.5, \
              compression_ratio: 4}\ntraining: {branches: true}",
         )
@@ -341,7 +340,7 @@ mod tests {
     fn runs_start_in_the_order_asked_for_when_they_fit_and_not_too_early() {
         let text = "grid: {params: [0.2M, 0.4M, 0.8M], tokens: 409600, concept_share: 0.5, \
                     compression_ratio: 4}";
-        let planned = plan_of(text);
+        let planned = crate::plan::tests::planned(text);
         let all: Vec<&Planned> = planned.iter().collect();
         let order = |order, first: &[RunId]| -> Vec<usize> {
             let mut queue = Queue::new(&all, order, first);

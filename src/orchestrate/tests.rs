@@ -7,7 +7,8 @@ use crate::event::{Event, JOURNAL, Line};
 use crate::grid::parse;
 use crate::launch::{Exit, Job, Launcher};
 use crate::lock::{Holder, Lock};
-use crate::plan::{Planned, plan};
+use crate::plan::Planned;
+use crate::plan::tests::planned;
 use crate::run::RunState;
 use crate::store::{AttemptRecord, ExperimentRecord, PlannedRun, RunRecord, Store};
 use std::io::Write;
@@ -173,24 +174,10 @@ const BRANCHES: &str = "grid: {params: 0.2M, tokens: [409600, 819200], concept_s
                         compression_ratio: 4}\ntraining: {branches: true}\n\
                         execution: {back_off: 0.01s, retries: 0}";
 
-/// Plans an experiment file on data that need not be there.
-pub(super) fn plan_of(text: &str) -> Vec<Planned> {
-    let experiment = parse("t.yaml", text).expect("valid");
-    let facts = crate::run::DataFacts {
-        fingerprint: "f".into(),
-        vocab: 512,
-        train_tokens: 500_000,
-        validation_tokens: 50_000,
-        bytes_per_token: None,
-        entropy_floor: None,
-    };
-    plan(&experiment, &|_| Some(facts.clone())).expect("plannable")
-}
-
 impl Theatre {
     async fn new(text: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let planned = plan_of(text);
+        let planned = planned(text);
         let store = Store::create(folder.path()).await.expect("a database");
         let record = ExperimentRecord {
             name: "t".into(),
