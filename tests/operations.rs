@@ -432,6 +432,9 @@ fn what_runs_take_is_measured_once_and_kept() {
     let (again, said) = plan(&[]);
     assert!(said.is_empty(), "{said}");
     assert_eq!(again, measured);
+    let (again, said) = plan(&["--measure-again"]);
+    assert!(said.contains("3 models"), "{said}");
+    assert_eq!(again.len(), measured.len());
 }
 
 #[test]

@@ -36,7 +36,7 @@ pub(super) fn with_measured_memory(
 ) -> Result<Vec<Planned>, Failure> {
     let costs = match device::is_cpu(device) {
         true => Costs::new(planned, &Kept::on(loaded, planned, device).read()),
-        false => costs(loaded, planned, device)?,
+        false => costs(loaded, planned, device, false)?,
     };
     let runs = planned.iter().map(|run| Planned {
         memory: costs.memory(run),
@@ -48,11 +48,20 @@ pub(super) fn with_measured_memory(
 /// Reads what was measured of a plan's runs on a device before, and measures what is missing.
 ///
 /// As many processes as the grid would run train at once. A run that cannot be measured is told of
-/// and left out.
-pub(super) fn costs(loaded: &Loaded, planned: &[Planned], device: &str) -> Result<Costs, Failure> {
+/// and left out. `again` measures everything anew.
+pub(super) fn costs(
+    loaded: &Loaded,
+    planned: &[Planned],
+    device: &str,
+    again: bool,
+) -> Result<Costs, Failure> {
     let kept = Kept::on(loaded, planned, device);
     let mut known = kept.read();
     let mut missing = workloads(planned);
+    if again {
+        // Other grids' models stay.
+        known.retain(|known, _| missing.iter().all(|(name, _)| name != known));
+    }
     missing.retain(|(name, _)| !known.contains_key(name));
     if missing.is_empty() {
         return Ok(Costs::new(planned, &known));

@@ -30,6 +30,10 @@ pub(super) struct Args {
     #[arg(long)]
     no_time: bool,
 
+    /// Measure what was measured before too: the machine was busy with something else then, say.
+    #[arg(long, conflicts_with = "no_time")]
+    measure_again: bool,
+
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -42,7 +46,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let names = args.devices.names()?;
     // Devices of one machine are taken to be alike.
     let costs = match (args.no_time, names.first()) {
-        (false, Some(name)) => costs(&loaded, &planned, name)?,
+        (false, Some(name)) => costs(&loaded, &planned, name, args.measure_again)?,
         _ => Costs::default(),
     };
     let devices = devices(&loaded.experiment, &names);
