@@ -75,7 +75,7 @@ class WindowMask:
 
 
 def split(x, heads):
-    return x.unflatten(-1, (heads, -1)).transpose(1, 2)
+    return x.view(*x.shape[:-1], heads, -1).transpose(1, 2)
 
 
 def attend(q, k, v, **masking):
@@ -154,6 +154,10 @@ class Dense(nn.Module):
         x = self.decoder(F.embedding(tokens, self.embedding.table))
         return (x * multiplier) @ self.unembedding.matrix, None, None
 
+    def compile(self):
+        """One graph."""
+        self.forward = torch.compile(self.forward, fullgraph=True)
+
 
 class Boundary(nn.Module):
     def __init__(self, width):
@@ -205,18 +209,35 @@ class Dlcm(nn.Module):
         self.cross_attention = CrossAttention(decoder, d_concept)
         self.decoder = Blocks(decoder, shape["token_window"])
         self.unembedding = Unembedding(shape["vocab"], self.width)
+        # Room for concepts comes in multiples of this.
+        self.room = 1
 
     def forward(self, tokens, decide, multiplier=1.0, detach=True):
         """Logits times the multiplier, p and boundaries, which `decide` makes from p."""
-        h = self.encoder(F.embedding(tokens, self.embedding.table))
-        p = self.boundary(h.detach() if detach else h)
+        h, p = self.encode(tokens, detach)
         starts = decide(p.detach()).clone()
         starts[:, 0] = True
         segment = starts.long().cumsum(1) - 1
-        concepts = int(segment[:, -1].max()) + 1
+        concepts = -(-(int(segment[:, -1].max()) + 1) // self.room) * self.room
         member = F.one_hot(segment, concepts).to(h.dtype)
+        return self.decode(h, segment, member, multiplier), p, starts
+
+    def encode(self, tokens, detach):
+        """What comes before boundaries are decided."""
+        h = self.encoder(F.embedding(tokens, self.embedding.table))
+        return h, self.boundary(h.detach() if detach else h)
+
+    def decode(self, h, segment, member, multiplier):
+        """What comes after."""
         h = h + self.cross_attention(h, self.reason(h, segment, member), member)
-        return (self.decoder(h) * multiplier) @ self.unembedding.matrix, p, starts
+        return (self.decoder(h) * multiplier) @ self.unembedding.matrix
+
+    def compile(self):
+        """Two graphs with fixed shapes: boundaries are decided between them."""
+        self.room = 32
+        self.encode, self.decode = (
+            torch.compile(half, fullgraph=True) for half in (self.encode, self.decode)
+        )
 
     def reason(self, h, segment, member):
         """Pools, runs the backbone, smooths and shifts by one: [batch, concepts, d_concept]."""
@@ -226,7 +247,7 @@ class Dlcm(nn.Module):
             return start
         slot = segment + concepts * torch.arange(batch).unsqueeze(1)
         sums = h.new_zeros(batch * concepts, h.shape[2]).index_add(0, slot.flatten(), h.flatten(0, 1))
-        means = sums.unflatten(0, (batch, concepts)) / member.sum(1).clamp_min(1.0).unsqueeze(2)
+        means = sums.view(batch, concepts, -1) / member.sum(1).clamp_min(1.0).unsqueeze(2)
         # No token reads the last slot's concept.
         z = self.backbone(means[:, :-1] @ self.up_projection)
         mixed = torch.lerp(z[:, :-1], z[:, 1:], self.smoothing.sigmoid().to(z.dtype))
@@ -401,7 +422,10 @@ def main():
     torch.backends.cuda.matmul.allow_tf32 = options.precision == "tf32"
     model.to(options.device)
     if options.compile:
-        model.forward = torch.compile(model.forward, dynamic=True)
+        # One a size of the concept axis.
+        torch._dynamo.config.recompile_limit = 64
+        torch._dynamo.config.automatic_dynamic_shapes = False
+        model.compile()
     kind = torch.device(options.device).type
     adamw = optimizer(model, architecture, RECIPE)
     steps = [
