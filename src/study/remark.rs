@@ -16,8 +16,8 @@ pub struct Remark {
 }
 
 /// Said of a fit without resamples, on the command line, in the report and on the served page.
-pub(super) const NO_RESAMPLES: &str = "no resamples were drawn, so nothing says how sure this is: ask for 1000 (--bootstrap, or \
-     `analysis.bootstrap` in the file)";
+pub(super) const NO_RESAMPLES: &str = "no resamples were drawn, so nothing says how sure this is: \
+    --bootstrap 1000 does, or `analysis.bootstrap: 1000` in the file";
 
 impl Remark {
     /// Makes a remark.

@@ -68,8 +68,8 @@ pub fn suggest(
     };
     if fitted.draws.len() < 20 {
         return Err(
-            "too few resamples to tell what is uncertain: ask for 1000 (--bootstrap, or \
-                    `analysis.bootstrap` in the file)"
+            "too few resamples to tell what is uncertain: use --bootstrap 1000, or \
+                    `analysis.bootstrap: 1000` in the file"
                 .into(),
         );
     }
