@@ -125,7 +125,6 @@ fn optimizer(criterion: &mut Criterion) {
         epsilon: 1e-8,
         weight_decay: 0.1,
         step: 10,
-        gradient_scale: 1.0,
     };
     let count = 1 << 20;
     let gradient = random([count], &device);

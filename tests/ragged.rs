@@ -45,14 +45,11 @@ fn row() -> impl Strategy<Value = Row> {
     ]
 }
 
-fn logits(network: &Network, tokens: &[i32], uniforms: Vec<f32>, rows: usize) -> Vec<f32> {
+fn logits(network: &Network, tokens: &[i32], uniforms: &[f32], rows: usize) -> Vec<f32> {
     let seq_len = tokens.len() / rows;
     let tokens = TensorData::new(tokens.to_vec(), [rows, seq_len]);
     let tokens = Tensor::<2, Int>::from_data(tokens, &device());
-    let decision = Decision::Random {
-        uniforms,
-        rate: 0.5,
-    };
+    let decision = Decision::random(uniforms, 0.5);
     let (logits, _) = network.forward(tokens, &decision, BoundaryGradient::Detached);
     logits.into_data().iter::<f32>().collect()
 }
@@ -76,11 +73,11 @@ proptest! {
             .map(|i| ((i * i + 7 * i + salt) % VOCAB) as i32)
             .collect();
         let uniforms: Vec<f32> = rows.iter().flat_map(|row| row.uniforms(seq_len)).collect();
-        let together = logits(&network, &tokens, uniforms, rows.len());
+        let together = logits(&network, &tokens, &uniforms, rows.len());
         let largest = together.iter().fold(1e-3f32, |most, x| most.max(x.abs()));
         for (index, row) in rows.iter().enumerate() {
             let tokens = &tokens[index * seq_len..(index + 1) * seq_len];
-            let alone = logits(&network, tokens, row.uniforms(seq_len), 1);
+            let alone = logits(&network, tokens, &row.uniforms(seq_len), 1);
             for (a, b) in together[index * seq_len * VOCAB..].iter().zip(&alone) {
                 prop_assert!((a - b).abs() <= 1e-5 * largest, "row {index}: {a} {b}");
             }

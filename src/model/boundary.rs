@@ -9,6 +9,7 @@ use super::ops::{self, Segments};
 use crate::recipe::BoundaryGradient;
 use burn::module::{Module, Param};
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+use std::ops::Range;
 
 /// The boundary predictor.
 #[derive(Module, Debug)]
@@ -71,37 +72,51 @@ fn probability(query: Tensor<3>, key: Tensor<3>) -> Tensor<2> {
 /// How boundaries are decided.
 #[derive(Clone, Debug)]
 pub enum Decision {
-    /// b_t ~ Bernoulli(sharpen(p_t)): a boundary where the uniform number is below it. Training.
-    Sample {
-        /// One uniform number a token, [batch · seq_len] row by row.
-        uniforms: Vec<f32>,
-        /// τ of the sharpening.
-        temperature: f64,
-    },
+    /// A boundary where p_t is above the token's own bound, [batch · seq_len] row by row: drawn
+    /// before p is known. Training.
+    Drawn(Vec<f32>),
     /// b_t = [p_t ≥ θ]. Evaluation.
     Threshold(f64),
-    /// A boundary where the uniform number is below the rate, whatever p says.
-    Random {
-        /// One uniform number a token, [batch · seq_len] row by row.
-        uniforms: Vec<f32>,
-        /// Share of tokens that start a concept.
-        rate: f64,
-    },
     /// No boundary but the first: every token sees only the start vector.
     NoConcepts,
 }
 
+/// The largest number below 1.
+const BELOW_ONE: f32 = 1.0f32.next_down();
+
 impl Decision {
+    /// Draws b_t ~ Bernoulli(sharpen(p_t)) by one uniform number in [0, 1) a token.
+    ///
+    /// u < sharpen(p, τ) where p is above sharpen(u, 1/τ), its inverse: what takes powers is done
+    /// while the encoder runs.
+    pub fn sample(uniforms: &[f32], temperature: f64) -> Self {
+        let bound = |&u: &f32| (sharpen(f64::from(u), 1.0 / temperature) as f32).min(BELOW_ONE);
+        Self::Drawn(uniforms.iter().map(bound).collect())
+    }
+
+    /// Draws boundaries at a rate, whatever p says, by one uniform number a token.
+    pub fn random(uniforms: &[f32], rate: f64) -> Self {
+        let bound = |&u: &f32| match f64::from(u) < rate {
+            true => f32::NEG_INFINITY,
+            false => f32::INFINITY,
+        };
+        Self::Drawn(uniforms.iter().map(bound).collect())
+    }
+
+    /// The decision on some of the tokens.
+    pub fn of(&self, tokens: Range<usize>) -> Self {
+        match self {
+            Self::Drawn(bounds) => Self::Drawn(bounds[tokens].to_vec()),
+            Self::Threshold(_) | Self::NoConcepts => self.clone(),
+        }
+    }
+
     /// Decides for each token whether it starts a concept; the first of a sequence always does.
     pub fn decide(&self, probabilities: &[f32], seq_len: usize) -> Vec<bool> {
         let decide = |index: usize, p: f32| match self {
-            Decision::Sample {
-                uniforms,
-                temperature,
-            } => f64::from(uniforms[index]) < sharpen(f64::from(p), *temperature),
-            Decision::Threshold(threshold) => f64::from(p) >= *threshold,
-            Decision::Random { uniforms, rate } => f64::from(uniforms[index]) < *rate,
-            Decision::NoConcepts => false,
+            Self::Drawn(bounds) => p > bounds[index],
+            Self::Threshold(threshold) => f64::from(p) >= *threshold,
+            Self::NoConcepts => false,
         };
         probabilities
             .iter()
@@ -257,6 +272,29 @@ mod tests {
         assert_eq!(sharpen(1.0, 0.5), 1.0);
         assert_eq!(sharpen(0.5, 0.5), 0.5);
         assert!(sharpen(0.7, 0.5) > 0.7);
+    }
+
+    #[test]
+    fn boundaries_are_drawn_as_often_as_the_sharpened_probability_says() {
+        let uniforms: Vec<f32> = (0..1000).map(|i| i as f32 / 1000.0).collect();
+        for temperature in [0.25, 0.5, 1.0, 2.0] {
+            let decision = Decision::sample(&uniforms, temperature);
+            for p in [0.0f32, 0.02, 0.5, 0.7, 0.99, 1.0] {
+                let decided = decision.decide(&vec![p; 1000], 1001);
+                let drawn = decided.iter().skip(1).filter(|&&boundary| boundary).count();
+                let expected = 1000.0 * sharpen(f64::from(p), temperature) - 1.0;
+                assert!(
+                    (drawn as f64 - expected.max(0.0)).abs() <= 1.0,
+                    "{p} at {temperature}: {drawn}"
+                );
+            }
+        }
+        let never = Decision::sample(&[0.0; 3], 0.5).decide(&[0.0; 3], 3);
+        assert_eq!(never, [true, false, false]);
+        let always = Decision::sample(&[BELOW_ONE; 3], 2.0).decide(&[1.0; 3], 3);
+        assert_eq!(always, [true; 3]);
+        let random = Decision::random(&[0.9, 0.2, 0.25], 0.25).decide(&[0.0; 3], 3);
+        assert_eq!(random, [true, true, false]);
     }
 
     #[test]

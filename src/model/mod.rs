@@ -199,7 +199,7 @@ pub struct Encoded {
 
 fn root_mean_square<const D: usize>(x: Tensor<D>) -> f64 {
     let elements = x.shape().num_elements();
-    (ops::sum_of_squares(vec![x.reshape([elements])]) / elements as f64).sqrt()
+    ops::norm(vec![x.reshape([elements])]).read() / (elements as f64).sqrt()
 }
 
 /// Finds the muP group of a weight from its plain name and its rank.

@@ -15,7 +15,7 @@ use super::step::Settings;
 use super::timing::random_batch;
 use crate::architecture::Architecture;
 use crate::architecture::solver::ShapeSettings;
-use crate::model::{Decision, Network, Site, device};
+use crate::model::{Network, Site, device};
 use crate::recipe::Recipe;
 use burn::module::Module;
 
@@ -97,15 +97,10 @@ fn check(
         output_multiplier: multiplier,
         compression_ratio: RATIO,
         micro_batch: ROWS,
-        forced_rate: Some(1.0 / RATIO),
         device: &device,
     };
     // One batch for all steps: what moves is the weights.
-    let (sequences, uniforms) = random_batch(architecture, ROWS, 0);
-    let decision = Decision::Random {
-        uniforms: uniforms.clone(),
-        rate: 1.0 / RATIO,
-    };
+    let (sequences, decision) = random_batch(architecture, ROWS, 0, 1.0 / RATIO);
     let mut network = Network::new(architecture, 0, &device).train();
     let mut optimizer = Optimizer::default();
     let mut replays = Replays::default();
@@ -117,7 +112,7 @@ fn check(
             .activation_sizes(inputs, &decision, multiplier);
         found.extend(sizes.into_iter().map(|(site, size)| (step, site, size)));
         if step < steps {
-            let passes = settings.run(&network, &sequences, &uniforms, &mut replays);
+            let passes = settings.run(&network, &sequences, &decision, &mut replays);
             let gradients = passes.gradients;
             (network, _) = optimizer.step(network, gradients, recipe, widths, step + 1, 1.0);
         }

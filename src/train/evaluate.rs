@@ -112,10 +112,11 @@ impl Evaluator<'_> {
         let rate = 1.0 / plain.realised_ratio?;
         let seq_len = self.sequences.seq_len;
         let without = self.with(network, |_| Decision::NoConcepts);
-        let random = self.with(network, |rows| Decision::Random {
-            uniforms: uniforms(!seed, rows.start as u64..rows.end as u64, seq_len),
-            // The first token of a sequence is a boundary whatever is drawn.
-            rate: ((rate * seq_len as f64 - 1.0) / (seq_len as f64 - 1.0)).max(0.0),
+        // The first token of a sequence is a boundary whatever is drawn.
+        let rate = ((rate * seq_len as f64 - 1.0) / (seq_len as f64 - 1.0)).max(0.0);
+        let random = self.with(network, |rows| {
+            let uniforms = uniforms(!seed, rows.start as u64..rows.end as u64, seq_len);
+            Decision::random(&uniforms, rate)
         });
         Some(Gains {
             concept: without.loss - plain.loss,

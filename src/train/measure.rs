@@ -72,7 +72,7 @@ pub fn measure(
     let rows = (spec.recipe.validation_tokens as usize / spec.architecture.seq_len())
         .min(2 * micro_batch)
         .max(1);
-    let (sequences, _) = random_batch(&spec.architecture, rows, 0);
+    let (sequences, _) = random_batch(&spec.architecture, rows, 0, rate);
     let (evaluation, gains) = time_evaluation(&model, spec, &sequences);
     Ok(Cost {
         start: (warm - f64::from(warm_up) * step).max(0.0),

@@ -22,7 +22,7 @@ pub mod timing;
 #[cfg(not(feature = "tch"))]
 pub mod replay {
     use super::step::{Passes, Sequences, Settings};
-    use crate::model::Network;
+    use crate::model::{Decision, Network};
 
     /// No recordings.
     #[derive(Debug, Default)]
@@ -34,7 +34,7 @@ pub mod replay {
             _: &Settings,
             _: &Network,
             _: &Sequences,
-            _: &[f32],
+            _: &Decision,
         ) -> Option<Passes> {
             None
         }

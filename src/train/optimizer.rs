@@ -39,8 +39,9 @@ pub struct Widths {
 impl Optimizer {
     /// Takes one step, counted from 1, with the schedule's share of the base rates.
     ///
-    /// Returns the network and the global gradient norm before clipping. When the norm is not
-    /// finite nothing is updated: the caller ends the run.
+    /// Returns the network and the global gradient norm before clipping, which a device that works
+    /// by itself was not waited for. When the norm is not finite nothing is updated: the caller ends
+    /// the run.
     pub fn step(
         &mut self,
         network: Network,
@@ -49,24 +50,16 @@ impl Optimizer {
         widths: Widths,
         step: u64,
         rate_share: f64,
-    ) -> (Network, f64) {
+    ) -> (Network, ops::Norm) {
         let mut flat = Flat {
             gradients: &gradients,
             tensors: Vec::new(),
         };
         network.visit(&mut flat);
-        let norm = ops::sum_of_squares(flat.tensors).sqrt();
-        if !norm.is_finite() {
-            return (network, norm);
-        }
-        let clip = if norm > recipe.adamw.clip {
-            recipe.adamw.clip / norm
-        } else {
-            1.0
-        };
+        let norm = ops::norm(flat.tensors);
         let mut update = Update {
             path: Vec::new(),
-            adamw: ops::AdamW::default(),
+            adamw: ops::AdamW::clipped(&norm, recipe.adamw.clip),
             gradients: &mut gradients,
             moments: &mut self.moments,
             settings: |group: Group| {
@@ -78,7 +71,6 @@ impl Optimizer {
                     epsilon: scale.epsilon,
                     weight_decay: scale.weight_decay,
                     step,
-                    gradient_scale: clip,
                 }
             },
         };

@@ -5,10 +5,10 @@
 //! there is one pair for each. Weights, inputs and gradients stay where they are in memory; the
 //! optimizer updates weights in place, outside the recordings.
 
-use super::step::{Passes, Sequences, Settings, with_auxiliary};
+use super::step::{Loss, Passes, Sequences, Settings, with_auxiliary};
 use crate::model::boundary::{number, starts};
 use crate::model::ops::{self, Recording, Segments};
-use crate::model::{Boundaries, Network, Segmentation};
+use crate::model::{Boundaries, Decision, Network, Segmentation};
 use crate::recipe::BoundaryGradient;
 use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::optim::GradientsParams;
@@ -65,7 +65,7 @@ impl Replays {
         settings: &Settings,
         network: &Network,
         sequences: &Sequences,
-        uniforms: &[f32],
+        decision: &Decision,
     ) -> Option<Passes> {
         let whole = settings.micro_batch >= sequences.rows();
         if !whole || self.failures == FAILURES || !Recording::possible_on(settings.device) {
@@ -87,7 +87,7 @@ impl Replays {
             }
         };
         let state = self.state.insert(state);
-        match state.run(settings, network, sequences, uniforms) {
+        match state.run(settings, network, sequences, decision) {
             Ok(passes) => Some(passes),
             Err(error) => {
                 tracing::warn!(
@@ -129,7 +129,7 @@ impl State {
         settings: &Settings,
         network: &Network,
         sequences: &Sequences,
-        uniforms: &[f32],
+        decision: &Decision,
     ) -> Result<Passes, String> {
         let tokens = sequences.inputs.len() as f64;
         ops::overwrite_ints(&self.tokens, &sequences.inputs);
@@ -142,7 +142,7 @@ impl State {
                 self.room = Some(0);
                 None
             }
-            Network::Dlcm(_) => Some(self.segment(settings, network, sequences, uniforms)?),
+            Network::Dlcm(_) => Some(self.segment(settings, network, sequences, decision)?),
         };
         if let Some(boundaries) = &boundaries {
             let rate = boundaries.concepts() as f64 / tokens;
@@ -161,7 +161,7 @@ impl State {
         let concepts = boundaries.as_ref().map(Boundaries::concepts);
         Ok(Passes {
             gradients: gradients.to,
-            loss: recorded.loss.clone().into_scalar::<f64>(),
+            loss: Loss(vec![recorded.loss.clone()]),
             auxiliary_loss: auxiliary,
             realised_ratio: concepts.map(|concepts| tokens / concepts as f64),
             probabilities: boundaries.map_or_else(Vec::new, |found| found.probabilities),
@@ -174,9 +174,8 @@ impl State {
         settings: &Settings,
         network: &Network,
         sequences: &Sequences,
-        uniforms: &[f32],
+        decision: &Decision,
     ) -> Result<Boundaries, String> {
-        let decision = settings.sample(uniforms);
         let gradient = settings.recipe.boundary.gradient;
         let number = |boundaries: &Boundaries| {
             number(&boundaries.decided, sequences.seq_len, settings.device)
@@ -185,14 +184,14 @@ impl State {
         let room = self.room.unwrap_or_else(|| {
             // Without a graph, which would hold on to the weights.
             let network = network.valid();
-            let boundaries = network.segment(self.tokens.clone().inner(), &decision, gradient);
+            let boundaries = network.segment(self.tokens.clone().inner(), decision, gradient);
             boundaries.map_or(0, |boundaries| number(&boundaries).1)
         });
         self.record(room, settings, network)?;
         let recorded = &self.recorded[&room];
         recorded.encoder.repeat()?;
         let probability = recorded.probability.clone().ok_or("no boundaries")?;
-        let boundaries = Boundaries::decide(probability, &decision);
+        let boundaries = Boundaries::decide(probability, decision);
         let (index, concepts) = number(&boundaries);
         if concepts != room {
             self.record(concepts, settings, network)?;
@@ -360,7 +359,6 @@ mod tests {
                 output_multiplier: 1.0,
                 compression_ratio: 4.0,
                 micro_batch: 2,
-                forced_rate: Some(0.25),
                 device: &device,
             };
             let mut network = Network::new(&architecture, 0, &device)
@@ -369,9 +367,9 @@ mod tests {
             let mut optimizer = Optimizer::default();
             let mut places = Vec::new();
             for step in 0..4 {
-                let (sequences, uniforms) = random_batch(&architecture, 2, step);
+                let (sequences, decision) = random_batch(&architecture, 2, step, 0.25);
                 let mut replays = Replays::default();
-                let passes = settings.run(&network, &sequences, &uniforms, &mut replays);
+                let passes = settings.run(&network, &sequences, &decision, &mut replays);
                 let widths = widths(&architecture);
                 (network, _) =
                     optimizer.step(network, passes.gradients, &recipe, widths, step + 1, 1.0);

@@ -14,7 +14,7 @@ use crate::event::{Event, Measurement};
 use crate::flops::Convention;
 use crate::lock::{self, Lock, LockError};
 use crate::model::causality::find_leak;
-use crate::model::{Network, device};
+use crate::model::{Decision, Network, device};
 use crate::run::{RunOutcome, RunSpec};
 use burn::module::Module;
 use burn::tensor::Device;
@@ -134,6 +134,15 @@ struct Session<'a> {
     widths: Widths,
     steps: u64,
     replays: Replays,
+    /// The next step's batch.
+    fetched: Option<Batch>,
+}
+
+/// What a step trains on.
+struct Batch {
+    step: u64,
+    sequences: Sequences,
+    decision: Decision,
 }
 
 impl<'a> Session<'a> {
@@ -190,6 +199,7 @@ impl<'a> Session<'a> {
             widths: widths(&spec.architecture),
             steps: spec.recipe.steps(seq_len),
             replays: Replays::default(),
+            fetched: None,
             device,
         };
         Ok((session, network))
@@ -260,25 +270,40 @@ impl<'a> Session<'a> {
         (self.spec.recipe.batch * self.spec.architecture.seq_len()) as u64
     }
 
+    /// Fetches the sequences of a step and draws its boundaries.
+    fn fetch(&self, step: u64) -> Batch {
+        let recipe = &self.spec.recipe;
+        let seq_len = self.spec.architecture.seq_len();
+        let rows = recipe.batch as u64;
+        let uniforms = uniforms(self.spec.seed, step * rows..(step + 1) * rows, seq_len);
+        Batch {
+            step,
+            sequences: batch(&self.batches, step, recipe.batch, seq_len),
+            decision: Decision::sample(&uniforms, recipe.boundary.temperature),
+        }
+    }
+
     /// Takes one optimizer step and says what it measured.
     ///
     /// The network is handed through by value, so that its weights are updated in place.
     fn step(&mut self, network: Network) -> (Network, Measurement) {
         let recipe = &self.spec.recipe;
-        let seq_len = self.spec.architecture.seq_len();
-        let rows = recipe.batch as u64;
         let step = self.state.progress.step;
-        let sequences = batch(&self.batches, step, recipe.batch, seq_len);
-        let uniforms = uniforms(self.spec.seed, step * rows..(step + 1) * rows, seq_len);
+        let fetched = self.fetched.take().filter(|batch| batch.step == step);
+        let batch = fetched.unwrap_or_else(|| self.fetch(step));
         let settings = Settings {
             recipe,
             output_multiplier: recipe.output_multiplier(self.widths.token),
             compression_ratio: self.spec.architecture.compression_ratio(),
             micro_batch: self.spec.execution.micro_batch,
-            forced_rate: None,
             device: &self.device,
         };
-        let passes = settings.run(&network, &sequences, &uniforms, &mut self.replays);
+        let Batch {
+            sequences,
+            decision,
+            ..
+        } = batch;
+        let passes = settings.run(&network, &sequences, &decision, &mut self.replays);
         self.state.probabilities.extend(&passes.probabilities);
         let rate_share = recipe.schedule.at(step, self.steps);
         let (network, gradient_norm) = self.state.optimizer.step(
@@ -290,6 +315,8 @@ impl<'a> Session<'a> {
             rate_share,
         );
         self.state.progress.step += 1;
+        // Before a device that works by itself is waited for.
+        self.fetched = (step + 1 < self.steps).then(|| self.fetch(step + 1));
         let ratio = passes.realised_ratio.unwrap_or(1.0);
         let per_token = self
             .spec
@@ -300,10 +327,10 @@ impl<'a> Session<'a> {
             step: self.state.progress.step,
             tokens: self.state.progress.step * self.tokens_per_step(),
             flops: self.state.progress.flops,
-            loss: Some(passes.loss),
+            loss: Some(passes.loss.read()),
             auxiliary_loss: passes.auxiliary_loss,
             realised_sampled: passes.realised_ratio,
-            gradient_norm: Some(gradient_norm),
+            gradient_norm: Some(gradient_norm.read()),
             rate_share: Some(rate_share),
             ..Measurement::default()
         };

@@ -100,14 +100,25 @@ pub fn batch(batches: &Batches, step: u64, rows: usize, seq_len: usize) -> Seque
 pub struct Passes {
     /// Gradients of the total loss.
     pub gradients: GradientsParams,
-    /// Mean cross-entropy, nats per token.
-    pub loss: f64,
+    /// Mean cross-entropy.
+    pub loss: Loss,
     /// Auxiliary loss, not weighted; `None` for a dense model.
     pub auxiliary_loss: Option<f64>,
     /// Tokens per concept with the sampled boundaries; `None` for a dense model.
     pub realised_ratio: Option<f64>,
     /// p of every token; empty for a dense model.
     pub probabilities: Vec<f32>,
+}
+
+/// A step's mean cross-entropy, which stays on the device until it is read: each shard's share.
+pub struct Loss(pub(super) Vec<Tensor<1>>);
+
+impl Loss {
+    /// Reads it, in nats per token. A device that works by itself is waited for. To be read before the
+    /// next step, which may overwrite it.
+    pub fn read(self) -> f64 {
+        self.0.into_iter().map(Tensor::into_scalar::<f64>).sum()
+    }
 }
 
 /// The settings of a step's passes.
@@ -120,8 +131,6 @@ pub struct Settings<'a> {
     pub compression_ratio: f64,
     /// Sequences in one forward pass.
     pub micro_batch: usize,
-    /// Boundaries fall at random at this rate, whatever the predictor says: for timing.
-    pub forced_rate: Option<f64>,
     /// Where tensors live.
     pub device: &'a Device,
 }
@@ -147,40 +156,39 @@ pub(super) struct Auxiliary {
 /// What one shard gave.
 struct Shard {
     gradients: GradientsParams,
-    loss: f64,
+    loss: Tensor<1>,
     auxiliary: f64,
     boundaries: Option<Boundaries>,
 }
 
 impl Settings<'_> {
-    /// Runs the forward and backward passes of one step.
-    ///
-    /// `uniforms` holds a number a token for the boundary samples; `replays` those of the network's
+    /// Runs the forward and backward passes of one step; `replays` holds those of the network's
     /// steps before.
     pub fn run(
         &self,
         network: &Network,
         sequences: &Sequences,
-        uniforms: &[f32],
+        decision: &Decision,
         replays: &mut Replays,
     ) -> Passes {
         replays
-            .run(self, network, sequences, uniforms)
-            .unwrap_or_else(|| self.compute(network, sequences, uniforms))
+            .run(self, network, sequences, decision)
+            .unwrap_or_else(|| self.compute(network, sequences, decision))
     }
 
     /// Does what [`Self::run`] does, operation by operation.
-    fn compute(&self, network: &Network, sequences: &Sequences, uniforms: &[f32]) -> Passes {
+    fn compute(&self, network: &Network, sequences: &Sequences, decision: &Decision) -> Passes {
         let rows = sequences.rows();
         let seq_len = sequences.seq_len;
         let tokens = (rows * seq_len) as f64;
         let micro = self.micro_batch.min(rows);
         let known = (micro < rows && self.recipe.boundary.regularisation == Regularisation::Global)
-            .then(|| self.boundary_rate(network, sequences, uniforms))
+            .then(|| self.boundary_rate(network, sequences, decision))
             .flatten();
 
         let mut gradients = None;
-        let (mut loss, mut concepts, mut auxiliary) = (0.0, 0usize, 0.0);
+        let mut losses = Vec::new();
+        let (mut concepts, mut auxiliary) = (0usize, 0.0);
         let mut probabilities = Vec::new();
         for from in (0..rows).step_by(micro) {
             let rows = from..(from + micro).min(rows);
@@ -189,7 +197,7 @@ impl Settings<'_> {
                 .collect();
             let forwards: Vec<Forward> = shards
                 .into_par_iter()
-                .map(|(rows, network)| self.forward(network, sequences, rows, uniforms))
+                .map(|(rows, network)| self.forward(network, sequences, rows, decision))
                 .collect();
             let rate = known.unwrap_or_else(|| boundary_rate(&forwards));
             let shards: Vec<Shard> = forwards
@@ -198,7 +206,7 @@ impl Settings<'_> {
                 .collect();
             // In the shards' order, whatever the order they were ready in.
             for shard in shards {
-                loss += shard.loss;
+                losses.push(shard.loss);
                 auxiliary += shard.auxiliary;
                 if let Some(boundaries) = shard.boundaries {
                     concepts += boundaries.concepts();
@@ -212,7 +220,7 @@ impl Settings<'_> {
         }
         Passes {
             gradients: gradients.unwrap_or_default(),
-            loss,
+            loss: Loss(losses),
             auxiliary_loss: (concepts > 0).then_some(auxiliary),
             realised_ratio: (concepts > 0).then(|| tokens / concepts as f64),
             probabilities,
@@ -224,12 +232,12 @@ impl Settings<'_> {
         network: Network,
         sequences: &Sequences,
         rows: Range<usize>,
-        uniforms: &[f32],
+        decision: &Decision,
     ) -> Forward {
         let seq_len = sequences.seq_len;
         let tokens = (sequences.rows() * seq_len) as f64;
         let (inputs, targets) = sequences.tensors(rows.start, rows.end, self.device);
-        let decision = self.sample(&uniforms[rows.start * seq_len..rows.end * seq_len]);
+        let decision = decision.of(rows.start * seq_len..rows.end * seq_len);
         let gradient = self.recipe.boundary.gradient;
         let (logits, boundaries) = network.forward(inputs, &decision, gradient);
         let cross_entropy = self.cross_entropy(logits, targets, tokens);
@@ -247,7 +255,7 @@ impl Settings<'_> {
             cross_entropy,
             boundaries,
         } = forward;
-        let loss = cross_entropy.clone();
+        let loss = cross_entropy.clone().inner();
         let mut auxiliary = 0.0;
         let total = match &boundaries {
             None => cross_entropy,
@@ -263,8 +271,7 @@ impl Settings<'_> {
         let gradients = GradientsParams::from_grads(total.backward(), &network);
         Shard {
             gradients,
-            // Last: reading it waits for a device that works by itself.
-            loss: loss.into_scalar::<f64>(),
+            loss,
             auxiliary,
             boundaries,
         }
@@ -300,23 +307,12 @@ impl Settings<'_> {
         }
     }
 
-    pub(super) fn sample(&self, uniforms: &[f32]) -> Decision {
-        let uniforms = uniforms.to_vec();
-        match self.forced_rate {
-            Some(rate) => Decision::Random { uniforms, rate },
-            None => Decision::Sample {
-                uniforms,
-                temperature: self.recipe.boundary.temperature,
-            },
-        }
-    }
-
     /// Finds F over the whole batch without gradients; `None` for a dense model.
     fn boundary_rate(
         &self,
         network: &Network,
         sequences: &Sequences,
-        uniforms: &[f32],
+        decision: &Decision,
     ) -> Option<f64> {
         let network = network.valid();
         let device = self.device.clone().inner();
@@ -326,7 +322,7 @@ impl Settings<'_> {
         for from in (0..rows).step_by(self.micro_batch) {
             let to = (from + self.micro_batch).min(rows);
             let (inputs, _) = sequences.tensors(from, to, &device);
-            let decision = self.sample(&uniforms[from * seq_len..to * seq_len]);
+            let decision = decision.of(from * seq_len..to * seq_len);
             let gradient = self.recipe.boundary.gradient;
             concepts += network.segment(inputs, &decision, gradient)?.concepts();
         }

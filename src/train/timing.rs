@@ -10,7 +10,7 @@ use super::replay::Replays;
 use super::session::widths;
 use super::step::{Sequences, Settings};
 use crate::architecture::Architecture;
-use crate::model::{Network, compute_type, device, ops};
+use crate::model::{Decision, Network, compute_type, device, ops};
 use crate::recipe::{Precision, Recipe};
 use burn::module::Module;
 use burn::tensor::{Device, Distribution, Tensor};
@@ -139,33 +139,36 @@ impl<'a> Untrained<'a> {
             output_multiplier: self.recipe.output_multiplier(widths.token),
             compression_ratio: self.architecture.compression_ratio(),
             micro_batch: self.micro_batch,
-            forced_rate: Some(rate),
             device: self.device,
         };
-        let (sequences, uniforms) = random_batch(self.architecture, self.recipe.batch, self.steps);
+        let rows = self.recipe.batch;
+        let (sequences, decision) = random_batch(self.architecture, rows, self.steps, rate);
         self.steps += 1;
         let start = Instant::now();
-        let passes = settings.run(&network, &sequences, &uniforms, &mut self.replays);
+        let passes = settings.run(&network, &sequences, &decision, &mut self.replays);
         let (recipe, gradients) = (self.recipe, passes.gradients);
-        let updated = self
-            .optimizer
-            .step(network, gradients, recipe, widths, self.steps, 1e-3);
+        let (network, norm) =
+            self.optimizer
+                .step(network, gradients, recipe, widths, self.steps, 1e-3);
+        norm.read();
+        let loss = passes.loss.read();
         let seconds = start.elapsed().as_secs_f64();
-        self.network = Some(updated.0);
+        self.network = Some(network);
         let step = Step {
             realised_ratio: passes.realised_ratio,
-            loss: passes.loss,
+            loss,
         };
         (seconds, step)
     }
 }
 
-/// Draws a step's tokens, and a uniform number a token for its boundaries.
+/// Draws a step's tokens, and boundaries at a rate.
 pub(super) fn random_batch(
     architecture: &Architecture,
     rows: usize,
     step: u64,
-) -> (Sequences, Vec<f32>) {
+    rate: f64,
+) -> (Sequences, Decision) {
     let (seq_len, vocab) = (architecture.seq_len(), architecture.vocab() as u32);
     let first = (step as u32).wrapping_mul(rows as u32).wrapping_add(1);
     let mut sequences = Sequences::new(seq_len);
@@ -176,7 +179,7 @@ pub(super) fn random_batch(
         let numbers = Lcg::new(0x9e37_79b9, index).take(seq_len);
         uniforms.extend(numbers.map(|x| (f64::from(x) / 4_294_967_296.0) as f32));
     }
-    (sequences, uniforms)
+    (sequences, Decision::random(&uniforms, rate))
 }
 
 /// A linear congruential generator modulo 2³²: weak, but a line in any language.

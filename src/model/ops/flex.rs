@@ -373,6 +373,7 @@ impl Op<Flex, 2> for BoundaryProbability {
 pub(super) fn adamw<const D: usize>(
     tensors: [Tensor<D>; 4],
     step: &AdamWStep,
+    scale: f64,
 ) -> (Tensor<D>, Tensor<D>, Tensor<D>) {
     let [mut param, grad, mut m, mut v] = tensors.map(|tensor| exact(primitive(tensor)));
     adam::step(
@@ -381,6 +382,7 @@ pub(super) fn adamw<const D: usize>(
         m.storage_mut(),
         v.storage_mut(),
         step,
+        scale,
     );
     recycle(grad);
     let wrap = |tensor| Tensor::from_primitive::<Flex>(tensor);

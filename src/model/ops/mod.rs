@@ -85,8 +85,6 @@ pub struct AdamWStep {
     pub weight_decay: f64,
     /// Which step this is, counted from 1.
     pub step: u64,
-    /// What the gradient is multiplied with first: the clipping factor.
-    pub gradient_scale: f64,
 }
 
 impl AdamWStep {
@@ -293,14 +291,69 @@ pub fn boundary_probability(q: Tensor<3>, k: Tensor<3>) -> Tensor<2> {
     plain::boundary_probability(q, k)
 }
 
+/// The Euclidean norm over some tensors.
+#[derive(Debug)]
+pub enum Norm {
+    /// Computed.
+    Known(f64),
+    /// A number of a device that works by itself, in double precision.
+    #[cfg(feature = "tch")]
+    OnDevice(tch::Tensor),
+}
+
+impl Norm {
+    /// Reads the number; a device that works by itself is waited for.
+    pub fn read(&self) -> f64 {
+        match self {
+            Self::Known(norm) => *norm,
+            #[cfg(feature = "tch")]
+            Self::OnDevice(norm) => norm.double_value(&[]),
+        }
+    }
+}
+
+/// Computes the norm over all tensors, accumulated in double precision in a fixed order.
+///
+/// Outside autodiff.
+pub fn norm(tensors: Vec<Tensor<1>>) -> Norm {
+    let sum: f64 = match tensors.first().and_then(kernels) {
+        Some(Kernels::Flex) => tensors.into_iter().map(flex::sum_of_squares).sum(),
+        #[cfg(feature = "tch")]
+        Some(Kernels::LibTorch) => return Norm::OnDevice(libtorch::norm(tensors)),
+        None => tensors.into_iter().map(plain::sum_of_squares).sum(),
+    };
+    Norm::Known(sum.sqrt())
+}
+
 /// An AdamW step of many weights, taken together on a device that works by itself.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct AdamW {
+    /// What gradients are multiplied with first, where the host knows it; `None` where nothing is to
+    /// change.
+    scale: Option<f64>,
     #[cfg(feature = "tch")]
     pending: libtorch::Pending,
 }
 
 impl AdamW {
+    /// A step with the gradients scaled so that their norm is at most `bound`.
+    ///
+    /// Where the norm is not finite nothing changes. A device that works by itself is not waited for;
+    /// it may scale gradients where they are in memory.
+    pub fn clipped(norm: &Norm, bound: f64) -> Self {
+        match norm {
+            Norm::Known(norm) => Self {
+                scale: norm.is_finite().then(|| (bound / norm).min(1.0)),
+                ..Self::default()
+            },
+            #[cfg(feature = "tch")]
+            Norm::OnDevice(norm) => Self {
+                pending: libtorch::Pending::clipped(norm, bound),
+                ..Self::default()
+            },
+        }
+    }
+
     /// Returns the parameter and both moments, which have their new values after [`Self::finish`].
     ///
     /// Outside autodiff. Reuses the memory of its arguments where nobody else holds it.
@@ -312,11 +365,14 @@ impl AdamW {
         v: Tensor<D>,
         step: &AdamWStep,
     ) -> (Tensor<D>, Tensor<D>, Tensor<D>) {
+        let Some(scale) = self.scale else {
+            return (param, m, v);
+        };
         match kernels(&param) {
-            Some(Kernels::Flex) => flex::adamw([param, grad, m, v], step),
+            Some(Kernels::Flex) => flex::adamw([param, grad, m, v], step, scale),
             #[cfg(feature = "tch")]
             Some(Kernels::LibTorch) => self.pending.push([param, grad, m, v], step),
-            None => plain::adamw(param, grad, m, v, step),
+            None => plain::adamw(param, grad, m, v, step, scale),
         }
     }
 
@@ -324,6 +380,17 @@ impl AdamW {
     pub fn finish(self) {
         #[cfg(feature = "tch")]
         self.pending.run();
+    }
+}
+
+impl Default for AdamW {
+    /// A step with the gradients as they are.
+    fn default() -> Self {
+        Self {
+            scale: Some(1.0),
+            #[cfg(feature = "tch")]
+            pending: libtorch::Pending::default(),
+        }
     }
 }
 
@@ -355,20 +422,6 @@ pub fn add_to<const D: usize>(sum: Tensor<D>, other: Tensor<D>) -> Tensor<D> {
 /// in shards and shapes need not repeat.
 pub fn is_fused(device: &Device) -> bool {
     fused::has_kernels(device) == Some(Kernels::Flex)
-}
-
-/// Returns the sum of the squares of all tensors, accumulated in double precision in a fixed order.
-///
-/// A device that works by itself is waited for once.
-///
-/// Outside autodiff.
-pub fn sum_of_squares(tensors: Vec<Tensor<1>>) -> f64 {
-    match tensors.first().and_then(kernels) {
-        Some(Kernels::Flex) => tensors.into_iter().map(flex::sum_of_squares).sum(),
-        #[cfg(feature = "tch")]
-        Some(Kernels::LibTorch) => libtorch::sum_of_squares(tensors),
-        None => tensors.into_iter().map(plain::sum_of_squares).sum(),
-    }
 }
 
 #[cfg(test)]

@@ -116,16 +116,17 @@ pub(super) fn boundary_probability(q: Tensor<3>, k: Tensor<3>) -> Tensor<2> {
     Tensor::cat(vec![first, rest], 1)
 }
 
-/// One AdamW step.
+/// One AdamW step with the gradient multiplied by `scale`.
 pub(super) fn adamw<const D: usize>(
     param: Tensor<D>,
     grad: Tensor<D>,
     m: Tensor<D>,
     v: Tensor<D>,
     step: &AdamWStep,
+    scale: f64,
 ) -> (Tensor<D>, Tensor<D>, Tensor<D>) {
     let (correction1, correction2) = step.corrections();
-    let grad = grad * step.gradient_scale;
+    let grad = grad * scale;
     let m = m * step.beta1 + grad.clone() * (1.0 - step.beta1);
     let v = v * step.beta2 + grad.square() * (1.0 - step.beta2);
     let denominator = (v.clone() / correction2).sqrt() + step.epsilon;

@@ -7,20 +7,21 @@ use crate::model::ops::AdamWStep;
 /// Elements whose squares one piece of the norm covers.
 const NORM_PIECE: usize = 1 << 15;
 
-/// Takes one AdamW step in place.
+/// Takes one AdamW step in place, with the gradient multiplied by `scale`.
 pub(crate) fn step(
     param: &mut [f32],
     grad: &[f32],
     m: &mut [f32],
     v: &mut [f32],
     step: &AdamWStep,
+    scale: f64,
 ) {
     let piece = rows_a_piece(param.len(), 1);
     let elements = param.len();
     let items = (param.chunks_mut(piece).zip(grad.chunks(piece)))
         .zip(m.chunks_mut(piece).zip(v.chunks_mut(piece)));
     each(items, elements, |((param, grad), (m, v))| {
-        step_piece(param, grad, m, v, step)
+        step_piece(param, grad, m, v, step, scale)
     });
 }
 
@@ -31,9 +32,10 @@ vectorized! {
         m: &mut [f32],
         v: &mut [f32],
         step: &AdamWStep,
+        scale: f64,
     ) {
         let (correction1, correction2) = step.corrections();
-        let clip = step.gradient_scale as f32;
+        let scale = scale as f32;
         let (keep1, take1) = (step.beta1 as f32, (1.0 - step.beta1) as f32);
         let (keep2, take2) = (step.beta2 as f32, (1.0 - step.beta2) as f32);
         let shrink = (1.0 - step.rate * step.weight_decay) as f32;
@@ -42,7 +44,7 @@ vectorized! {
         let epsilon = step.epsilon as f32;
         let moments = m.iter_mut().zip(v);
         for ((param, grad), (m, v)) in param.iter_mut().zip(grad).zip(moments) {
-            let grad = grad * clip;
+            let grad = grad * scale;
             *m = keep1.mul_add(*m, take1 * grad);
             *v = keep2.mul_add(*v, take2 * grad * grad);
             let denominator = (*v * inverse2).sqrt() + epsilon;

@@ -10,6 +10,7 @@
 #include <cstring>
 #include <exception>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #ifdef WITH_CUDA
@@ -86,17 +87,18 @@ char* aten_norm(void* const* tensors, size_t count, void** result) {
 char* aten_adamw(
     void* const* params, void* const* grads, void* const* first, void* const* second,
     size_t count, double rate, double beta1, double beta2, double weight_decay, double epsilon,
-    double step, double grad_scale) {
+    double step, void* divisor, void* skipped) {
   return guarded([&] {
     auto weights = list(params, count);
-    auto scaled = list(grads, count);
-    if (grad_scale != 1.0) {
-      scaled = at::_foreach_mul(scaled, grad_scale);
+    std::optional<at::Tensor> grad_scale, found_inf;
+    if (divisor) {
+      grad_scale = tensor(divisor);
+      found_inf = tensor(skipped);
     }
     std::vector<at::Tensor> steps(count, at::full({}, step, weights.at(0).options()));
     at::_fused_adamw_(
-        weights, scaled, list(first, count), list(second, count), {}, steps, rate, beta1, beta2,
-        weight_decay, epsilon, /*amsgrad=*/false, /*maximize=*/false);
+        weights, list(grads, count), list(first, count), list(second, count), {}, steps, rate, beta1,
+        beta2, weight_decay, epsilon, /*amsgrad=*/false, /*maximize=*/false, grad_scale, found_inf);
   });
 }
 

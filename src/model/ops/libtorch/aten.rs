@@ -8,7 +8,7 @@
 use std::cell::Cell;
 use std::ffi::{CStr, c_char, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::ptr::{NonNull, null_mut};
+use std::ptr::{NonNull, null, null_mut};
 use std::sync::{Mutex, PoisonError};
 
 use tch::{Kind, Tensor};
@@ -40,7 +40,8 @@ unsafe extern "C" {
         weight_decay: f64,
         epsilon: f64,
         step: f64,
-        grad_scale: f64,
+        divisor: Pointer,
+        skipped: Pointer,
     ) -> Error;
     fn aten_copy_all(targets: *const Pointer, sources: *const Pointer, count: usize) -> Error;
     fn aten_upload(target: Pointer, host: Pointer, scalar_type: i32) -> Error;
@@ -157,10 +158,18 @@ pub(super) fn norm(tensors: &[Tensor]) -> Tensor {
 }
 
 /// Takes one AdamW step on many weights at once: parameters and both moments (the first, third and
-/// fourth list) change in their memory, gradients do not.
-pub(super) fn adamw(tensors: &[Vec<Tensor>; 4], step: &super::AdamWStep) {
+/// fourth list) change in their memory.
+///
+/// `clip` holds two numbers on the device: what gradients are divided by, in their memory, and 1 where
+/// nothing is to change.
+pub(super) fn adamw(
+    tensors: &[Vec<Tensor>; 4],
+    step: &super::AdamWStep,
+    clip: Option<[&Tensor; 2]>,
+) {
     let [params, grads, first, second] = tensors.each_ref().map(pointers);
-    // SAFETY: four lists of one length.
+    let [divisor, skipped] = clip.map_or([null(); 2], |clip| clip.map(pointer));
+    // SAFETY: four lists of one length, and two numbers or neither.
     let done = unsafe {
         aten_adamw(
             params.as_ptr(),
@@ -174,7 +183,8 @@ pub(super) fn adamw(tensors: &[Vec<Tensor>; 4], step: &super::AdamWStep) {
             step.weight_decay,
             step.epsilon,
             step.step as f64,
-            step.gradient_scale,
+            divisor,
+            skipped,
         )
     };
     expect(done, "AdamW");

@@ -249,11 +249,37 @@ impl Op<LibTorch, 2> for BoundaryProbability {
     }
 }
 
-/// AdamW steps that are taken together: parameters, gradients and both moments of each kind of step.
+/// AdamW steps that are taken together.
 #[derive(Debug, Default)]
-pub(super) struct Pending(Vec<(AdamWStep, [Vec<tch::Tensor>; 4])>);
+pub(super) struct Pending {
+    /// Parameters, gradients and both moments of each kind of step.
+    steps: Vec<(AdamWStep, [Vec<tch::Tensor>; 4])>,
+    clip: Option<Clip>,
+}
+
+/// How gradients are clipped, decided on their device.
+#[derive(Debug)]
+struct Clip {
+    /// What they are divided by, at least 1.
+    divisor: tch::Tensor,
+    /// 1 where their norm is not finite and nothing is to change, or else 0.
+    skipped: tch::Tensor,
+}
 
 impl Pending {
+    /// Steps with gradients of some norm scaled so that it is at most `bound`.
+    pub(super) fn clipped(norm: &tch::Tensor, bound: f64) -> Self {
+        // What is not finite is not 0 times 0 either.
+        let clip = no_grad(|| Clip {
+            divisor: (norm / bound).clamp_min(1.0).to_kind(Kind::Float),
+            skipped: (norm * 0.0).not_equal(0.0).to_kind(Kind::Float),
+        });
+        Self {
+            steps: Vec::new(),
+            clip: Some(clip),
+        }
+    }
+
     /// Returns the parameter and both moments, which have their new values once the steps are taken:
     /// in place where nobody else holds the memory.
     pub(super) fn push<const D: usize>(
@@ -271,14 +297,14 @@ impl Pending {
         let [param, grad, m, v] = tensors;
         let updated = [param, m, v].map(own);
         let [param, m, v] = updated.each_ref().map(tch::Tensor::shallow_clone);
-        let of_step = match self.0.iter().position(|(pending, _)| pending == step) {
+        let of_step = match self.steps.iter().position(|(pending, _)| pending == step) {
             Some(index) => index,
             None => {
-                self.0.push((*step, Default::default()));
-                self.0.len() - 1
+                self.steps.push((*step, Default::default()));
+                self.steps.len() - 1
             }
         };
-        let lists = &mut self.0[of_step].1;
+        let lists = &mut self.steps[of_step].1;
         for (list, tensor) in lists.iter_mut().zip([param, primitive(grad).tensor, m, v]) {
             list.push(tensor);
         }
@@ -290,20 +316,19 @@ impl Pending {
     /// Takes the steps.
     pub(super) fn run(self) {
         no_grad(|| {
-            for (step, tensors) in &self.0 {
-                aten::adamw(tensors, step);
+            let clip = self.clip.as_ref();
+            let clip = clip.map(|Clip { divisor, skipped }| [divisor, skipped]);
+            for (step, tensors) in &self.steps {
+                aten::adamw(tensors, step, clip);
             }
         });
     }
 }
 
-/// Sums the squares of all tensors in double precision; the device is waited for once.
-pub(super) fn sum_of_squares(tensors: Vec<Tensor<1>>) -> f64 {
+/// Computes the norm over all tensors, of which there are some, without waiting for it.
+pub(super) fn norm(tensors: Vec<Tensor<1>>) -> tch::Tensor {
     let tensors: Vec<_> = tensors.into_iter().map(|x| primitive(x).tensor).collect();
-    match tensors.is_empty() {
-        true => 0.0,
-        false => no_grad(|| aten::norm(&tensors)).double_value(&[]).powi(2),
-    }
+    no_grad(|| aten::norm(&tensors))
 }
 
 /// The memory of a tensor, with or without autodiff.

@@ -373,7 +373,6 @@ fn adamw() {
         epsilon: 1e-8,
         weight_decay: 0.1,
         step: 3,
-        gradient_scale: 0.5,
     };
     let tensor = |i: usize| {
         // The second moment is not negative.
@@ -388,9 +387,14 @@ fn adamw() {
     let read = |x: Tensor<1>| x.into_data().try_to_vec::<f32>().expect("single precision");
     let [p, g, m, v] = tensors.clone().map(read);
     let [param, grad, first, second] = tensors.clone();
-    let fused = ops::adamw(param, grad, first, second, &step);
+    // A norm twice what it may be. The gradient may be scaled in its memory.
+    let grad = grad + 0.0;
+    let norm = ops::norm(vec![grad.clone()]);
+    let mut adamw = ops::AdamW::clipped(&norm, norm.read() / 2.0);
+    let fused = adamw.update(param, grad, first, second, &step);
+    adamw.finish();
     let [param, grad, first, second] = tensors.clone();
-    let plain = plain::adamw(param, grad, first, second, &step);
+    let plain = plain::adamw(param, grad, first, second, &step, 0.5);
     assert_eq!(
         tensors.map(Tensor::into_data),
         untouched,
@@ -413,13 +417,37 @@ fn adamw() {
 }
 
 #[test]
-fn sum_of_squares() {
+fn adamw_changes_nothing_where_the_norm_is_not_finite() {
+    let device = crate::model::device::for_tests();
+    let step = AdamWStep {
+        rate: 0.01,
+        beta1: 0.9,
+        beta2: 0.95,
+        epsilon: 1e-8,
+        weight_decay: 0.1,
+        step: 1,
+    };
+    for wrong in [f32::NAN, f32::INFINITY] {
+        let tensor = |x: f32| Tensor::<1>::from_data([1.0, x, 2.0], &device);
+        let (param, grad, zeros) = (tensor(3.0), tensor(wrong), tensor(0.0));
+        let norm = ops::norm(vec![grad.clone()]);
+        assert!(!norm.read().is_finite());
+        let mut adamw = ops::AdamW::clipped(&norm, 1.0);
+        let (found, m, v) = adamw.update(param.clone(), grad, zeros.clone(), zeros.clone(), &step);
+        adamw.finish();
+        let found = [found, m, v].map(Tensor::into_data);
+        assert_eq!(found, [param, zeros.clone(), zeros].map(Tensor::into_data));
+    }
+}
+
+#[test]
+fn norm() {
     let device = crate::model::device::for_tests();
     let values = numbers(100_003, 23);
     let exact: f64 = values.iter().map(|&x| f64::from(x) * f64::from(x)).sum();
     let tensor = Tensor::<1>::from_data(values.as_slice(), &device);
     for found in [
-        ops::sum_of_squares(vec![tensor.clone()]),
+        ops::norm(vec![tensor.clone()]).read().powi(2),
         plain::sum_of_squares(tensor),
     ] {
         assert!((found - exact).abs() < 1e-9 * exact, "{found} {exact}");

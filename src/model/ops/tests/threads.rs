@@ -102,7 +102,6 @@ fn the_optimizer() {
         epsilon: 1e-8,
         weight_decay: 0.1,
         step: 1,
-        gradient_scale: 1.0,
     };
     let bits = |threads: usize| {
         let pool = rayon::ThreadPoolBuilder::new()
@@ -113,7 +112,7 @@ fn the_optimizer() {
             let device = Device::flex();
             let tensor = |values: Vec<f32>| Tensor::<1>::from_data(values.as_slice(), &device);
             let (zero, grad) = (vec![0.0; states(1).len()], tensor(states(2)));
-            let norm = ops::sum_of_squares(vec![grad.clone()]);
+            let norm = ops::norm(vec![grad.clone()]).read();
             let (param, m, v) = ops::adamw(
                 tensor(states(1)),
                 grad,
