@@ -2,6 +2,7 @@
 //!
 //! Owns what is said and how a line is written, checked and read; refuses IO.
 
+use crate::digest;
 use crate::run::RunId;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -203,9 +204,7 @@ fn checksum(unsigned: &str) -> String {
     let mut digest = Sha256::new();
     digest.update(unsigned);
     digest.update(END_OF_LINE);
-    let digest = digest.finalize();
-    let digits = digest.iter().take(4).map(|byte| format!("{byte:02x}"));
-    digits.collect()
+    digest::hex(&digest.finalize()[..4])
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ pub mod architecture;
 pub mod cli;
 pub mod clock;
 pub mod data;
+mod digest;
 pub mod event;
 mod expression;
 pub mod fit;

@@ -3,9 +3,9 @@
 //! Owns the specification and the stable content hash; refuses IO.
 
 use crate::architecture::Architecture;
+use crate::digest;
 use crate::recipe::Recipe;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use std::fmt;
 use std::path::PathBuf;
 
@@ -233,14 +233,7 @@ impl RunSpec {
         let canonical = serde_json::to_value(&identity)
             .map(|value| value.to_string())
             .unwrap_or_else(|error| unreachable!("a run specification is plain data: {error}"));
-        let digest = Sha256::digest(canonical.as_bytes());
-        RunId(
-            digest
-                .iter()
-                .take(6)
-                .map(|byte| format!("{byte:02x}"))
-                .collect(),
-        )
+        RunId(digest::name(&canonical))
     }
 }
 

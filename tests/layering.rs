@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 const ORDER: &[&str] = &[
     "quantity",
     "spelling",
+    "digest",
     // Which cells of a grid and which rows of a table are kept is said in one language.
     "expression",
     "architecture",

@@ -2,12 +2,12 @@
 
 use super::Failure;
 use super::experiment::{Loaded, cache_folder, data_cache, devices, slots};
+use crate::digest;
 use crate::launch::hardware;
 use crate::launch::local::Device;
 use crate::launch::measure::{Setting, measure_together};
 use crate::model::device;
 use crate::plan::{Cost, Costs, Planned, workloads};
-use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -161,8 +161,7 @@ impl Kept {
             slots(&loaded.experiment).1,
             env!("CARGO_PKG_VERSION"),
         ]);
-        let digest = Sha256::digest(machine.to_string().as_bytes());
-        let name: String = digest.iter().take(6).map(|b| format!("{b:02x}")).collect();
+        let name = digest::name(&machine.to_string());
         Self {
             path: cache_folder().join("costs").join(format!("{name}.json")),
             at_once,

@@ -34,7 +34,8 @@ pub(super) struct Args {
     #[arg(long, conflicts_with = "no_time")]
     measure_again: bool,
 
-    /// Print JSON.
+    /// Print JSON: an object whose `runs` array holds one object a run, how many are `left` and run
+    /// `at_once`, and the `seconds` that takes.
     #[arg(long)]
     json: bool,
 }

@@ -1,10 +1,10 @@
 //! Where numbers come from: machine, repository, configuration.
 
+use crate::digest;
 use crate::launch::hardware;
 use crate::lock;
 use crate::model::device;
 use crate::orchestrate::Provenance;
-use sha2::{Digest, Sha256};
 use std::process::Command;
 
 /// The versions of everything that this program was built from.
@@ -16,7 +16,7 @@ pub(super) fn of(devices: &[String]) -> Provenance {
     Provenance {
         host: lock::host(),
         git_commit: git_commit(),
-        lock_hash: Some(hash(LOCK_FILE)),
+        lock_hash: Some(digest::sha256(LOCK_FILE)),
         hardware: hardware
             .filter_map(|device| Some((device.clone(), describe(device)?)))
             .collect(),
@@ -54,12 +54,4 @@ fn git_commit() -> Option<String> {
     } else {
         commit
     })
-}
-
-/// Hashes a configuration: SHA-256, hexadecimal.
-pub(super) fn hash(text: &str) -> String {
-    Sha256::digest(text.as_bytes())
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
 }

@@ -8,6 +8,7 @@ use super::progress::Progress;
 use super::trained::print;
 use super::{Failure, fit, provenance};
 use crate::clock::now;
+use crate::digest;
 use crate::launch::local::{Device, Local};
 use crate::lock::Lock;
 use crate::orchestrate::{self, Setting, Summary};
@@ -185,7 +186,7 @@ async fn record(
     let config = &loaded.experiment.source.text;
     let experiment = ExperimentRecord {
         name: loaded.experiment.name.clone(),
-        config_hash: provenance::hash(config),
+        config_hash: digest::sha256(config),
         config: config.clone(),
         program_version: env!("CARGO_PKG_VERSION").to_owned(),
         git_commit,

@@ -2,6 +2,7 @@
 
 use super::Failure;
 use super::trained::print;
+use crate::digest;
 use crate::serve::{Options, ServeError, Server};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use std::io::Read;
@@ -97,7 +98,7 @@ fn new_token() -> Result<String, Failure> {
                 "cannot make a token: {error}; give one with --token"
             ))
         })?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(digest::hex(&bytes))
 }
 
 /// Waits for Ctrl-C or a request to end.

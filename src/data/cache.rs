@@ -6,8 +6,8 @@
 
 use super::DataError;
 use super::stream::map_file;
+use crate::digest;
 use memmap2::Mmap;
-use sha2::{Digest, Sha256};
 use std::fs;
 use std::hash::{BuildHasher, RandomState};
 use std::io::Write;
@@ -35,7 +35,7 @@ impl Entry {
         };
         let sound = map.len() >= BODY
             && map[BODY - 1] == b'\n'
-            && map[..BODY - 1] == *hex(&Sha256::digest(&map[BODY..])).as_bytes();
+            && map[..BODY - 1] == *digest::sha256(&map[BODY..]).as_bytes();
         if !sound {
             tracing::warn!("`{}` is damaged and is made again", path.display());
             return None;
@@ -60,7 +60,7 @@ impl Entry {
         let temporary = path.with_extension(format!("{random:016x}.tmp"));
         let written = fs::File::create(&temporary)
             .and_then(|mut file| {
-                writeln!(file, "{}", hex(&Sha256::digest(body)))?;
+                writeln!(file, "{}", digest::sha256(body))?;
                 file.write_all(body)?;
                 file.sync_all()
             })
@@ -81,11 +81,6 @@ impl Entry {
     pub(super) fn body(&self) -> &[u8] {
         &self.map[BODY..]
     }
-}
-
-/// Writes bytes as lower-case hexadecimal digits.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -22,6 +22,7 @@ pub use stream::TokenStream;
 pub use text::read_text;
 pub use tokenizer::Tokenizer;
 
+use crate::digest;
 use crate::run::{DataFacts, DataSpec, SyntheticSpec};
 use sha2::{Digest, Sha256};
 use std::fmt;
@@ -238,7 +239,7 @@ fn fingerprint(vocab: usize, train: &[u8; 32], validation: &[u8; 32]) -> String 
     let mut hash = Sha256::new_with_prefix((vocab as u64).to_le_bytes());
     hash.update(train);
     hash.update(validation);
-    cache::hex(&hash.finalize())[..16].to_owned()
+    digest::hex(&hash.finalize())[..16].to_owned()
 }
 
 /// Names a synthetic dataset by its specification and the beginnings of both streams.

@@ -1,9 +1,10 @@
 //! UTF-8 files: found, read, split and turned into tokens.
 
-use super::cache::{BODY, Entry, hex};
+use super::cache::{BODY, Entry};
 use super::stream::{TokenStream, bytes};
 use super::tokenizer::Tokenizer;
 use super::{DataError, Dataset, fingerprint};
+use crate::digest;
 use crate::run::{DataFacts, TokenWidth, TokenizerSpec};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -77,7 +78,10 @@ pub(super) fn prepare(
         .iter()
         .chain(&validation)
         .for_each(|text| key.update(Sha256::digest(text)));
-    let path = cache.join(format!("text-{}.tokens", &hex(&key.finalize())[..32]));
+    let path = cache.join(format!(
+        "text-{}.tokens",
+        &digest::hex(&key.finalize())[..32]
+    ));
     let cached = Entry::open(&path).and_then(|entry| load(&entry, &tokenizer));
     match cached {
         Some(dataset) => Ok(dataset),

@@ -1,7 +1,8 @@
 //! Text to token ids and back: bytes, a trained byte-level BPE, or an existing `tokenizer.json`.
 
 use super::DataError;
-use super::cache::{Entry, hex};
+use super::cache::Entry;
+use crate::digest;
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 use std::fmt;
@@ -61,7 +62,7 @@ impl Tokenizer {
         texts
             .iter()
             .for_each(|text| key.update(Sha256::digest(text)));
-        let path = cache.join(format!("bpe-{}.json", &hex(&key.finalize())[..32]));
+        let path = cache.join(format!("bpe-{}.json", &digest::hex(&key.finalize())[..32]));
         let entry = match Entry::open(&path) {
             Some(entry) => entry,
             None => Entry::write(&path, train(vocab, texts)?.as_bytes())?,
@@ -117,7 +118,7 @@ impl Tokenizer {
         if vocab == 0 {
             return Err(unusable("it has no entries".into()));
         }
-        let id = hex(&Sha256::digest(json));
+        let id = digest::sha256(json);
         Ok(Self {
             kind: Kind::Model {
                 tokenizer: Arc::new(tokenizer),

@@ -5,9 +5,10 @@
 //! `dev/data/data_common.py` puts 256 int32 before them: a magic number, a version, and the number
 //! of tokens.
 
-use super::cache::{Entry, hex};
+use super::cache::Entry;
 use super::stream::{TokenStream, bytes, map_file};
 use super::{DataError, Dataset, fingerprint};
+use crate::digest;
 use crate::run::{DataFacts, TokenWidth};
 use sha2::{Digest, Sha256};
 use std::fs;
@@ -205,7 +206,7 @@ impl TokenFile {
             self.map.len(),
             bytes(self.width)
         ));
-        Ok(hex(&key.finalize())[..32].to_owned())
+        Ok(digest::hex(&key.finalize())[..32].to_owned())
     }
 }
 

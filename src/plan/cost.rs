@@ -2,11 +2,11 @@
 
 use super::Planned;
 use crate::architecture::Architecture;
+use crate::digest;
 use crate::recipe::{BoundaryRecipe, Precision};
 use crate::run::{RunId, RunSpec};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// What a run's process takes, whatever it learns.
@@ -59,8 +59,7 @@ fn workload(run: &RunSpec) -> String {
     };
     let text = serde_json::to_string(&workload)
         .unwrap_or_else(|error| unreachable!("a workload is plain data: {error}"));
-    let digest = Sha256::digest(text.as_bytes());
-    digest.iter().take(6).map(|b| format!("{b:02x}")).collect()
+    digest::name(&text)
 }
 
 /// Finds the workloads of a plan, each with a run that has it, in an order in which the first few

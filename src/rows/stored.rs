@@ -2,10 +2,10 @@
 
 use super::{Places, RowsError, Selection, Table, Wanted};
 use crate::analysis::observed;
+use crate::digest;
 use crate::fit::Observations;
 use crate::run::RunId;
 use crate::store::{FittedRows, ImportedRun, RunRecord};
-use sha2::{Digest, Sha256};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write;
@@ -133,7 +133,7 @@ impl Table {
             for (name, cell) in &cells {
                 let _ = writeln!(text, "{name}={cell}");
             }
-            let hash = hash(&text);
+            let hash = digest::sha256(&text);
             let times = seen.entry(hash.clone()).or_default();
             *times += 1;
             ImportedRun {
@@ -193,16 +193,11 @@ impl Table {
             content.push('\n');
         }
         FittedRows {
-            hash: hash(&content),
+            hash: digest::sha256(&content),
             n_rows: data.len(),
             content,
         }
     }
-}
-
-fn hash(text: &str) -> String {
-    let digest = Sha256::digest(text.as_bytes());
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

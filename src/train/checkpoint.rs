@@ -10,6 +10,7 @@
 use super::TrainError;
 use super::optimizer::{Moments, Optimizer};
 use crate::architecture::Architecture;
+use crate::digest;
 use crate::event::{CHECKPOINT as NEWEST, END, WEIGHTS as FINAL};
 use crate::model::{HostTensor, HostTensors, Network, RecentProbabilities};
 use crate::recipe::Threshold;
@@ -324,11 +325,7 @@ fn checksum(tensors: &HostTensors, state: &str) -> String {
         digest.update(name.as_bytes());
         digest.update(stored.bytes());
     }
-    digest
-        .finalize()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    digest::hex(&digest.finalize())
 }
 
 /// Writes tensors with how far the run was, and what proves that nothing is damaged.

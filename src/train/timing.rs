@@ -147,9 +147,9 @@ impl<'a> Untrained<'a> {
         let start = Instant::now();
         let passes = settings.run(&network, &sequences, &decision, &mut self.replays);
         let (recipe, gradients) = (self.recipe, passes.gradients);
-        let (network, norm) =
-            self.optimizer
-                .step(network, gradients, recipe, widths, self.steps, 1e-3);
+        let (network, norm) = self
+            .optimizer
+            .step(network, gradients, recipe, widths, self.steps, 1e-3);
         norm.read();
         let loss = passes.loss.read();
         let seconds = start.elapsed().as_secs_f64();
