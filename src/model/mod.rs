@@ -6,6 +6,7 @@
 mod block;
 pub mod boundary;
 pub mod causality;
+pub(crate) mod compute;
 mod cross_attention;
 pub mod decode;
 mod dense;

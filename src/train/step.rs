@@ -7,7 +7,8 @@
 
 use super::replay::Replays;
 use crate::data::batches::Batches;
-use crate::model::{Boundaries, Decision, Network, ops};
+use crate::model::compute::in_single_precision;
+use crate::model::{Boundaries, Decision, Network, compute_type, ops};
 use crate::recipe::{Recipe, Regularisation};
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
@@ -193,7 +194,7 @@ impl Settings<'_> {
         for from in (0..rows).step_by(micro) {
             let rows = from..(from + micro).min(rows);
             let shards: Vec<_> = shards(rows, sequences.rows(), self.device)
-                .map(|rows| (rows, network.clone().fork(self.device)))
+                .map(|rows| (rows, self.leaves(network)))
                 .collect();
             let forwards: Vec<Forward> = shards
                 .into_par_iter()
@@ -225,6 +226,12 @@ impl Settings<'_> {
             realised_ratio: (concepts > 0).then(|| tokens / concepts as f64),
             probabilities,
         }
+    }
+
+    /// Makes leaves of a network's weights, cast for its layers.
+    fn leaves(&self, network: &Network) -> Network {
+        let network = network.clone().fork(self.device);
+        network.cast_for_layers(compute_type(self.recipe.precision))
     }
 
     fn forward(
@@ -270,7 +277,7 @@ impl Settings<'_> {
         };
         let gradients = GradientsParams::from_grads(total.backward(), &network);
         Shard {
-            gradients,
+            gradients: in_single_precision(&network, gradients),
             loss,
             auxiliary,
             boundaries,

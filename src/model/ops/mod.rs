@@ -14,7 +14,7 @@ mod libtorch;
 mod plain;
 
 use burn::backend::Dispatch;
-use burn::tensor::{Device, Int, Tensor};
+use burn::tensor::{DType, Device, Int, Tensor};
 
 pub use cached::KeyValues;
 use fused::{FusedOps, Kernels, kernels, supported};
@@ -415,6 +415,17 @@ pub fn add_to<const D: usize>(sum: Tensor<D>, other: Tensor<D>) -> Tensor<D> {
     match kernels(&sum) {
         Some(Kernels::Flex) => flex::add_to(sum, other),
         _ => sum + other,
+    }
+}
+
+/// Casts tensors, all at once on a device that works by itself.
+///
+/// Outside autodiff.
+pub fn cast_all(tensors: Vec<Tensor<1>>, dtype: DType) -> Vec<Tensor<1>> {
+    match tensors.first().and_then(kernels) {
+        #[cfg(feature = "tch")]
+        Some(Kernels::LibTorch) => libtorch::cast_all(&tensors, dtype),
+        _ => tensors.into_iter().map(|x| x.cast(dtype)).collect(),
     }
 }
 

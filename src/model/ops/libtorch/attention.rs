@@ -83,8 +83,11 @@ fn attend_in_blocks([q, k, v]: [&Tensor; 3], window: i64, block: i64) -> Tensor 
     let mask = &tables(of, q.kind(), q.device())[0];
     let [q, k, v] = [cut(q).flatten(0, 1), with_window(k), with_window(v)];
     let out = attend([&q, &k, &v], Some(mask));
-    out.reshape([batch, blocks * block, heads, head])
-        .narrow(1, 0, length)
+    let out = out.reshape([batch, blocks * block, heads, head]);
+    match blocks * block == length {
+        true => out,
+        false => out.narrow(1, 0, length),
+    }
 }
 
 impl CausalAttention {

@@ -18,7 +18,7 @@ use burn::backend::LibTorch;
 use burn::backend::libtorch::TchTensor;
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::tensor::kind::Autodiff;
-use burn::tensor::{BackendPrimitive, Tensor};
+use burn::tensor::{BackendPrimitive, DType, Tensor};
 use tch::{Kind, Reduction, no_grad};
 
 pub(crate) use aten::{choose_deterministic_kernels, peak_memory};
@@ -329,6 +329,16 @@ impl Pending {
 pub(super) fn norm(tensors: Vec<Tensor<1>>) -> tch::Tensor {
     let tensors: Vec<_> = tensors.into_iter().map(|x| primitive(x).tensor).collect();
     no_grad(|| aten::norm(&tensors))
+}
+
+/// Casts tensors.
+pub(super) fn cast_all(tensors: &[Tensor<1>], dtype: DType) -> Vec<Tensor<1>> {
+    let cast: Vec<Tensor<1>> = tensors
+        .iter()
+        .map(|x| Tensor::empty(x.shape(), (&x.device(), dtype)))
+        .collect();
+    copy_all(&cast, tensors);
+    cast
 }
 
 /// The memory of a tensor, with or without autodiff.

@@ -65,10 +65,20 @@ pub fn overwrite_ints<const D: usize>(tensor: &Tensor<D, Int>, numbers: &[i32]) 
     aten::upload(&memory(tensor), numbers);
 }
 
-/// Copies tensors into the memory of others of the same shapes.
+/// Copies tensors into the memory of others of the same shapes, which may be of another type.
 pub fn copy_all(targets: &[Tensor<1>], sources: &[Tensor<1>]) {
-    let memories = |tensors: &[Tensor<1>]| -> Vec<_> { tensors.iter().map(memory).collect() };
-    tch::no_grad(|| aten::copy_all(&memories(targets), &memories(sources)));
+    let pairs = targets.iter().map(memory).zip(sources.iter().map(memory));
+    // What copies all at once takes sources of one type.
+    let (single, other): (Vec<_>, Vec<_>) =
+        pairs.partition(|(_, source)| source.kind() == tch::Kind::Float);
+    tch::no_grad(|| {
+        for pairs in [single, other] {
+            let (targets, sources): (Vec<_>, Vec<_>) = pairs.into_iter().unzip();
+            if !targets.is_empty() {
+                aten::copy_all(&targets, &sources);
+            }
+        }
+    });
 }
 
 /// Says where a tensor's numbers are.
