@@ -2,7 +2,7 @@
 
 use burn::tensor::{DType, Tensor};
 
-use super::{check, index, integers, numbers, reference, run, segments};
+use super::{Run, assert_close, check, index, integers, numbers, reference, run, segments};
 use crate::model::ops::{self, AdamWStep, Heads, plain};
 
 const HEADS: Heads = Heads {
@@ -160,6 +160,42 @@ fn causal_attention() {
                 flat(plain::causal_attention(q, k, v, &heads, window))
             },
         );
+    }
+}
+
+/// Rows too long for differences: plain is the reference here.
+#[test]
+fn long_rows_attend_in_windows_as_plain_ones_do() {
+    let heads = Heads {
+        query: 4,
+        key_value: 2,
+        size: 8,
+    };
+    let batch = 3;
+    for (length, window) in [(192, 64), (192, 9), (150, 9), (300, 100)] {
+        let data = [(heads.query, 3), (heads.key_value, 4), (heads.key_value, 5)]
+            .map(|(count, seed)| numbers(batch * length * count * heads.size, seed));
+        let shaped = |x: &[Tensor<1>]| {
+            [0, 1, 2].map(|i| {
+                let width = x[i].dims()[0] / batch / length;
+                x[i].clone().reshape([batch, length, width])
+            })
+        };
+        let out = batch * length * heads.query * heads.size;
+        let fused: Run<'_> = &|x| {
+            let [q, k, v] = shaped(x);
+            ops::causal_attention(q, k, v, &heads, Some(window)).reshape([out])
+        };
+        let plain: Run<'_> = &|x| {
+            let [q, k, v] = shaped(x);
+            plain::causal_attention(q, k, v, &heads, Some(window)).reshape([out])
+        };
+        let exact: Vec<Vec<f64>> = run(&data, plain, DType::F32)
+            .into_iter()
+            .map(|values| values.into_iter().map(f64::from).collect())
+            .collect();
+        let found = run(&data, fused, DType::F32);
+        assert_close(&format!("{length} tokens, {window}"), &found, &exact, 1e-5);
     }
 }
 
