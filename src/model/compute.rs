@@ -1,8 +1,7 @@
 //! The weights in the type that layers compute in.
 //!
-//! Layers cast what they read. A device that works by itself is asked once for all weights instead:
-//! asking for a cast of each, and of each one's gradient, would be a sixth of what a small model's
-//! step in bfloat16 asks for.
+//! Layers cast what they read. A device that works by itself is asked for all weights at once instead:
+//! a small model's step is made of short kernels, and a cast of each weight, and of its gradient, is one.
 
 use super::{Network, ops, plain_name};
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};

@@ -134,7 +134,8 @@ impl Blocks {
         let (window, block) = (self.window, self.block);
         let [_, _, heads, head] = size(grad);
         let grad = grad.reshape([self.batch, self.blocks, window + block, heads, head]);
-        let own = grad.narrow(2, window, block).copy();
+        // Part of longer rows, so this copies.
+        let own = grad.narrow(2, window, block).contiguous();
         let seen = grad.narrow(1, 1, self.blocks - 1).narrow(2, 0, window);
         let _ = self.ends(&own).g_add_(&seen);
         self.join(&own)
