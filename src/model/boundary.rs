@@ -81,16 +81,23 @@ pub enum Decision {
     NoConcepts,
 }
 
-/// The largest number below 1.
-const BELOW_ONE: f32 = 1.0f32.next_down();
-
 impl Decision {
-    /// Draws b_t ~ Bernoulli(sharpen(p_t)) by one uniform number in [0, 1) a token.
+    /// Draws b_t ~ Bernoulli(sharpen(p_t)) by one uniform number u in [0, 1) a token: a boundary
+    /// where u < sharpen(p).
     ///
-    /// u < sharpen(p, τ) where p is above sharpen(u, 1/τ), its inverse: what takes powers is done
-    /// while the encoder runs.
+    /// The bound is the largest p that is none, about sharpen(u, 1/τ), the inverse: what takes powers
+    /// is done before p is known.
     pub fn sample(uniforms: &[f32], temperature: f64) -> Self {
-        let bound = |&u: &f32| (sharpen(f64::from(u), 1.0 / temperature) as f32).min(BELOW_ONE);
+        let bound = |&u: &f32| {
+            let u = f64::from(u);
+            let starts = |p: f32| u < sharpen(f64::from(p), temperature);
+            let about = sharpen(u, 1.0 / temperature) as f32;
+            match (starts(about), starts(about.next_up())) {
+                (true, _) => about.next_down(),
+                (false, true) => about,
+                (false, false) => about.next_up(),
+            }
+        };
         Self::Drawn(uniforms.iter().map(bound).collect())
     }
 
@@ -275,24 +282,36 @@ mod tests {
     }
 
     #[test]
-    fn boundaries_are_drawn_as_often_as_the_sharpened_probability_says() {
-        let uniforms: Vec<f32> = (0..1000).map(|i| i as f32 / 1000.0).collect();
+    fn boundaries_are_drawn_where_the_sharpened_probability_is_above() {
+        let last = 1.0f32.next_down();
+        let uniforms = (0..20_000).map(|i| i as f32 / 20_000.0).chain([last]);
+        let uniforms: Vec<f32> = uniforms.collect();
         for temperature in [0.25, 0.5, 1.0, 2.0] {
             let decision = Decision::sample(&uniforms, temperature);
-            for p in [0.0f32, 0.02, 0.5, 0.7, 0.99, 1.0] {
-                let decided = decision.decide(&vec![p; 1000], 1001);
-                let drawn = decided.iter().skip(1).filter(|&&boundary| boundary).count();
-                let expected = 1000.0 * sharpen(f64::from(p), temperature) - 1.0;
-                assert!(
-                    (drawn as f64 - expected.max(0.0)).abs() <= 1.0,
-                    "{p} at {temperature}: {drawn}"
-                );
+            let Decision::Drawn(bounds) = &decision else {
+                unreachable!("drawn");
+            };
+            // Everywhere, and where it is closest.
+            let below = bounds.iter().map(|bound| bound.next_down().max(0.0));
+            let above = bounds.iter().map(|bound| bound.next_up().min(1.0));
+            let everywhere = (0..=20_000).map(|i| (i * 7919 % 20_001) as f32 / 20_000.0);
+            let probabilities: [Vec<f32>; 5] = [
+                below.collect(),
+                bounds.clone(),
+                above.collect(),
+                everywhere.collect(),
+                vec![1.0; uniforms.len()],
+            ];
+            for probabilities in probabilities {
+                let decided = decision.decide(&probabilities, uniforms.len());
+                for (i, (p, u)) in probabilities.into_iter().zip(&uniforms).enumerate().skip(1) {
+                    let drawn = f64::from(*u) < sharpen(f64::from(p), temperature);
+                    assert_eq!(decided[i], drawn, "{p} and {u} at {temperature}");
+                }
             }
         }
         let never = Decision::sample(&[0.0; 3], 0.5).decide(&[0.0; 3], 3);
         assert_eq!(never, [true, false, false]);
-        let always = Decision::sample(&[BELOW_ONE; 3], 2.0).decide(&[1.0; 3], 3);
-        assert_eq!(always, [true; 3]);
         let random = Decision::random(&[0.9, 0.2, 0.25], 0.25).decide(&[0.0; 3], 3);
         assert_eq!(random, [true, true, false]);
     }
