@@ -344,12 +344,13 @@ impl AdamW {
         match norm {
             Norm::Known(norm) => Self {
                 scale: norm.is_finite().then(|| (bound / norm).min(1.0)),
-                ..Self::default()
+                #[cfg(feature = "tch")]
+                pending: libtorch::Pending::default(),
             },
             #[cfg(feature = "tch")]
             Norm::OnDevice(norm) => Self {
+                scale: Some(1.0),
                 pending: libtorch::Pending::clipped(norm, bound),
-                ..Self::default()
             },
         }
     }
