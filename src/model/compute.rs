@@ -4,9 +4,10 @@
 //! a small model's step is made of short kernels, and a cast of each weight, and of its gradient, is one.
 
 use super::{Network, ops, plain_name};
-use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::optim::GradientsParams;
 use burn::tensor::{DType, Tensor};
+use std::collections::BTreeMap;
 
 /// Weights that layers read as they are; what comes of them is cast.
 const READ_AS_THEY_ARE: [&str; 3] = ["embedding.table", "smoothing", "start"];
@@ -20,19 +21,21 @@ impl Network {
         }
         let mut read = Read::default();
         self.visit(&mut read);
-        let mut replace = Replace {
-            path: Vec::new(),
-            cast: ops::cast_all(read.weights, dtype).into_iter(),
-        };
-        self.map(&mut replace)
+        let cast = ops::cast_all(read.weights, dtype);
+        let cast = read.ids.into_iter().zip(cast).collect();
+        self.map(&mut Replace { cast })
     }
 }
 
-/// Casts the gradients of weights that were cast to single precision.
+/// Casts the gradients of weights that were cast to `dtype` to single precision.
 pub(crate) fn in_single_precision(
     network: &Network,
     gradients: GradientsParams,
+    dtype: DType,
 ) -> GradientsParams {
+    if dtype == DType::F32 {
+        return gradients;
+    }
     let mut cast = Cast {
         from: gradients,
         to: GradientsParams::new(),
@@ -41,14 +44,11 @@ pub(crate) fn in_single_precision(
     cast.to
 }
 
-fn is_cast(path: &[String]) -> bool {
-    !READ_AS_THEY_ARE.contains(&plain_name(path).as_str())
-}
-
 /// Lists the weights that layers cast, flattened.
 #[derive(Default)]
 struct Read {
     path: Vec<String>,
+    ids: Vec<ParamId>,
     weights: Vec<Tensor<1>>,
 }
 
@@ -62,7 +62,8 @@ impl ModuleVisitor for Read {
     }
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        if is_cast(&self.path) {
+        if !READ_AS_THEY_ARE.contains(&plain_name(&self.path).as_str()) {
+            self.ids.push(param.id);
             let weight = param.val().inner();
             let elements = weight.shape().num_elements();
             self.weights.push(weight.reshape([elements]));
@@ -70,26 +71,15 @@ impl ModuleVisitor for Read {
     }
 }
 
-/// Puts other weights in the place of those that [`Read`] lists.
+/// Puts cast weights in the place of others.
 struct Replace {
-    path: Vec<String>,
-    cast: std::vec::IntoIter<Tensor<1>>,
+    cast: BTreeMap<ParamId, Tensor<1>>,
 }
 
 impl ModuleMapper for Replace {
-    fn enter_module(&mut self, name: &str, _: &str) {
-        self.path.push(name.to_owned());
-    }
-
-    fn exit_module(&mut self, _: &str, _: &str) {
-        self.path.pop();
-    }
-
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let (id, mut tensor, mapper) = param.consume();
-        if is_cast(&self.path)
-            && let Some(cast) = self.cast.next()
-        {
+        if let Some(cast) = self.cast.remove(&id) {
             tensor = cast.reshape(tensor.shape()).autodiff().require_grad();
         }
         Param::from_mapped_value(id, tensor, mapper)
@@ -116,10 +106,9 @@ mod tests {
     use crate::model::{Decision, compute_type, device};
     use crate::recipe::{BoundaryGradient, Precision};
     use burn::tensor::{Int, TensorData};
-    use std::collections::BTreeMap;
 
     /// Bits of all gradients of the sum of squares of logits.
-    fn gradients(network: &Network) -> BTreeMap<String, TensorData> {
+    fn gradients(network: &Network, dtype: DType) -> BTreeMap<String, TensorData> {
         struct Named<'a> {
             path: Vec<String>,
             gradients: &'a GradientsParams,
@@ -151,7 +140,7 @@ mod tests {
         let gradients = GradientsParams::from_grads(total.backward(), network);
         let mut named = Named {
             path: Vec::new(),
-            gradients: &in_single_precision(network, gradients),
+            gradients: &in_single_precision(network, gradients, dtype),
             named: BTreeMap::new(),
         };
         network.visit(&mut named);
@@ -170,9 +159,9 @@ mod tests {
             let network = Network::new(&architecture, 0, &device)
                 .with_precision(precision)
                 .train();
-            let each = gradients(&network.clone().fork(&device));
-            let together = network.clone().cast_for_layers(compute_type(precision));
-            let together = gradients(&together);
+            let dtype = compute_type(precision);
+            let each = gradients(&network.clone().fork(&device), dtype);
+            let together = gradients(&network.clone().cast_for_layers(dtype), dtype);
             assert_eq!(each.len(), network.weights().len());
             assert_eq!(each, together, "{precision:?}");
         }

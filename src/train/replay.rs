@@ -8,7 +8,7 @@
 use super::step::{Loss, Passes, Sequences, Settings, with_auxiliary};
 use crate::model::boundary::{number, starts};
 use crate::model::ops::{self, Recording, Segments};
-use crate::model::{Boundaries, Decision, Network, Segmentation, compute_type};
+use crate::model::{Boundaries, Decision, Network, Segmentation};
 use crate::recipe::BoundaryGradient;
 use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::optim::GradientsParams;
@@ -234,7 +234,7 @@ impl State {
 
         let shares = self.recorded.values().next().map(|other| &other.encoder);
         let (encoder, (network, encoded)) = Recording::new(device, shares, || {
-            let network = network.cast_for_layers(compute_type(settings.recipe.precision));
+            let network = network.cast_for_layers(settings.dtype());
             let encoded = network.encode(self.tokens.clone(), gradient);
             (network, encoded)
         })?;

@@ -140,7 +140,6 @@ struct Session<'a> {
 
 /// What a step trains on.
 struct Batch {
-    step: u64,
     sequences: Sequences,
     decision: Decision,
 }
@@ -277,7 +276,6 @@ impl<'a> Session<'a> {
         let rows = recipe.batch as u64;
         let uniforms = uniforms(self.spec.seed, step * rows..(step + 1) * rows, seq_len);
         Batch {
-            step,
             sequences: batch(&self.batches, step, recipe.batch, seq_len),
             decision: Decision::sample(&uniforms, recipe.boundary.temperature),
         }
@@ -289,8 +287,11 @@ impl<'a> Session<'a> {
     fn step(&mut self, network: Network) -> (Network, Measurement) {
         let recipe = &self.spec.recipe;
         let step = self.state.progress.step;
-        let fetched = self.fetched.take().filter(|batch| batch.step == step);
-        let batch = fetched.unwrap_or_else(|| self.fetch(step));
+        let fetched = self.fetched.take();
+        let Batch {
+            sequences,
+            decision,
+        } = fetched.unwrap_or_else(|| self.fetch(step));
         let settings = Settings {
             recipe,
             output_multiplier: recipe.output_multiplier(self.widths.token),
@@ -298,11 +299,6 @@ impl<'a> Session<'a> {
             micro_batch: self.spec.execution.micro_batch,
             device: &self.device,
         };
-        let Batch {
-            sequences,
-            decision,
-            ..
-        } = batch;
         let passes = settings.run(&network, &sequences, &decision, &mut self.replays);
         self.state.probabilities.extend(&passes.probabilities);
         let rate_share = recipe.schedule.at(step, self.steps);

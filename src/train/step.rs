@@ -12,7 +12,7 @@ use crate::model::{Boundaries, Decision, Network, compute_type, ops};
 use crate::recipe::{Recipe, Regularisation};
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
@@ -231,7 +231,12 @@ impl Settings<'_> {
     /// Makes leaves of a network's weights, cast for its layers.
     fn leaves(&self, network: &Network) -> Network {
         let network = network.clone().fork(self.device);
-        network.cast_for_layers(compute_type(self.recipe.precision))
+        network.cast_for_layers(self.dtype())
+    }
+
+    /// What layers compute in.
+    pub(super) fn dtype(&self) -> DType {
+        compute_type(self.recipe.precision)
     }
 
     fn forward(
@@ -277,7 +282,7 @@ impl Settings<'_> {
         };
         let gradients = GradientsParams::from_grads(total.backward(), &network);
         Shard {
-            gradients: in_single_precision(&network, gradients),
+            gradients: in_single_precision(&network, gradients, self.dtype()),
             loss,
             auxiliary,
             boundaries,

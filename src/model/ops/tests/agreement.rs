@@ -392,6 +392,15 @@ fn double_precision_takes_the_plain_road() {
     assert!((out[0] - 3.0 / root).abs() < 1e-12 && (out[1] - 8.0 / root).abs() < 1e-12);
 }
 
+const STEP: AdamWStep = AdamWStep {
+    rate: 0.01,
+    beta1: 0.9,
+    beta2: 0.95,
+    epsilon: 1e-8,
+    weight_decay: 0.1,
+    step: 3,
+};
+
 #[test]
 fn adamw() {
     let device = crate::model::device::for_tests();
@@ -402,14 +411,6 @@ fn adamw() {
         numbers(count, 21),
         numbers(count, 22),
     ];
-    let step = AdamWStep {
-        rate: 0.01,
-        beta1: 0.9,
-        beta2: 0.95,
-        epsilon: 1e-8,
-        weight_decay: 0.1,
-        step: 3,
-    };
     let tensor = |i: usize| {
         // The second moment is not negative.
         let values: Vec<f32> = values[i]
@@ -427,10 +428,10 @@ fn adamw() {
     let grad = grad + 0.0;
     let norm = ops::norm(vec![grad.clone()]);
     let mut adamw = ops::AdamW::clipped(&norm, norm.read() / 2.0);
-    let fused = adamw.update(param, grad, first, second, &step);
+    let fused = adamw.update(param, grad, first, second, &STEP);
     adamw.finish();
     let [param, grad, first, second] = tensors.clone();
-    let plain = plain::adamw(param, grad, first, second, &step, 0.5);
+    let plain = plain::adamw(param, grad, first, second, &STEP, 0.5);
     assert_eq!(
         tensors.map(Tensor::into_data),
         untouched,
@@ -455,21 +456,13 @@ fn adamw() {
 #[test]
 fn adamw_changes_nothing_where_the_norm_is_not_finite() {
     let device = crate::model::device::for_tests();
-    let step = AdamWStep {
-        rate: 0.01,
-        beta1: 0.9,
-        beta2: 0.95,
-        epsilon: 1e-8,
-        weight_decay: 0.1,
-        step: 1,
-    };
     for wrong in [f32::NAN, f32::INFINITY] {
         let tensor = |x: f32| Tensor::<1>::from_data([1.0, x, 2.0], &device);
         let (param, grad, zeros) = (tensor(3.0), tensor(wrong), tensor(0.0));
         let norm = ops::norm(vec![grad.clone()]);
         assert!(!norm.read().is_finite());
         let mut adamw = ops::AdamW::clipped(&norm, 1.0);
-        let (found, m, v) = adamw.update(param.clone(), grad, zeros.clone(), zeros.clone(), &step);
+        let (found, m, v) = adamw.update(param.clone(), grad, zeros.clone(), zeros.clone(), &STEP);
         adamw.finish();
         let found = [found, m, v].map(Tensor::into_data);
         assert_eq!(found, [param, zeros.clone(), zeros].map(Tensor::into_data));
