@@ -45,9 +45,9 @@ class Rotary:
     def tables(self, x):
         length = x.shape[-2]
         if self.cos is None or self.cos.shape[0] < length or self.cos.dtype != x.dtype:
-            half = torch.arange(0, self.size, 2, dtype=torch.float64)
-            frequency = ROTARY_BASE ** (-half / self.size)
-            angle = torch.outer(torch.arange(length, dtype=torch.float64), frequency)
+            on = {"dtype": torch.float64, "device": x.device}
+            frequency = ROTARY_BASE ** (-torch.arange(0, self.size, 2, **on) / self.size)
+            angle = torch.outer(torch.arange(length, **on), frequency)
             cos, sin = angle.cos(), angle.sin()
             self.cos = torch.cat((cos, cos), -1).to(x.dtype)
             self.sin = torch.cat((-sin, sin), -1).to(x.dtype)
@@ -68,9 +68,9 @@ class WindowMask:
     def __call__(self, x):
         length = x.shape[1]
         if self.mask is None or self.mask.shape[0] != length or self.mask.dtype != x.dtype:
-            ones = torch.ones(length, length, dtype=torch.bool)
+            ones = x.new_ones(length, length, dtype=torch.bool)
             seen = ones.tril() & ones.triu(1 - self.window)
-            self.mask = torch.zeros(length, length, dtype=x.dtype).masked_fill(~seen, -math.inf)
+            self.mask = x.new_zeros(length, length).masked_fill(~seen, -math.inf)
         return self.mask
 
 
@@ -209,7 +209,7 @@ class Dlcm(nn.Module):
         self.cross_attention = CrossAttention(decoder, d_concept)
         self.decoder = Blocks(decoder, shape["token_window"])
         self.unembedding = Unembedding(shape["vocab"], self.width)
-        # Room for concepts comes in multiples of this.
+        # The concept axis comes in multiples of this.
         self.room = 1
 
     def forward(self, tokens, decide, multiplier=1.0, detach=True):
@@ -234,7 +234,6 @@ class Dlcm(nn.Module):
 
     def compile(self):
         """Two graphs with fixed shapes: boundaries are decided between them."""
-        self.room = 32
         self.encode, self.decode = (
             torch.compile(half, fullgraph=True) for half in (self.encode, self.decode)
         )
@@ -245,7 +244,7 @@ class Dlcm(nn.Module):
         start = self.start.expand(batch, 1, -1)
         if concepts == 1:
             return start
-        slot = segment + concepts * torch.arange(batch).unsqueeze(1)
+        slot = segment + concepts * torch.arange(batch, device=h.device).unsqueeze(1)
         sums = h.new_zeros(batch * concepts, h.shape[2]).index_add(0, slot.flatten(), h.flatten(0, 1))
         means = sums.view(batch, concepts, -1) / member.sum(1).clamp_min(1.0).unsqueeze(2)
         # No token reads the last slot's concept.
@@ -382,7 +381,7 @@ def congruential(seed, count):
     return states
 
 
-def benchmark_step(architecture, batch, s):
+def benchmark_step(architecture, batch, s, device="cpu"):
     """Tokens, targets and forced boundaries of step s."""
     length, vocab = architecture["seq_len"], architecture["vocab"]
     rate = 1.0 / architecture.get("compression_ratio", 1.0)
@@ -394,7 +393,7 @@ def benchmark_step(architecture, batch, s):
     starts = [
         [state / 2**32 < rate for state in congruential(0x9E3779B9 * row, length)] for row in rows
     ]
-    tokens, starts = torch.tensor(tokens), torch.tensor(starts)
+    tokens, starts = torch.tensor(tokens, device=device), torch.tensor(starts, device=device)
     return tokens[:, :-1].contiguous(), tokens[:, 1:].contiguous(), lambda _: starts
 
 
@@ -410,6 +409,7 @@ def main():
     parser.add_argument("--profile", action="store_true", help="operations by time, to stderr")
     parser.add_argument("--device", default="cpu", help="as PyTorch names it")
     parser.add_argument("--precision", choices=("f32", "tf32", "bf16"), default="f32")
+    parser.add_argument("--room", type=int, default=1, help="the concept axis in multiples of this")
     parser.add_argument("--compile", action="store_true", help="torch.compile instead of eager")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -418,18 +418,13 @@ def main():
         architecture = json.load(file)
     model = build(architecture)
     initialise(model)
-    torch.set_default_device(options.device)
     torch.backends.cuda.matmul.allow_tf32 = options.precision == "tf32"
     model.to(options.device)
-    if options.compile:
-        # One a size of the concept axis.
-        torch._dynamo.config.recompile_limit = 64
-        torch._dynamo.config.automatic_dynamic_shapes = False
-        model.compile()
+    model.room = options.room
     kind = torch.device(options.device).type
     adamw = optimizer(model, architecture, RECIPE)
     steps = [
-        benchmark_step(architecture, options.batch, s)
+        benchmark_step(architecture, options.batch, s, options.device)
         for s in range(options.warmup + options.steps)
     ]
 
@@ -444,6 +439,13 @@ def main():
             torch.cuda.synchronize()
         return loss.detach()
 
+    if options.compile:
+        # Masks and rotary tables are made once, not in the graph. A graph is compiled for each
+        # size of the concept axis.
+        step_here(steps[0])
+        torch._dynamo.config.recompile_limit = 64
+        torch._dynamo.config.automatic_dynamic_shapes = False
+        model.compile()
     for data in steps[: options.warmup]:
         step_here(data)
 

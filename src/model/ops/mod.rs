@@ -320,7 +320,7 @@ pub fn norm(tensors: Vec<Tensor<1>>) -> Norm {
         Some(Kernels::Flex) => tensors.into_iter().map(flex::sum_of_squares).sum(),
         #[cfg(feature = "tch")]
         Some(Kernels::LibTorch) => return Norm::OnDevice(libtorch::norm(tensors)),
-        None => tensors.into_iter().map(plain::sum_of_squares).sum(),
+        None => plain::sum_of_squares(tensors),
     };
     Norm::Known(sum.sqrt())
 }

@@ -135,9 +135,13 @@ pub(super) fn adamw<const D: usize>(
     (param, m, v)
 }
 
-/// Sum of squares in double precision.
-pub(super) fn sum_of_squares<const D: usize>(x: Tensor<D>) -> f64 {
-    x.into_data().iter::<f64>().map(|value| value * value).sum()
+/// Sum of squares over all tensors in double precision: one number a tensor is read, all at once.
+pub(super) fn sum_of_squares(tensors: Vec<Tensor<1>>) -> f64 {
+    if tensors.is_empty() {
+        return 0.0;
+    }
+    let sums = tensors.into_iter().map(|x| x.cast(DType::F64).square().sum()).collect();
+    Tensor::cat(sums, 0).into_data().iter::<f64>().sum()
 }
 
 /// Which segment each token is in, as 0 and 1.
