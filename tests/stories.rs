@@ -2,8 +2,11 @@
 
 mod support;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value;
-use std::time::Duration;
+use std::process::ExitStatus;
+use std::time::{Duration, Instant};
 use support::{Desk, TINY};
 
 #[test]
@@ -141,6 +144,23 @@ fn an_experiment_runs_from_declaration_to_figures_and_only_once() {
     );
 }
 
+/// Starts a grid and signals it when the first run trains; its signal handlers are in place by then.
+fn stop(desk: &Desk, signal: Signal) -> ExitStatus {
+    let mut child = desk.start(&["run", "tiny.yaml"]);
+    let started = || {
+        std::fs::read_dir(desk.path().join("results/tiny/runs")).is_ok_and(|runs| {
+            runs.flatten()
+                .any(|run| run.path().join("events.jsonl").exists())
+        })
+    };
+    let patience = Instant::now();
+    while !started() && patience.elapsed() < Duration::from_secs(120) {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    kill(Pid::from_raw(child.id() as i32), signal).expect("signalled");
+    child.wait().expect("ended")
+}
+
 #[test]
 fn an_interrupted_grid_goes_on_to_the_same_losses() {
     // Long enough to be interrupted.
@@ -149,27 +169,48 @@ fn an_interrupted_grid_goes_on_to_the_same_losses() {
     whole.done(&["run", "tiny.yaml"]);
 
     let desk = Desk::new().with("tiny.yaml", &long);
-    let mut child = desk.start(&["run", "tiny.yaml"]);
-    // Its signal handlers are in place before it starts the first run.
-    let started = || {
-        std::fs::read_dir(desk.path().join("results/tiny/runs")).is_ok_and(|runs| {
-            runs.flatten()
-                .any(|run| run.path().join("events.jsonl").exists())
-        })
-    };
-    let patience = std::time::Instant::now();
-    while !started() && patience.elapsed() < Duration::from_secs(120) {
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    nix::sys::signal::kill(
-        nix::unistd::Pid::from_raw(child.id() as i32),
-        nix::sys::signal::Signal::SIGINT,
-    )
-    .expect("signalled");
-    let status = child.wait().expect("ended");
+    let status = stop(&desk, Signal::SIGINT);
     assert!(matches!(status.code(), Some(0 | 1)), "{status}");
     desk.done(&["run", "tiny.yaml"]);
     assert_eq!(desk.losses(), whole.losses());
+}
+
+#[test]
+fn runs_of_a_killed_orchestrator_are_said_to_be_cut_off() {
+    let desk = Desk::new().with("tiny.yaml", TINY.replace("8192", "65536"));
+    let status = stop(&desk, Signal::SIGKILL);
+    assert_eq!(status.code(), None, "{status}");
+    // It would not end while somebody were at work.
+    let said = desk.done(&["status", "tiny.yaml", "--watch"]);
+    assert!(said.contains("no orchestrator is at work"), "{said}");
+    desk.done(&["run", "tiny.yaml"]);
+    let said = desk.done(&["status", "tiny.yaml"]);
+    assert!(!said.contains("no orchestrator is at work"), "{said}");
+}
+
+#[test]
+fn a_grid_goes_on_where_nobody_can_read_what_it_says() {
+    let desk = Desk::new().with("tiny.yaml", TINY);
+    let full = || {
+        std::fs::File::options()
+            .write(true)
+            .open("/dev/full")
+            .expect("a full disk")
+    };
+    let run = |output: std::process::Stdio| {
+        std::process::Command::new(assert_cmd::cargo::cargo_bin("orchestrator"))
+            .args(["run", "tiny.yaml"])
+            .current_dir(desk.path())
+            .env("ORCHESTRATOR_CACHE", desk.path().join("cache"))
+            .stdout(output)
+            .stderr(full())
+            .status()
+            .expect("ran")
+    };
+    assert_eq!(run(std::process::Stdio::null()).code(), Some(0));
+    assert_eq!(desk.losses().len(), 3);
+    // A result that cannot be printed is a failure, and no panic.
+    assert_eq!(run(full().into()).code(), Some(1));
 }
 
 #[test]

@@ -106,7 +106,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let mut basis = args.fitted.load()?;
     check_constants(&basis.fitted, &constants)?;
     let dense = match &args.dense {
-        Some(path) => Some(read_fit(path)?),
+        Some(path) => Some(read_fit(path)?.0),
         None => basis.dense()?,
     };
     let cost = basis.cost(args.cost);

@@ -1,7 +1,7 @@
 //! An answer, as JSON or in words.
 
 use super::Failure;
-use super::trained::print;
+use super::terminal::print;
 use serde::Serialize;
 use std::fmt::Display;
 use std::process::ExitCode;

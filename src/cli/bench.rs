@@ -1,6 +1,7 @@
 //! `orchestrator bench`: how fast this machine trains models of known shapes.
 
 use super::Failure;
+use super::terminal::print;
 use crate::architecture::Architecture;
 use crate::architecture::solver::ShapeError;
 use crate::flops::Convention;
@@ -134,9 +135,9 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let measured = pool.install(|| measure(args))?;
     if args.json {
         let text = serde_json::to_string_pretty(&measured).map_err(Failure::machine)?;
-        println!("{text}");
+        print(&format!("{text}\n"))?;
     } else {
-        print!("{}", table(&measured));
+        print(&table(&measured))?;
     }
     Ok(ExitCode::SUCCESS)
 }

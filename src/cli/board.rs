@@ -1,5 +1,6 @@
 //! A table of runs that fits the window: those that train, those that failed, and a count of others.
 
+use super::terminal::wants_colour;
 use std::process::{Command, Stdio};
 
 /// What can be drawn on.
@@ -23,12 +24,11 @@ impl Window {
             (Some(_), Some(_)) => None,
             _ => asked(),
         };
-        let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
         Self {
             width: columns.or(asked.map(|size| size.1)).unwrap_or(80),
             height: lines.or(asked.map(|size| size.0)).unwrap_or(24),
             is_utf8: is_utf8(),
-            has_colour: !is_set("NO_COLOR"),
+            has_colour: wants_colour(),
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::Failure;
 use super::answer::in_json;
 use super::find_run::find_stored;
-use super::trained::print;
+use super::terminal::print;
 use crate::orchestrate::{Control, Request};
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -1,6 +1,6 @@
 //! `orchestrator completions`: what a shell needs to complete commands.
 
-use super::trained::print;
+use super::terminal::print;
 use super::{Cli, Failure};
 use clap::{Command, CommandFactory};
 use clap_complete::Shell;

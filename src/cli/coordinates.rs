@@ -1,7 +1,7 @@
 //! `orchestrator coordinates`: the coordinate check of muP, as a table and a figure.
 
 use super::Failure;
-use super::trained::print;
+use super::terminal::{note, print};
 use crate::model::device;
 use crate::recipe::Recipe;
 use crate::report::plots::{ActivationSize, draw_coordinates};
@@ -67,7 +67,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     }
     if let Some(folder) = &args.figures {
         for file in draw_coordinates(folder, &sizes).map_err(Failure::machine)? {
-            eprintln!("{}", file.display());
+            note!("{}", file.display());
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -2,6 +2,7 @@
 
 use super::Failure;
 use super::experiment::{Loaded, cache_folder, data_cache, devices, slots};
+use super::terminal::note;
 use crate::digest;
 use crate::launch::hardware;
 use crate::launch::local::Device;
@@ -67,7 +68,7 @@ pub(super) fn costs(
         return Ok(Costs::new(planned, &known));
     }
     let at_once = kept.at_once;
-    eprintln!(
+    note!(
         "measuring what {} take on {device}, {at_once} at once: up to {MOST_SECONDS:.0} s",
         match missing.len() {
             1 => "the steps of 1 model".to_owned(),
@@ -102,7 +103,7 @@ pub(super) fn costs(
             }
         }
         for (run, why) in failed {
-            eprintln!("warning: what run {run} takes could not be measured: {why}");
+            note!("warning: what run {run} takes could not be measured: {why}");
         }
         kept.write(&known);
     }

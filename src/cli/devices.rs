@@ -1,6 +1,7 @@
 //! `orchestrator devices`: what models can run on here, and why not on more.
 
 use super::Failure;
+use super::terminal::print;
 use crate::launch::hardware::{self, Gpu};
 use crate::model::device::{self, DeviceError};
 use crate::quantity::human_bytes;
@@ -46,11 +47,11 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let missing = missing(&gpus);
     if args.json {
         let json = serde_json::json!({ "devices": usable, "missing": missing });
-        println!("{json:#}");
+        print(&format!("{json:#}\n"))?;
         return Ok(ExitCode::SUCCESS);
     }
+    let mut text = String::new();
     for device in usable {
-        print!("{:<8}  {:<12}", device.name, device.kernels);
         let bytes = |bytes: Option<u64>| bytes.map(|bytes| human_bytes(bytes as f64));
         let memory = bytes(device.memory_bytes).zip(bytes(device.free_memory_bytes));
         let rest = [
@@ -58,14 +59,13 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
             memory.map(|(all, free)| format!("{all} of memory, {free} free")),
             device.driver.map(|driver| format!("driver {driver}")),
         ];
-        println!(
-            "  {}",
-            rest.into_iter().flatten().collect::<Vec<_>>().join("; ")
-        );
+        let rest = rest.into_iter().flatten().collect::<Vec<_>>().join("; ");
+        text += &format!("{:<8}  {:<12}  {rest}\n", device.name, device.kernels);
     }
     for Missing { name, why } in missing {
-        println!("{name:<8}  not available: {why}");
+        text += &format!("{name:<8}  not available: {why}\n");
     }
+    print(&text)?;
     Ok(ExitCode::SUCCESS)
 }
 

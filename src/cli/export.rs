@@ -4,6 +4,7 @@ use super::Failure;
 use super::answer::answer;
 use super::experiment::ExperimentArgs;
 use super::find_run::find_run;
+use super::terminal::note;
 use crate::inference::read_spec;
 use crate::report::export::{ExportError, Format, TableFormat};
 use crate::run::RunId;
@@ -187,7 +188,7 @@ fn numbers(args: &Args, format: FormatName) -> Result<ExitCode, Failure> {
         Ok::<_, Failure>(files)
     })?;
     if files.is_empty() {
-        eprintln!("warning: no run has been measured yet: nothing is written");
+        note!("warning: no run has been measured yet: nothing is written");
     }
     answer(&Written { folder, files }, args.json)
 }
@@ -245,7 +246,7 @@ fn weights(args: &Args, file: &Path) -> Result<ExitCode, Failure> {
     };
     let steps = spec.recipe.steps(spec.architecture.seq_len());
     if progress.step < steps {
-        eprintln!(
+        note!(
             "warning: run {} has no final weights; these are of its newest checkpoint, after {} of \
              {steps} steps",
             spec.id(),

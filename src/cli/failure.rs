@@ -1,5 +1,6 @@
 //! How a command fails: the message and the exit status.
 
+use super::terminal::note;
 use crate::data::DataError;
 use crate::fit::FitError;
 use crate::grid::GridError;
@@ -43,7 +44,7 @@ impl Failure {
 
     /// Prints the failure and gives its exit status.
     pub(super) fn report(self) -> ExitCode {
-        eprintln!("{:?}", self.report);
+        note!("{:?}", self.report);
         ExitCode::from(self.status)
     }
 }

@@ -5,7 +5,7 @@ use super::experiment::Loaded;
 use super::fitting::FittingArgs;
 use super::plot::Stored;
 use super::rows::{Home, RowsArgs, law};
-use super::trained::print;
+use super::terminal::{note, print};
 use super::{Failure, report};
 use crate::analysis::{self, AnalysisResult};
 use crate::clock::now;
@@ -83,8 +83,8 @@ fn fit_law(args: &Args, name: &str) -> Result<ExitCode, Failure> {
     });
     // A fit is an answer even where it cannot be kept.
     match stored {
-        Ok(()) => eprintln!("stored with its rows in {}", results.display()),
-        Err(error) => eprintln!("warning: the fit is not stored: {error}"),
+        Ok(()) => note!("stored with its rows in {}", results.display()),
+        Err(error) => note!("warning: the fit is not stored: {error}"),
     }
     Ok(status)
 }
@@ -135,8 +135,8 @@ pub(super) async fn fit_and_draw(
     report::write(store, experiment, &stored, &file).await?;
     let said = format!("{drawn}report: {}\n", file.display());
     match json {
-        true => eprint!("{said}"),
-        false => print!("{said}"),
+        true => note!("{}", said.trim_end()),
+        false => print(&said)?,
     }
     Ok(())
 }

@@ -76,9 +76,10 @@ impl FittedArgs {
     /// Finds the law: fits it, reads it or takes it as stated.
     pub(super) fn load(&self) -> Result<Basis, Failure> {
         if let Some(path) = &self.fit {
+            let (fitted, warnings) = read_fit(path)?;
             return Ok(Basis {
-                fitted: read_fit(path)?,
-                warnings: Vec::new(),
+                fitted,
+                warnings,
                 rows: None,
             });
         }
@@ -183,7 +184,7 @@ impl Basis {
 }
 
 /// Reads a stored fit.
-pub(super) fn read_fit(path: &Path) -> Result<Fitted, Failure> {
+pub(super) fn read_fit(path: &Path) -> Result<(Fitted, Vec<Remark>), Failure> {
     let name = path.display();
     let text = std::fs::read_to_string(path).map_err(|error| {
         Failure::input(format!("cannot read {name}: {error}; is the path right?"))

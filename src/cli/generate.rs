@@ -1,7 +1,8 @@
 //! `orchestrator generate`: let a trained run go on from a prompt.
 
 use super::Failure;
-use super::trained::{TrainedArgs, harmless, parse_tokens, print};
+use super::terminal::{harmless, note, print};
+use super::trained::{TrainedArgs, parse_tokens};
 use crate::inference::{Generated, Sampling, Trained};
 use crate::quantity::human;
 use std::process::ExitCode;
@@ -71,7 +72,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let generated = trained.generate(&prompt, args.tokens as usize, &sampling)?;
     let seq_len = trained.spec.architecture.seq_len();
     if generated.read > seq_len {
-        eprintln!("warning: this run was trained on {seq_len} positions; later ones are untried");
+        note!("warning: this run was trained on {seq_len} positions; later ones are untried");
     }
     if args.json {
         print(&format!(
@@ -81,7 +82,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     } else {
         let all = [&prompt[..], &generated.tokens].concat();
         print(&format!("{}\n", harmless(trained.decode(&all)?)))?;
-        eprintln!("{}", summary(prompt.len(), &generated));
+        note!("{}", summary(prompt.len(), &generated));
     }
     Ok(ExitCode::SUCCESS)
 }

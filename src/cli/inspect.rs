@@ -2,7 +2,8 @@
 
 use super::Failure;
 use super::find_run::Stored;
-use super::trained::{TrainedArgs, harmless, parse_tokens, print};
+use super::terminal::{harmless, note, print, wants_colour};
+use super::trained::{TrainedArgs, parse_tokens};
 use crate::clock::now;
 use crate::data;
 use crate::inference::position::{AtPosition, LAST, by_position};
@@ -126,7 +127,7 @@ fn keep(
     super::runtime()?.block_on(async {
         let Stored { results, store, .. } = args.trained.stored().await?;
         store.save_reading(&reading, now()).await?;
-        eprintln!(
+        note!(
             "kept in {}: `orchestrator plot` draws it",
             results.display()
         );
@@ -247,9 +248,8 @@ fn by_concept(trained: &Trained, reading: &Reading) -> String {
             from = t;
         }
     }
-    let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    let colour = reading.segmentation.is_some() && std::io::stdout().is_terminal() && !refused;
-    if colour {
+    let coloured = reading.segmentation.is_some() && std::io::stdout().is_terminal();
+    if coloured && wants_colour() {
         paint(&texts)
     } else {
         texts.join("|")

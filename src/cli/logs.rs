@@ -2,7 +2,7 @@
 
 use super::Failure;
 use super::find_run::find_run;
-use super::trained::{harmless, print};
+use super::terminal::{harmless, print};
 use crate::clock::utc;
 use crate::event::{Event, Line};
 use crate::orchestrate::Tail;

@@ -1,6 +1,6 @@
 //! `orchestrator man`: the manual pages.
 
-use super::trained::print;
+use super::terminal::print;
 use super::{Cli, Failure};
 use clap::CommandFactory;
 use std::path::PathBuf;
@@ -29,6 +29,6 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     std::fs::create_dir_all(folder)
         .and_then(|()| clap_mangen::generate_to(Cli::command(), folder))
         .map_err(|error| Failure::input(format!("cannot write {}: {error}", folder.display())))?;
-    println!("manual pages in {}", folder.display());
+    print(&format!("manual pages in {}\n", folder.display()))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -2,6 +2,7 @@
 //! `run` start it.
 
 use super::Failure;
+use super::terminal::print;
 use crate::launch::measure::READY;
 use crate::run::RunSpec;
 use crate::train::measure::{Measuring, measure};
@@ -48,13 +49,12 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         seconds: args.seconds,
     };
     let ready = || {
-        println!("{READY}");
         // Nobody wants to know any more when there is no line.
-        if lines.next().is_none() {
+        if print(&format!("{READY}\n")).is_err() || lines.next().is_none() {
             std::process::exit(i32::from(super::failure::FAILED));
         }
     };
     let cost = measure(&spec, &measuring, ready)?;
-    println!("{}", serde_json::json!(cost));
+    print(&format!("{}\n", serde_json::json!(cost)))?;
     Ok(ExitCode::SUCCESS)
 }

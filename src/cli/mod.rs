@@ -1,5 +1,8 @@
 //! The command line: one file a subcommand, arguments and the call. The only place that prints.
 
+// They panic where nobody reads: see `terminal`.
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 mod allocate;
 mod answer;
 mod bench;
@@ -41,12 +44,14 @@ mod serve;
 mod show;
 mod status;
 mod suggest;
+mod terminal;
 mod train;
 mod trained;
 mod watch;
 
 use clap::{Parser, Subcommand};
 pub use failure::Failure;
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 /// Scaling-law experiments for hierarchical token/concept language models.
@@ -110,6 +115,9 @@ pub fn main() -> ExitCode {
                 .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn")),
         )
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal() && terminal::wants_colour())
+        // It would panic where standard error is closed or its disk is full.
+        .log_internal_errors(false)
         .init();
     let result = match cli.command {
         Command::Run(args) => run::run(&args),

@@ -3,6 +3,7 @@
 use super::Failure;
 use super::costs::{at_once, costs};
 use super::experiment::{DeviceArgs, ExperimentArgs, Loaded, devices, slots};
+use super::terminal::print;
 use crate::architecture::Architecture;
 use crate::flops::Convention;
 use crate::orchestrate::{by_urgency, disk_free, disk_need, to_do};
@@ -60,8 +61,8 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         costs: &costs,
     };
     match args.json {
-        true => println!("{:#}", outlook.json()),
-        false => println!("{}{}", outlook.table(), outlook.totals()),
+        true => print(&format!("{:#}\n", outlook.json()))?,
+        false => print(&format!("{}{}\n", outlook.table(), outlook.totals()))?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -235,7 +236,7 @@ impl Outlook<'_> {
             at_once,
             ..
         } = self;
-        let flops: f64 = left.iter().map(|run| run.flops).sum();
+        let flops = left.iter().fold(0.0, |sum, run| sum + run.flops);
         let (_, threads) = slots(&loaded.experiment);
         let mut text = format!(
             "\n{} runs, {} done, {} to do: {} training FLOPs",

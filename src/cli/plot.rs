@@ -3,7 +3,7 @@
 use super::Failure;
 use super::answer::in_json;
 use super::experiment::ExperimentArgs;
-use super::trained::print;
+use super::terminal::print;
 use crate::analysis::AnalysisResult;
 use crate::event::Measurement;
 use crate::report::plots::{self, Figure, Format, Material, Size, Style};

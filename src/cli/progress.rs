@@ -1,7 +1,7 @@
 //! Live progress: a board on a terminal, plain lines elsewhere.
 
 use super::board::{Board, Row, Window};
-use super::trained::{harmless, last_line};
+use super::terminal::{harmless, last_line, note};
 use crate::event::Measurement;
 use crate::orchestrate::{Notice, Observer, Retried};
 use crate::plan::{Open, Pace, Planned, seconds_left};
@@ -278,7 +278,7 @@ impl Progress {
     fn say(&self, text: &str) {
         match &self.screen {
             Some(screen) => screen.place.println(text),
-            None => eprintln!("{text}"),
+            None => note!("{text}"),
         }
     }
 

@@ -3,7 +3,7 @@
 use super::Failure;
 use super::answer::in_json;
 use super::failure::FAILED;
-use super::trained::print;
+use super::terminal::{note, print};
 use crate::lock::Lock;
 use crate::orchestrate;
 use crate::store::{DATABASE, Store};
@@ -53,7 +53,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         }))?)?;
     } else {
         for (folder, why) in &rebuilt.left_out {
-            eprintln!("left out: {}: {why}", folder.display());
+            note!("left out: {}: {why}", folder.display());
         }
         print(&format!(
             "{} runs recorded in {}; run their experiment again to record it and to fit\n",

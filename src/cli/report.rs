@@ -2,6 +2,7 @@
 
 use super::experiment::ExperimentArgs;
 use super::plot::Stored;
+use super::terminal::print;
 use super::{Failure, fit};
 use crate::clock::now;
 use crate::orchestrate::blocked_by;
@@ -47,8 +48,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         let stored = Stored::newest(&store, experiment).await?;
         let stored = stored.ok_or_else(|| Failure::machine("the fit has left the database"))?;
         write(&store, experiment, &stored, &output).await?;
-        println!("report: {}", output.display());
-        Ok::<_, Failure>(())
+        print(&format!("report: {}\n", output.display()))
     })?;
     Ok(ExitCode::SUCCESS)
 }

@@ -3,7 +3,7 @@
 use super::Failure;
 use super::answer::in_json;
 use super::experiment::ExperimentArgs;
-use super::trained::print;
+use super::terminal::print;
 use crate::orchestrate::{Control, Request, Requested};
 use crate::store::{RunRecord, Store};
 use std::path::Path;

@@ -5,7 +5,7 @@ use super::costs::with_measured_memory;
 use super::experiment::{DeviceArgs, ExperimentArgs, Loaded, data_cache, devices};
 use super::failure::FAILED;
 use super::progress::Progress;
-use super::trained::print;
+use super::terminal::{note, print};
 use super::{Failure, fit, provenance};
 use crate::clock::now;
 use crate::digest;
@@ -58,7 +58,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     if let Some(epochs) = planned.iter().map(|run| run.epochs).reduce(f64::max)
         && epochs > 1.0
     {
-        eprintln!("warning: the text is read up to {epochs:.1} times");
+        note!("warning: the text is read up to {epochs:.1} times");
     }
     super::runtime()?.block_on(train_and_fit(args, &device_names, &loaded, &planned))
 }
@@ -92,17 +92,17 @@ async fn train_and_fit(
     let summary = train(&store, experiment, devices, &planned, &setting).await?;
     match args.json {
         true => print(&in_json(&summary)?)?,
-        false => eprintln!("{}", describe(&summary)),
+        false => note!("{}", describe(&summary)),
     }
     let failed = summary.failed + summary.cancelled > 0;
     if failed {
-        eprintln!(
+        note!(
             "`orchestrator retry {}` makes what failed or was cancelled run again",
             args.experiment.file.display()
         );
     }
     if summary.left > 0 {
-        eprintln!("run the same command again to continue");
+        note!("run the same command again to continue");
         return Ok(ExitCode::from(FAILED));
     }
     fit::fit_and_draw(&store, experiment, loaded, args.json).await?;

@@ -1,7 +1,7 @@
 //! `orchestrator schema`: the JSON Schema of experiment files.
 
 use super::Failure;
-use super::trained::print;
+use super::terminal::print;
 use crate::grid;
 use std::process::ExitCode;
 

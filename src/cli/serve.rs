@@ -1,7 +1,7 @@
 //! `orchestrator serve`: a local web page over the results.
 
 use super::Failure;
-use super::trained::print;
+use super::terminal::print;
 use crate::digest;
 use crate::serve::{Options, ServeError, Server};
 use signal_hook::consts::{SIGINT, SIGTERM};

@@ -2,7 +2,7 @@
 
 use super::Failure;
 use super::find_run::{Stored, find_stored};
-use super::trained::{harmless, print};
+use super::terminal::{harmless, print};
 use crate::clock::{now, utc};
 use crate::quantity::{Params, Tokens, human_bytes};
 use crate::run::RunState;

@@ -2,14 +2,16 @@
 
 use super::Failure;
 use super::experiment::ExperimentArgs;
-use super::trained::{last_line, print};
+use super::terminal::{last_line, print};
 use super::watch;
+use crate::lock::Lock;
 use crate::orchestrate::blocked_by;
 use crate::quantity::{Params, Tokens};
 use crate::run::{RunId, RunOutcome, RunState};
 use crate::store::{RunRecord, Selection, Store, Tally};
 use std::collections::HashMap;
 use std::io::IsTerminal;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -26,11 +28,13 @@ pub(super) struct Args {
     #[command(flatten)]
     experiment: ExperimentArgs,
 
-    /// Print JSON: an object whose `runs` array holds one object a run.
+    /// Print JSON: an object whose `runs` array holds one object a run, and whose `at_work` says
+    /// whether an orchestrator trains them.
     #[arg(long)]
     json: bool,
 
-    /// Print it again every two seconds, until no run is left that waits or trains.
+    /// Print it again every two seconds, until no run is left that waits or trains, or what trained
+    /// them is gone.
     #[arg(long, conflicts_with = "json")]
     watch: bool,
 
@@ -47,7 +51,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         let (experiment, name) = place.find(&store).await?;
         let has_board = args.watch && std::io::stdout().is_terminal();
         loop {
-            let status = Status::read(&store, experiment, args, has_board).await?;
+            let status = Status::read(&store, &place.results, experiment, args, has_board).await?;
             if args.json {
                 print(&format!("{}\n", status.json(&name, args.all)?))?;
             } else if has_board {
@@ -83,6 +87,8 @@ struct Status {
     /// The failed run that each blocked one waits for.
     blocked: HashMap<RunId, RunId>,
     tally: Vec<Tally>,
+    /// Whether an orchestrator works on the folder, as far as can be told.
+    at_work: bool,
     /// Whether runs that only finished or wait for their turn are left out.
     is_short: bool,
 }
@@ -91,10 +97,13 @@ impl Status {
     /// Reads it; a board is about all runs, however many there are.
     async fn read(
         store: &Store,
+        results: &Path,
         experiment: i64,
         args: &Args,
         has_board: bool,
     ) -> Result<Self, Failure> {
+        // Before the runs: one that starts in between is no reason to call it gone.
+        let at_work = !matches!(Lock::holder(results), Ok(None));
         let tally = store.tally(experiment).await?;
         let wanted = tally.iter().filter(|tally| tally.wanted);
         let wanted: u64 = wanted.map(|tally| tally.runs).sum();
@@ -113,12 +122,23 @@ impl Status {
             runs,
             removed,
             tally,
+            at_work,
             is_short,
         })
     }
 
-    /// Says whether a run waits or trains.
+    /// Counts the runs that trained when what trained them was killed.
+    fn cut_off(&self) -> u64 {
+        let running = |tally: &&Tally| tally.wanted && tally.state == RunState::Running;
+        let running = self.tally.iter().filter(running).map(|tally| tally.runs);
+        if self.at_work { 0 } else { running.sum() }
+    }
+
+    /// Says whether a run waits or trains, and may still do so.
     fn is_open(&self) -> bool {
+        if self.cut_off() > 0 {
+            return false;
+        }
         let open = |tally: &&Tally| tally.wanted && tally.state != RunState::Ended;
         let open = self.tally.iter().filter(open).map(|tally| tally.runs);
         open.sum::<u64>() > self.blocked.len() as u64
@@ -136,12 +156,14 @@ impl Status {
         #[derive(serde::Serialize)]
         struct Json<'a> {
             experiment: &'a str,
+            at_work: bool,
             runs: Vec<Row<'a>>,
             #[serde(skip_serializing_if = "Option::is_none")]
             removed: Option<Vec<Row<'a>>>,
         }
         let json = Json {
             experiment,
+            at_work: self.at_work,
             runs: self.rows(&self.runs),
             removed: all.then(|| self.rows(&self.removed)),
         };
@@ -210,7 +232,12 @@ impl Status {
             };
             words.push(format!("{removed} no longer asked for{hint}"));
         }
-        format!("{}\n", words.join(", "))
+        let mut text = format!("{}\n", words.join(", "));
+        if self.cut_off() > 0 {
+            text += "no orchestrator is at work here: what says `running` was cut off, and goes on with \
+                     `orchestrator run FILE`\n";
+        }
+        text
     }
 
     fn state(&self, run: &Run) -> String {

@@ -1,5 +1,6 @@
 //! `orchestrator train`: the child process of one run. Not for people: `run` starts it.
 
+use super::terminal::note;
 use crate::launch::{SPEC_FILE, exit_code};
 use crate::run::{RunOutcome, RunSpec};
 use crate::train::session::{Place, train};
@@ -47,7 +48,7 @@ pub(super) fn run(args: &Args) -> ExitCode {
             | RunOutcome::Cancelled => exit_code::FAILED as u8,
         }),
         Err(message) => {
-            eprintln!("{message}");
+            note!("{message}");
             ExitCode::from(exit_code::FAILED as u8)
         }
     }

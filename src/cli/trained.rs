@@ -3,8 +3,8 @@
 use super::Failure;
 use super::experiment::data_cache;
 use super::find_run::{Stored, find_run, find_stored};
+use super::terminal::note;
 use crate::inference::Trained;
-use std::io::{ErrorKind, IsTerminal, Write};
 use std::path::PathBuf;
 
 /// The arguments that name a trained run.
@@ -35,7 +35,7 @@ impl TrainedArgs {
         let trained = Trained::load(&folder, &data_cache())?;
         let (step, steps) = (trained.step, trained.steps());
         if step < steps {
-            eprintln!(
+            note!(
                 "warning: run {} has not ended; these are its weights after {step} of {steps} steps",
                 trained.spec.id()
             );
@@ -55,34 +55,4 @@ pub(super) fn parse_tokens(text: &str) -> Result<Vec<u32>, Failure> {
         })
     });
     ids.collect()
-}
-
-/// Takes out the control characters that a terminal would act on; what is piped stays as it is.
-pub(super) fn harmless(text: String) -> String {
-    if !std::io::stdout().is_terminal() {
-        return text;
-    }
-    let shown = |c: char| match c {
-        '\n' | '\t' => c,
-        c if c.is_control() => char::REPLACEMENT_CHARACTER,
-        c => c,
-    };
-    text.chars().map(shown).collect()
-}
-
-/// Finds what a failure comes down to: the last line of its message that says anything.
-pub(super) fn last_line(message: &str) -> Option<String> {
-    let line = message.lines().rfind(|line| !line.trim().is_empty())?;
-    Some(harmless(line.trim().to_owned()))
-}
-
-/// Prints a result; a reader that has gone, as `head` goes, wants no more of it.
-pub(super) fn print(text: &str) -> Result<(), Failure> {
-    let mut out = std::io::stdout();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            Err(Failure::machine(format!("cannot print: {error}")))
-        }
-        _ => Ok(()),
-    }
 }

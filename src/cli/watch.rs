@@ -3,7 +3,7 @@
 use super::Failure;
 use super::board::{Board, Row, Window};
 use super::progress::words;
-use super::trained::last_line;
+use super::terminal::last_line;
 use crate::event::Measurement;
 use crate::plan::{Open, Pace, seconds_left};
 use crate::quantity::{Params, Tokens};

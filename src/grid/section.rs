@@ -54,10 +54,10 @@ pub(super) fn read(root: &Node, file: &str) -> Result<Declared, GridError> {
         places: Vec::new(),
         axes: Vec::new(),
     };
-    let mut name = default_name(file);
+    let mut name = None;
     for entry in root.entries().unwrap_or_default() {
         match entry.key.as_str() {
-            "name" => name = reader.name(&entry.node),
+            "name" => name = Some(reader.name(&entry.node)),
             "grid" | "baselines" => {}
             section if SECTIONS.contains(&section) => reader.walk(section, &entry.node),
             _ => reader.unknown(entry, "", &SECTIONS),
@@ -99,6 +99,7 @@ pub(super) fn read(root: &Node, file: &str) -> Result<Declared, GridError> {
             .help("add `grid:` with `params`, `tokens`, `compression_ratio`, `concept_share`"),
         );
     }
+    let name = name.unwrap_or_else(|| reader.default_name(file));
     match reader.problems.is_empty() {
         true => Ok(Declared {
             name,
@@ -107,22 +108,6 @@ pub(super) fn read(root: &Node, file: &str) -> Result<Declared, GridError> {
             sections,
         }),
         false => Err(reader.problems.into()),
-    }
-}
-
-/// Makes a name from a file's name.
-fn default_name(file: &str) -> String {
-    let stem = Path::new(file)
-        .file_stem()
-        .map(|stem| stem.to_string_lossy())
-        .unwrap_or_default();
-    let name: String = stem
-        .chars()
-        .map(|c| if is_name_character(c) { c } else { '-' })
-        .collect();
-    match name.trim_start_matches('.') {
-        "" => "experiment".into(),
-        name => name.to_owned(),
     }
 }
 
@@ -160,6 +145,31 @@ impl Reader {
                 .help("results are stored under it: use letters, digits, `.`, `_` and `-`"),
         );
         String::new()
+    }
+
+    /// Makes a name from a file's name.
+    ///
+    /// ASCII characters that a name cannot have become `-`. Others do not: files in another script
+    /// would all have one name, and one results folder.
+    fn default_name(&mut self, file: &str) -> String {
+        let stem = Path::new(file)
+            .file_stem()
+            .map(|stem| stem.to_string_lossy())
+            .unwrap_or_default();
+        if !stem.is_ascii() {
+            self.problems.push(
+                Problem::new(format!("no name for results can be made of `{file}`"))
+                    .help("add `name: NAME` in letters a to z, digits, `.`, `_` and `-`"),
+            );
+        }
+        let name: String = stem
+            .chars()
+            .map(|c| if is_name_character(c) { c } else { '-' })
+            .collect();
+        match name.trim_start_matches('.') {
+            "" => "experiment".into(),
+            name => name.to_owned(),
+        }
     }
 
     /// Reads the keys of `model`, `data`, `training`, `analysis` and `execution`.

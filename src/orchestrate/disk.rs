@@ -32,7 +32,8 @@ pub fn disk_need(to_do: &[&Planned], slots: usize, keep_weights: bool) -> DiskNe
         };
         NUMBERS + state
     });
-    let kept = kept.sum();
+    // Not `sum`, which is -0 where there is nothing.
+    let kept = kept.fold(0.0, |sum, bytes| sum + bytes);
     let mut training: Vec<f64> = to_do
         .iter()
         .map(|run| STATES * STATE * total(run))
@@ -41,7 +42,10 @@ pub fn disk_need(to_do: &[&Planned], slots: usize, keep_weights: bool) -> DiskNe
     DiskNeed {
         kept,
         // The largest at once, when all others have ended.
-        most: kept + training.iter().take(slots).sum::<f64>(),
+        most: training
+            .iter()
+            .take(slots)
+            .fold(kept, |sum, bytes| sum + bytes),
     }
 }
 

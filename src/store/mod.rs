@@ -82,7 +82,7 @@ pub enum StoreError {
         known: i64,
     },
     /// The file is not a database, or is damaged.
-    #[error("cannot open {} as a database: {source}", path.display())]
+    #[error("cannot open {} as a database: {source}{}", path.display(), remedy(source))]
     Open {
         /// The database.
         path: PathBuf,
@@ -96,7 +96,7 @@ pub enum StoreError {
         path: PathBuf,
     },
     /// A statement failed.
-    #[error("the database refused: {0}")]
+    #[error("the database refused: {}{}", .0, remedy(.0))]
     Sql(#[from] sqlx::Error),
     /// Something stored does not have the form it should have.
     #[error("the database holds something unexpected in {what}: {why}")]
@@ -119,6 +119,22 @@ fn content(what: &str, why: impl ToString) -> StoreError {
 #[derive(Clone, Debug)]
 pub struct Store {
     pool: SqlitePool,
+}
+
+/// What to do about an error of SQLite, after its message (<https://sqlite.org/rescode.html>).
+fn remedy(error: &sqlx::Error) -> &'static str {
+    let code = error.as_database_error().and_then(|error| error.code());
+    let code = code.and_then(|code| code.parse::<u32>().ok());
+    match code.map(|code| code & 0xff) {
+        Some(5) => "; another process is writing to it: try again when that has ended",
+        Some(10) => "; is the disk full or failing? Make room and try again",
+        Some(13) => "; make room and try again",
+        Some(11 | 26) => {
+            "; it is damaged: `orchestrator rebuild DIR`, DIR being its folder, makes it anew from the \
+             runs"
+        }
+        _ => "",
+    }
 }
 
 impl Store {

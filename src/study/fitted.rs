@@ -1,5 +1,6 @@
 //! A law with known parameters: fitted here, read from a stored fit, or stated.
 
+use super::remark::Remark;
 use super::{FitReport, LEVEL};
 use crate::fit::diagnostics::{DataRange, Extrapolation, SeedNoise};
 use crate::fit::law::{Law, by_name};
@@ -34,6 +35,8 @@ struct Stored {
     seed_noise: Option<SeedNoise>,
     #[serde(default)]
     residuals: Option<Residuals>,
+    #[serde(default)]
+    warnings: Vec<Remark>,
 }
 
 #[derive(Deserialize)]
@@ -72,18 +75,18 @@ impl Fitted {
         )
     }
 
-    /// Reads a fit from the JSON of `fit`.
+    /// Reads a fit and what limits it from the JSON of `fit`.
     ///
     /// # Errors
     /// What is missing or wrong in it.
-    pub fn from_json(text: &str) -> Result<Self, String> {
+    pub fn from_json(text: &str) -> Result<(Self, Vec<Remark>), String> {
         let stored: Stored = serde_json::from_str(text)
             .map_err(|error| format!("this is not the JSON of a fit: {error}"))?;
         let noise = stored.seed_noise.map(|noise| noise.log_deviation);
         let left = stored
             .residuals
             .and_then(|residuals| residuals.robust_residual);
-        by_name(&stored.law)
+        let fitted = by_name(&stored.law)
             .and_then(|law| {
                 Self::assemble(
                     law,
@@ -93,7 +96,8 @@ impl Fitted {
                     noise.or(left),
                 )
             })
-            .map_err(|error| error.to_string())
+            .map_err(|error| error.to_string())?;
+        Ok((fitted, stored.warnings))
     }
 
     /// Takes stated parameters.

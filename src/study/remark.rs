@@ -4,10 +4,10 @@ use super::FitReport;
 use crate::fit::Fit;
 use crate::fit::law::Law;
 use crate::rows::Rows;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Something a reader must know.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Remark {
     /// A word for programs.
     pub kind: String,

@@ -250,6 +250,7 @@ fn a_stored_fit_answers_as_its_rows_do() {
     let places = "params,tokens\n1e9,2e10\n1e12,2e13\n";
     let desk = Desk::new()
         .with("runs.csv", chinchilla(&SIZES, &TOKENS))
+        .with("few.csv", chinchilla(&SIZES[..3], &TOKENS[..3]))
         .with("places.csv", places);
     let source = [
         "--csv",
@@ -285,6 +286,19 @@ fn a_stored_fit_answers_as_its_rows_do() {
             .len(),
         2
     );
+    // What limits the fit is said with it.
+    let few = ["--csv", "few.csv", "--law", "chinchilla"];
+    let fit = desk.done(&[&["fit"], &few[..], &["--json"]].concat());
+    std::fs::write(desk.path().join("few.json"), fit).expect("written");
+    let from_few_rows = desk.json(&[&["predict"], &few[..], &at].concat());
+    let from_few_fit = desk.json(&[&["predict", "--fit", "few.json"], &at[..]].concat());
+    let warnings = from_few_rows["warnings"].as_array().expect("a list");
+    assert!(
+        warnings
+            .iter()
+            .any(|warning| warning["kind"] == "stretched")
+    );
+    assert_eq!(from_few_rows["warnings"], from_few_fit["warnings"]);
     let allocate = ["--flops", "1e21", "--json"];
     let from_rows = desk.json(&[&["allocate"], &source[..], &allocate].concat());
     let from_fit = desk.json(&[&["allocate"], &stored[..], &allocate].concat());

@@ -358,6 +358,11 @@ fn files_that_are_no_experiments() {
         × a.yaml trains nothing: it has neither `grid` nor `baselines`
         help: add `grid:` with `params`, `tokens`, `compression_ratio`, `concept_share`
         "#);
+    insta::assert_snapshot!(shown(&parse("λ.yaml", GRID).expect_err("no name")), @r#"
+        × no name for results can be made of `λ.yaml`
+        help: add `name: NAME` in letters a to z, digits, `.`, `_` and `-`
+        "#);
+    assert!(parse("λ.yaml", &format!("name: lambda\n{GRID}")).is_ok());
     let error = decode("a.yaml", vec![b'a', 0xff]).expect_err("not UTF-8");
     insta::assert_snapshot!(shown(&error), @r#"
         × a.yaml: byte 1 is not UTF-8: this is not a YAML text file

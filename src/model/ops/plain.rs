@@ -140,7 +140,10 @@ pub(super) fn sum_of_squares(tensors: Vec<Tensor<1>>) -> f64 {
     if tensors.is_empty() {
         return 0.0;
     }
-    let sums = tensors.into_iter().map(|x| x.cast(DType::F64).square().sum()).collect();
+    let sums = tensors
+        .into_iter()
+        .map(|x| x.cast(DType::F64).square().sum())
+        .collect();
     Tensor::cat(sums, 0).into_data().iter::<f64>().sum()
 }
 

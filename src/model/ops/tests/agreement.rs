@@ -475,7 +475,10 @@ fn norm() {
     let values = numbers(100_003, 23);
     let exact: f64 = values.iter().map(|&x| f64::from(x) * f64::from(x)).sum();
     let (first, rest) = values.split_at(70_001);
-    let tensors = vec![Tensor::<1>::from_data(first, &device), Tensor::from_data(rest, &device)];
+    let tensors = vec![
+        Tensor::<1>::from_data(first, &device),
+        Tensor::from_data(rest, &device),
+    ];
     for found in [
         ops::norm(tensors.clone()).read().powi(2),
         plain::sum_of_squares(tensors),
