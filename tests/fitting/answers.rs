@@ -292,13 +292,12 @@ fn a_stored_fit_answers_as_its_rows_do() {
     std::fs::write(desk.path().join("few.json"), fit).expect("written");
     let from_few_rows = desk.json(&[&["predict"], &few[..], &at].concat());
     let from_few_fit = desk.json(&[&["predict", "--fit", "few.json"], &at[..]].concat());
-    let warnings = from_few_rows["warnings"].as_array().expect("a list");
-    assert!(
-        warnings
-            .iter()
-            .any(|warning| warning["kind"] == "stretched")
-    );
-    assert_eq!(from_few_rows["warnings"], from_few_fit["warnings"]);
+    let warnings =
+        |answer: &serde_json::Value| answer["warnings"].as_array().expect("a list").clone();
+    let (of_rows, of_fit) = (warnings(&from_few_rows), warnings(&from_few_fit));
+    assert!(of_rows.iter().any(|warning| warning["kind"] == "stretched"));
+    // `fit` looks at more than `predict` does.
+    assert!(of_rows.iter().all(|warning| of_fit.contains(warning)));
     let allocate = ["--flops", "1e21", "--json"];
     let from_rows = desk.json(&[&["allocate"], &source[..], &allocate].concat());
     let from_fit = desk.json(&[&["allocate"], &stored[..], &allocate].concat());
