@@ -4,9 +4,13 @@ use crate::clock::now;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// Name of the lock in a folder.
 const FILE: &str = ".lock";
+
+/// Time that a look at who holds a lock may take, which holds it too.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// A held lock; it is released when dropped, and by the system when the process dies.
 #[derive(Debug)]
@@ -70,7 +74,7 @@ impl Lock {
             .truncate(false)
             .open(&path)
             .map_err(failed)?;
-        match file.try_lock() {
+        match try_lock(&file) {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 return Err(LockError::Held {
@@ -114,6 +118,19 @@ impl Lock {
     }
 }
 
+/// Locks a file, unless it is held for longer than [`Lock::holder`] does as it looks.
+fn try_lock(file: &File) -> Result<(), TryLockError> {
+    let since = Instant::now();
+    loop {
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) if since.elapsed() < LOOK => {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            tried => return tried,
+        }
+    }
+}
+
 impl Holder {
     /// Says who it is and since when.
     pub fn describe(&self) -> String {
@@ -149,6 +166,7 @@ pub fn host() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     #[test]
     fn a_second_holder_is_told_about_the_first() {
@@ -168,5 +186,28 @@ mod tests {
         drop(first);
         assert_eq!(Lock::holder(folder.path()).expect("free"), None);
         Lock::take(folder.path(), "orchestrator").expect("free again");
+    }
+
+    #[test]
+    fn those_who_look_keep_nobody_from_taking_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let is_over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let look = || {
+                while !is_over.load(Ordering::Relaxed) {
+                    // It may be held, or just be taken.
+                    drop(Lock::holder(folder.path()));
+                }
+            };
+            let lookers = [scope.spawn(look), scope.spawn(look)];
+            let taken: Result<Vec<()>, LockError> = (0..200)
+                .map(|_| Lock::take(folder.path(), "orchestrator").map(drop))
+                .collect();
+            is_over.store(true, Ordering::Relaxed);
+            for looker in lookers {
+                looker.join().expect("no panic");
+            }
+            taken.expect("free every time");
+        });
     }
 }

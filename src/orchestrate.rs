@@ -110,6 +110,8 @@ pub enum Notice {
     Blocked(RunId, String),
     /// Stopping was asked for; so many runs are still to stop.
     Stopping(usize),
+    /// Stopping was asked for once more; so many runs are killed.
+    Killing(usize),
 }
 
 /// A failure that is answered by another attempt.
@@ -153,6 +155,22 @@ pub struct Summary {
     pub blocked: usize,
     /// Runs left to do.
     pub left: usize,
+    /// What kept them from starting; none where none is left.
+    pub left_by: Option<Limit>,
+}
+
+/// What keeps runs from starting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Limit {
+    /// Stopping was asked for.
+    Stop,
+    /// [`Setting::max_runs`].
+    MaxRuns,
+    /// `execution.max_time`.
+    MaxTime,
+    /// `execution.max_flops`.
+    MaxFlops,
 }
 
 impl Summary {

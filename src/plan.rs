@@ -4,6 +4,7 @@
 
 mod cost;
 mod left;
+mod rounding;
 mod trunk;
 
 use crate::architecture::Architecture;
@@ -13,11 +14,13 @@ use crate::grid::{Cell, CellKind, Experiment, GridError, Location, Size};
 use crate::quantity::{Params, TokenBudget};
 use crate::run::{DataFacts, DataSpec, Execution, RunId, RunSpec};
 use rayon::prelude::*;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use cost::{Cost, Costs, workloads};
 pub use left::{Open, Pace, Task, makespan, seconds_left};
+pub use rounding::rounding;
 
 /// A run that an experiment asks for.
 #[derive(Clone, Debug)]
@@ -28,6 +31,9 @@ pub struct Planned {
     pub spec: RunSpec,
     /// The axis values as written.
     pub axes: BTreeMap<String, String>,
+    /// Training tokens that its cells ask for, before they are made whole steps; none where it is a
+    /// piece of a trunk.
+    pub asked: Vec<u64>,
     /// FLOPs of the steps it trains itself, at the declared ratio, convention `exact`, held-out
     /// evaluation not counted.
     pub flops: f64,
@@ -76,9 +82,18 @@ pub fn plan(
     if experiment.branches {
         declared = trunk::branch(declared)?;
     }
-    let mut seen = HashSet::new();
-    let mut planned: Vec<Planned> = declared.into_par_iter().map(Planned::from).collect();
-    planned.retain(|run| seen.insert(run.id.clone()));
+    let runs: Vec<Planned> = declared.into_par_iter().map(Planned::from).collect();
+    let mut places: HashMap<RunId, usize> = HashMap::with_capacity(runs.len());
+    let mut planned: Vec<Planned> = Vec::with_capacity(runs.len());
+    for run in runs {
+        match places.entry(run.id.clone()) {
+            Entry::Occupied(place) => planned[*place.get()].asked.extend(run.asked),
+            Entry::Vacant(place) => {
+                place.insert(planned.len());
+                planned.push(run);
+            }
+        }
+    }
     Ok(planned)
 }
 
@@ -116,6 +131,7 @@ fn declare(
     Ok(Declared {
         spec,
         axes: cell.axes.iter().cloned().collect(),
+        asked: Some(tokens),
         location: cell.location.clone(),
     })
 }
@@ -124,11 +140,16 @@ fn declare(
 struct Declared {
     spec: RunSpec,
     axes: BTreeMap<String, String>,
+    /// Training tokens before they are made whole steps; none where no cell asks for it.
+    asked: Option<u64>,
     location: Location,
 }
 
 impl From<Declared> for Planned {
-    fn from(Declared { spec, axes, .. }: Declared) -> Self {
+    fn from(declared: Declared) -> Self {
+        let Declared {
+            spec, axes, asked, ..
+        } = declared;
         let ratio = spec.architecture.compression_ratio();
         let per_token = spec.architecture.training_flops(ratio, Convention::Exact);
         Self {
@@ -137,6 +158,7 @@ impl From<Declared> for Planned {
             epochs: spec.recipe.tokens as f64 / spec.facts.train_tokens.max(1) as f64,
             memory: memory(&spec),
             axes,
+            asked: asked.into_iter().collect(),
             spec,
         }
     }
@@ -323,6 +345,7 @@ pub(crate) mod tests {
     use super::*;
     use crate::grid::parse;
     use proptest::prelude::*;
+    use std::collections::HashSet;
 
     pub(super) fn facts() -> DataFacts {
         DataFacts {

@@ -91,11 +91,13 @@ fn loss(file: &Path, spec: &RunSpec, data_cache: &Path) -> f64 {
     for row in batches.validation(spec.recipe.validation_tokens / seq_len as u64) {
         sequences.push(&row);
     }
+    let beats = std::cell::Cell::new(0);
     let evaluator = Evaluator {
         sequences: &sequences,
         output_multiplier: number("output_multiplier"),
         micro_batch: spec.execution.micro_batch,
         device: &device,
+        alive: &|| beats.set(beats.get() + 1),
     };
     let threshold = match &architecture {
         Architecture::Dense(_) => 0.5,

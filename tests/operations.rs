@@ -273,6 +273,9 @@ fn what_is_known_of_a_run_is_shown_and_what_is_not_needed_is_removed() {
     }
     let listed = desk.done(&["prune", "tiny.yaml"]);
     assert!(listed.contains("3 to remove, 27B"), "{listed}");
+    for place in ["tiny", "results/tiny"] {
+        assert_eq!(desk.done(&["prune", place]), listed);
+    }
     assert!(
         folder.join(CHECKPOINT).exists(),
         "nothing is removed unasked"
@@ -327,16 +330,19 @@ fn caps_and_priorities_are_kept() {
         .collect();
     assert_eq!(finished.len(), 1);
     assert_eq!(finished[0]["id"], last);
-    let said = run(&["--set", "execution.max_time=0"]);
-    assert!(
-        said.contains("0 finished") && said.contains("2 left"),
-        "{said}"
-    );
-    let said = run(&["--set", "execution.max_flops=1e6"]);
-    assert!(
-        said.contains("0 finished") && said.contains("2 left"),
-        "{said}"
-    );
+    assert!(said.contains("`--max-runs` allows"), "{said}");
+    for (limit, named) in [
+        ("execution.max_time=0", "`execution.max_time` has passed"),
+        (
+            "execution.max_flops=1e6",
+            "`execution.max_flops` (1e6): raise it",
+        ),
+    ] {
+        let said = run(&["--set", limit]);
+        for part in ["0 finished", "2 left", named] {
+            assert!(said.contains(part), "{part} is missing in\n{said}");
+        }
+    }
     let said = desk.refused(&["run", "tiny.yaml", "--first", "xyz"]);
     assert!(said.contains("`xyz`"), "{said}");
     let said = desk.refused(&["run", "tiny.yaml", "--set", "execution.stall_limit=soon"]);

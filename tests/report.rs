@@ -47,6 +47,9 @@ fn a_run_ends_with_a_report_that_a_browser_opens() {
         assert!(page.contains(&format!("id=\"run-{id}\"")), "{id}");
     }
     // What it is asked for goes to its own file, and whole.
+    assert!(desk.done(&["report", "tiny"]).contains("report.html"));
+    let said = desk.refused(&["fit", "tiny"]);
+    assert!(said.contains("give that, or one law with --law"), "{said}");
     let other = desk.done(&["report", "tiny.yaml", "--output", "deep/er.html"]);
     assert_eq!(other.trim(), "report: deep/er.html");
     let other = std::fs::read_to_string(desk.path().join("deep/er.html")).expect("a report");

@@ -189,6 +189,37 @@ fn runs_of_a_killed_orchestrator_are_said_to_be_cut_off() {
 }
 
 #[test]
+fn what_can_go_is_found_and_removed_on_a_full_disk() {
+    let desk = Desk::new().with("tiny.yaml", TINY);
+    desk.done(&["run", "tiny.yaml"]);
+    let full = |args: &[&str]| {
+        // No file may be written beyond 8 KiB, and the index that processes share has 32.
+        let script = r#"trap "" XFSZ; ulimit -f 8; exec "$0" "$@""#;
+        let output = std::process::Command::new("bash")
+            .args(["-c", script])
+            .arg(assert_cmd::cargo::cargo_bin("orchestrator"))
+            .args(args)
+            .current_dir(desk.path())
+            .env("ORCHESTRATOR_CACHE", desk.path().join("cache"))
+            .output()
+            .expect("ran");
+        let said = [output.stdout, output.stderr].concat();
+        (
+            output.status.code(),
+            String::from_utf8_lossy(&said).into_owned(),
+        )
+    };
+    let (code, said) = full(&["run", "tiny.yaml"]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("is the disk full"), "{said}");
+    let (code, said) = full(&["status", "tiny.yaml"]);
+    assert!(code == Some(0) && said.contains("3 finished"), "{said}");
+    let (code, said) = full(&["prune", "tiny.yaml", "--weights", "--yes"]);
+    assert!(code == Some(0) && said.contains("3 removed"), "{said}");
+    assert!(desk.done(&["status", "tiny.yaml"]).contains("3 finished"));
+}
+
+#[test]
 fn a_grid_goes_on_where_nobody_can_read_what_it_says() {
     let desk = Desk::new().with("tiny.yaml", TINY);
     let full = || {

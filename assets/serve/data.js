@@ -24,7 +24,7 @@ export function path(...parts) {
 
 // --- what changes ------------------------------------------------------------------------------
 
-/** Those who want to know: { place, version(), changed(message), stale() }. */
+/** Those who want to know: { place, version(), changed(message), stale(), beat(message) or none }. */
 const watchers = new Set();
 let onLive = () => {};
 let since = null;
@@ -70,6 +70,7 @@ function take(message) {
   lastBeat = Date.now();
   onLive("live");
   for (const watcher of [...watchers]) {
+    watcher.beat?.(message);
     const known = watcher.place === null ? watcher.version(message.versions) : message.versions[watcher.place];
     if (restarted || (known !== undefined && known !== watcher.version())) watcher.stale();
   }
@@ -91,6 +92,8 @@ export class Experiment {
     Object.assign(this, { place, name, runs: null, byId: new Map(), axes: [], selected: new Set(), fits: {} });
     this.seen = undefined;
     this.loading = null;
+    // Whether an orchestrator works on it; null before that is known.
+    this.atWork = null;
   }
 
   /** Loads it; once at a time. */
@@ -144,6 +147,12 @@ export class Experiment {
         }
         this.seen = message.to;
         if (changed.size) tell(changed);
+      },
+      beat: message => {
+        const atWork = message.at_work.includes(this.place);
+        if (atWork === this.atWork) return;
+        this.atWork = atWork;
+        tell(new Set());
       },
     });
   }

@@ -20,6 +20,7 @@ export function experimentView(place, name, tab, params, keep) {
   if (selected !== null) experiment.selected = new Set(selected.split(",").filter(Boolean));
   const base = `#/x/${encodeURIComponent(place)}/${encodeURIComponent(name)}`;
   const strip = h("div", { class: "strip" });
+  const cutOff = h("p", { class: "note cutoff", role: "status", hidden: true });
   const changes = new Changes();
   const links = h("ul", { class: "tabs" });
   const body = h("div", { class: "tab" }, h("p", { class: "note" }, "Loading runs…"));
@@ -30,7 +31,7 @@ export function experimentView(place, name, tab, params, keep) {
       h("p", { class: "downloads" }, "Download runs: ",
         h("a", { href: file("csv"), download: true }, "CSV"), " ",
         h("a", { href: file("parquet"), download: true }, "Parquet"))),
-    changes.node,
+    cutOff, changes.node,
     h("nav", { "aria-label": "Views of the experiment" }, links), body);
   let shown = null;
   let stop = () => {};
@@ -51,6 +52,9 @@ export function experimentView(place, name, tab, params, keep) {
     const states = Object.fromEntries(Object.keys(STATES).map(name => [name, 0]));
     for (const run of experiment.runs ?? []) states[status(run)] += 1;
     put(strip, experiment.runs && bar(states, experiment.runs.length));
+    cutOff.hidden = !(states.running > 0 && experiment.atWork === false);
+    cutOff.textContent = cutOff.hidden ? "" : "No orchestrator is at work here: what says running was cut off,"
+      + " and goes on with `orchestrator run FILE`.";
     changes.node.hidden = !experiment.allowsChanges;
     if (experiment.allowsChanges) changes.ofExperiment(experiment);
     const sel = experiment.selected.size;

@@ -46,12 +46,17 @@ pub(super) fn dlcm(
     check_axes(&runs)?;
     let mut refused = None;
     let crowded = most_common_tokens(&runs);
-    let ratio = levels(runs.iter().map(|run| run.declared_ratio), SAME_SIZE).len() > 1;
     for at in [None, Some(crowded)] {
         let kept = confine(&runs, at);
         if at.is_none() && levels(kept.iter().map(|run| run.tokens), SAME_SIZE).len() < 3 {
             continue;
         }
+        // What varies over all D may not at this one.
+        if let Err(lacking) = check_axes(&kept) {
+            refused.get_or_insert(lacking);
+            continue;
+        }
+        let ratio = levels(kept.iter().map(|run| run.declared_ratio), SAME_SIZE).len() > 1;
         let without = DlcmForm {
             offsets: false,
             ratio,

@@ -7,6 +7,7 @@ use super::report::{CannotFit, NoiseSource};
 use crate::fit::{BootstrapOptions, Fit, FittedLaw, Law, Observations, Resampling, bootstrap};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Makes observations of runs, each its own cluster; branches of one trunk are one.
@@ -64,6 +65,11 @@ pub(super) fn noise_of(
     }
 }
 
+/// Share of the variance of the noise that branches have from their trunk: the same seed and the same
+/// text until they leave it. Few trunks do not tell it; half keeps intervals honest both along a trunk
+/// and between trunks.
+const OF_TRUNK: f64 = 0.5;
+
 /// Refits of losses that are the fitted ones with fresh noise.
 pub(super) struct Refits<'a> {
     pub(super) law: &'a Arc<dyn Law>,
@@ -80,14 +86,16 @@ impl Refits<'_> {
     pub(super) fn draw(&self, k: usize, floor: Option<f64>) -> Option<Vec<f64>> {
         let mut random = ChaCha8Rng::seed_from_u64(self.seed);
         random.set_stream(k as u64);
+        let clusters: Vec<&str> = self.runs.iter().map(|run| run.cluster()).collect();
+        let noise = noise(&clusters, &mut random);
         let noisy: Vec<Observed> = self
             .runs
             .iter()
-            .map(|run| {
+            .zip(noise)
+            .map(|(run, noise)| {
                 let loss = predict(self.fitted, run.params, run.tokens, run.share, run.ratio);
-                let loss = loss * (self.sigma * normal(&mut random)).exp();
                 Observed {
-                    loss,
+                    loss: loss * (self.sigma * noise).exp(),
                     ..(*run).clone()
                 }
             })
@@ -108,8 +116,54 @@ impl Refits<'_> {
     }
 }
 
+/// Draws noise of variance 1 for runs of these clusters, correlated where they share one.
+fn noise(clusters: &[&str], random: &mut ChaCha8Rng) -> Vec<f64> {
+    let mut sizes: HashMap<&str, usize> = HashMap::new();
+    for cluster in clusters {
+        *sizes.entry(cluster).or_default() += 1;
+    }
+    let mut of_trunks: HashMap<&str, f64> = HashMap::new();
+    let mut draws = Vec::with_capacity(clusters.len());
+    for &cluster in clusters {
+        let own = normal(random);
+        draws.push(match sizes[cluster] {
+            1 => own,
+            _ => {
+                let trunk = of_trunks.entry(cluster).or_insert_with(|| normal(random));
+                OF_TRUNK.sqrt() * *trunk + (1.0 - OF_TRUNK).sqrt() * own
+            }
+        });
+    }
+    draws
+}
+
 /// Draws from the standard normal distribution (Box–Muller).
 fn normal(random: &mut ChaCha8Rng) -> f64 {
     let radius = (-2.0 * (1.0 - random.random::<f64>()).ln()).sqrt();
     radius * (std::f64::consts::TAU * random.random::<f64>()).cos()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn branches_of_a_trunk_vary_together_and_other_runs_by_themselves() {
+        let clusters = ["a", "alone", "a", "b", "b"];
+        let mut random = ChaCha8Rng::seed_from_u64(1);
+        let draws: Vec<Vec<f64>> = (0..20_000).map(|_| noise(&clusters, &mut random)).collect();
+        let product = |i: usize, k: usize| {
+            let sum: f64 = draws.iter().map(|draw| draw[i] * draw[k]).sum();
+            sum / draws.len() as f64
+        };
+        for run in 0..clusters.len() {
+            assert!((product(run, run) - 1.0).abs() < 0.05);
+        }
+        for [i, k] in [[0, 2], [3, 4]] {
+            assert!((product(i, k) - OF_TRUNK).abs() < 0.05);
+        }
+        for [i, k] in [[0, 1], [0, 3], [1, 4]] {
+            assert!(product(i, k).abs() < 0.05);
+        }
+    }
 }

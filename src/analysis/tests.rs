@@ -153,6 +153,27 @@ fn a_stored_result_reads_back_and_says_the_same() {
 }
 
 #[test]
+fn sizes_that_only_vary_with_tokens_are_none_at_one_d() {
+    // Twenty tokens a parameter: at each D there is one N.
+    let runs: Vec<RunRecord> = [(200_000, 4_000_000), (400_000, 8_000_000)]
+        .iter()
+        .flat_map(|&(size, tokens)| {
+            let grid = Grid {
+                sizes: &[size],
+                tokens: &[tokens],
+                dense_sizes: &[],
+                ..FIRST
+            };
+            grid.runs()
+        })
+        .collect();
+    assert!(matches!(
+        cannot_fit(&analysed(&runs, 5).dlcm),
+        CannotFit::TooFewSizes { found: 1, .. }
+    ));
+}
+
+#[test]
 fn few_or_broken_runs_are_never_fitted() {
     assert!(matches!(
         cannot_fit(&analysed(&[], 5).dlcm),

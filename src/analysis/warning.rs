@@ -161,7 +161,8 @@ impl fmt::Display for Warning {
             } => write!(
                 f,
                 "realised R is more than 2% off the declared one in {runs} of {of} runs (worst: \
-                 {declared} declared, {realised:.2} realised); the laws use realised R"
+                 {declared} declared, {realised:.2} realised); the laws, and the \
+                 FLOPs of allocations, use realised R"
             ),
             Self::Repeats { epochs } => write!(
                 f,

@@ -2,18 +2,19 @@
 
 use super::Failure;
 use super::answer::answer;
-use super::experiment::ExperimentArgs;
+use super::experiment::{ExperimentArgs, warnings};
 use std::fmt;
 use std::process::ExitCode;
 
-/// Check an experiment file, its data and its shapes; write nothing and run nothing.
+/// Check an experiment file, its data and its shapes; run nothing, and write nothing but prepared data
+/// into the cache.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  orchestrator check experiments/text.yaml")]
 pub(super) struct Args {
     #[command(flatten)]
     experiment: ExperimentArgs,
 
-    /// Print JSON: an object with the experiment's name and the number of its runs.
+    /// Print JSON: an object with the experiment's name and the number of its runs, and `warnings`.
     #[arg(long)]
     json: bool,
 }
@@ -23,18 +24,25 @@ pub(super) struct Args {
 struct Checked {
     experiment: String,
     runs: usize,
+    warnings: Vec<String>,
 }
 
 impl fmt::Display for Checked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{}: {} runs", self.experiment, self.runs)
+        writeln!(f, "{}: {} runs", self.experiment, self.runs)?;
+        for warning in &self.warnings {
+            writeln!(f, "warning: {warning}")?;
+        }
+        Ok(())
     }
 }
 
 pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let loaded = args.experiment.load()?;
+    let planned = loaded.plan()?;
     let checked = Checked {
-        runs: loaded.plan()?.len(),
+        runs: planned.len(),
+        warnings: warnings(&planned),
         experiment: loaded.experiment.name,
     };
     answer(&checked, args.json)

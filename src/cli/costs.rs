@@ -11,10 +11,13 @@ use crate::model::device;
 use crate::plan::{Cost, Costs, Planned, workloads};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Seconds after which no more is measured; what is left is measured the next time.
 const MOST_SECONDS: f64 = 30.0;
+
+/// Time after which a measurement that says nothing is given up: its device hangs.
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// Seconds of timed steps of each run.
 const SECONDS: f64 = 2.0;
@@ -83,6 +86,7 @@ pub(super) fn costs(
         device,
         threads: slots(&loaded.experiment).1,
         seconds: SECONDS,
+        patience: PATIENCE,
     };
     let begun = Instant::now();
     let mut left = missing.as_slice();

@@ -6,7 +6,7 @@ use crate::grid::{self, Experiment};
 use crate::launch::hardware;
 use crate::launch::local::Device;
 use crate::model::device;
-use crate::plan::{Planned, plan};
+use crate::plan::{Planned, plan, rounding};
 use crate::run::{DataFacts, DataSpec};
 use crate::store::{DATABASE, Store};
 use std::path::{Path, PathBuf};
@@ -189,6 +189,19 @@ impl Loaded {
         };
         Ok(plan(&self.experiment, &facts)?)
     }
+}
+
+/// Says what a planned experiment will not be that its file may lead one to expect.
+pub(super) fn warnings(planned: &[Planned]) -> Vec<String> {
+    let epochs = planned.iter().map(|run| run.epochs).fold(0.0, f64::max);
+    let mut warnings = rounding(planned);
+    if epochs > 1.0 {
+        warnings.push(format!(
+            "the text is read up to {epochs:.1} times; a law fitted on repeated text is not one of \
+             fresh text"
+        ));
+    }
+    warnings
 }
 
 /// Refuses data that do not fill one sequence of either split.

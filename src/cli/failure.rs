@@ -8,7 +8,7 @@ use crate::inference::InferenceError;
 use crate::lock::LockError;
 use crate::orchestrate::{ControlError, OrchestrateError};
 use crate::rows::RowsError;
-use crate::store::StoreError;
+use crate::store::{StoreError, is_of_machine};
 use crate::train::TrainError;
 use miette::{Report, miette};
 use std::process::ExitCode;
@@ -88,9 +88,11 @@ impl From<StoreError> for Failure {
             StoreError::Folder { .. }
             | StoreError::Newer { .. }
             | StoreError::Older { .. }
-            | StoreError::Open { .. }
             | StoreError::Missing { .. } => Self::input(error),
-            StoreError::Sql(_) | StoreError::Content { .. } => Self::machine(error),
+            StoreError::Open { ref source, .. } if !is_of_machine(source) => Self::input(error),
+            StoreError::Open { .. } | StoreError::Sql(_) | StoreError::Content { .. } => {
+                Self::machine(error)
+            }
         }
     }
 }

@@ -78,8 +78,14 @@ pub(super) async fn find_stored(run: &str, results: Option<&Path>) -> Result<Sto
 }
 
 fn several(run: &str, found: &[&PathBuf]) -> String {
+    // The same run can be in two results folders.
+    let is_one = found.windows(2).all(|pair| name(pair[0]) == name(pair[1]));
+    let help = match is_one {
+        true => "Give the folder itself, or `--results DIR`.",
+        false => "Give more of the id, or the folder itself.",
+    };
     format!(
-        "{} runs begin with `{run}`:\n{}\nGive more of the id, or the folder itself.",
+        "{} runs begin with `{run}`:\n{}\n{help}",
         found.len(),
         list(found)
     )

@@ -91,7 +91,15 @@ fn fit_law(args: &Args, name: &str) -> Result<ExitCode, Failure> {
 
 fn fit_experiment(args: &Args) -> Result<ExitCode, Failure> {
     args.rows.refuse_selection()?;
-    let loaded = args.rows.experiment_args()?.load()?;
+    let experiment = args.rows.experiment_args()?;
+    if !experiment.file.is_file() && experiment.place().is_ok() {
+        return Err(Failure::input(format!(
+            "`{}` is where an experiment is stored, and which laws to fit and how is in its file: give \
+             that, or one law with --law NAME",
+            experiment.file.display()
+        )));
+    }
+    let loaded = experiment.load()?;
     super::runtime()?.block_on(async {
         let store = Store::open(&loaded.results).await?;
         let (experiment, _) = loaded.place().find(&store).await?;

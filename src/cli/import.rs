@@ -6,6 +6,7 @@ use super::rows::SelectionArgs;
 use crate::clock::now;
 use crate::rows::Table;
 use crate::store::{Imported, Store};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -34,6 +35,10 @@ pub(super) struct Args {
 
     #[command(flatten)]
     selection: SelectionArgs,
+
+    /// Take the file's rows out of the experiment again; the file need not be there any more.
+    #[arg(long)]
+    remove: bool,
 
     /// Print JSON: an object with the rows added, known and removed.
     #[arg(long)]
@@ -76,15 +81,20 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
             "`--experiment {name}`: a name holds letters, digits, `.`, `_` and `-`"
         )));
     }
-    let runs = Table::read(&args.file)?.to_import(&args.selection.read()?)?;
     let folder = || Path::new("results").join(name);
     let results = args.results.clone().unwrap_or_else(folder);
     let source = args.file.display().to_string();
-    let done = super::runtime()?.block_on(async {
-        let store = Store::create(&results).await?;
-        let experiment = store.experiment_without_file(name, now()).await?;
-        store.import(experiment, &source, &runs, now()).await
-    })?;
+    let done = match args.remove {
+        true => super::runtime()?.block_on(remove(name, &source, &results))?,
+        false => {
+            let runs = Table::read(&args.file)?.to_import(&args.selection.read()?)?;
+            super::runtime()?.block_on(async {
+                let store = Store::create(&results).await?;
+                let experiment = store.experiment_without_file(name, now()).await?;
+                store.import(experiment, &source, &runs, now()).await
+            })?
+        }
+    };
     let report = Report {
         source,
         experiment: name.to_owned(),
@@ -92,4 +102,28 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         done,
     };
     answer(&report, args.json)
+}
+
+/// Takes the rows of a file out of an experiment.
+async fn remove(name: &str, source: &str, results: &Path) -> Result<Imported, Failure> {
+    let store = Store::open(results).await?;
+    let experiment = store.experiment(name).await?.ok_or_else(|| {
+        Failure::input(format!(
+            "{} holds no experiment `{name}`",
+            results.display()
+        ))
+    })?;
+    let imported = store.imported(experiment).await?;
+    let files: BTreeSet<&str> = imported.iter().map(|run| run.source.as_str()).collect();
+    if files.contains(source) {
+        return Ok(store.import(experiment, source, &[], now()).await?);
+    }
+    let files = Vec::from_iter(files);
+    let there = match files.is_empty() {
+        true => "nothing was imported into it".to_owned(),
+        false => format!("it holds rows of {}", files.join(", ")),
+    };
+    Err(Failure::input(format!(
+        "experiment `{name}` holds no rows of `{source}`: {there}"
+    )))
 }

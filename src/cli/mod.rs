@@ -5,6 +5,7 @@
 
 mod allocate;
 mod answer;
+mod axes;
 mod bench;
 mod board;
 mod cancel;

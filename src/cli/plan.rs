@@ -1,8 +1,9 @@
 //! `orchestrator plan`: what would run, and what it would cost.
 
 use super::Failure;
+use super::axes::Columns;
 use super::costs::{at_once, costs};
-use super::experiment::{DeviceArgs, ExperimentArgs, Loaded, devices, slots};
+use super::experiment::{DeviceArgs, ExperimentArgs, Loaded, devices, slots, warnings};
 use super::terminal::print;
 use crate::architecture::Architecture;
 use crate::flops::Convention;
@@ -36,7 +37,7 @@ pub(super) struct Args {
     measure_again: bool,
 
     /// Print JSON: an object whose `runs` array holds one object a run, how many are `left` and run
-    /// `at_once`, and the `seconds` that takes.
+    /// `at_once`, the `seconds` that takes, and `warnings`.
     #[arg(long)]
     json: bool,
 }
@@ -165,11 +166,19 @@ impl Outlook<'_> {
             "memory",
             "state",
         ];
-        let mut rows = vec![header.map(str::to_owned)];
+        // Further axes follow the seed.
+        const FIRST: usize = 7;
+        let columns = Columns::of(planned.iter().map(|run| &run.axes));
+        let with = |row: [String; 12], further: &mut dyn Iterator<Item = String>| {
+            let mut row = Vec::from(row);
+            row.splice(FIRST..FIRST, further);
+            row
+        };
+        let mut rows = vec![with(header.map(str::to_owned), &mut columns.names())];
         let row = |run: &Planned| {
             let architecture = &run.spec.architecture;
             let params = architecture.params();
-            [
+            let cells = [
                 run.id.to_string(),
                 kind(architecture.is_dense(), run.spec.execution.part()),
                 Params(params.non_embedding()).to_string(),
@@ -188,7 +197,8 @@ impl Outlook<'_> {
                 costs.seconds(run).map_or("-".to_owned(), seconds),
                 human_bytes(costs.memory(run)),
                 state(stored.get(&run.id)).to_owned(),
-            ]
+            ];
+            with(cells, &mut columns.values(&run.axes))
         };
         rows.par_extend(planned.par_iter().map(row));
         let mut widths = vec![0; rows[0].len()];
@@ -197,7 +207,7 @@ impl Outlook<'_> {
                 *width = (*width).max(text.chars().count());
             }
         }
-        let line = |row: &[String; 12]| {
+        let line = |row: &Vec<String>| {
             let cells: Vec<String> = row
                 .iter()
                 .zip(&widths)
@@ -265,12 +275,8 @@ impl Outlook<'_> {
                 human_bytes(free)
             );
         }
-        let epochs = planned.iter().map(|run| run.epochs).fold(0.0, f64::max);
-        if epochs > 1.0 {
-            text += &format!(
-                "\nwarning: the text is read up to {epochs:.1} times; a law fitted on repeated text \
-             is not one of fresh text"
-            );
+        for warning in warnings(planned) {
+            text += &format!("\nwarning: {warning}");
         }
         text
     }
@@ -322,6 +328,7 @@ impl Outlook<'_> {
             "left": self.left.len(),
             "at_once": self.at_once,
             "seconds": self.seconds(),
+            "warnings": warnings(planned),
         })
     }
 }

@@ -55,6 +55,8 @@ enum Stand {
         from: f64,
     },
     Over,
+    /// It does not start, since the run it goes on from failed.
+    Blocked,
 }
 
 /// A run of the grid.
@@ -171,8 +173,6 @@ pub(super) struct Progress {
     slots: usize,
     /// Where the board is drawn; `None` where lines are printed instead.
     screen: Option<Screen>,
-    total: usize,
-    ended: usize,
     failed: Vec<Row>,
     drawn: Instant,
     left: Option<Duration>,
@@ -194,11 +194,9 @@ impl Progress {
                 .enumerate()
                 .map(|(k, run)| (run.id.clone(), k))
                 .collect(),
-            total: runs.len(),
             runs,
             slots,
             screen,
-            ended: 0,
             failed: Vec::new(),
             drawn: Instant::now(),
             left: None,
@@ -215,11 +213,15 @@ impl Progress {
         self.runs.iter().filter(training)
     }
 
+    fn count(&self, is_so: impl Fn(&Stand) -> bool) -> usize {
+        self.runs.iter().filter(|run| is_so(&run.stand)).count()
+    }
+
     /// The share of the FLOPs that is done.
     fn done(&self) -> f64 {
         let share = |run: &Followed| match run.stand {
-            Stand::Over => 1.0,
-            _ => run.done,
+            Stand::Over | Stand::Blocked => 1.0,
+            Stand::Waiting | Stand::Training { .. } => run.done,
         };
         let done: f64 = self.runs.iter().map(|run| run.flops * share(run)).sum();
         let whole: f64 = self.runs.iter().map(|run| run.flops).sum();
@@ -236,7 +238,7 @@ impl Progress {
         let left: Vec<&Followed> = self
             .runs
             .iter()
-            .filter(|run| run.stand != Stand::Over)
+            .filter(|run| !matches!(run.stand, Stand::Over | Stand::Blocked))
             .collect();
         let places: HashMap<&RunId, usize> = left
             .iter()
@@ -269,8 +271,8 @@ impl Progress {
         };
         format!(
             "{left} left; {}/{} runs done, {} running{failed}",
-            self.ended,
-            self.total,
+            self.count(|stand| matches!(stand, Stand::Over)),
+            self.count(|stand| !matches!(stand, Stand::Blocked)),
             self.running().count()
         )
     }
@@ -330,13 +332,20 @@ impl Progress {
         self.say(&text);
     }
 
+    fn reopened(&mut self, id: &RunId) {
+        if let Some(run) = self.run(id) {
+            run.stand = Stand::Waiting;
+        }
+        self.failed.retain(|row| row.id != id.0);
+        self.say(&format!("{id} is eligible again, as asked"));
+    }
+
     fn blocked(&mut self, id: &RunId, why: &str) {
         let Some(run) = self.run(id) else {
             return;
         };
-        run.stand = Stand::Over;
+        run.stand = Stand::Blocked;
         let text = format!("{id} does not start: {why}: {}", run.label);
-        self.total -= 1;
         self.say(&text);
     }
 
@@ -363,7 +372,6 @@ impl Progress {
             },
             ..run.row()
         };
-        self.ended += 1;
         if !outcome.is_result() {
             text += &indented(message);
             self.failed.push(row);
@@ -397,11 +405,14 @@ impl Observer for Progress {
             Notice::Held(id, holder) => self.say(&format!(
                 "{id} waits for {holder}, which still works on it and is asked to stop"
             )),
-            Notice::Reopened(id) => self.say(&format!("{id} is eligible again, as asked")),
+            Notice::Reopened(id) => self.reopened(&id),
             Notice::Blocked(id, why) => self.blocked(&id, &why),
-            Notice::Stopping(0) => {}
+            Notice::Stopping(0) | Notice::Killing(0) => {}
             Notice::Stopping(running) => self.say(&format!(
                 "stopping: {running} run(s) write a checkpoint and end; once more to kill them"
+            )),
+            Notice::Killing(running) => self.say(&format!(
+                "killing {running} run(s): what they did since their last checkpoint is done again"
             )),
         }
     }

@@ -80,17 +80,22 @@ impl fmt::Display for Pruned {
 }
 
 pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
-    let loaded = args.experiment.load()?;
+    let results = args.experiment.place()?.results;
+    // What a file says of weights counts where there is one.
+    let keep_weights = match args.experiment.file.is_file() {
+        true => args.experiment.load()?.experiment.execution.keep_weights,
+        false => true,
+    };
     let standings = super::runtime()?.block_on(async {
-        let store = Store::open(&loaded.results).await?;
+        let store = Store::open(&results).await?;
         Ok::<_, Failure>(store.standings().await?)
     })?;
     let _lock = match args.yes {
-        true => Some(Lock::take(&loaded.results, "orchestrator")?),
+        true => Some(Lock::take(&results, "orchestrator")?),
         false => None,
     };
     let choice = Choice {
-        weights: args.weights || !loaded.experiment.execution.keep_weights,
+        weights: args.weights || !keep_weights,
         ends: args.ends,
         removed: args.removed,
     };
@@ -100,7 +105,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         files: Vec::new(),
     };
     for run in &standings {
-        let folder = loaded.results.join("runs").join(&run.id.0);
+        let folder = results.join("runs").join(&run.id.0);
         // Whoever works there needs it, and whoever cannot be asked may.
         if !matches!(Lock::holder(&folder), Ok(None)) {
             continue;

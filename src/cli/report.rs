@@ -28,7 +28,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
-    let loaded = args.experiment.load()?;
+    let place = args.experiment.place()?;
     let output = match &args.output {
         Some(output) if output.is_dir() || output.file_name().is_none() => {
             return Err(Failure::input(format!(
@@ -37,12 +37,20 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
             )));
         }
         Some(output) => output.clone(),
-        None => default_file(&loaded.results),
+        None => default_file(&place.results),
     };
     super::runtime()?.block_on(async {
-        let store = Store::open(&loaded.results).await?;
-        let (experiment, _) = loaded.place().find(&store).await?;
+        let store = Store::open(&place.results).await?;
+        let (experiment, name) = place.find(&store).await?;
         if Stored::newest(&store, experiment).await?.is_none() {
+            // How to fit is in the file.
+            if !args.experiment.file.is_file() {
+                return Err(Failure::input(format!(
+                    "`{name}` was not fitted yet: give its file, as in `orchestrator report \
+                     experiment.yaml`"
+                )));
+            }
+            let loaded = args.experiment.load()?;
             fit::fit_and_draw(&store, experiment, &loaded, false).await?;
         }
         let stored = Stored::newest(&store, experiment).await?;

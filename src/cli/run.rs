@@ -2,7 +2,7 @@
 
 use super::answer::in_json;
 use super::costs::with_measured_memory;
-use super::experiment::{DeviceArgs, ExperimentArgs, Loaded, data_cache, devices};
+use super::experiment::{DeviceArgs, ExperimentArgs, Loaded, data_cache, devices, warnings};
 use super::failure::FAILED;
 use super::progress::Progress;
 use super::terminal::{note, print};
@@ -11,7 +11,7 @@ use crate::clock::now;
 use crate::digest;
 use crate::launch::local::{Device, Local};
 use crate::lock::Lock;
-use crate::orchestrate::{self, Setting, Summary};
+use crate::orchestrate::{self, Limit, Setting, Summary};
 use crate::plan::Planned;
 use crate::quantity::human_bytes;
 use crate::run::RunId;
@@ -55,10 +55,8 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let loaded = args.experiment.load()?;
     let device_names = args.devices.names()?;
     let planned = loaded.plan()?;
-    if let Some(epochs) = planned.iter().map(|run| run.epochs).reduce(f64::max)
-        && epochs > 1.0
-    {
-        note!("warning: the text is read up to {epochs:.1} times");
+    for warning in warnings(&planned) {
+        note!("warning: {warning}");
     }
     super::runtime()?.block_on(train_and_fit(args, &device_names, &loaded, &planned))
 }
@@ -69,8 +67,10 @@ async fn train_and_fit(
     loaded: &Loaded,
     planned: &[Planned],
 ) -> Result<ExitCode, Failure> {
-    let store = Store::create(&loaded.results).await?;
+    // First the lock: of two that start on a new folder, one would find its database half made.
+    Store::make_folder(&loaded.results)?;
     let _lock = Lock::take(&loaded.results, "orchestrator")?;
+    let store = Store::create(&loaded.results).await?;
     let provenance = provenance::of(device_names);
     let experiment = record(&store, loaded, planned, provenance.git_commit.clone()).await?;
     let setting = Setting {
@@ -102,7 +102,7 @@ async fn train_and_fit(
         );
     }
     if summary.left > 0 {
-        note!("run the same command again to continue");
+        note!("{}", how_to_continue(&summary, &setting));
         return Ok(ExitCode::from(FAILED));
     }
     fit::fit_and_draw(&store, experiment, loaded, args.json).await?;
@@ -158,6 +158,23 @@ fn describe(summary: &Summary) -> String {
         where_any(summary.blocked, "waiting for a failed trunk"),
         summary.left
     )
+}
+
+/// Says what kept runs from starting, and how to go on.
+fn how_to_continue(summary: &Summary, setting: &Setting) -> String {
+    const AGAIN: &str = "run the same command again to continue";
+    match summary.left_by {
+        Some(Limit::MaxRuns) => format!("as many as `--max-runs` allows have run: {AGAIN}"),
+        Some(Limit::MaxTime) => format!("`execution.max_time` has passed: {AGAIN}"),
+        Some(Limit::MaxFlops) => {
+            let most = setting.execution.max_flops.unwrap_or(f64::INFINITY);
+            format!(
+                "the runs left would take the experiment past `execution.max_flops` ({most:e}): raise \
+                 it to continue"
+            )
+        }
+        Some(Limit::Stop) | None => AGAIN.to_owned(),
+    }
 }
 
 /// Finds planned runs by the beginnings of their ids.

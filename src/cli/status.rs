@@ -1,6 +1,7 @@
 //! `orchestrator status`: where the runs of an experiment stand.
 
 use super::Failure;
+use super::axes::Columns;
 use super::experiment::ExperimentArgs;
 use super::terminal::{last_line, print};
 use super::watch;
@@ -29,7 +30,7 @@ pub(super) struct Args {
     experiment: ExperimentArgs,
 
     /// Print JSON: an object whose `runs` array holds one object a run, and whose `at_work` says
-    /// whether an orchestrator trains them.
+    /// whether an orchestrator trains them; `imported` counts runs of other people.
     #[arg(long)]
     json: bool,
 
@@ -87,6 +88,8 @@ struct Status {
     /// The failed run that each blocked one waits for.
     blocked: HashMap<RunId, RunId>,
     tally: Vec<Tally>,
+    /// Runs of other people.
+    imported: u64,
     /// Whether an orchestrator works on the folder, as far as can be told.
     at_work: bool,
     /// Whether runs that only finished or wait for their turn are left out.
@@ -119,6 +122,7 @@ impl Status {
         };
         Ok(Self {
             blocked: blocked_by(&runs),
+            imported: store.count_imported(experiment).await?,
             runs,
             removed,
             tally,
@@ -157,6 +161,7 @@ impl Status {
         struct Json<'a> {
             experiment: &'a str,
             at_work: bool,
+            imported: u64,
             runs: Vec<Row<'a>>,
             #[serde(skip_serializing_if = "Option::is_none")]
             removed: Option<Vec<Row<'a>>>,
@@ -164,6 +169,7 @@ impl Status {
         let json = Json {
             experiment,
             at_work: self.at_work,
+            imported: self.imported,
             runs: self.rows(&self.runs),
             removed: all.then(|| self.rows(&self.removed)),
         };
@@ -182,11 +188,16 @@ impl Status {
             false => 0,
         };
         shown.truncate(shown.len() - hidden);
-        let mut text = header();
-        text.extend(shown.iter().map(|run| self.line(run)));
+        let all = shown.iter().copied().chain(&self.removed);
+        let columns = Columns::of(all.map(|run| &run.axes));
+        let mut text = match self.tally.is_empty() {
+            true => String::new(),
+            false => header(&columns),
+        };
+        text.extend(shown.iter().map(|run| self.line(run, &columns)));
         if !self.removed.is_empty() {
             text += "no longer asked for:\n";
-            text.extend(self.removed.iter().map(|run| self.line(run)));
+            text.extend(self.removed.iter().map(|run| self.line(run, &columns)));
         }
         text.extend(shown.iter().map(|run| why(run)));
         if self.is_short {
@@ -232,6 +243,9 @@ impl Status {
             };
             words.push(format!("{removed} no longer asked for{hint}"));
         }
+        if self.imported > 0 {
+            words.push(format!("{} imported", self.imported));
+        }
         let mut text = format!("{}\n", words.join(", "));
         if self.cut_off() > 0 {
             text += "no orchestrator is at work here: what says `running` was cut off, and goes on with \
@@ -254,12 +268,12 @@ impl Status {
         }
     }
 
-    fn line(&self, run: &Run) -> String {
+    fn line(&self, run: &Run, columns: &Columns) -> String {
         let number = |value: Option<f64>, digits: usize| {
             value.map_or("-".to_owned(), |value| format!("{value:.digits$}"))
         };
         format!(
-            "{:<12}  {:<12}  {:>6}  {:>5.3}  {:>5}  {:>8}  {:>6}  {:>4}  {:>7}  {:>9}  {}\n",
+            "{:<12}  {:<12}  {:>6}  {:>5.3}  {:>5}  {:>8}  {:>6}  {:>4}  {}{:>7}  {:>9}  {}\n",
             run.id,
             super::plan::kind(run.kind == "dense", run.part),
             Params(run.params),
@@ -268,6 +282,7 @@ impl Status {
             number(run.realised_ratio, 3),
             Tokens(run.tokens),
             run.seed,
+            spaced(columns.values(&run.axes)),
             number(run.loss, 4),
             run.flops
                 .map_or("-".to_owned(), |flops| format!("{flops:.3e}")),
@@ -276,11 +291,17 @@ impl Status {
     }
 }
 
-fn header() -> String {
+fn header(columns: &Columns) -> String {
+    let further = spaced(columns.names());
     format!(
-        "{:<12}  {:<12}  {:>6}  {:>5}  {:>5}  {:>8}  {:>6}  {:>4}  {:>7}  {:>9}  {}\n",
+        "{:<12}  {:<12}  {:>6}  {:>5}  {:>5}  {:>8}  {:>6}  {:>4}  {further}{:>7}  {:>9}  {}\n",
         "id", "kind", "N", "P", "R", "R found", "D", "seed", "loss", "FLOPs", "state"
     )
+}
+
+/// Writes cells with the space that follows each.
+fn spaced(cells: impl Iterator<Item = String>) -> String {
+    cells.map(|cell| cell + "  ").collect()
 }
 
 /// Says in a line why a run failed; nothing for others.

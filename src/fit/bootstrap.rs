@@ -113,9 +113,9 @@ pub fn bootstrap(
     );
     let residuals = design.residuals(&best);
     let clusters = Clusters::of(data);
-    // One run drawn again and again would give intervals without width.
-    let draws = match options.resampling {
-        Resampling::Pairs if clusters.present < 2 => 0,
+    // One run drawn again and again gives intervals without width, and the signs of one run two fits.
+    let draws = match clusters.present {
+        0 | 1 => 0,
         _ => options.draws,
     };
 
@@ -371,6 +371,26 @@ mod tests {
         let result = bootstrap(&law, &data, &fitted, &BootstrapOptions::default()).unwrap();
         assert_eq!((result.failed, result.draws.len()), (1000, 0));
         assert!(result.intervals.is_empty() && result.standard_errors.is_empty());
+    }
+
+    #[test]
+    fn one_run_gives_no_interval_however_it_is_resampled() {
+        let law = by_name("chinchilla").unwrap();
+        let data = runs(0.005);
+        let data = data
+            .clone()
+            .with_clusters(&vec!["one"; data.len()])
+            .unwrap();
+        let fitted = fit(&law, &data, &FitOptions::default()).unwrap();
+        for resampling in [Resampling::Pairs, Resampling::Wild] {
+            let options = BootstrapOptions {
+                draws: 10,
+                resampling,
+                ..BootstrapOptions::default()
+            };
+            let result = bootstrap(&law, &data, &fitted, &options).unwrap();
+            assert!(result.draws.is_empty() && result.intervals.is_empty());
+        }
     }
 
     #[test]

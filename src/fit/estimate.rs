@@ -152,7 +152,7 @@ impl Fit {
 pub struct Prediction {
     /// The predicted response.
     pub value: f64,
-    /// Inputs more than 10× outside the data.
+    /// Inputs more than 10× outside the data; P and R outside them.
     pub extrapolates: Vec<super::diagnostics::Extrapolation>,
 }
 

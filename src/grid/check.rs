@@ -54,6 +54,13 @@ impl Checker {
                 .label(problem, &["tokens"])
                 .help("write it like `20 per param`"));
         }
+        if draft.shape.head_size.is_some_and(|size| size % 2 == 1) {
+            let problem =
+                Problem::new("an attention head of odd size cannot be rotated by position");
+            return Err(places
+                .label(problem, &["model.head_size"])
+                .help("give an even `head_size`, such as 32"));
+        }
         training(draft, places)?;
         if draft.data.kind == DataKind::Synthetic {
             language(draft, places)?;

@@ -38,7 +38,10 @@ pub(super) const GROUPS: &[(&str, &str)] = &[
         "data.synthetic",
         "A generated language: words predictable inside, in an order that each document draws.",
     ),
-    ("data.tokenizer", "How text becomes tokens."),
+    (
+        "data.tokenizer",
+        "How text becomes tokens: `bytes`, or `{bpe: {vocab: N}}`, trained on the text.",
+    ),
     (
         "data.tokenizer.bpe",
         "A byte-level BPE trained on the training part of the text.",

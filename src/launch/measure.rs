@@ -6,7 +6,10 @@ use crate::plan::Cost;
 use crate::run::RunSpec;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// What a measuring process says when it is about to take its timed steps.
 pub const READY: &str = "ready";
@@ -23,6 +26,8 @@ pub struct Setting<'a> {
     pub threads: usize,
     /// Seconds of timed steps.
     pub seconds: f64,
+    /// Time after which processes that say nothing are killed.
+    pub patience: Duration,
 }
 
 /// Measures runs side by side: each process warms up by itself, then all take steps together.
@@ -33,6 +38,7 @@ pub fn measure_together(setting: &Setting, runs: &[&RunSpec]) -> Vec<Result<Cost
         .iter()
         .map(|run| Measuring::start(setting, run).map_err(|error| error.to_string()))
         .collect();
+    let _watch = Watch::begin(started.iter().flatten(), setting.patience);
     for measuring in started.iter_mut().flatten() {
         measuring.await_ready();
     }
@@ -43,10 +49,38 @@ pub fn measure_together(setting: &Setting, runs: &[&RunSpec]) -> Vec<Result<Cost
     costs.map(|measuring| measuring?.finish()).collect()
 }
 
+/// Kills processes that take too long, until it is dropped.
+struct Watch {
+    _end: Sender<()>,
+}
+
+impl Watch {
+    fn begin<'a>(measuring: impl Iterator<Item = &'a Measuring>, patience: Duration) -> Self {
+        let children: Vec<_> = measuring.map(|one| Arc::clone(&one.child)).collect();
+        let (end, ended) = channel();
+        std::thread::spawn(move || {
+            if ended.recv_timeout(patience) == Err(RecvTimeoutError::Timeout) {
+                tracing::warn!("measuring took longer than {} s", patience.as_secs());
+                for child in children {
+                    // One that has ended meanwhile needs no killing.
+                    let _ = lock(&child).kill();
+                }
+            }
+        });
+        Self { _end: end }
+    }
+}
+
+fn lock(child: &Mutex<Child>) -> MutexGuard<'_, Child> {
+    child.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// A process that measures a run. It ends by itself when this one does: its input ends then.
 struct Measuring {
-    child: Child,
+    child: Arc<Mutex<Child>>,
+    input: ChildStdin,
     output: BufReader<ChildStdout>,
+    errors: ChildStderr,
 }
 
 impl Measuring {
@@ -64,17 +98,19 @@ impl Measuring {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()?;
+        let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+        let (Some(mut input), Some(output), Some(errors)) = pipes else {
+            return Err(std::io::Error::other("it has no input or output"));
+        };
         let mut line = serde_json::to_vec(run)?;
         line.push(b'\n');
-        if let Some(input) = &mut child.stdin {
-            // One that gives up at once says why.
-            let _ = input.write_all(&line);
-        }
-        let output = child.stdout.take();
-        let output = output.ok_or_else(|| std::io::Error::other("it has no output"))?;
+        // One that gives up at once says why.
+        let _ = input.write_all(&line);
         Ok(Self {
-            child,
+            child: Arc::new(Mutex::new(child)),
+            input,
             output: BufReader::new(output),
+            errors,
         })
     }
 
@@ -86,10 +122,8 @@ impl Measuring {
 
     /// Has it take its timed steps.
     fn go(&mut self) {
-        if let Some(input) = &mut self.child.stdin {
-            // One that has given up reads no more.
-            let _ = input.write_all(b"\n");
-        }
+        // One that has given up reads no more.
+        let _ = self.input.write_all(b"\n");
     }
 
     /// Waits for what it found.
@@ -97,14 +131,17 @@ impl Measuring {
         let mut text = String::new();
         let read = self.output.read_to_string(&mut text);
         // What it says besides is short: it does not wait for anybody to read it.
-        let ended = self.child.wait_with_output();
-        let ended = ended.map_err(|error| error.to_string())?;
+        let mut errors = Vec::new();
+        let _ = self.errors.read_to_end(&mut errors);
+        let status = lock(&self.child)
+            .wait()
+            .map_err(|error| error.to_string())?;
         match read.is_ok().then(|| serde_json::from_str(&text)) {
             Some(Ok(cost)) => Ok(cost),
             _ => {
-                let errors = String::from_utf8_lossy(&ended.stderr);
+                let errors = String::from_utf8_lossy(&errors);
                 let line = errors.lines().rfind(|line| !line.trim().is_empty());
-                Err(line.map_or(ended.status.to_string(), str::to_owned))
+                Err(line.map_or(status.to_string(), str::to_owned))
             }
         }
     }
@@ -114,6 +151,19 @@ impl Measuring {
 mod tests {
     use super::*;
     use crate::plan::tests::planned;
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn setting(program: &Path) -> Setting<'_> {
+        Setting {
+            program,
+            data_cache: Path::new("unused"),
+            device: "cpu",
+            threads: 1,
+            seconds: 0.1,
+            patience: Duration::from_secs(60),
+        }
+    }
 
     #[test]
     fn a_process_that_fails_is_told_of() {
@@ -125,17 +175,28 @@ mod tests {
             ("/bin/true", "exit status: 0"),
             ("/nowhere/program", "No such file"),
         ] {
-            let setting = Setting {
-                program: Path::new(program),
-                data_cache: Path::new("unused"),
-                device: "cpu",
-                threads: 1,
-                seconds: 0.1,
-            };
-            for cost in measure_together(&setting, &[spec, spec]) {
+            for cost in measure_together(&setting(Path::new(program)), &[spec, spec]) {
                 let said = cost.expect_err("no cost");
                 assert!(said.contains(why), "{said}");
             }
+        }
+    }
+
+    #[test]
+    fn a_process_that_says_nothing_is_killed() {
+        let grid = "grid: {params: 0.1M, tokens: 1M, concept_share: 0.5, compression_ratio: 4}";
+        let planned = planned(grid);
+        let folder = tempfile::tempdir().expect("a folder");
+        let program = folder.path().join("silent");
+        std::fs::write(&program, "#!/bin/sh\nexec sleep 1000\n").expect("written");
+        std::fs::set_permissions(&program, Permissions::from_mode(0o700)).expect("set");
+        let impatient = Setting {
+            patience: Duration::from_millis(200),
+            ..setting(&program)
+        };
+        for cost in measure_together(&impatient, &[&planned[0].spec]) {
+            let said = cost.expect_err("no cost");
+            assert!(said.contains("signal: 9"), "{said}");
         }
     }
 }

@@ -8,7 +8,7 @@ use super::policy::{self, Answer, Tries};
 use super::queue::{Queue, to_do};
 use super::rebuild::log_file;
 use super::tail::Tail;
-use super::{Notice, Observer, OrchestrateError, Retried, Setting, Summary};
+use super::{Limit, Notice, Observer, OrchestrateError, Retried, Setting, Summary};
 use crate::clock::now;
 use crate::event::{END, Event, WEIGHTS};
 use crate::launch::{Exit, Job, Launcher};
@@ -79,6 +79,7 @@ pub async fn run(
     }
     result?;
     campaign.summary.left += campaign.queue.len();
+    campaign.summary.left_by = campaign.limit().filter(|_| campaign.summary.left > 0);
     Ok(campaign.summary)
 }
 
@@ -128,13 +129,15 @@ impl<'a> Campaign<'a, '_> {
             self.hear_stops(stop);
             self.cancel().await?;
             self.reopen_all().await?;
-            let started = self.start_all().await?;
+            // One time for what may start and for what may start later: nothing falls between.
+            let now = Instant::now();
+            let started = self.start_all(now).await?;
             self.listen().await?;
             let ended = self.collect().await?;
             self.block().await?;
             self.observer.tick();
             let busy = started || ended;
-            let more = self.may_start() && (busy || self.queue.has_later());
+            let more = self.may_start() && (busy || self.queue.has_later(now));
             if self.active.is_empty() && !more {
                 return Ok(());
             }
@@ -145,13 +148,31 @@ impl<'a> Campaign<'a, '_> {
 
     /// Says whether runs may start at all.
     fn may_start(&self) -> bool {
+        self.stops == 0 && self.is_in_time()
+    }
+
+    fn is_in_time(&self) -> bool {
         let seconds = self.began.elapsed().as_secs_f64();
         let in_time = |most: f64| seconds < most;
-        self.stops == 0 && self.setting.execution.max_time.is_none_or(in_time)
+        self.setting.execution.max_time.is_none_or(in_time)
+    }
+
+    /// Finds what keeps the runs that are left from starting.
+    fn limit(&self) -> Option<Limit> {
+        let is_reached = |most: usize| self.started.len() >= most;
+        if self.stops > 0 {
+            Some(Limit::Stop)
+        } else if self.setting.max_runs.is_some_and(is_reached) {
+            Some(Limit::MaxRuns)
+        } else if !self.is_in_time() {
+            Some(Limit::MaxTime)
+        } else {
+            self.setting.execution.max_flops.map(|_| Limit::MaxFlops)
+        }
     }
 
     /// Starts what can start; says whether anything did.
-    async fn start_all(&mut self) -> Result<bool, OrchestrateError> {
+    async fn start_all(&mut self, now: Instant) -> Result<bool, OrchestrateError> {
         let mut any = false;
         while self.may_start() && self.launcher.place(0.0).is_some() {
             let (launcher, started, flops) = (&*self.launcher, &self.started, self.flops);
@@ -162,9 +183,9 @@ impl<'a> Campaign<'a, '_> {
                 let affordable = flops + run.flops <= most_flops * (1.0 + 1e-9);
                 started.contains(&run.id) || started.len() < most_runs && affordable
             };
-            let next = self
-                .queue
-                .next(|run| allowed(run) && launcher.place(run.memory).is_some());
+            let next = self.queue.next(now, |run| {
+                allowed(run) && launcher.place(run.memory).is_some()
+            });
             let Some(run) = next else { break };
             match Lock::holder(&self.setting.run_folder(&run.id)) {
                 Ok(Some(holder)) => self.wait_for(run, &holder),
@@ -389,13 +410,23 @@ impl<'a> Campaign<'a, '_> {
         Ok(())
     }
 
+    /// Queues a run that has ended again; false when it is queued or trained already.
+    fn reopen(&mut self, run: &'a Planned) -> bool {
+        let is_new = self.queue.reopen(run);
+        // As one that had ended it was counted; as one that starts it will be.
+        if is_new && !self.started.contains(&run.id) {
+            self.flops -= run.flops;
+        }
+        is_new
+    }
+
     /// Queues again the runs whose lost end states a run would go on from.
     fn reopen_start(&mut self, run: &Planned) {
         let mut run = run;
         while let Some(start) = &run.spec.execution.start
             && let Some(&before) = self.planned.get(&start.run)
             && !self.setting.run_folder(&before.id).join(END).exists()
-            && self.queue.reopen(before)
+            && self.reopen(before)
         {
             run = before;
         }

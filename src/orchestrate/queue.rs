@@ -130,14 +130,16 @@ impl<'a> Queue<'a> {
     }
 
     /// Says whether the time of a run is still to come.
-    pub(super) fn has_later(&self) -> bool {
-        let now = Instant::now();
+    pub(super) fn has_later(&self, now: Instant) -> bool {
         self.later.values().any(|at| *at > now)
     }
 
     /// Takes the most urgent run that can start and that `fits`.
-    pub(super) fn next(&mut self, fits: impl Fn(&Planned) -> bool) -> Option<&'a Planned> {
-        let now = Instant::now();
+    pub(super) fn next(
+        &mut self,
+        now: Instant,
+        fits: impl Fn(&Planned) -> bool,
+    ) -> Option<&'a Planned> {
         let can_start = |run: &&Planned| {
             let start = run.spec.execution.start.as_ref();
             let goes_on = start.is_none_or(|start| {
@@ -211,6 +213,7 @@ impl<'a> Queue<'a> {
 mod tests {
     use super::*;
     use crate::run::Part;
+    use std::time::Duration;
 
     /// A trunk of two pieces with a branch at each, and a dense run of its own length.
     fn planned() -> Vec<Planned> {
@@ -266,20 +269,25 @@ mod tests {
     fn branches_start_when_their_piece_has_ended() {
         let planned = planned();
         let mut queue = queue(&planned);
-        let first = queue.next(|_| true).expect("the trunk");
+        let first = queue.next(Instant::now(), |_| true).expect("the trunk");
         assert!(end_state(80)(first));
-        assert!(queue.next(|_| true).is_none(), "all others wait for it");
+        assert!(
+            queue.next(Instant::now(), |_| true).is_none(),
+            "all others wait for it"
+        );
         queue.ended(&first.id, RunOutcome::Finished);
         let second = queue
-            .next(|_| true)
+            .next(Instant::now(), |_| true)
             .expect("the trunk goes on before a branch");
         assert!(end_state(160)(second));
-        let branch = queue.next(|_| true).expect("a branch beside it");
+        let branch = queue
+            .next(Instant::now(), |_| true)
+            .expect("a branch beside it");
         assert_eq!(
             branch.spec.execution.start.as_ref().expect("a start").step,
             80
         );
-        assert!(queue.next(|_| true).is_none());
+        assert!(queue.next(Instant::now(), |_| true).is_none());
         queue.ended(&second.id, RunOutcome::Crashed);
         let blocked = queue.blocked().expect("the other branch");
         assert_eq!(
@@ -291,10 +299,22 @@ mod tests {
     }
 
     #[test]
+    fn a_run_may_start_now_or_later_and_nothing_falls_between() {
+        let planned = planned();
+        let mut queue = queue(&planned);
+        let first = queue.next(Instant::now(), |_| true).expect("the trunk");
+        let at = Instant::now() + Duration::from_secs(5);
+        queue.again(first, at);
+        let before = at - Duration::from_nanos(1);
+        assert!(queue.has_later(before) && queue.next(before, |_| true).is_none());
+        assert!(!queue.has_later(at) && queue.next(at, |_| true).is_some());
+    }
+
+    #[test]
     fn what_follows_a_broken_trunk_is_blocked_all_the_way() {
         let planned = planned();
         let mut queue = queue(&planned);
-        let first = queue.next(|_| true).expect("the trunk");
+        let first = queue.next(Instant::now(), |_| true).expect("the trunk");
         queue.ended(&first.id, RunOutcome::OutOfMemory);
         let mut blocked = 0;
         while queue.blocked().is_some() {
@@ -344,7 +364,7 @@ mod tests {
         let all: Vec<&Planned> = planned.iter().collect();
         let order = |order, first: &[RunId]| -> Vec<usize> {
             let mut queue = Queue::new(&all, order, first);
-            let runs = std::iter::from_fn(|| queue.next(|_| true));
+            let runs = std::iter::from_fn(|| queue.next(Instant::now(), |_| true));
             runs.filter_map(|run| planned.iter().position(|other| other.id == run.id))
                 .collect()
         };
@@ -355,19 +375,19 @@ mod tests {
         assert_eq!(order(Order::Longest, &first), [1, 2, 0]);
 
         let mut queue = queue(&planned);
-        let small = queue.next(|run| run.flops < planned[1].flops);
+        let small = queue.next(Instant::now(), |run| run.flops < planned[1].flops);
         assert_eq!(small.expect("it fits").id, planned[0].id);
         queue.again(
             &planned[0],
             Instant::now() + std::time::Duration::from_secs(600),
         );
-        assert!(queue.has_later());
-        let ids: Vec<_> = std::iter::from_fn(|| queue.next(|_| true)).collect();
+        assert!(queue.has_later(Instant::now()));
+        let ids: Vec<_> = std::iter::from_fn(|| queue.next(Instant::now(), |_| true)).collect();
         assert_eq!(ids.len(), 2, "the third waits");
         assert_eq!(
             queue.withdraw(&planned[0].id).map(|run| &run.id),
             Some(&planned[0].id)
         );
-        assert!(!queue.has_later());
+        assert!(!queue.has_later(Instant::now()));
     }
 }

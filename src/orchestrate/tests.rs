@@ -1,6 +1,7 @@
 //! The loop, with a launcher that plays what it is told to.
 
-use super::requests::ask;
+mod requests;
+
 use super::*;
 use crate::clock::now;
 use crate::event::{Event, JOURNAL, Line};
@@ -174,6 +175,17 @@ const BRANCHES: &str = "grid: {params: 0.2M, tokens: [409600, 819200], concept_s
                         compression_ratio: 4}\ntraining: {branches: true}\n\
                         execution: {back_off: 0.01s, retries: 0}";
 
+/// Makes the runs that a plan asks for, as they are stored.
+fn stored(planned: &[Planned]) -> Vec<PlannedRun> {
+    let run = |run: &Planned| PlannedRun {
+        id: run.id.clone(),
+        spec: run.spec.clone(),
+        flops: run.flops,
+        axes: run.axes.clone(),
+    };
+    planned.iter().map(run).collect()
+}
+
 impl Theatre {
     async fn new(text: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
@@ -186,17 +198,11 @@ impl Theatre {
             program_version: "0".into(),
             git_commit: None,
         };
-        let runs: Vec<PlannedRun> = planned
-            .iter()
-            .map(|run| PlannedRun {
-                id: run.id.clone(),
-                spec: run.spec.clone(),
-                flops: run.flops,
-                axes: run.axes.clone(),
-            })
-            .collect();
         Self {
-            experiment: store.plan(&record, &runs, 0.0).await.expect("planned"),
+            experiment: store
+                .plan(&record, &stored(&planned), 0.0)
+                .await
+                .expect("planned"),
             setting: Setting {
                 results: folder.path().to_owned(),
                 data_cache: folder.path().to_owned(),
@@ -344,75 +350,14 @@ async fn what_gives_no_sign_of_life_is_killed_and_what_takes_too_long_is_stopped
 }
 
 #[tokio::test]
-async fn runs_are_cancelled_while_they_train_and_while_they_wait() {
-    let mut theatre = Theatre::new(THREE).await;
-    theatre.setting.execution.stall_limit = 30.0;
-    theatre.stage.slots = 1;
-    theatre.plays(2, &[Act::Wait]);
-    for run in [2, 0] {
-        ask(theatre.folder.path(), Request::Cancel, &theatre.id(run)).expect("asked");
-    }
-    // The longest would start first, but it is asked for before it does.
-    let summary = theatre.run().await;
-    assert_eq!((summary.finished, summary.cancelled), (1, 2));
-    assert!(theatre.outcomes(2).await.is_empty());
-    assert_eq!(theatre.record(0).await.outcome, Some(Cancelled));
-
-    let id = theatre.id(2);
-    theatre.store.make_eligible(&id).await.expect("eligible");
-    let results = theatre.folder.path().to_owned();
-    let request = tokio::spawn(async move {
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        ask(&results, Request::Cancel, &id).expect("asked");
-    });
-    let summary = theatre.run().await;
-    request.await.expect("asked");
-    assert_eq!((summary.already, summary.cancelled), (1, 2));
-    assert_eq!(theatre.outcomes(2).await, [Cancelled]);
-    let requests = std::fs::read_dir(theatre.folder.path().join(".cancel")).expect("a folder");
-    assert_eq!(requests.count(), 0);
-}
-
-#[tokio::test]
-async fn a_failed_run_is_tried_again_while_others_train() {
-    let mut theatre = Theatre::new(THREE).await;
-    theatre.setting.execution.retries = 0;
-    theatre.setting.execution.stall_limit = 30.0;
-    theatre.stage.slots = 2;
-    theatre.plays(2, &[Act::Wait, Act::Wait]);
-    theatre.plays(1, &[Act::Fail]);
-    let (results, long, failed) = (
-        theatre.folder.path().to_owned(),
-        theatre.id(2),
-        theatre.id(1),
-    );
-    let requests = tokio::spawn(async move {
-        let pause = || tokio::time::sleep(Duration::from_millis(100));
-        pause().await;
-        ask(&results, Request::Retry, &failed).expect("asked");
-        pause().await;
-        ask(&results, Request::Cancel, &long).expect("asked");
-    });
-    let summary = theatre.run().await;
-    requests.await.expect("asked");
-    assert_eq!(
-        (summary.finished, summary.failed, summary.cancelled),
-        (2, 0, 1)
-    );
-    assert_eq!(theatre.outcomes(1).await, [Crashed, Finished]);
-    let reopened = |notice: &&Notice| matches!(notice, Notice::Reopened(_));
-    assert_eq!(theatre.notices.0.iter().filter(reopened).count(), 1);
-}
-
-#[tokio::test]
 async fn caps_leave_what_would_pass_them() {
     let mut theatre = Theatre::new(THREE).await;
     theatre.setting.max_runs = Some(1);
     theatre.plays(2, &[Act::Fail]);
     let summary = theatre.run().await;
     assert_eq!(
-        (summary.finished, summary.left),
-        (1, 2),
+        (summary.finished, summary.left, summary.left_by),
+        (1, 2, Some(Limit::MaxRuns)),
         "a retry is no new run"
     );
     theatre.setting.max_runs = None;
@@ -420,15 +365,17 @@ async fn caps_leave_what_would_pass_them() {
     theatre.setting.execution.max_flops = Some(flops(2) + flops(0));
     let summary = theatre.run().await;
     assert_eq!(
-        (summary.finished, summary.left),
-        (1, 1),
+        (summary.finished, summary.left, summary.left_by),
+        (1, 1, Some(Limit::MaxFlops)),
         "the smallest still fits"
     );
     theatre.setting.execution.max_flops = None;
     theatre.setting.execution.max_time = Some(0.0);
-    assert_eq!(theatre.run().await.left, 1);
+    let summary = theatre.run().await;
+    assert_eq!((summary.left, summary.left_by), (1, Some(Limit::MaxTime)));
     theatre.setting.execution.max_time = None;
-    assert_eq!(theatre.run().await.finished, 1);
+    let summary = theatre.run().await;
+    assert_eq!((summary.finished, summary.left_by), (1, None));
 }
 
 #[tokio::test]

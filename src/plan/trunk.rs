@@ -91,6 +91,7 @@ impl Trunk {
             planned.push(Declared {
                 spec,
                 axes: self.axes.clone(),
+                asked: None,
                 location: run.location.clone(),
             });
         }

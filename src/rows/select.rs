@@ -1,10 +1,12 @@
 //! A table → observations: names, filters, units, and every cell that a fit reads.
 
-use super::{BadCell, RowsError, Table, filter, number};
+use super::stored::{SOURCE, TRAINED};
+use super::{BadCell, Places, RowsError, Table, filter, number};
 use crate::fit::law::Law;
 use crate::fit::{Exclusion, Observations};
 use crate::spelling::nearest;
 use serde::{Deserialize, Serialize};
+use std::collections::{BTreeSet, HashSet};
 use std::f64::consts::LN_2;
 
 /// Columns that are kept beside those a law reads, where they hold numbers.
@@ -201,6 +203,7 @@ impl Table {
             left_out.add(&format!("not {text}"), |row| !keep[row]);
         }
         let (dense, unread) = self.separate_dense(&names, wanted, &mut left_out);
+        self.leave_out_sources_without(&names, wanted, &mut left_out);
         left_out.check(self)?;
         let reader = Reader {
             table: self,
@@ -226,8 +229,12 @@ impl Table {
         if let Some(labels) = reader.labels()? {
             observations = observations.with_clusters(&labels)?;
         }
-        if let Some(weights) = reader.weights()? {
-            observations = observations.with_weights(weights)?;
+        let weights = reader.weights()?;
+        if let Some(weights) = &weights {
+            observations = observations.with_weights(weights.clone())?;
+            // Nothing that is said of the data is said of them.
+            left_out.add("of weight 0", |row| weights[row] == 0.0);
+            left_out.check(self)?;
         }
         Ok(Rows {
             observations: left_out.apply(observations),
@@ -277,6 +284,38 @@ impl Table {
                 format!("`{column}` varies, and {by} does not read it: its effect counts as noise")
             });
         (dense, unread.collect())
+    }
+}
+
+impl Table {
+    /// Leaves out the imported files that have nothing in a column that is wanted: they are about
+    /// something else. A file with some of its cells empty is damaged instead, and refused.
+    fn leave_out_sources_without(
+        &self,
+        names: &[String],
+        wanted: &[Wanted],
+        left_out: &mut LeftOut,
+    ) {
+        let at = |column: &str| names.iter().position(|name| name == column);
+        let (Places::Named(_), Some(source)) = (&self.places, at(SOURCE)) else {
+            return;
+        };
+        for want in wanted {
+            let Some(column) = at(&want.name) else {
+                continue;
+            };
+            let has = left_out
+                .kept()
+                .filter(|row| !self.cell(*row, column).is_empty());
+            let with: HashSet<&str> = has.map(|row| self.cell(row, source)).collect();
+            let kept = left_out.kept().map(|row| self.cell(row, source));
+            let without = |source: &&str| *source != TRAINED && !with.contains(source);
+            let without: BTreeSet<&str> = kept.filter(without).collect();
+            for file in without {
+                let reason = format!("of {file}, which has no `{}` for {}", want.name, want.by);
+                left_out.add(&reason, |row| self.cell(row, source) == file);
+            }
+        }
     }
 }
 

@@ -10,8 +10,11 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write;
 
+/// Column that says where a run comes from: [`TRAINED`], or the file that was imported.
+pub(super) const SOURCE: &str = "source";
+
 /// Source of the runs that were trained here.
-const TRAINED: &str = "trained";
+pub(super) const TRAINED: &str = "trained";
 
 /// Makes the table of an experiment's runs: those trained here, then those imported.
 ///
@@ -40,7 +43,7 @@ pub fn stored(
                 "run",
                 observed.map_or_else(|| run.id.0.clone(), |o| o.cluster().to_owned()),
             ),
-            ("source", TRAINED.to_owned()),
+            (SOURCE, TRAINED.to_owned()),
             ("kind", run.kind.clone()),
             ("params", run.params.to_string()),
             ("tokens", run.tokens.to_string()),
@@ -50,6 +53,10 @@ pub fn stored(
             ("declared_ratio", run.compression_ratio.to_string()),
             ("concept_share", run.concept_share.to_string()),
             ("seed", run.seed.to_string()),
+            (
+                "unique_tokens",
+                run.spec.facts.train_tokens.min(run.tokens).to_string(),
+            ),
             ("data", run.spec.facts.fingerprint.clone()),
         ];
         rows.push(BTreeMap::from(
@@ -59,7 +66,7 @@ pub fn stored(
     }
     for run in imported {
         let mut cells = run.cells.clone();
-        cells.insert("source".to_owned(), run.source.clone());
+        cells.insert(SOURCE.to_owned(), run.source.clone());
         cells
             .entry("run".to_owned())
             .or_insert_with(|| format!("{}:{}", run.source, run.line));
@@ -151,7 +158,7 @@ impl Table {
     pub fn trained_runs(&self, data: &Observations) -> Vec<RunId> {
         let column = |name: &str| self.header.iter().position(|column| column == name);
         let (Places::Named(_), Some(id), Some(source)) =
-            (&self.places, column("id"), column("source"))
+            (&self.places, column("id"), column(SOURCE))
         else {
             return Vec::new();
         };
@@ -246,6 +253,83 @@ mod tests {
                 .iter()
                 .any(|remark| remark.contains("data sets"))
         );
+    }
+
+    #[test]
+    fn a_file_without_a_column_is_left_out_and_one_with_a_gap_is_refused() {
+        let imported = theirs().to_import(&selection()).expect("usable");
+        let runs = simulated::QUICK.runs();
+        let law = crate::fit::law::by_name("dlcm").expect("a law");
+        let wanted = Wanted::of_law(law.as_ref());
+        let table = stored("both".into(), &runs, &imported).expect("a table");
+        let rows = table.select(&wanted, &Selection::default()).expect("rows");
+        let trained = stored("alone".into(), &runs, &[]).expect("a table");
+        let alone = trained
+            .select(&wanted, &Selection::default())
+            .expect("rows");
+        assert_eq!(rows.observations.len(), alone.observations.len());
+        let reasons = table.by_reason(rows.observations.exclusions());
+        let theirs = reasons
+            .iter()
+            .find(|group| group.reason.contains("theirs.csv"));
+        let theirs = theirs.expect("left out");
+        assert!(
+            theirs.reason.contains("no `compression_ratio`"),
+            "{}",
+            theirs.reason
+        );
+        assert_eq!(theirs.lines.len(), 3);
+        let only = Selection {
+            filters: vec!["source != trained".into()],
+            ..Selection::default()
+        };
+        let said = table.select(&wanted, &only).expect_err("nothing is left");
+        assert!(
+            said.to_string().contains("3 of theirs.csv, which has no"),
+            "{said}"
+        );
+
+        let mut gap = imported;
+        for run in &mut gap[..2] {
+            let cells = [("compression_ratio", "4"), ("concept_share", "0.5")];
+            let cells = cells.map(|(name, cell)| (name.to_owned(), cell.to_owned()));
+            run.cells.extend(cells);
+        }
+        let table = stored("both".into(), &runs, &gap).expect("a table");
+        let said = table
+            .select(&wanted, &Selection::default())
+            .expect_err("a gap");
+        assert!(said.to_string().contains("line 4"), "{said}");
+    }
+
+    #[test]
+    fn rows_of_weight_zero_are_left_out() {
+        let text = "params,tokens,loss,w\n1e9,2e10,4,1\n2e9,2e10,9,0\n3e9,2e10,3,2\n";
+        let table = super::super::csv::parse("w.csv".into(), text.into()).expect("a table");
+        let by_weight = Selection {
+            weight: Some("w".into()),
+            ..Selection::default()
+        };
+        let law = crate::fit::law::by_name("chinchilla").expect("a law");
+        let rows = table
+            .select(&Wanted::of_law(law.as_ref()), &by_weight)
+            .expect("rows");
+        assert_eq!(rows.observations.column("loss"), Some(&[4.0, 3.0][..]));
+        assert_eq!(rows.observations.weights(), Some(&[1.0, 2.0][..]));
+        assert_eq!(rows.observations.exclusions()[0].reason, "of weight 0");
+    }
+
+    #[test]
+    fn runs_that_read_their_text_again_tell_how_much_there_is() {
+        let runs = simulated::QUICK.runs();
+        let table = stored("own".into(), &runs, &[]).expect("a table");
+        let law = crate::fit::law::by_name("data_constrained").expect("a law");
+        let rows = table
+            .select(&Wanted::of_law(law.as_ref()), &Selection::default())
+            .expect("rows");
+        let unique = rows.observations.column("unique_tokens").expect("there");
+        let there = runs[0].spec.facts.train_tokens.min(runs[0].tokens);
+        assert!(unique.iter().all(|unique| *unique == there as f64));
     }
 
     #[test]

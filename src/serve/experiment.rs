@@ -54,7 +54,7 @@ struct Shown<'a> {
     version: i64,
     allows_changes: bool,
     config: String,
-    imported: usize,
+    imported: u64,
     removed: usize,
     runs: Columns<'a>,
 }
@@ -144,7 +144,7 @@ pub(super) async fn show(
         version,
         allows_changes: context.allows_changes,
         config: store.config(experiment).await?,
-        imported: store.imported(experiment).await?.len(),
+        imported: store.count_imported(experiment).await?,
         removed: store
             .runs_in_brief(experiment, Selection::Removed)
             .await?

@@ -6,6 +6,7 @@
 use super::Context;
 use super::places::{Place, Places};
 use crate::clock::now;
+use crate::lock::Lock;
 use crate::store::{Progress, Store, StoreError};
 use axum::extract::State;
 use axum::response::Sse;
@@ -35,6 +36,8 @@ enum Message<'a> {
         since: f64,
         /// Version of every database that can be read.
         versions: &'a BTreeMap<String, i64>,
+        /// The places on which an orchestrator works, as far as can be told.
+        at_work: Vec<String>,
     },
     /// A database has changed.
     Changed {
@@ -81,7 +84,11 @@ impl Live {
                 continue;
             }
             let mut versions = BTreeMap::new();
+            let mut at_work = Vec::new();
             for place in places.list() {
+                if !matches!(Lock::holder(&place.folder), Ok(None)) {
+                    at_work.push(place.key.clone());
+                }
                 match self.look(&places, &place, seen.get(&place.key)).await {
                     Ok(Some(new)) => {
                         versions.insert(place.key.clone(), new.version);
@@ -98,6 +105,7 @@ impl Live {
             self.say(&Message::Beat {
                 since,
                 versions: &versions,
+                at_work,
             });
         }
     }

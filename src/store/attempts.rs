@@ -13,7 +13,7 @@ impl Store {
         run: &RunId,
         attempt: &StartedAttempt,
     ) -> Result<i64, StoreError> {
-        let mut transaction = self.pool.begin().await?;
+        let mut transaction = self.begin().await?;
         let (number,): (i64,) = sqlx::query_as(
             "INSERT INTO attempts
                  (run_id, number, host, device, threads, program_version, git_commit, started_at,
@@ -74,7 +74,7 @@ impl Store {
         number: i64,
         ended: &Ended,
     ) -> Result<(), StoreError> {
-        let mut transaction = self.pool.begin().await?;
+        let mut transaction = self.begin().await?;
         sqlx::query(
             "UPDATE attempts SET ended_at = ?, outcome = ?, exit_code = ?, signal = ?, message = ?
              WHERE run_id = ? AND number = ?",
@@ -131,7 +131,7 @@ impl Store {
     /// # Errors
     /// When the database refuses.
     pub async fn close_abandoned(&self, now: f64) -> Result<u64, StoreError> {
-        let mut transaction = self.pool.begin().await?;
+        let mut transaction = self.begin().await?;
         let closed = sqlx::query(
             "UPDATE attempts SET ended_at = ?, outcome = 'interrupted',
                  message = 'the orchestrator ended before the attempt did'

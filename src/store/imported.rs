@@ -75,7 +75,7 @@ impl Store {
         runs: &[ImportedRun],
         now: f64,
     ) -> Result<Imported, StoreError> {
-        let mut transaction = self.pool.begin().await?;
+        let mut transaction = self.begin().await?;
         let before: Vec<(String,)> =
             sqlx::query_as("SELECT id FROM imported_runs WHERE experiment_id = ? AND source = ?")
                 .bind(experiment)
@@ -145,6 +145,19 @@ impl Store {
                 })
             })
             .collect()
+    }
+
+    /// Counts the imported runs of an experiment.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn count_imported(&self, experiment: i64) -> Result<u64, StoreError> {
+        let (count,): (i64,) =
+            sqlx::query_as("SELECT COUNT(*) FROM imported_runs WHERE experiment_id = ?")
+                .bind(experiment)
+                .fetch_one(&self.pool)
+                .await?;
+        Ok(count as u64)
     }
 
     /// Stores the rows behind a fit, once however often they are fitted.

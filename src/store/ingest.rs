@@ -14,7 +14,7 @@ impl Store {
     /// # Errors
     /// When the database refuses; nothing of the batch is then kept.
     pub async fn ingest(&self, run: &RunId, lines: &[Line]) -> Result<(), StoreError> {
-        let mut transaction = self.pool.begin().await?;
+        let mut transaction = self.begin().await?;
         take_in(&mut transaction, run, lines).await?;
         transaction.commit().await?;
         Ok(())

@@ -29,11 +29,13 @@ pub use standing::{Selection, Standing, Tally};
 use crate::event::Measurement;
 use crate::run::{RunId, RunSpec};
 use sqlx::ConnectOptions;
-use sqlx::SqliteConnection;
 use sqlx::migrate::MigrateError;
 use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+    SqliteConnectOptions, SqliteJournalMode, SqliteLockingMode, SqlitePool, SqlitePoolOptions,
+    SqliteSynchronous,
 };
+use sqlx::{Sqlite, SqliteConnection, Transaction};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -121,11 +123,37 @@ pub struct Store {
     pool: SqlitePool,
 }
 
-/// What to do about an error of SQLite, after its message (<https://sqlite.org/rescode.html>).
+fn options(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .busy_timeout(Duration::from_secs(30))
+        .foreign_keys(true)
+        // Large experiments take what they take; a warning amid a table helps nobody.
+        .disable_statement_logging()
+}
+
+/// SQLite's primary result code (<https://sqlite.org/rescode.html>); none where the error is
+/// another's.
+fn code(error: &sqlx::Error) -> Option<u32> {
+    let code = error.as_database_error()?.code()?.parse::<u32>().ok()?;
+    Some(code & 0xff)
+}
+
+/// Says whether the disk is to blame: it fails, or is full.
+fn is_of_disk(error: &sqlx::Error) -> bool {
+    matches!(code(error), Some(10 | 13))
+}
+
+/// Says whether the machine is to blame and not the file: the disk, or another process that writes.
+pub(crate) fn is_of_machine(error: &sqlx::Error) -> bool {
+    is_of_disk(error) || code(error) == Some(5)
+}
+
+/// What to do about an error of SQLite, after its message.
 fn remedy(error: &sqlx::Error) -> &'static str {
-    let code = error.as_database_error().and_then(|error| error.code());
-    let code = code.and_then(|code| code.parse::<u32>().ok());
-    match code.map(|code| code & 0xff) {
+    match code(error) {
         Some(5) => "; another process is writing to it: try again when that has ended",
         Some(10) => "; is the disk full or failing? Make room and try again",
         Some(13) => "; make room and try again",
@@ -143,19 +171,29 @@ impl Store {
     /// # Errors
     /// When the folder cannot be written, or the file is foreign, damaged or newer.
     pub async fn create(results: &Path) -> Result<Self, StoreError> {
-        std::fs::create_dir_all(results).map_err(|source| StoreError::Folder {
+        Self::make_folder(results)?;
+        let path = results.join(DATABASE);
+        Self::connect(&path, options(&path).create_if_missing(true)).await
+    }
+
+    /// Makes a results folder where there is none, and sees whether it can be written.
+    ///
+    /// # Errors
+    /// When it cannot.
+    pub fn make_folder(results: &Path) -> Result<(), StoreError> {
+        let failed = |source| StoreError::Folder {
             path: results.to_owned(),
             source,
-        })?;
+        };
+        std::fs::create_dir_all(results).map_err(failed)?;
         // A read-only folder would show itself only at the first write: show it now.
         let probe = results.join(".write-probe.tmp");
-        std::fs::write(&probe, b"")
-            .and_then(|()| std::fs::remove_file(&probe))
-            .map_err(|source| StoreError::Folder {
-                path: results.to_owned(),
-                source,
-            })?;
-        Self::connect(&results.join(DATABASE), true).await
+        std::fs::write(&probe, b"").map_err(failed)?;
+        match std::fs::remove_file(&probe) {
+            // Somebody else looked at the same time.
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            removed => removed.map_err(failed),
+        }
     }
 
     /// Opens the database of a results folder that must exist.
@@ -169,19 +207,18 @@ impl Store {
                 path: results.to_owned(),
             });
         }
-        Self::connect(&path, false).await
+        let options = options(&path);
+        match Self::connect(&path, options.clone()).await {
+            // On a full disk there is no room for the index that processes share. Alone, none is
+            // needed (<https://sqlite.org/wal.html#noshm>), and what can be removed can be looked up.
+            Err(StoreError::Open { source, .. }) if is_of_disk(&source) => {
+                Self::connect(&path, options.locking_mode(SqliteLockingMode::Exclusive)).await
+            }
+            opened => opened,
+        }
     }
 
-    async fn connect(path: &Path, create: bool) -> Result<Self, StoreError> {
-        let options = SqliteConnectOptions::new()
-            .filename(path)
-            .create_if_missing(create)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            .busy_timeout(Duration::from_secs(30))
-            .foreign_keys(true)
-            // Large experiments take what they take; a warning amid a table helps nobody.
-            .disable_statement_logging();
+    async fn connect(path: &Path, options: SqliteConnectOptions) -> Result<Self, StoreError> {
         let open = |source| StoreError::Open {
             path: path.to_owned(),
             source,
@@ -204,6 +241,14 @@ impl Store {
             }),
             Err(error) => Err(open(sqlx::Error::Migrate(Box::new(error)))),
         }
+    }
+
+    /// Begins to write: waits for others that write, as long as the busy timeout says.
+    ///
+    /// A transaction that reads first and writes then would be refused at once where another has
+    /// written meanwhile (<https://sqlite.org/rescode.html#busy_snapshot>).
+    async fn begin(&self) -> Result<Transaction<'static, Sqlite>, sqlx::Error> {
+        self.pool.begin_with("BEGIN IMMEDIATE").await
     }
 
     /// Finds an experiment's id by name.

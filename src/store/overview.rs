@@ -128,19 +128,25 @@ impl Store {
         let rows = sqlx::query_as(
             "SELECT name, experiments.created_at AS created_at, updated_at,
                  COUNT(runs.id) AS runs,
-                 COUNT(*) FILTER (WHERE state = 'running') AS running,
-                 COUNT(*) FILTER (WHERE state = 'ended' AND outcome = 'finished') AS finished,
-                 COUNT(*) FILTER (WHERE state = 'ended' AND outcome = 'diverged') AS diverged,
-                 COUNT(*) FILTER (WHERE state = 'ended' AND outcome = 'cancelled') AS cancelled,
-                 COUNT(*) FILTER (WHERE state = 'ended'
-                     AND outcome NOT IN ('finished', 'diverged', 'cancelled')) AS failed,
-                 MIN(loss) FILTER (WHERE state = 'ended' AND outcome = 'finished') AS lowest_loss,
-                 SUM(flops) AS flops,
+                 COUNT(*) FILTER (WHERE runs.state = 'running') AS running,
+                 COUNT(*) FILTER (WHERE runs.state = 'ended' AND runs.outcome = 'finished')
+                     AS finished,
+                 COUNT(*) FILTER (WHERE runs.state = 'ended' AND runs.outcome = 'diverged')
+                     AS diverged,
+                 COUNT(*) FILTER (WHERE runs.state = 'ended' AND runs.outcome = 'cancelled')
+                     AS cancelled,
+                 COUNT(*) FILTER (WHERE runs.state = 'ended'
+                     AND runs.outcome NOT IN ('finished', 'diverged', 'cancelled')) AS failed,
+                 MIN(runs.loss) FILTER (WHERE runs.state = 'ended' AND runs.outcome = 'finished')
+                     AS lowest_loss,
+                 -- A branch counts its trunk's too, as a model that was trained does.
+                 SUM(runs.flops - COALESCE(trunks.flops, 0)) AS flops,
                  (SELECT COUNT(*) FROM imported_runs
                   WHERE imported_runs.experiment_id = experiments.id) AS imported
              FROM experiments
              LEFT JOIN experiment_runs ON experiment_id = experiments.id AND wanted = 1
              LEFT JOIN runs ON runs.id = run_id
+             LEFT JOIN runs AS trunks ON trunks.id = start_run
              GROUP BY experiments.id ORDER BY name",
         );
         Ok(rows.fetch_all(&self.pool).await?)
@@ -195,6 +201,7 @@ impl Store {
 mod tests {
     use super::*;
     use crate::event::{Event, Line};
+    use crate::run::Start;
     use crate::store::PlannedRun;
     use crate::store::tests::{experiment, planned};
 
@@ -240,6 +247,35 @@ mod tests {
         let rows = reader.measurements_after(run, 1).await.expect("read");
         assert_eq!((rows.len(), rows[0].step), (1, 2));
         assert!(reader.experiment_without_file("x", 1.0).await.is_err());
+
+        // What a branch goes on from was spent once.
+        let mut branch = PlannedRun {
+            id: RunId("branch".into()),
+            ..planned[1].clone()
+        };
+        branch.spec.execution.start = Some(Start {
+            run: run.clone(),
+            step: 2,
+        });
+        let both = [planned[0].clone(), branch];
+        writer
+            .plan(&experiment(), &both, 8.0)
+            .await
+            .expect("planned");
+        let spent = |run, flops| {
+            let row = Measurement {
+                step: 3,
+                flops,
+                ..Measurement::default()
+            };
+            let lines = [Line::new(2, 3.0, Event::Measured(row))];
+            let writer = &writer;
+            async move { writer.ingest(run, &lines).await.expect("taken in") }
+        };
+        spent(run, 40.0).await;
+        spent(&both[1].id, 60.0).await;
+        let overviews = reader.overviews().await.expect("read");
+        assert_eq!(overviews[0].flops, Some(60.0));
 
         sqlx::query("DELETE FROM _sqlx_migrations WHERE version > 3")
             .execute(&writer.pool)

@@ -20,7 +20,7 @@ impl Store {
         planned: &[PlannedRun],
         now: f64,
     ) -> Result<i64, StoreError> {
-        let mut transaction = self.pool.begin().await?;
+        let mut transaction = self.begin().await?;
         let (id,): (i64,) = sqlx::query_as(
             "INSERT INTO experiments
                  (name, config, config_hash, program_version, git_commit, created_at, updated_at)

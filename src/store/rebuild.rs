@@ -38,7 +38,7 @@ impl Store {
         log: impl Fn(&RunId, usize) -> String,
         now: f64,
     ) -> Result<(), StoreError> {
-        let mut transaction = self.pool.begin().await?;
+        let mut transaction = self.begin().await?;
         for run in runs {
             rebuild_run(&mut transaction, run, &log, now).await?;
         }

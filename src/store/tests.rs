@@ -110,6 +110,38 @@ fn row(step: u64, validation_loss: Option<f64>) -> Measurement {
 }
 
 #[tokio::test]
+async fn who_reads_and_then_writes_waits_for_another_writer() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = Store::create(folder.path()).await.expect("a database");
+    let run = planned(0);
+    let experiment = store
+        .plan(&experiment(), std::slice::from_ref(&run), 1.0)
+        .await;
+    let experiment = experiment.expect("planned");
+    let other = Store::open(folder.path()).await.expect("open");
+    let write = async {
+        let mut writing = other.begin().await.expect("begun");
+        sqlx::query("UPDATE experiments SET updated_at = 2")
+            .execute(&mut *writing)
+            .await
+            .expect("written");
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        writing.commit().await.expect("kept");
+    };
+    let lines = [Line::new(0, 1.0, Event::Measured(row(10, Some(2.5))))];
+    let take_in = async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        store.ingest(&run.id, &lines).await.expect("waits");
+        store
+            .import(experiment, "a.csv", &[], 1.0)
+            .await
+            .expect("waits");
+    };
+    tokio::join!(write, take_in);
+    assert_eq!(store.measurements(&run.id).await.expect("read").len(), 1);
+}
+
+#[tokio::test]
 async fn a_run_goes_through_its_life() {
     let folder = tempfile::tempdir().expect("a folder");
     let store = Store::create(folder.path()).await.expect("a database");

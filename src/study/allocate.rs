@@ -7,7 +7,7 @@ use crate::fit::allocation::{
     SavingInterval, Setting, Surface, Unreachable, Variable, frontier, optimum, region, saving,
     saving_interval,
 };
-use crate::fit::diagnostics::Extrapolation;
+use crate::fit::diagnostics::{DataRange, Extrapolation};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -52,7 +52,7 @@ pub struct AllocationReport {
     pub inference_binds: bool,
     /// Where the optimum lies over the resamples; null without resamples.
     pub region: Option<RegionReport>,
-    /// Quantities more than 10× outside the data.
+    /// Sizes more than 10× outside the data, and P and R outside them.
     pub extrapolation: Vec<Extrapolation>,
     /// FLOPs saved against the dense law; null without one.
     pub saving: Option<SavingReport>,
@@ -151,7 +151,7 @@ pub struct FrontierReport {
     pub active_bounds: Vec<String>,
     /// Where it lies over the resamples.
     pub region: Option<RegionReport>,
-    /// Quantities more than 10× outside the data.
+    /// Sizes more than 10× outside the data, and P and R outside them.
     pub extrapolation: Vec<Extrapolation>,
 }
 
@@ -256,6 +256,11 @@ pub fn allocate(
         .dense
         .map(|dense| saved(dense, fitted, &surface, &domain, question))
         .transpose()?;
+    let mut warnings = warnings(fitted, &found);
+    let saving = saving.map(|(saving, remarks)| {
+        warnings.extend(remarks);
+        saving
+    });
     Ok(AllocationReport {
         law: law.name(),
         parameters: parameters
@@ -272,7 +277,7 @@ pub fn allocate(
         extrapolation: found.extrapolates(&fitted.ranges),
         saving,
         frontier: along.collect(),
-        warnings: warnings(fitted, &found),
+        warnings,
         bounds_reached: found.active_bounds,
     })
 }
@@ -321,16 +326,21 @@ fn domain(
                 value: data.lowest,
             });
         }
-        let Range { low, high } = domain.get(variable);
-        // Small models are worth allocating too.
-        let room = match variable {
-            Variable::Params | Variable::Tokens => 100.0,
-            Variable::ConceptShare | Variable::CompressionRatio => 1.0,
-        };
-        let wider = Range::between(low.min(data.lowest / room), high.max(data.highest * room));
-        domain = domain.with(variable, wider);
+        domain = domain.with(variable, widened(domain.get(variable), variable, data));
     }
     Ok(domain)
+}
+
+/// Widens a range to hold the data, and sizes around them: small models are worth allocating too.
+fn widened(range: Range, variable: Variable, data: &DataRange) -> Range {
+    let room = match variable {
+        Variable::Params | Variable::Tokens => 100.0,
+        Variable::ConceptShare | Variable::CompressionRatio => 1.0,
+    };
+    Range::between(
+        range.low.min(data.lowest / room),
+        range.high.max(data.highest * room),
+    )
 }
 
 fn saved(
@@ -339,22 +349,26 @@ fn saved(
     surface: &Surface,
     domain: &Domain,
     question: &AllocateQuestion<'_>,
-) -> Result<SavingReport, AllocationError> {
+) -> Result<(SavingReport, Vec<Remark>), AllocationError> {
     let dense_surface = Surface::new(dense.law.clone(), &[])?;
-    // The stated bounds are about the hierarchical model.
+    // The stated bounds are about the hierarchical model; N is the dense data's own.
+    let params = Domain::default().params;
+    let mut ranges = dense.ranges.iter();
+    let data = ranges.find(|range| range.column == Variable::Params.name());
     let free = Domain {
-        params: Domain::default().params,
+        params: data.map_or(params, |data| widened(params, Variable::Params, data)),
         tokens: domain.tokens,
         ..*domain
     };
-    let best = optimum(&dense_surface, question.cost, &free, &question.budget)?.setting;
+    let best = optimum(&dense_surface, question.cost, &free, &question.budget)?;
+    let remarks = baseline_remarks(dense, &best);
     let baseline = Baseline {
-        params: best.params,
-        tokens: best.tokens,
+        params: best.setting.params,
+        tokens: best.setting.tokens,
     };
     let found = match saving(&dense_surface, surface, question.cost, domain, baseline)? {
         Ok(found) => found,
-        Err(unreachable) => return Ok(SavingReport::OutOfReach(unreachable)),
+        Err(unreachable) => return Ok((SavingReport::OutOfReach(unreachable), remarks)),
     };
     let intervals = (!dense.draws.is_empty() && !fitted.draws.is_empty())
         .then(|| {
@@ -370,26 +384,38 @@ fn saved(
             )
         })
         .transpose()?;
-    Ok(SavingReport::Saved {
+    let report = SavingReport::Saved {
         baseline,
         target_loss: found.target_loss,
         setting: found.setting,
         training: found.training,
         inference: found.inference,
         intervals,
-    })
+    };
+    Ok((report, remarks))
+}
+
+/// Says where the dense optimum is not one that the dense data speak of.
+fn baseline_remarks(dense: &Fitted, best: &Optimum) -> Vec<Remark> {
+    let far = best.extrapolates(&dense.ranges).into_iter();
+    let far = far.map(|far| Remark::new("extrapolation", format!("dense, extrapolated: {far}")));
+    let bounds = best.active_bounds.iter().map(|bound| {
+        Remark::new(
+            "active_bound",
+            format!(
+                "dense: {} lies on its bound, {}: better may lie beyond it",
+                bound.variable.name(),
+                bound.value
+            ),
+        )
+    });
+    far.chain(bounds).collect()
 }
 
 fn warnings(fitted: &Fitted, found: &Optimum) -> Vec<Remark> {
     let mut remarks = Vec::new();
     for far in found.extrapolates(&fitted.ranges) {
-        remarks.push(Remark::new(
-            "extrapolation",
-            format!(
-                "extrapolated: {} lies {:.0}× outside the data",
-                far.column, far.factor
-            ),
-        ));
+        remarks.push(Remark::new("extrapolation", format!("extrapolated: {far}")));
     }
     if fitted.ranges.is_empty() {
         remarks.push(Remark::new(

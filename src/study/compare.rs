@@ -1,8 +1,9 @@
 //! Laws in competition on the same rows.
 
 use super::Remark;
+use super::fit::noise_between_seeds;
 use crate::analysis::number;
-use crate::fit::diagnostics::{HeldOut, SeedNoise, Which, compete, seed_noise};
+use crate::fit::diagnostics::{HeldOut, SeedNoise, Which, compete};
 use crate::fit::law::{Law, by_name};
 use crate::fit::{FitOptions, Objective, Observations};
 use crate::rows::Rows;
@@ -89,14 +90,7 @@ pub fn compare(
             }
         })
         .collect();
-    let mut columns: Vec<String> = Vec::new();
-    for input in laws.iter().flat_map(|law| law.inputs()) {
-        if !columns.contains(&input.name) {
-            columns.push(input.name);
-        }
-    }
-    let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
-    let noise = seed_noise(data, &columns, "loss");
+    let noise = noise_between_seeds(laws.iter().map(AsRef::as_ref), data, "loss");
     let mut warnings = verdict(&compared, noise);
     warnings.extend(
         rows.remarks

@@ -13,7 +13,7 @@ use crate::fit::{
 };
 use crate::rows::{LeftOutRows, Rows, Table};
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -207,6 +207,25 @@ const CHECKED: usize = 1_000_000;
 /// that the parameter is not determined.
 const WIDE: f64 = 4.0;
 
+/// Finds how far runs differ that only seeds tell apart, in what laws read.
+pub(super) fn noise_between_seeds<'a>(
+    laws: impl Iterator<Item = &'a dyn Law>,
+    data: &Observations,
+    response: &str,
+) -> Option<SeedNoise> {
+    // Seeds realise different R: replicates agree in the declared one.
+    let declared = data.column("declared_ratio").map(|_| "declared_ratio");
+    let inputs = laws.flat_map(|law| law.inputs());
+    let columns: BTreeSet<String> = inputs
+        .map(|input| match (input.name.as_str(), declared) {
+            ("compression_ratio", Some(declared)) => declared.to_owned(),
+            _ => input.name,
+        })
+        .collect();
+    let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
+    seed_noise(data, &columns, response)
+}
+
 /// Fits a law to rows and finds out how far it can be believed.
 ///
 /// # Errors
@@ -251,18 +270,7 @@ pub fn fit(
     report.data = table.name().to_owned();
     report.excluded = table.by_reason(data.exclusions());
     report.seconds_point_fit = seconds_point_fit;
-    report.seed_noise = {
-        let inputs = law.inputs();
-        // Seeds realise different R: replicates agree in the declared one.
-        let columns: Vec<&str> = inputs
-            .iter()
-            .map(|input| match input.name.as_str() {
-                "compression_ratio" if data.column("declared_ratio").is_some() => "declared_ratio",
-                name => name,
-            })
-            .collect();
-        seed_noise(data, &columns, law.response())
-    };
+    report.seed_noise = noise_between_seeds([law.as_ref()].into_iter(), data, law.response());
     if checks {
         report.held_out = held_out(law, data, &options);
         // Where a column has one value there is nothing to conclude from it.

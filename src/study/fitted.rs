@@ -53,7 +53,7 @@ pub struct PredictedLoss {
     pub prediction: f64,
     /// Its 95% interval over the resamples: of the law, not of a single run.
     pub interval: Option<[f64; 2]>,
-    /// Inputs more than 10× outside the data.
+    /// Inputs more than 10× outside the data; P and R outside them.
     pub extrapolation: Vec<Extrapolation>,
 }
 

@@ -43,7 +43,7 @@ pub fn predict(
         warnings.push(Remark::new(
             "extrapolation",
             format!(
-                "{far} of {} places lie more than 10× outside the data",
+                "{far} of {} places lie more than 10× outside the data, or outside them in P or R",
                 predictions.len()
             ),
         ));

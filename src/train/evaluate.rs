@@ -42,6 +42,8 @@ pub struct Evaluator<'a> {
     pub micro_batch: usize,
     /// Where tensors live, without autodiff.
     pub device: &'a Device,
+    /// Is called before each batch: an evaluation may take longer than anybody waits for a word.
+    pub alive: &'a dyn Fn(),
 }
 
 impl Evaluator<'_> {
@@ -77,6 +79,7 @@ impl Evaluator<'_> {
         let network = network.valid();
         let mut folds = [Vec::new(), Vec::new()];
         for rows in self.batches() {
+            (self.alive)();
             let fold = usize::from(rows.start >= self.half());
             let (inputs, _) = self.sequences.tensors(rows.start, rows.end, self.device);
             let decision = Decision::NoConcepts;
@@ -129,6 +132,7 @@ impl Evaluator<'_> {
         let tokens = self.sequences.inputs.len() as f64;
         let (mut loss, mut concepts) = (0.0, 0usize);
         for rows in self.batches() {
+            (self.alive)();
             let (inputs, targets) = self.sequences.tensors(rows.start, rows.end, self.device);
             let (logits, boundaries) =
                 network.forward(inputs, &decision(rows), BoundaryGradient::Detached);

@@ -1,6 +1,7 @@
 //! A sign of life for whoever watches a run.
 
 use crate::event::HEARTBEAT;
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -10,7 +11,7 @@ const EVERY: Duration = Duration::from_secs(1);
 /// A file that changes while a run makes progress: between rows of measurements minutes may pass.
 pub struct Heartbeat {
     path: PathBuf,
-    last: Instant,
+    last: Cell<Instant>,
 }
 
 impl Heartbeat {
@@ -18,7 +19,7 @@ impl Heartbeat {
     pub fn new(folder: &Path) -> Self {
         Self {
             path: folder.join(HEARTBEAT),
-            last: Instant::now(),
+            last: Cell::new(Instant::now()),
         }
     }
 
@@ -29,9 +30,9 @@ impl Heartbeat {
     }
 
     /// Beats, unless it just did.
-    pub fn beat(&mut self, step: u64) {
-        if self.last.elapsed() >= EVERY {
-            self.last = Instant::now();
+    pub fn beat(&self, step: u64) {
+        if self.last.get().elapsed() >= EVERY {
+            self.last.set(Instant::now());
             // Where it cannot be written, neither can anything that matters: that fails by itself.
             let _ = std::fs::write(&self.path, step.to_string());
         }

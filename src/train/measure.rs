@@ -93,6 +93,7 @@ fn time_evaluation(model: &Untrained, spec: &RunSpec, sequences: &Sequences) -> 
             .output_multiplier(widths(&spec.architecture).token),
         micro_batch: spec.execution.micro_batch,
         device: &device,
+        alive: &|| {},
     };
     let ratio = spec.architecture.compression_ratio();
     let threshold = spec.recipe.boundary.threshold;

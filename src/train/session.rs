@@ -212,7 +212,7 @@ impl<'a> Session<'a> {
     ) -> Result<RunOutcome, TrainError> {
         let recipe = &self.spec.recipe;
         let mut saved = Instant::now();
-        let mut heartbeat = Heartbeat::new(place.folder);
+        let heartbeat = Heartbeat::new(place.folder);
         let mut measured = (Instant::now(), self.state.progress.step);
         let every = (self.steps / TRAINING_ROWS).max(1);
         while self.state.progress.step < self.steps {
@@ -242,7 +242,7 @@ impl<'a> Session<'a> {
                 let seconds = measured.0.elapsed().as_secs_f64();
                 let tokens = (step - measured.1) * self.tokens_per_step();
                 row.tokens_per_second = (seconds > 0.0).then(|| tokens as f64 / seconds);
-                if validates && !self.validate(&network, &mut row) {
+                if validates && !self.validate(&network, &mut row, &|| heartbeat.beat(step)) {
                     journal.append(Event::Diverged { step, loss: None })?;
                     return Ok(RunOutcome::Diverged);
                 }
@@ -334,13 +334,14 @@ impl<'a> Session<'a> {
     }
 
     /// Adds the held-out measurements to a row; false when the loss is not a number.
-    fn validate(&mut self, network: &Network, row: &mut Measurement) -> bool {
+    fn validate(&mut self, network: &Network, row: &mut Measurement, alive: &dyn Fn()) -> bool {
         let device = self.device.clone().inner();
         let evaluator = Evaluator {
             sequences: &self.held_out,
             output_multiplier: self.spec.recipe.output_multiplier(self.widths.token),
             micro_batch: self.spec.execution.micro_batch,
             device: &device,
+            alive,
         };
         let ratio = self.spec.architecture.compression_ratio();
         let threshold = self.spec.recipe.boundary.threshold;

@@ -32,8 +32,9 @@ const DLCM: [&str; 24] = [
     "alpha=0.33",
 ];
 
-/// Runs of that law with a little noise, and dense ones beside them, as text of a CSV file.
-fn dlcm() -> String {
+/// Runs of that law with a little noise, and dense ones beside them, as text of a CSV file; N and D in
+/// units of `scale`.
+fn dlcm(scale: f64) -> String {
     let mut text = "params,tokens,compression_ratio,concept_share,loss\n".to_owned();
     let mut row = 0.0_f64;
     let mut noise = || {
@@ -48,11 +49,11 @@ fn dlcm() -> String {
                     let token = 110.0 / (n * (1.0 - p) + 2e7).powf(0.3);
                     let concept = 55.0 * r.powf(0.15) / (n * p + 3e7).powf(0.28);
                     let loss = (data + token + concept) * noise();
-                    writeln!(text, "{n},{d},{r},{p},{loss}").expect("written");
+                    writeln!(text, "{},{},{r},{p},{loss}", n * scale, d * scale).expect("written");
                 }
             }
             let loss = (data + 300.0 / n.powf(0.3)) * noise();
-            writeln!(text, "{n},{d},1,0,{loss}").expect("written");
+            writeln!(text, "{},{},1,0,{loss}", n * scale, d * scale).expect("written");
         }
     }
     text
@@ -97,8 +98,53 @@ fn allocations_of_a_stated_law_are_exact() {
 }
 
 #[test]
+fn small_models_are_compared_with_small_dense_ones() {
+    let baseline = |scale: f64| {
+        let desk = Desk::new().with("runs.csv", dlcm(scale));
+        let flops = (1e20 * scale * scale).to_string();
+        let args = [
+            "--csv",
+            "runs.csv",
+            "--law",
+            "dlcm",
+            "--bootstrap",
+            "0",
+            "--json",
+        ];
+        let report = desk.json(&[&["allocate", "--flops", &flops], &args[..]].concat());
+        number(&report["saving"]["saved"]["baseline"]["params"])
+    };
+    let (large, small) = (baseline(1.0), baseline(1e-3));
+    assert!(
+        (small / large / 1e-3 - 1.0).abs() < 0.05,
+        "{small} and {large}"
+    );
+    assert!(small < 1e7);
+}
+
+#[test]
+fn concepts_that_were_not_trained_are_marked() {
+    let desk = Desk::new().with("runs.csv", dlcm(1.0));
+    let args = [
+        "--csv",
+        "runs.csv",
+        "--law",
+        "dlcm",
+        "--bootstrap",
+        "0",
+        "--flops",
+        "1e21",
+    ];
+    let said = desk.done(&[&["allocate", "--fix", "compression_ratio=12"], &args[..]].concat());
+    assert!(
+        said.contains("compression_ratio lies 1.5× outside the data"),
+        "{said}"
+    );
+}
+
+#[test]
 fn an_allocation_of_rows_has_a_region_a_saving_and_a_frontier() {
-    let desk = Desk::new().with("runs.csv", dlcm());
+    let desk = Desk::new().with("runs.csv", dlcm(1.0));
     let source = [
         "--csv",
         "runs.csv",
@@ -413,6 +459,7 @@ fn imported_runs_are_fitted_like_those_trained_here_and_fits_keep_their_rows() {
     ];
     assert!(desk.done(&import).contains("25 rows taken in, 0 known"));
     assert!(desk.done(&import).contains("0 rows taken in, 25 known"));
+    assert_eq!(desk.done(&["status", "theirs"]), "25 imported\n");
     let args = ["--law", "chinchilla", "--bootstrap", "0", "--json"];
     let stored = desk.json(&[&["fit", "theirs"], &args[..]].concat());
     let column = ["--csv", "theirs.csv", "--column", "params=n_params"];
@@ -453,6 +500,14 @@ fn imported_runs_are_fitted_like_those_trained_here_and_fits_keep_their_rows() {
     assert!(rows.contains("theirs.csv, line 26"), "{rows}");
 
     let desk = desk.with("bad.csv", "params,tokens,loss\n1e9,1e9,\n");
+    let out = [&import[..], &["--remove"]].concat();
+    let said = desk.done(&out);
+    assert!(said.contains("25 of an earlier import taken out"), "{said}");
+    let said = desk.refused(&out);
+    assert!(said.contains("nothing was imported into it"), "{said}");
+    desk.done(&import);
+    let said = desk.refused(&["import", "others.csv", "--experiment", "theirs", "--remove"]);
+    assert!(said.contains("it holds rows of theirs.csv"), "{said}");
     let said = desk.refused(&["import", "bad.csv", "--experiment", "theirs"]);
     assert!(said.contains("bad.csv, line 2: `loss` is empty"), "{said}");
     let said = desk.refused(&["import", "theirs.csv", "--experiment", "../up"]);

@@ -3,7 +3,11 @@
 use crate::answers::{cancelled, trained};
 use crate::browser::Page;
 use crate::server::Serving;
+use crate::size::attempt;
 use crate::support::{Desk, TINY};
+use orchestrator::run::RunId;
+use orchestrator::store::Store;
+use std::path::Path;
 
 /// Enough runs for the laws, each trained for a moment.
 fn grid() -> String {
@@ -151,6 +155,38 @@ fn what_changes_is_seen_without_asking() {
     page.until("document.querySelectorAll('table.runs tbody tr').length === 4");
     page.until("document.querySelector('.strip').innerText.includes('4 finished')");
     assert_eq!(page.mistakes(), [""; 0]);
+}
+
+#[test]
+fn runs_that_were_cut_off_are_told_while_nobody_is_at_work() {
+    let desk = trained();
+    let results = desk.path().join("results/tiny");
+    start_attempt(
+        &results,
+        &desk.status()[0]["id"].to_string().replace('"', ""),
+    );
+    let server = Serving::start(desk.path(), &[]);
+    let Some(page) = Page::open(&format!("{}#/x/tiny/tiny/runs", server.url)) else {
+        return;
+    };
+    let told = "document.querySelector('.cutoff')?.innerText.includes('cut off') === true";
+    page.until(told);
+    let lock = orchestrator::lock::Lock::take(&results, "orchestrator").expect("free");
+    page.until("document.querySelector('.cutoff').hidden");
+    drop(lock);
+    page.until(told);
+    assert_eq!(page.mistakes(), [""; 0]);
+}
+
+/// Makes a run one that trains, as far as its database knows.
+fn start_attempt(results: &Path, run: &str) {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(async {
+        let store = Store::open(results).await.expect("there");
+        let attempt = attempt("log.2.txt");
+        let run = RunId(run.to_owned());
+        store.start_attempt(&run, &attempt).await.expect("begun");
+    });
 }
 
 #[test]

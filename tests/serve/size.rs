@@ -59,6 +59,22 @@ fn planned(spec: &RunSpec, seed: u64, axes: &[(&str, String)]) -> PlannedRun {
     }
 }
 
+/// Makes the start of an attempt.
+pub(crate) fn attempt(log: &str) -> StartedAttempt {
+    StartedAttempt {
+        host: "h".into(),
+        device: "cpu".into(),
+        hardware: None,
+        threads: 1,
+        micro_batch: None,
+        program_version: "0".into(),
+        git_commit: None,
+        lock_hash: None,
+        started_at: 1.0,
+        log_path: log.into(),
+    }
+}
+
 /// Stores runs; of many, a thousand have ended.
 fn store(results: &Path, name: &str, runs: &[PlannedRun], message: Option<&str>) {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
@@ -73,18 +89,7 @@ fn store(results: &Path, name: &str, runs: &[PlannedRun], message: Option<&str>)
         };
         store.plan(&experiment, runs, 1.0).await.expect("planned");
         for (i, run) in runs.iter().enumerate().step_by(runs.len().div_ceil(1000)) {
-            let attempt = StartedAttempt {
-                host: "h".into(),
-                device: "cpu".into(),
-                hardware: None,
-                threads: 1,
-                micro_batch: None,
-                program_version: "0".into(),
-                git_commit: None,
-                lock_hash: None,
-                started_at: 1.0,
-                log_path: "log.1.txt".into(),
-            };
+            let attempt = attempt("log.1.txt");
             let number = store.start_attempt(&run.id, &attempt).await.expect("begun");
             let row = Measurement {
                 step: 10,

@@ -69,7 +69,7 @@ pub struct Optimum {
 }
 
 impl Optimum {
-    /// Returns the quantities that lie more than 10× outside the data of a fit.
+    /// Returns the sizes that lie more than 10× outside the data of a fit, and P and R outside them.
     pub fn extrapolates(&self, ranges: &[diagnostics::DataRange]) -> Vec<Extrapolation> {
         ranges
             .iter()

@@ -13,8 +13,12 @@ use crate::fit::observations::Observations;
 use crate::fit::solve::median;
 use crate::quantity::human;
 
-/// Beyond this factor outside the data a number is marked as extrapolated.
+/// Beyond this factor outside the data a size is marked as extrapolated.
 const FAR: f64 = 10.0;
+
+/// Beyond this factor P and R are: nothing says that a law holds for other concepts. Solvers come as
+/// close to what was asked for.
+const BEYOND: f64 = 1.03;
 
 /// The range of one input in the data.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -28,14 +32,14 @@ pub struct DataRange {
 }
 
 impl DataRange {
-    /// Returns a mark when `value` lies more than 10× outside the range, or outside at all where the
-    /// data have one value only.
+    /// Returns a mark when `value` lies more than 10× outside the range, or outside at all where it is
+    /// of concepts or the data have one value only.
     pub fn extrapolation(&self, value: f64) -> Option<Extrapolation> {
         let factor = (value / self.highest).max(self.lowest / value);
-        let far = if self.lowest == self.highest {
-            1.0 + 1e-9
-        } else {
-            FAR
+        let far = match self.column.as_str() {
+            _ if self.lowest == self.highest => 1.0 + 1e-9,
+            "concept_share" | "compression_ratio" => BEYOND,
+            _ => FAR,
         };
         (factor > far).then(|| Extrapolation {
             column: self.column.clone(),
@@ -51,6 +55,14 @@ pub struct Extrapolation {
     pub column: String,
     /// How many times the value lies outside the data's range.
     pub factor: f64,
+}
+
+impl fmt::Display for Extrapolation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let digits = if self.factor < 9.95 { 1 } else { 0 };
+        let Self { column, factor } = self;
+        write!(f, "{column} lies {factor:.digits$}× outside the data")
+    }
 }
 
 /// Something suspicious about the data.

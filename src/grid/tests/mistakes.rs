@@ -50,6 +50,14 @@ fn unknown_keys_are_recognised() {
 }
 
 #[test]
+fn a_head_that_cannot_be_rotated_is_refused_where_it_is_written() {
+    let said = refused(&format!("{GRID}\nmodel: {{head_size: 25}}\n"));
+    for part in ["odd size", "head_size: 25", "give an even `head_size`"] {
+        assert!(said.contains(part), "{part} is missing in\n{said}");
+    }
+}
+
+#[test]
 fn values_out_of_range_say_what_would_be_right() {
     insta::assert_snapshot!(
         refused(

@@ -5,7 +5,7 @@ use crate::clock::now;
 use crate::orchestrate::requests::{self, Request};
 use crate::orchestrate::{Notice, OrchestrateError, failed};
 use crate::plan::Planned;
-use crate::run::{RunOutcome, RunState};
+use crate::run::{RunId, RunOutcome, RunState};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 impl Campaign<'_, '_> {
@@ -14,14 +14,18 @@ impl Campaign<'_, '_> {
         let asked = stop.load(Ordering::Relaxed).min(2);
         if asked > self.stops {
             self.stops = asked;
-            self.observer.notice(Notice::Stopping(self.active.len()));
+            let running = self.active.len();
             match asked {
                 1 => {
+                    self.observer.notice(Notice::Stopping(running));
                     for run in self.active.keys() {
                         self.launcher.stop(run);
                     }
                 }
-                _ => self.kill_all(),
+                _ => {
+                    self.observer.notice(Notice::Killing(running));
+                    self.kill_all();
+                }
             }
         }
     }
@@ -47,6 +51,14 @@ impl Campaign<'_, '_> {
                 *self.summary.of(outcome) += 1;
                 self.observer
                     .notice(Notice::Ended(id.clone(), outcome, None));
+            } else if self.is_open(&id).await? {
+                // Another experiment's, or one that waits for a failed one.
+                let (outcome, message) = (RunOutcome::Cancelled, "cancelled");
+                self.store.end_run(&id, outcome, message, now()).await?;
+                if self.blocked.remove(&id) {
+                    self.summary.blocked -= 1;
+                    *self.summary.of(outcome) += 1;
+                }
             }
             requests::fulfilled(results, Request::Cancel, &id)
                 .map_err(failed("answer a request in", results))?;
@@ -62,18 +74,27 @@ impl Campaign<'_, '_> {
             let ended = before.filter(|record| record.state == RunState::Ended);
             let outcome = ended.and_then(|record| record.outcome);
             let outcome = outcome.filter(|outcome| *outcome != RunOutcome::Finished);
-            if let (Some(outcome), Some(&run)) = (outcome, self.planned.get(&id)) {
+            if let Some(outcome) = outcome {
                 self.store.make_eligible(&id).await?;
-                *self.summary.of(outcome) -= 1;
-                self.tries.entry(id.clone()).or_default().retries = 0;
-                self.queue.reopen(run);
-                self.unblock(run);
-                self.observer.notice(Notice::Reopened(id.clone()));
+                // Another experiment's is for the command that trains that.
+                if let Some(&run) = self.planned.get(&id) {
+                    *self.summary.of(outcome) -= 1;
+                    self.tries.entry(id.clone()).or_default().retries = 0;
+                    self.reopen(run);
+                    self.unblock(run);
+                    self.observer.notice(Notice::Reopened(id.clone()));
+                }
             }
             requests::fulfilled(results, Request::Retry, &id)
                 .map_err(failed("answer a request in", results))?;
         }
         Ok(())
+    }
+
+    /// Says whether a run is stored and has not ended.
+    async fn is_open(&self, id: &RunId) -> Result<bool, OrchestrateError> {
+        let record = self.store.run(id).await?;
+        Ok(record.is_some_and(|record| record.state != RunState::Ended))
     }
 
     /// Queues again the runs that could not start since this one had failed.
