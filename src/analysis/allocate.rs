@@ -10,7 +10,7 @@ use crate::fit::allocation::{
     AllocationError, Budget, Cost, Domain, Range, Setting, Surface, Variable, frontier, optimum,
     region,
 };
-use crate::fit::diagnostics::DataRange;
+use crate::fit::diagnostics::{ALIKE, DataRange};
 use crate::grid::Analysis;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -340,9 +340,8 @@ fn outside(setting: &Setting, ranges: &[DataRange]) -> Vec<Outside> {
         .iter()
         .filter_map(|range| {
             let value = setting.get(Variable::of_column(&range.column)?);
-            let factor = (value / range.highest).max(range.lowest / value);
-            // Solvers reach N and P within 1%, so equal settings differ by as much.
-            (factor > 1.03).then(|| Outside {
+            let factor = range.times_outside(value);
+            (factor > ALIKE).then(|| Outside {
                 quantity: range.column.clone(),
                 factor,
             })

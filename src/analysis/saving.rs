@@ -8,6 +8,7 @@ use super::{LEVEL, Maybe, thin};
 use crate::fit::allocation::{
     AllocationError, Baseline, Domain, Range, Surface, Variable, saving, saving_interval,
 };
+use crate::fit::diagnostics::ALIKE;
 use serde::{Deserialize, Serialize};
 
 /// What DLCMs save against dense models of the same loss.
@@ -189,7 +190,8 @@ impl Search<'_> {
             baseline,
             LEVEL,
         )?;
-        let outside = |value: f64, [low, high]: [f64; 2]| value < low / 1.03 || value > high * 1.03;
+        let outside =
+            |value: f64, [low, high]: [f64; 2]| value < low / ALIKE || value > high * ALIKE;
         let finite = |value: f64| value.is_finite().then_some(value);
         let (saved, target) = match &found {
             Ok(saving) => (Some(saving), saving.target_loss),

@@ -361,7 +361,8 @@ fn saved(
         ..*domain
     };
     let best = optimum(&dense_surface, question.cost, &free, &question.budget)?;
-    let remarks = baseline_remarks(dense, &best);
+    let mut remarks = far_remarks(&best, &dense.ranges, "dense, ");
+    remarks.extend(bound_remarks(&best, "dense: "));
     let baseline = Baseline {
         params: best.setting.params,
         tokens: best.setting.tokens,
@@ -395,28 +396,30 @@ fn saved(
     Ok((report, remarks))
 }
 
-/// Says where the dense optimum is not one that the dense data speak of.
-fn baseline_remarks(dense: &Fitted, best: &Optimum) -> Vec<Remark> {
-    let far = best.extrapolates(&dense.ranges).into_iter();
-    let far = far.map(|far| Remark::new("extrapolation", format!("dense, extrapolated: {far}")));
-    let bounds = best.active_bounds.iter().map(|bound| {
+/// Marks what lies outside the data; `whose` stands before the mark.
+fn far_remarks(best: &Optimum, ranges: &[DataRange], whose: &str) -> Vec<Remark> {
+    let far = best.extrapolates(ranges).into_iter();
+    far.map(|far| Remark::new("extrapolation", format!("{whose}extrapolated: {far}")))
+        .collect()
+}
+
+/// Names what lies on a bound; `whose` stands before the name.
+fn bound_remarks(best: &Optimum, whose: &str) -> Vec<Remark> {
+    let remark = |bound: &ActiveBound| {
         Remark::new(
             "active_bound",
             format!(
-                "dense: {} lies on its bound, {}: better may lie beyond it",
+                "{whose}{} lies on its bound, {}: better may lie beyond it",
                 bound.variable.name(),
                 bound.value
             ),
         )
-    });
-    far.chain(bounds).collect()
+    };
+    best.active_bounds.iter().map(remark).collect()
 }
 
 fn warnings(fitted: &Fitted, found: &Optimum) -> Vec<Remark> {
-    let mut remarks = Vec::new();
-    for far in found.extrapolates(&fitted.ranges) {
-        remarks.push(Remark::new("extrapolation", format!("extrapolated: {far}")));
-    }
+    let mut remarks = far_remarks(found, &fitted.ranges, "");
     if fitted.ranges.is_empty() {
         remarks.push(Remark::new(
             "no_data",
@@ -425,15 +428,6 @@ fn warnings(fitted: &Fitted, found: &Optimum) -> Vec<Remark> {
     } else if fitted.draws.is_empty() {
         remarks.push(Remark::new("no_region", NO_RESAMPLES));
     }
-    for bound in &found.active_bounds {
-        remarks.push(Remark::new(
-            "active_bound",
-            format!(
-                "{} lies on its bound, {}: better may lie beyond it",
-                bound.variable.name(),
-                bound.value
-            ),
-        ));
-    }
+    remarks.extend(bound_remarks(found, ""));
     remarks
 }

@@ -16,9 +16,8 @@ use crate::quantity::human;
 /// Beyond this factor outside the data a size is marked as extrapolated.
 const FAR: f64 = 10.0;
 
-/// Beyond this factor P and R are: nothing says that a law holds for other concepts. Solvers come as
-/// close to what was asked for.
-const BEYOND: f64 = 1.03;
+/// Within this factor settings count as equal: solvers reach N and P within 1%.
+pub(crate) const ALIKE: f64 = 1.03;
 
 /// The range of one input in the data.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -32,13 +31,19 @@ pub struct DataRange {
 }
 
 impl DataRange {
+    /// Computes how many times `value` lies outside the range; at most 1 inside.
+    pub(crate) fn times_outside(&self, value: f64) -> f64 {
+        (value / self.highest).max(self.lowest / value)
+    }
+
     /// Returns a mark when `value` lies more than 10× outside the range, or outside at all where it is
     /// of concepts or the data have one value only.
     pub fn extrapolation(&self, value: f64) -> Option<Extrapolation> {
-        let factor = (value / self.highest).max(self.lowest / value);
+        let factor = self.times_outside(value);
         let far = match self.column.as_str() {
             _ if self.lowest == self.highest => 1.0 + 1e-9,
-            "concept_share" | "compression_ratio" => BEYOND,
+            // Nothing says that a law holds for other concepts.
+            "concept_share" | "compression_ratio" => ALIKE,
             _ => FAR,
         };
         (factor > far).then(|| Extrapolation {

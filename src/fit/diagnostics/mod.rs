@@ -7,6 +7,7 @@ mod residuals;
 mod seed_noise;
 mod sensitivity;
 
+pub(crate) use data::ALIKE;
 pub use data::{DataRange, Extrapolation, Warning};
 pub(crate) use data::{data_warnings, ranges};
 pub use held_out::{Contestant, HeldOut, Which, compete, cross_validated, held_out_largest};

@@ -44,24 +44,30 @@ impl Campaign<'_, '_> {
             if let Some(active) = self.active.get_mut(&id) {
                 active.condemn(RunOutcome::Cancelled);
                 self.launcher.stop(&id);
-            } else if self.queue.withdraw(&id).is_some() {
-                let (outcome, message) = (RunOutcome::Cancelled, "cancelled");
-                self.store.end_run(&id, outcome, message, now()).await?;
-                self.queue.ended(&id, outcome);
-                *self.summary.of(outcome) += 1;
-                self.observer
-                    .notice(Notice::Ended(id.clone(), outcome, None));
-            } else if self.is_open(&id).await? {
-                // Another experiment's, or one that waits for a failed one.
-                let (outcome, message) = (RunOutcome::Cancelled, "cancelled");
-                self.store.end_run(&id, outcome, message, now()).await?;
-                if self.blocked.remove(&id) {
-                    self.summary.blocked -= 1;
-                    *self.summary.of(outcome) += 1;
-                }
+            } else {
+                self.cancel_waiting(&id).await?;
             }
             requests::fulfilled(results, Request::Cancel, &id)
                 .map_err(failed("answer a request in", results))?;
+        }
+        Ok(())
+    }
+
+    /// Cancels a run that waits: for its turn, for a failed run, or for another command.
+    async fn cancel_waiting(&mut self, id: &RunId) -> Result<(), OrchestrateError> {
+        let outcome = RunOutcome::Cancelled;
+        let is_queued = self.queue.withdraw(id).is_some();
+        if is_queued || self.is_open(id).await? {
+            self.store.end_run(id, outcome, "cancelled", now()).await?;
+        }
+        if is_queued {
+            self.queue.ended(id, outcome);
+            *self.summary.of(outcome) += 1;
+            self.observer
+                .notice(Notice::Ended(id.clone(), outcome, None));
+        } else if self.blocked.remove(id) {
+            self.summary.blocked -= 1;
+            *self.summary.of(outcome) += 1;
         }
         Ok(())
     }
