@@ -104,9 +104,9 @@ fn loss(file: &Path, spec: &RunSpec, data_cache: &Path) -> f64 {
         Architecture::Dlcm(_) => number("threshold"),
     };
     let ratio = architecture.compression_ratio();
-    evaluator
-        .evaluate(&network, Threshold::Fixed(threshold), ratio, || threshold)
-        .loss
+    let evaluation = evaluator.evaluate(&network, Threshold::Fixed(threshold), ratio, || threshold);
+    assert!(beats.get() > 0, "an evaluation says nothing while it works");
+    evaluation.loss
 }
 
 /// The last held-out loss in a run's journal.

@@ -97,21 +97,16 @@ fn allocations_of_a_stated_law_are_exact() {
     }
 }
 
+/// The rows of `runs.csv` for Eq. 22, without resamples.
+const ROWS: [&str; 6] = ["--csv", "runs.csv", "--law", "dlcm", "--bootstrap", "0"];
+
 #[test]
 fn small_models_are_compared_with_small_dense_ones() {
     let baseline = |scale: f64| {
         let desk = Desk::new().with("runs.csv", dlcm(scale));
         let flops = (1e20 * scale * scale).to_string();
-        let args = [
-            "--csv",
-            "runs.csv",
-            "--law",
-            "dlcm",
-            "--bootstrap",
-            "0",
-            "--json",
-        ];
-        let report = desk.json(&[&["allocate", "--flops", &flops], &args[..]].concat());
+        let args = ["allocate", "--json", "--flops", &flops];
+        let report = desk.json(&[&args, &ROWS[..]].concat());
         number(&report["saving"]["saved"]["baseline"]["params"])
     };
     let (large, small) = (baseline(1.0), baseline(1e-3));
@@ -126,16 +121,13 @@ fn small_models_are_compared_with_small_dense_ones() {
 fn concepts_that_were_not_trained_are_marked() {
     let desk = Desk::new().with("runs.csv", dlcm(1.0));
     let args = [
-        "--csv",
-        "runs.csv",
-        "--law",
-        "dlcm",
-        "--bootstrap",
-        "0",
+        "allocate",
         "--flops",
         "1e21",
+        "--fix",
+        "compression_ratio=12",
     ];
-    let said = desk.done(&[&["allocate", "--fix", "compression_ratio=12"], &args[..]].concat());
+    let said = desk.done(&[&args, &ROWS[..]].concat());
     assert!(
         said.contains("compression_ratio lies 1.5× outside the data"),
         "{said}"
