@@ -114,6 +114,7 @@ fn row(step: u64) -> Measurement {
         validation_loss: step.is_multiple_of(100).then_some(3.1 + noise),
         bits_per_byte: None,
         realised_sampled: Some(4.0 + noise),
+        realised_training: Some(4.0 + noise),
         realised_thresholded: step.is_multiple_of(100).then_some(4.1 + noise),
         concept_gain: None,
         boundary_gain: None,
@@ -143,6 +144,7 @@ async fn record(store: &Store, name: &str, planned: &[Planned]) -> i64 {
         .map(|run| PlannedRun {
             id: run.id.clone(),
             spec: run.spec.clone(),
+            trial: run.trial,
             flops: run.flops,
             axes: run.axes.clone(),
         })

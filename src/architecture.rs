@@ -60,6 +60,44 @@ pub struct Dense {
     pub stack: Stack,
 }
 
+/// Where a DLCM's boundaries come from, in training as in evaluation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BoundaryRule {
+    /// A predictor learns them.
+    #[default]
+    Learned,
+    /// Every R-th token starts a concept: a control.
+    Fixed,
+    /// Each token starts a concept with probability 1/R, whatever it is: a control.
+    Random,
+}
+
+impl BoundaryRule {
+    /// Says whether there is a predictor, and an auxiliary loss that teaches it.
+    pub fn is_learned(&self) -> bool {
+        *self == Self::Learned
+    }
+}
+
+/// What a concept is made of, and which concepts a token may read for that.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Pooling {
+    /// The mean of its tokens (DLCM, Eq. 7); a token reads the concepts before its own.
+    #[default]
+    Mean,
+    /// The state of its first token alone (ConceptMoE, H-Net). Nothing later is in it, so a token
+    /// reads the concepts up to and including its own.
+    Boundary,
+}
+
+impl Pooling {
+    fn is_mean(&self) -> bool {
+        *self == Self::Mean
+    }
+}
+
 /// The shape of a dynamic large concept model.
 ///
 /// # Source
@@ -80,6 +118,66 @@ pub struct Dlcm {
     pub backbone: Stack,
     /// Token-level blocks after cross-attention; same width as the encoder.
     pub decoder: Stack,
+    /// Where boundaries come from. Left out of what is written where it is the default, as is
+    /// `pooling`, so that runs keep their identity.
+    #[serde(default, skip_serializing_if = "BoundaryRule::is_learned")]
+    pub boundaries: BoundaryRule,
+    /// What a concept is made of.
+    #[serde(default, skip_serializing_if = "Pooling::is_mean")]
+    pub pooling: Pooling,
+}
+
+/// The shape of a DLCM's token level alone: a control for what local attention gives by itself.
+///
+/// Without concepts, cross-attention reads the start vector only: one slot, whose weight is 1. What
+/// it adds is the same vector at every token, which is all that is kept of it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct TokenOnly {
+    /// Vocabulary size.
+    pub vocab: usize,
+    /// Tokens in a sequence (L).
+    pub seq_len: usize,
+    /// Reach of attention.
+    pub token_window: Window,
+    /// Blocks before the start vector is added.
+    pub encoder: Stack,
+    /// Blocks after; same width as the encoder.
+    pub decoder: Stack,
+}
+
+/// The kinds of model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ModelKind {
+    /// A hierarchical token/concept model.
+    Dlcm,
+    /// A dense baseline: P = 0, R = 1.
+    Dense,
+    /// A token level alone, the control: P = 0, R = 1.
+    TokenOnly,
+}
+
+impl ModelKind {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Dlcm, Self::Dense, Self::TokenOnly];
+
+    /// The name used in the database, in JSON and in tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Dlcm => "dlcm",
+            Self::Dense => "dense",
+            Self::TokenOnly => "token_only",
+        }
+    }
+
+    /// What it is called in sentences and figures.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Dlcm => "DLCM",
+            Self::Dense => "dense",
+            Self::TokenOnly => "token level alone",
+        }
+    }
 }
 
 /// The shape of a model.
@@ -90,6 +188,8 @@ pub enum Architecture {
     Dense(Dense),
     /// A hierarchical token/concept model.
     Dlcm(Dlcm),
+    /// The token level of one alone.
+    TokenOnly(TokenOnly),
 }
 
 /// Parameters per component.
@@ -147,6 +247,7 @@ impl Architecture {
         match self {
             Architecture::Dense(dense) => dense.seq_len,
             Architecture::Dlcm(dlcm) => dlcm.seq_len,
+            Architecture::TokenOnly(control) => control.seq_len,
         }
     }
 
@@ -155,20 +256,30 @@ impl Architecture {
         match self {
             Architecture::Dense(dense) => dense.vocab,
             Architecture::Dlcm(dlcm) => dlcm.vocab,
+            Architecture::TokenOnly(control) => control.vocab,
         }
     }
 
-    /// Declared tokens per concept; 1 for a dense model.
+    /// Declared tokens per concept; 1 for a model without concepts.
     pub fn compression_ratio(&self) -> f64 {
         match self {
-            Architecture::Dense(_) => 1.0,
+            Architecture::Dense(_) | Architecture::TokenOnly(_) => 1.0,
             Architecture::Dlcm(dlcm) => dlcm.compression_ratio,
         }
     }
 
-    /// Says whether this is a dense baseline.
-    pub fn is_dense(&self) -> bool {
-        matches!(self, Architecture::Dense(_))
+    /// Says which kind of model this is.
+    pub fn kind(&self) -> ModelKind {
+        match self {
+            Architecture::Dense(_) => ModelKind::Dense,
+            Architecture::Dlcm(_) => ModelKind::Dlcm,
+            Architecture::TokenOnly(_) => ModelKind::TokenOnly,
+        }
+    }
+
+    /// Says whether there is a concept level.
+    pub fn has_concepts(&self) -> bool {
+        self.kind() == ModelKind::Dlcm
     }
 
     /// Counts the parameters of every component.
@@ -181,11 +292,39 @@ impl Architecture {
                 ..ParamCounts::default()
             },
             Architecture::Dlcm(dlcm) => dlcm.params(),
+            Architecture::TokenOnly(control) => control.params(),
+        }
+    }
+}
+
+impl TokenOnly {
+    fn params(&self) -> ParamCounts {
+        let width = self.encoder.width;
+        let table = (self.vocab * width) as u64;
+        ParamCounts {
+            embedding: table,
+            encoder: self.encoder.params() + width as u64,
+            // The vector that is left of cross-attention to the start vector.
+            cross_attention: width as u64,
+            decoder: self.decoder.params() + width as u64,
+            unembedding: table,
+            ..ParamCounts::default()
         }
     }
 }
 
 impl Dlcm {
+    /// Returns the shape of its token level alone.
+    pub fn token_level(&self) -> TokenOnly {
+        TokenOnly {
+            vocab: self.vocab,
+            seq_len: self.seq_len,
+            token_window: self.token_window,
+            encoder: self.encoder.clone(),
+            decoder: self.decoder.clone(),
+        }
+    }
+
     fn params(&self) -> ParamCounts {
         let token = self.encoder.width;
         let concept = self.backbone.width;
@@ -193,10 +332,15 @@ impl Dlcm {
         ParamCounts {
             embedding: (self.vocab * token) as u64,
             encoder: self.encoder.params() + token as u64,
-            boundary: (2 * token * token) as u64,
+            boundary: match self.boundaries.is_learned() {
+                true => (2 * token * token) as u64,
+                false => 0,
+            },
             up_projection: (token * concept) as u64,
             backbone: self.backbone.params(),
-            smoothing: 3 * concept as u64,
+            // The final norm, the gate and the start vector, which is not read where a token reads
+            // its own concept.
+            smoothing: if self.pooling.is_mean() { 3 } else { 2 } * concept as u64,
             cross_attention: (2 * token * token
                 + 2 * concept * kv_width
                 + 2 * self.decoder.head_size) as u64,

@@ -38,6 +38,9 @@ pub struct Measurement {
     pub bits_per_byte: Option<f64>,
     /// Tokens per concept with training's sampled boundaries.
     pub realised_sampled: Option<f64>,
+    /// Tokens per concept with training's boundaries, over all steps so far; `None` where that was
+    /// not kept from the first step on.
+    pub realised_training: Option<f64>,
     /// Tokens per concept with evaluation's thresholded boundaries.
     pub realised_thresholded: Option<f64>,
     /// Held-out loss without concepts (only the start vector) minus with, nats per token.

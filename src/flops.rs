@@ -86,6 +86,16 @@ impl Architecture {
                 }
             }
             Architecture::Dlcm(dlcm) => dlcm.forward_flops(realised_ratio),
+            Architecture::TokenOnly(control) => {
+                let len = control.seq_len as f64;
+                let stack = |stack| stack_flops(stack, len, control.token_window) / len;
+                ForwardFlops {
+                    encoder: stack(&control.encoder),
+                    decoder: stack(&control.decoder),
+                    unembedding: 2.0 * (control.vocab * control.encoder.width) as f64,
+                    ..ForwardFlops::default()
+                }
+            }
         }
     }
 
@@ -118,7 +128,10 @@ impl Dlcm {
             + 4.0 * cross_pairs * token;
         ForwardFlops {
             encoder: stack_flops(&self.encoder, len, self.token_window) / len,
-            boundary: 4.0 * token * token + 6.0 * token,
+            boundary: match self.boundaries.is_learned() {
+                true => 4.0 * token * token + 6.0 * token,
+                false => 0.0,
+            },
             up_projection: 2.0 * token * concept * concepts / len,
             backbone: stack_flops(&self.backbone, concepts, Window::Full) / len,
             cross_attention: cross / len,

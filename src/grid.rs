@@ -26,6 +26,7 @@ pub use source::{GridError, Location, Problem, Source};
 
 use section::Declared;
 
+use crate::architecture::ModelKind;
 use crate::architecture::solver::ShapeSettings;
 use crate::flops::Convention;
 use crate::quantity::{Flops, Params, TokenBudget};
@@ -39,16 +40,37 @@ use std::sync::Arc;
 pub struct Experiment {
     /// Its name, that of its results too: letters, digits, `.`, `_` and `-`.
     pub name: String,
-    /// The models to train, each once: those of `grid`, then the baselines.
+    /// The models to train, each once: those of `grid`, then the baselines, then the controls.
     pub cells: Vec<Cell>,
     /// Whether cells that differ only in tokens and decay branch off one stable phase.
     pub branches: bool,
+    /// How the learning rate of each family of models is found, before all else.
+    pub tune: Tune,
     /// How the laws are fitted and what they are asked.
     pub analysis: Analysis,
     /// How runs are carried out.
     pub execution: ExecutionSettings,
     /// The file it was read from.
     pub source: Arc<Source>,
+}
+
+/// How the learning rate of each family of models is found: dense models, controls and those of the
+/// grid each have their own.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tune {
+    /// Base rates that are tried at the smallest width of each family; empty where none is looked for.
+    pub learning_rate: Vec<f64>,
+    /// Whether they are tried at the next larger width too, to see whether the best one stays the best.
+    pub check: bool,
+}
+
+impl Default for Tune {
+    fn default() -> Self {
+        Self {
+            learning_rate: Vec::new(),
+            check: true,
+        }
+    }
 }
 
 /// How the laws are fitted and what they are asked.
@@ -155,6 +177,34 @@ pub enum CellKind {
     },
     /// A dense baseline.
     Dense,
+    /// A token level alone, a control.
+    TokenOnly(ControlSize),
+}
+
+impl CellKind {
+    /// Says which kind of model that is.
+    pub fn model(self) -> ModelKind {
+        match self {
+            Self::Dlcm { .. } => ModelKind::Dlcm,
+            Self::Dense => ModelKind::Dense,
+            Self::TokenOnly(_) => ModelKind::TokenOnly,
+        }
+    }
+}
+
+/// Which token level a control is.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ControlSize {
+    /// That of a model of the grid, of N(1 − P) parameters or so: what the backbone adds to.
+    Level {
+        /// P of that model; `None` when its shape is explicit.
+        concept_share: Option<f64>,
+        /// Its R, from which its tokens may follow.
+        compression_ratio: f64,
+    },
+    /// One of N parameters.
+    Params,
 }
 
 /// How large a model is and how long it trains: two quantities, from which the third follows.
@@ -252,6 +302,7 @@ pub fn parse_with_overrides(
         name: declared.name,
         cells,
         branches: declared.base.branches,
+        tune: declared.base.tune,
         analysis: declared.base.analysis,
         execution: declared.base.execution,
         source,

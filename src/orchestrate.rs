@@ -159,6 +159,13 @@ pub struct Summary {
     pub left_by: Option<Limit>,
 }
 
+impl Summary {
+    /// Counts the runs that ended now; those that had diverged or failed before among them.
+    pub fn started(&self) -> usize {
+        self.finished + self.diverged + self.failed
+    }
+}
+
 /// What keeps runs from starting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]

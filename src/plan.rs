@@ -5,14 +5,16 @@
 mod cost;
 mod left;
 mod rounding;
+mod shapes;
+mod trial;
 mod trunk;
 
 use crate::architecture::Architecture;
-use crate::architecture::solver::ShapeError;
+use crate::architecture::solver::{ShapeError, Straying};
 use crate::flops::Convention;
-use crate::grid::{Cell, CellKind, Experiment, GridError, Location, Size};
+use crate::grid::{Cell, CellKind, ControlSize, Experiment, GridError, Location, Size};
 use crate::quantity::{Params, TokenBudget};
-use crate::run::{DataFacts, DataSpec, Execution, RunId, RunSpec};
+use crate::run::{DataFacts, DataSpec, Execution, Part, RunId, RunSpec};
 use rayon::prelude::*;
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
@@ -21,6 +23,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 pub use cost::{Cost, Costs, workloads};
 pub use left::{Open, Pace, Task, makespan, seconds_left};
 pub use rounding::rounding;
+pub use shapes::{Exception, LevelRange, Shapes, shapes};
+pub use trial::{Rates, trials};
 
 /// A run that an experiment asks for.
 #[derive(Clone, Debug)]
@@ -29,6 +33,8 @@ pub struct Planned {
     pub id: RunId,
     /// What it is.
     pub spec: RunSpec,
+    /// Whether it is asked for to find a learning rate.
+    pub trial: bool,
     /// The axis values as written.
     pub axes: BTreeMap<String, String>,
     /// Training tokens that its cells ask for, before they are made whole steps; none where it is a
@@ -41,9 +47,16 @@ pub struct Planned {
     pub epochs: f64,
     /// Estimated peak memory of its process, bytes.
     pub memory: f64,
+    /// How far its shape strays from the smooth proportions of its N.
+    pub straying: Straying,
 }
 
 impl Planned {
+    /// Says which part of a training it carries out, and what for.
+    pub fn part(&self) -> Part {
+        self.spec.execution.part(self.trial)
+    }
+
     /// Counts the training FLOPs of its model from the first step on, its trunk's included.
     pub fn model_flops(&self) -> f64 {
         self.flops * self.spec.recipe.tokens as f64 / self.spec.own_tokens() as f64
@@ -69,7 +82,7 @@ pub fn plan(
     experiment: &Experiment,
     facts: &(dyn Fn(&DataSpec) -> Option<DataFacts> + Sync),
 ) -> Result<Vec<Planned>, GridError> {
-    let shapes = Shapes {
+    let shapes = Solver {
         solved: Mutex::default(),
         convention: experiment.analysis.flops_convention,
     };
@@ -102,7 +115,7 @@ fn declare(
     cell: &Cell,
     experiment: &Experiment,
     facts: &(dyn Fn(&DataSpec) -> Option<DataFacts> + Sync),
-    shapes: &Shapes,
+    shapes: &Solver,
 ) -> Result<Declared, GridError> {
     let facts = facts(&cell.data).ok_or_else(|| {
         cell.location.error(
@@ -110,10 +123,32 @@ fn declare(
             "this is a bug: report it",
         )
     })?;
-    let (architecture, tokens) = shapes.size(cell, facts.vocab)?;
+    let (architecture, tokens) = match cell.kind {
+        // Trained like the model whose token level it is, on as many tokens.
+        CellKind::TokenOnly(ControlSize::Level {
+            concept_share,
+            compression_ratio,
+        }) => {
+            let kind = CellKind::Dlcm {
+                concept_share,
+                compression_ratio,
+            };
+            let whole = Cell {
+                kind,
+                ..cell.clone()
+            };
+            let (architecture, tokens) = shapes.size(&whole, facts.vocab)?;
+            match architecture {
+                Architecture::Dlcm(dlcm) => (Architecture::TokenOnly(dlcm.token_level()), tokens),
+                other => (other, tokens),
+            }
+        }
+        _ => shapes.size(cell, facts.vocab)?,
+    };
     let mut recipe = cell.recipe.clone();
     // Whole steps only, and never more than was asked for when that fills at least one.
     recipe.tokens = whole_steps(tokens, (recipe.batch * architecture.seq_len()) as u64);
+    let straying = cell.shape.straying(&architecture);
     let spec = RunSpec {
         execution: Execution {
             micro_batch: experiment.execution.micro_batch.unwrap_or(recipe.batch),
@@ -132,6 +167,7 @@ fn declare(
         spec,
         axes: cell.axes.iter().cloned().collect(),
         asked: Some(tokens),
+        straying,
         location: cell.location.clone(),
     })
 }
@@ -142,23 +178,35 @@ struct Declared {
     axes: BTreeMap<String, String>,
     /// Training tokens before they are made whole steps; none where no cell asks for it.
     asked: Option<u64>,
+    straying: Straying,
     location: Location,
 }
 
 impl From<Declared> for Planned {
     fn from(declared: Declared) -> Self {
-        let Declared {
-            spec, axes, asked, ..
-        } = declared;
+        let asked = declared.asked.into_iter().collect();
+        Self::new(declared.spec, declared.axes, asked, declared.straying)
+    }
+}
+
+impl Planned {
+    fn new(
+        spec: RunSpec,
+        axes: BTreeMap<String, String>,
+        asked: Vec<u64>,
+        straying: Straying,
+    ) -> Self {
         let ratio = spec.architecture.compression_ratio();
         let per_token = spec.architecture.training_flops(ratio, Convention::Exact);
         Self {
             id: spec.id(),
+            trial: false,
             flops: per_token * spec.own_tokens() as f64,
             epochs: spec.recipe.tokens as f64 / spec.facts.train_tokens.max(1) as f64,
             memory: memory(&spec),
             axes,
-            asked: asked.into_iter().collect(),
+            straying,
+            asked,
             spec,
         }
     }
@@ -186,13 +234,13 @@ fn whole_steps(tokens: u64, step: u64) -> u64 {
 }
 
 /// Shapes that were solved, so that a large grid solves each once.
-struct Shapes {
+struct Solver {
     /// How a cell's `flops` are counted.
     convention: Convention,
     solved: Mutex<HashMap<String, Result<Architecture, ShapeError>>>,
 }
 
-impl Shapes {
+impl Solver {
     /// Finds a cell's architecture and tokens, solving for what its budget leaves open.
     fn size(&self, cell: &Cell, vocab: usize) -> Result<(Architecture, u64), GridError> {
         if let Size::TokensFlops(tokens, flops) = cell.size {
@@ -292,6 +340,10 @@ impl Shapes {
         let solved = match (&cell.kind, params) {
             (CellKind::Dense, Some(params)) => cell.shape.solve_dense(params.0, vocab),
             (CellKind::Dense, None) => cell.shape.explicit_dense(vocab),
+            (CellKind::TokenOnly(_), Some(params)) => cell.shape.solve_token_only(params.0, vocab),
+            (CellKind::TokenOnly(_), None) => Err(ShapeError::Incomplete {
+                missing: "`params`, for a control of that size".into(),
+            }),
             (
                 CellKind::Dlcm {
                     concept_share: Some(share),
@@ -336,6 +388,7 @@ fn memory(run: &RunSpec) -> f64 {
                 + stack(&dlcm.backbone) / dlcm.compression_ratio
                 + 10.0 * dlcm.encoder.width as f64
         }
+        Architecture::TokenOnly(control) => stack(&control.encoder) + stack(&control.decoder),
     } + 3.0 * run.architecture.vocab() as f64;
     PROGRAM + 16.0 * run.architecture.params().total() as f64 + 4.0 * tokens * per_token
 }
@@ -450,6 +503,26 @@ pub(crate) mod tests {
                 planned(&text(seeds + more)).into_iter().map(|run| run.id).collect();
             prop_assert!(few.is_subset(&many));
             prop_assert_eq!(many.len() - few.len(), more as usize);
+        }
+
+        #[test]
+        fn another_p_or_n_changes_no_shape_that_was_there(
+            shares in prop::collection::btree_set(10u32..85, 2..5), size in 50u64..400
+        ) {
+            let shares: Vec<f64> = shares.iter().map(|share| f64::from(*share) / 100.0).collect();
+            let ids = |shares: &[f64], sizes: &[u64]| -> HashSet<RunId> {
+                let sizes: Vec<String> = sizes.iter().map(|size| format!("{size}K")).collect();
+                let text = format!(
+                    "grid: {{params: [{}], tokens: 1M, concept_share: {shares:?}, \
+                     compression_ratio: 4}}",
+                    sizes.join(", ")
+                );
+                planned(&text).into_iter().map(|run| run.id).collect()
+            };
+            let few = ids(&shares[1..], &[size]);
+            let many = ids(&shares, &[size, 2 * size]);
+            prop_assert!(few.is_subset(&many));
+            prop_assert_eq!(many.len(), 2 * shares.len());
         }
     }
 }

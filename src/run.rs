@@ -31,10 +31,42 @@ pub enum TokenizerSpec {
     },
 }
 
+/// Which rule of the synthetic language says what word follows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LanguageKind {
+    /// Every document draws some of the words and a cyclic order of them, its own.
+    #[default]
+    Cycles,
+    /// Every document is written in one of the language's dialects, which differ in the word that
+    /// follows each.
+    Dialects,
+}
+
+impl LanguageKind {
+    /// The name used in experiment files and in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Cycles => "cycles",
+            Self::Dialects => "dialects",
+        }
+    }
+
+    fn is_cycles(&self) -> bool {
+        *self == Self::Cycles
+    }
+}
+
 /// The synthetic language: words predictable inside, chosen by a hidden process that must be
 /// read from the document's own long-range context.
+///
+/// A parameter of the other kind of language is 0 and left out of what is written, as is the
+/// first kind's name, so that data keep their identity.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SyntheticSpec {
+    /// The rule by which words follow each other.
+    #[serde(default, skip_serializing_if = "LanguageKind::is_cycles")]
+    pub language: LanguageKind,
     /// Letters in the alphabet; the vocabulary is these and nothing else.
     pub letters: usize,
     /// Words in the lexicon.
@@ -43,8 +75,18 @@ pub struct SyntheticSpec {
     pub min_word: usize,
     /// Longest word, in letters.
     pub max_word: usize,
-    /// Words a document draws from the lexicon.
+    /// `cycles`: words a document draws from the lexicon.
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub document_words: usize,
+    /// `dialects`: how many there are.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub dialects: usize,
+    /// `dialects`: how many different words may follow a word, over all dialects.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub choices: usize,
+    /// `dialects`: exponent of Zipf's law by which documents draw theirs; at 0 all are as frequent.
+    #[serde(default, skip_serializing_if = "is_zero_number")]
+    pub skew: f64,
     /// Tokens in a document.
     pub document_tokens: usize,
     /// Probability that a word is a uniform draw instead of its document's successor.
@@ -55,6 +97,51 @@ pub struct SyntheticSpec {
     pub validation_tokens: u64,
     /// Seed of the language and its documents, apart from the run's seed.
     pub seed: u64,
+}
+
+fn is_zero(n: &usize) -> bool {
+    *n == 0
+}
+
+fn is_zero_number(x: &f64) -> bool {
+    *x == 0.0
+}
+
+impl SyntheticSpec {
+    /// Returns the language of a kind where nothing else is asked for.
+    pub fn of(language: LanguageKind) -> Self {
+        let cycles = Self {
+            language: LanguageKind::Cycles,
+            letters: 24,
+            words: 64,
+            min_word: 2,
+            max_word: 6,
+            document_words: 12,
+            dialects: 0,
+            choices: 0,
+            skew: 0.0,
+            document_tokens: 256,
+            noise: 0.05,
+            train_tokens: 4_194_304,
+            validation_tokens: 65_536,
+            seed: 0,
+        };
+        match language {
+            LanguageKind::Cycles => cycles,
+            LanguageKind::Dialects => Self {
+                language,
+                letters: 16,
+                words: 32,
+                min_word: 3,
+                max_word: 4,
+                document_words: 0,
+                dialects: 64,
+                choices: 4,
+                skew: 1.0,
+                ..cycles
+            },
+        }
+    }
 }
 
 /// Integer width of a token file.
@@ -159,7 +246,7 @@ pub struct Start {
     pub step: u64,
 }
 
-/// Which part of a warmup–stable–decay training a run carries out.
+/// Which part of a warmup–stable–decay training a run carries out, and what for.
 ///
 /// # Source
 /// Hägele et al., arXiv 2405.18392: many decays from one stable phase.
@@ -172,6 +259,8 @@ pub enum Part {
     Trunk,
     /// The decay, from the end of a trunk.
     Branch,
+    /// All of one at a rate that may not be the best: the experiment asks for it to find which is.
+    Trial,
 }
 
 /// What runs were carried out with before it could be set.
@@ -183,9 +272,10 @@ impl Execution {
     /// Seconds between two checkpoints where nothing else is asked for.
     pub const CHECKPOINT_EVERY: f64 = 60.0;
 
-    /// Says which part of a training is carried out.
-    pub fn part(&self) -> Part {
+    /// Says which part of a training is carried out, `trial` whether to find a learning rate.
+    pub fn part(&self, trial: bool) -> Part {
         match (self.keeps_end, &self.start) {
+            _ if trial => Part::Trial,
             (true, _) => Part::Trunk,
             (false, Some(_)) => Part::Branch,
             (false, None) => Part::Whole,
@@ -300,7 +390,7 @@ macro_rules! names {
     };
 }
 
-names!(Part { Whole => "whole", Trunk => "trunk", Branch => "branch" });
+names!(Part { Whole => "whole", Trunk => "trunk", Branch => "branch", Trial => "trial" });
 names!(RunState { Pending => "pending", Running => "running", Ended => "ended" });
 names!(RunOutcome {
     Finished => "finished",

@@ -4,11 +4,11 @@
 use burn::module::Module;
 use burn::tensor::Device;
 use orchestrator::architecture::solver::ShapeSettings;
-use orchestrator::architecture::{Architecture, Window};
+use orchestrator::architecture::{Architecture, BoundaryRule, Pooling, Window};
 use orchestrator::grid;
-use orchestrator::model::Network;
 use orchestrator::model::causality::find_leak;
 use orchestrator::model::device;
+use orchestrator::model::{Network, Placement};
 use orchestrator::plan::plan;
 use orchestrator::run::DataFacts;
 use proptest::prelude::*;
@@ -27,7 +27,7 @@ fn assert_causal(architecture: &Architecture, seed: u64, seq_len: usize) {
             &network,
             architecture.vocab(),
             seq_len,
-            threshold,
+            Placement::of(architecture, threshold, seed),
             seed,
             &device,
         );
@@ -81,10 +81,16 @@ proptest! {
         vocab in 2usize..80,
         seed in any::<u64>(),
         dense in any::<bool>(),
+        boundaries in prop::sample::select(vec![
+            BoundaryRule::Learned, BoundaryRule::Fixed, BoundaryRule::Random,
+        ]),
+        pooling in prop::sample::select(vec![Pooling::Mean, Pooling::Boundary]),
     ) {
         let settings = ShapeSettings {
             seq_len,
             token_window: window.map_or(Window::Full, Window::Local),
+            boundaries,
+            pooling,
             ..ShapeSettings::default()
         };
         let params = 10f64.powf(log_n) as u64;
@@ -96,6 +102,9 @@ proptest! {
         // Not every small size can be built; what can be must be causal.
         if let Ok(architecture) = architecture {
             assert_causal(&architecture, seed, seq_len);
+            if let Architecture::Dlcm(dlcm) = architecture {
+                assert_causal(&Architecture::TokenOnly(dlcm.token_level()), seed, seq_len);
+            }
         }
     }
 }

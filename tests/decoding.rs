@@ -4,9 +4,9 @@
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use orchestrator::architecture::solver::ShapeSettings;
-use orchestrator::architecture::{Architecture, Dense, Dlcm, Window};
+use orchestrator::architecture::{Architecture, BoundaryRule, Dense, Dlcm, Pooling, Window};
 use orchestrator::model::device;
-use orchestrator::model::{Decision, Decoder, Network};
+use orchestrator::model::{Decoder, Network, Placement};
 use orchestrator::recipe::{BoundaryGradient, Precision};
 use proptest::prelude::*;
 use rand::{Rng, SeedableRng};
@@ -49,10 +49,14 @@ fn tokens(architecture: &Architecture, count: usize, seed: u64) -> Vec<u32> {
 }
 
 /// Logits, p and b of the whole forward pass.
-fn whole(network: &Network, tokens: &[u32], threshold: f64) -> (Vec<f32>, Vec<f32>, Vec<bool>) {
+fn whole(
+    network: &Network,
+    tokens: &[u32],
+    placement: Placement,
+) -> (Vec<f32>, Vec<f32>, Vec<bool>) {
     let ids: Vec<i32> = tokens.iter().map(|&token| token as i32).collect();
     let ids = Tensor::<2, Int>::from_data(TensorData::new(ids, [1, tokens.len()]), &device());
-    let decision = Decision::Threshold(threshold);
+    let decision = placement.decision(0..1, tokens.len());
     let (logits, boundaries) = network.forward(ids, &decision, BoundaryGradient::Detached);
     let (p, b) = boundaries.map_or_else(Default::default, |boundaries| {
         (boundaries.probabilities, boundaries.decided)
@@ -77,20 +81,26 @@ fn assert_same(architecture: &Architecture, seed: u64, count: usize) {
     let device = device();
     let network = network(architecture, seed);
     let tokens = tokens(architecture, count, seed);
-    let (_, probabilities, _) = whole(&network, &tokens, 0.5);
+    let (_, probabilities, _) = whole(&network, &tokens, Placement::Threshold(0.5));
     // Every token a concept, none but the first, and some in between.
     let mut thresholds = vec![0.0, 1.1];
     if !probabilities.is_empty() {
         thresholds.extend([0.1, 0.25, 0.6].map(|share| threshold(&probabilities, share)));
     }
-    for threshold in thresholds {
-        let (logits, p, b) = whole(&network, &tokens, threshold);
+    let placements: Vec<Placement> = match architecture {
+        Architecture::Dlcm(dlcm) if !dlcm.boundaries.is_learned() => {
+            vec![Placement::of(architecture, 0.5, seed)]
+        }
+        _ => thresholds.into_iter().map(Placement::Threshold).collect(),
+    };
+    for placement in placements {
+        let (logits, p, b) = whole(&network, &tokens, placement);
         let scale = logits.iter().fold(1e-6f32, |most, x| most.max(x.abs()));
-        let mut decoder = Decoder::new(&network, threshold, &device);
+        let mut decoder = Decoder::new(&network, placement, count, &device);
         for (t, &token) in tokens.iter().enumerate() {
             let step = decoder.step(token);
             let boundary = step.boundary.map(|boundary| boundary.decided);
-            assert_eq!(boundary, b.get(t).copied(), "token {t}, θ = {threshold}");
+            assert_eq!(boundary, b.get(t).copied(), "token {t}, {placement:?}");
             if let Some(boundary) = step.boundary {
                 assert!((boundary.probability - p[t]).abs() <= TOLERANCE);
             }
@@ -100,7 +110,7 @@ fn assert_same(architecture: &Architecture, seed: u64, count: usize) {
             let worst = worst.fold(0f32, f32::max) / scale;
             assert!(
                 worst <= TOLERANCE,
-                "token {t}, θ = {threshold}: {worst} in {architecture:?}"
+                "token {t}, {placement:?}: {worst} in {architecture:?}"
             );
         }
     }
@@ -113,10 +123,11 @@ fn one_by_one_in_bf16_is_near_all_at_once() {
         let network = network(&architecture, 1).with_precision(Precision::Bf16);
         let tokens = tokens(&architecture, 40, 1);
         // Every token a concept: no call is close.
-        let (logits, ..) = whole(&network, &tokens, 0.0);
+        let every = Placement::Threshold(0.0);
+        let (logits, ..) = whole(&network, &tokens, every);
         let scale = logits.iter().fold(1e-6f32, |most, x| most.max(x.abs()));
         let device = device();
-        let mut decoder = Decoder::new(&network, 0.0, &device);
+        let mut decoder = Decoder::new(&network, every, 40, &device);
         for (&token, row) in tokens.iter().zip(logits.chunks(architecture.vocab())) {
             for (a, b) in decoder.step(token).logits.iter().zip(row) {
                 assert!((a - b).abs() <= 0.05 * scale, "{a} for {b} of {scale}");
@@ -138,10 +149,16 @@ proptest! {
         vocab in 2usize..80,
         seed in any::<u64>(),
         dense in any::<bool>(),
+        boundaries in prop::sample::select(vec![
+            BoundaryRule::Learned, BoundaryRule::Fixed, BoundaryRule::Random,
+        ]),
+        pooling in prop::sample::select(vec![Pooling::Mean, Pooling::Boundary]),
     ) {
         let settings = ShapeSettings {
             seq_len,
             token_window: window.map_or(Window::Full, Window::Local),
+            boundaries,
+            pooling,
             ..ShapeSettings::default()
         };
         let params = 10f64.powf(log_n) as u64;
@@ -153,6 +170,9 @@ proptest! {
         // Not every small size can be built.
         if let Ok(architecture) = architecture {
             assert_same(&architecture, seed, seq_len);
+            if let Architecture::Dlcm(dlcm) = architecture {
+                assert_same(&Architecture::TokenOnly(dlcm.token_level()), seed, seq_len);
+            }
         }
     }
 }
@@ -180,7 +200,8 @@ fn positions_beyond_the_trained_length_are_those_of_a_longer_pass() {
 fn executed(architecture: &Architecture, count: usize, threshold: f64) -> (f64, Vec<bool>) {
     let device = device();
     let network = network(architecture, 3);
-    let mut decoder = Decoder::new(&network, threshold, &device);
+    let placement = Placement::Threshold(threshold);
+    let mut decoder = Decoder::new(&network, placement, count, &device);
     let boundaries = tokens(architecture, count, 3)
         .into_iter()
         .filter_map(|token| decoder.step(token).boundary)
@@ -207,6 +228,16 @@ fn a_dense_model_executes_the_flops_that_are_counted_for_it() {
 }
 
 #[test]
+fn a_control_executes_the_flops_that_are_counted_for_it() {
+    let [Architecture::Dlcm(dlcm), _] = shapes() else {
+        panic!("a DLCM")
+    };
+    let control = Architecture::TokenOnly(dlcm.token_level());
+    let counted = control.forward_flops(1.0).total() * 192.0;
+    assert!((executed(&control, 192, 0.5).0 / counted - 1.0).abs() < 1e-12);
+}
+
+#[test]
 fn a_dlcm_executes_the_flops_that_are_counted_for_it() {
     let [architecture, _] = shapes();
     let Architecture::Dlcm(Dlcm {
@@ -220,7 +251,7 @@ fn a_dlcm_executes_the_flops_that_are_counted_for_it() {
     let length = 192.0;
     let network = network(&architecture, 3);
     let ids = tokens(&architecture, 192, 3);
-    let (_, probabilities, _) = whole(&network, &ids, 0.5);
+    let (_, probabilities, _) = whole(&network, &ids, Placement::Threshold(0.5));
     for share in [0.1, 0.25, 0.5] {
         let threshold = threshold(&probabilities, share);
         let (measured, boundaries) = executed(&architecture, 192, threshold);

@@ -27,7 +27,7 @@ name: tiny
 grid: {params: 60000, tokens: 8192, concept_share: [0.3, 0.5], compression_ratio: 4}
 baselines: {params: 50000, tokens: 8192}
 model: {seq_len: 64, token_window: 8}
-data: {synthetic: {document_tokens: 64, document_words: 6}}
+data: {synthetic: {language: cycles, document_tokens: 64, document_words: 6}}
 training: {batch: 8, validations: 2, validation_tokens: 512, threshold: 0.5}
 analysis: {bootstrap: 20}
 ";
@@ -93,6 +93,8 @@ fn loss(file: &Path, spec: &RunSpec, data_cache: &Path) -> f64 {
     }
     let beats = std::cell::Cell::new(0);
     let evaluator = Evaluator {
+        architecture: &architecture,
+        seed: spec.seed,
         sequences: &sequences,
         output_multiplier: number("output_multiplier"),
         micro_batch: spec.execution.micro_batch,
@@ -100,11 +102,10 @@ fn loss(file: &Path, spec: &RunSpec, data_cache: &Path) -> f64 {
         alive: &|| beats.set(beats.get() + 1),
     };
     let threshold = match &architecture {
-        Architecture::Dense(_) => 0.5,
+        Architecture::Dense(_) | Architecture::TokenOnly(_) => 0.5,
         Architecture::Dlcm(_) => number("threshold"),
     };
-    let ratio = architecture.compression_ratio();
-    let evaluation = evaluator.evaluate(&network, Threshold::Fixed(threshold), ratio, || threshold);
+    let evaluation = evaluator.evaluate(&network, Threshold::Fixed(threshold), || threshold);
     assert!(beats.get() > 0, "an evaluation says nothing while it works");
     evaluation.loss
 }
@@ -149,7 +150,7 @@ fn exported_weights_give_the_stored_loss() {
         assert_eq!(metadata["tokens"], "8192");
         assert_eq!(
             metadata.contains_key("threshold"),
-            !spec.architecture.is_dense()
+            spec.architecture.has_concepts()
         );
         let recipe: serde_json::Value =
             serde_json::from_str(&metadata["recipe"]).expect("a recipe");
@@ -204,7 +205,7 @@ fn a_run_before_its_end_gives_its_newest_checkpoint() {
     let finished = runs(&folder.join("results/tiny"));
     let finished = finished
         .iter()
-        .find(|run| !spec(run).architecture.is_dense());
+        .find(|run| spec(run).architecture.has_concepts());
     let finished = finished.expect("a hierarchical run");
 
     let run = folder.join("interrupted");

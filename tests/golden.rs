@@ -104,14 +104,14 @@ impl Golden {
         let settings = Settings {
             recipe: &self.recipe,
             output_multiplier: self.multiplier(),
-            compression_ratio: self.architecture.compression_ratio(),
+            architecture: &self.architecture,
             micro_batch,
             device,
         };
         settings.run(
             network,
             &self.sequences(),
-            &Decision::sample(&self.uniforms(), self.recipe.boundary.temperature),
+            &Decision::sample(&self.uniforms(), self.recipe.boundary.temperature, 0.0),
             &mut Replays::default(),
         )
     }

@@ -28,7 +28,7 @@ const LETTERS: &str = "
 name: letters
 grid: {params: 60000, tokens: 1024, concept_share: 0.4, compression_ratio: 4}
 model: {seq_len: 64, token_window: 8}
-data: {synthetic: {document_tokens: 64, document_words: 6}}
+data: {synthetic: {language: cycles, document_tokens: 64, document_words: 6}}
 training: {batch: 8, validations: 1, validation_tokens: 512}
 analysis: {bootstrap: 20}
 ";

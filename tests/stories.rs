@@ -286,7 +286,7 @@ fn bad_files_are_refused_and_nothing_is_written() {
 #[test]
 fn bad_text_is_refused() {
     let text = TINY.replace(
-        "{synthetic: {document_tokens: 64, document_words: 6}}",
+        "{synthetic: {language: cycles, document_tokens: 64, document_words: 6}}",
         "{text: corpus.txt, tokenizer: bytes}",
     );
     for (content, expected) in [

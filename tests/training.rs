@@ -6,7 +6,9 @@ use orchestrator::data;
 use orchestrator::event::{Event, Line, Measurement};
 use orchestrator::model::device;
 use orchestrator::recipe::{BoundaryGradient, LearningRates, Recipe, Regularisation};
-use orchestrator::run::{DataSpec, Execution, RunOutcome, RunSpec, SyntheticSpec, TokenWidth};
+use orchestrator::run::{
+    DataSpec, Execution, LanguageKind, RunOutcome, RunSpec, SyntheticSpec, TokenWidth,
+};
 use orchestrator::train::session::{Place, train};
 use std::cell::Cell;
 use std::path::Path;
@@ -23,16 +25,12 @@ fn recipe(steps: u64) -> Recipe {
 
 fn synthetic() -> DataSpec {
     DataSpec::Synthetic(SyntheticSpec {
-        letters: 24,
-        words: 64,
-        min_word: 2,
-        max_word: 6,
         document_words: 6,
         document_tokens: 64,
-        noise: 0.05,
         train_tokens: 1 << 20,
         validation_tokens: 8192,
         seed: 1,
+        ..SyntheticSpec::of(LanguageKind::Cycles)
     })
 }
 

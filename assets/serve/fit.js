@@ -149,7 +149,8 @@ function optimum(now, before) {
 }
 
 function saving(now) {
-  const section = (...content) => h("section", { class: "grow" }, h("h2", null, "FLOPs saved against dense"), content);
+  const whose = now.attribution && h("p", null, `${now.attribution.words}.`);
+  const section = (...content) => h("section", { class: "grow" }, h("h2", null, "FLOPs saved against dense"), whose, content);
   if (now.saving.unknown) return section(empty(`Not known: ${now.saving.unknown}`));
   const { tokens, points } = now.saving.known;
   // Of every curve its ends and the middle.

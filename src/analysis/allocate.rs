@@ -3,8 +3,9 @@
 use super::cost::CostModel;
 use super::describe::side;
 use super::estimate::Estimate;
-use super::observe::{Observed, levels};
+use super::observe::{Observed, levels, of_kind};
 use super::{LEVEL, Maybe, thin};
+use crate::architecture::ModelKind;
 use crate::fit::FittedLaw;
 use crate::fit::allocation::{
     AllocationError, Budget, Cost, Domain, Range, Setting, Surface, Variable, frontier, optimum,
@@ -149,7 +150,7 @@ fn try_allocate(
     cost: &CostModel,
     settings: &Analysis,
 ) -> Result<Allocation, AllocationError> {
-    let runs: Vec<&Observed> = runs.iter().filter(|run| !run.dense).collect();
+    let runs = of_kind(runs, ModelKind::Dlcm);
     let spent = runs.iter().map(|run| setting(run).training_flops(cost));
     let (least, most) = spent.fold((f64::INFINITY, 0.0), |(low, high), c| {
         (c.min(low), c.max(high))
@@ -230,7 +231,6 @@ fn try_allocate(
 
 /// Where an optimum may lie: within the data in P and R, far beyond them in N and D.
 pub(super) fn domain(estimate: &Estimate, runs: &[&Observed], ratios: [f64; 2]) -> Domain {
-    let wide = |[low, high]: [f64; 2]| Range::between(low / 30.0, high * 1e5);
     let tokens = match estimate.report.at_tokens {
         Some(tokens) => Range::fixed(tokens),
         None => wide(extent(runs.iter().map(|run| run.tokens))),
@@ -250,6 +250,11 @@ pub(super) fn domain(estimate: &Estimate, runs: &[&Observed], ratios: [f64; 2]) 
         .with(Variable::Tokens, tokens)
         .with(Variable::ConceptShare, Range::between(least, most))
         .with(Variable::CompressionRatio, ratio)
+}
+
+/// The sizes among which one is sought: far beyond those that were trained.
+pub(super) fn wide([low, high]: [f64; 2]) -> Range {
+    Range::between(low / 30.0, high * 1e5)
 }
 
 pub(super) fn extent(values: impl Iterator<Item = f64>) -> [f64; 2] {

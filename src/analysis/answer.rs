@@ -1,8 +1,7 @@
 //! The question of an experiment and its answer, in one sentence each.
 
-use super::saving::SavingPoint;
-use super::summary::{quantities, remarks, saved, told};
-use super::{AnalysisResult, Maybe};
+use super::summary::{quantities, remarks, saved};
+use super::{AnalysisResult, Maybe, Verdict};
 use crate::quantity::human;
 
 /// The question of an experiment and its answer in words.
@@ -42,18 +41,7 @@ pub fn answer(result: &AnalysisResult) -> Answer {
         human(allocation.budget),
         quantities(&allocation.best).join(", ")
     );
-    match &result.savings {
-        Maybe::Known(_) => {
-            if let Some((ratio, point)) = nearest_saving(result) {
-                sentence += &format!(
-                    "; FLOPs saved against dense N = {} at equal loss with R = {ratio}: {}",
-                    human(point.baseline),
-                    saved(point)
-                );
-            }
-        }
-        Maybe::Unknown(why) => sentence += &format!("; FLOPs saved are not known: {why}"),
-    }
+    sentence += &saving(result);
     let unidentified = unidentified(result);
     if !unidentified.is_empty() {
         sentence += &format!("; the data do not identify {}", unidentified.join(", "));
@@ -76,16 +64,38 @@ fn question(budget: Option<f64>) -> String {
     )
 }
 
-/// Finds the saving at the declared R nearest to the best one, against a dense model of middle size.
-fn nearest_saving(result: &AnalysisResult) -> Option<(f64, &SavingPoint)> {
-    let savings = result.savings.known()?;
-    let best = result.allocation.known()?.best.setting.compression_ratio;
-    let curve = savings.curves.iter().min_by(|a, b| {
-        let distance = |ratio: f64| (ratio / best).ln().abs();
-        distance(a.ratio).total_cmp(&distance(b.ratio))
-    })?;
-    let point = told(curve, savings.trained).next()?;
-    Some((curve.declared_ratio, point))
+/// Says what is saved against dense models, and whose that is; a saving that is not the concepts' is
+/// said to be none of theirs, and how large it is stands below.
+fn saving(result: &AnalysisResult) -> String {
+    let attribution = result.attribution();
+    let savings = match (&result.savings, &attribution.verdict) {
+        (_, Verdict::NotConcepts { why }) => {
+            return format!("; what is saved against dense models is not the concepts': {why}");
+        }
+        (Maybe::Known(savings), _) => match attribution.doubt() {
+            Some(doubt) => {
+                return format!("; what is saved against dense models is not told here: {doubt}");
+            }
+            None => savings,
+        },
+        (Maybe::Unknown(why), _) => return format!("; FLOPs saved are not known: {why}"),
+    };
+    let Some((curve, point)) = savings.headline(result.best_ratio()) else {
+        return String::new();
+    };
+    let whose = match &attribution.verdict {
+        Verdict::Concepts { part: Some(part) } | Verdict::Partly { part } => {
+            format!(", of which concepts have {part}")
+        }
+        Verdict::Unknown { why } => format!(", of which the concepts' part is not known ({why})"),
+        _ => String::new(),
+    };
+    format!(
+        "; FLOPs saved against dense N = {} at equal loss with R = {}: {}{whose}",
+        human(point.baseline),
+        curve.declared_ratio,
+        saved(point)
+    )
 }
 
 /// Names the parameters of the DLCM law that the data do not determine.
@@ -110,7 +120,7 @@ mod tests {
             bootstrap: 30,
             ..Analysis::default()
         };
-        let result = analyse(runs, &settings, &ShapeSettings::default());
+        let result = simulated::tuned(analyse(runs, &settings, &ShapeSettings::default()));
         let answer = answer(&result);
         (result, answer)
     }
@@ -125,6 +135,21 @@ mod tests {
         for remark in remarks(best) {
             assert!(answer.caveats.contains(&remark), "{remark}");
         }
+    }
+
+    #[test]
+    fn a_saving_at_rates_that_were_not_tuned_is_no_headline() {
+        let (mut result, _) = answered(&simulated::FIRST.runs());
+        result.tuning.pop();
+        // At the edge of what was tried.
+        result.tuning[0].sizes[0].losses.pop();
+        let told = super::answer(&result).sentence;
+        assert!(!told.contains("FLOPs saved against dense N ="), "{told}");
+        assert!(
+            told.contains("the learning rates of DLCM were not tuned"),
+            "{told}"
+        );
+        assert!(result.attribution().title().ends_with("(rates not tuned)"));
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! Loss against P for every N and R of the grid: measured points and the fitted curve with its band.
 
 use super::estimate::{Estimate, predict};
-use super::observe::{Observed, levels};
+use super::observe::{Observed, levels, of_kind};
 use super::{LEVEL, interval};
+use crate::architecture::ModelKind;
 use crate::run::RunId;
 use serde::{Deserialize, Serialize};
 
@@ -42,7 +43,7 @@ const MARGIN: f64 = 0.15;
 
 /// Computes the curves at the D of most runs.
 pub(super) fn curves(estimate: &Estimate, runs: &[Observed]) -> Vec<LossCurve> {
-    let runs: Vec<&Observed> = runs.iter().filter(|run| !run.dense).collect();
+    let runs = of_kind(runs, ModelKind::Dlcm);
     let tokens = levels(runs.iter().map(|run| run.tokens), 0.05)
         .into_iter()
         .max_by_key(|&at| (at_level(&runs, at, |run| run.tokens).len(), at as u64));

@@ -1,11 +1,12 @@
 //! What is said about a fit: its report and its warnings.
 
-use super::estimate::predict;
+use super::estimate::{called, predict};
 use super::laws::LawForm;
 use super::observe::{LeftOut, Observed};
 use super::report::{LawReport, ParameterEstimate, Predicted, Uncertainty};
 use super::warning::Warning;
 use super::{LEVEL, interval, thin};
+use crate::architecture::ModelKind;
 use crate::fit::diagnostics::{Side, Warning as FitWarning};
 use crate::fit::{Fit, FittedLaw};
 
@@ -14,6 +15,7 @@ const TOGETHER: f64 = 0.995;
 
 /// A fit with all that it came from.
 pub(super) struct Described<'a> {
+    pub(super) kind: ModelKind,
     pub(super) form: LawForm,
     /// The one D to which it is confined.
     pub(super) at: Option<f64>,
@@ -36,10 +38,7 @@ impl Described<'_> {
     pub(super) fn warnings(&self) -> Vec<Warning> {
         let mut warnings = Vec::new();
         let left_out = self.all.len() - self.kept.len();
-        let law = || match self.form {
-            LawForm::Dlcm(_) => "DLCM law".to_owned(),
-            _ => "dense law".to_owned(),
-        };
+        let law = || format!("{} law", called(self.kind));
         if !self.found.converged() {
             warnings.push(Warning::NotConverged { law: law() });
         }

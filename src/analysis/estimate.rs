@@ -4,9 +4,10 @@ use super::LEVEL;
 use super::describe::Described;
 use super::laws::{DenseOverFloor, DlcmForm, LawForm};
 use super::noise::{Refits, noise_of, observations};
-use super::observe::{Observed, SeedNoise, levels};
+use super::observe::{Observed, SeedNoise, levels, of_kind};
 use super::report::{CannotFit, LawReport, Predicted, Uncertainty};
 use super::warning::Warning;
+use crate::architecture::ModelKind;
 use crate::fit::{
     BootstrapOptions, Fit, FitOptions, FittedLaw, Law, LawError, Objective, Resampling, bootstrap,
     fit,
@@ -29,8 +30,9 @@ const SAME_SIZE: f64 = 0.05;
 /// losses are perturbed by their noise instead.
 const SETTINGS_A_PARAMETER: usize = 4;
 
-/// A form to try, and the D to which it is confined.
+/// A form to try for a kind of model, and the D to which it is confined.
 struct Candidate {
+    kind: ModelKind,
     form: LawForm,
     at: Option<f64>,
 }
@@ -42,7 +44,7 @@ pub(super) fn dlcm(
     noise: Option<SeedNoise>,
     warnings: &mut Vec<Warning>,
 ) -> Result<Estimate, CannotFit> {
-    let runs: Vec<&Observed> = runs.iter().filter(|run| !run.dense).collect();
+    let runs = of_kind(runs, ModelKind::Dlcm);
     check_axes(&runs)?;
     let mut refused = None;
     let crowded = most_common_tokens(&runs);
@@ -65,7 +67,7 @@ pub(super) fn dlcm(
         let (found, needed) = (settings_count(&kept), without.parameters() + 1);
         if found < needed {
             refused = Some(CannotFit::TooFewRuns {
-                kind: "DLCM".into(),
+                kind: called(ModelKind::Dlcm).into(),
                 found,
                 needed,
             });
@@ -82,13 +84,14 @@ pub(super) fn dlcm(
             without
         };
         let candidate = Candidate {
+            kind: ModelKind::Dlcm,
             form: LawForm::Dlcm(form),
             at,
         };
         return estimate(candidate, &runs, settings, noise, None, warnings);
     }
     Err(refused.unwrap_or(CannotFit::NoRuns {
-        kind: "DLCM".into(),
+        kind: called(ModelKind::Dlcm).into(),
     }))
 }
 
@@ -122,24 +125,27 @@ pub(super) fn options(settings: &Analysis) -> FitOptions {
     }
 }
 
-/// Fits a law of the dense baselines; one D and few sizes borrow the floor of the DLCM law there.
-pub(super) fn dense(
+/// Fits a law of the models of a kind without concepts; one D and few sizes borrow the floor of the
+/// DLCM law there.
+pub(super) fn baseline(
+    kind: ModelKind,
     runs: &[Observed],
     settings: &Analysis,
     noise: Option<SeedNoise>,
     dlcm: Option<&Estimate>,
     warnings: &mut Vec<Warning>,
 ) -> Result<Estimate, CannotFit> {
-    let runs: Vec<&Observed> = runs.iter().filter(|run| run.dense).collect();
+    let runs = of_kind(runs, kind);
     if runs.is_empty() {
         return Err(CannotFit::NoRuns {
-            kind: "dense".into(),
+            kind: called(kind).into(),
         });
     }
     let sizes = |runs: &[&Observed]| levels(runs.iter().map(|run| run.params), SAME_SIZE).len();
     let tokens = levels(runs.iter().map(|run| run.tokens), SAME_SIZE).len();
     if sizes(&runs) >= 3 && tokens >= 3 && settings_count(&runs) >= 6 {
         let candidate = Candidate {
+            kind,
             form: LawForm::Chinchilla,
             at: None,
         };
@@ -153,25 +159,32 @@ pub(super) fn dense(
         _ => {
             let needed = if dlcm.is_some() { 2 } else { 4 };
             return Err(CannotFit::TooFewSizes {
-                kind: "dense".into(),
+                kind: called(kind).into(),
                 found,
                 needed,
             });
         }
     };
-    estimate(
-        Candidate { form, at: Some(at) },
-        &runs,
-        settings,
-        noise,
-        dlcm,
-        warnings,
-    )
+    let candidate = Candidate {
+        kind,
+        form,
+        at: Some(at),
+    };
+    estimate(candidate, &runs, settings, noise, dlcm, warnings)
+}
+
+/// Names a kind of model in a sentence.
+pub(super) fn called(kind: ModelKind) -> &'static str {
+    match kind {
+        ModelKind::Dlcm => "DLCM",
+        ModelKind::Dense => "dense",
+        ModelKind::TokenOnly => "token-only",
+    }
 }
 
 /// Refuses grids in which a term of Eq. 22 cannot be seen at all.
 fn check_axes(runs: &[&Observed]) -> Result<(), CannotFit> {
-    let kind = || "DLCM".to_owned();
+    let kind = || called(ModelKind::Dlcm).to_owned();
     if runs.is_empty() {
         return Err(CannotFit::NoRuns { kind: kind() });
     }
@@ -219,7 +232,7 @@ fn settings_count(runs: &[&Observed]) -> usize {
 }
 
 fn estimate(
-    Candidate { form, at }: Candidate,
+    Candidate { kind, form, at }: Candidate,
     runs: &[&Observed],
     settings: &Analysis,
     noise: Option<SeedNoise>,
@@ -243,7 +256,11 @@ fn estimate(
         .map(|(dlcm, at)| floor_of(&dlcm.law, at))
         .transpose()?;
     if let Some(level) = level.filter(|&level| level >= lowest) {
-        return Err(CannotFit::FloorAbove { level, lowest });
+        return Err(CannotFit::FloorAbove {
+            kind: called(kind).into(),
+            level,
+            lowest,
+        });
     }
     let data = observations(&kept, level)?;
     let parameters = law.parameters().len();
@@ -317,6 +334,7 @@ fn estimate(
         },
     };
     let described = Described {
+        kind,
         form,
         at,
         law: &fitted,

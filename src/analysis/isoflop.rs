@@ -3,8 +3,9 @@
 use super::allocate::{domain, extent};
 use super::cost::CostModel;
 use super::estimate::{Estimate, predict};
-use super::observe::{Observed, levels};
+use super::observe::{Observed, levels, of_kind};
 use super::{LEVEL, interval, thin};
+use crate::architecture::ModelKind;
 use crate::fit::allocation::{Budget, Range, Setting, Surface, Variable, optimum};
 use crate::run::RunId;
 use rayon::prelude::*;
@@ -70,10 +71,11 @@ pub(super) fn curves(
     runs: &[Observed],
     cost: &CostModel,
 ) -> Vec<IsoflopCurve> {
-    let (baselines, models): (Vec<&Observed>, Vec<&Observed>) =
-        runs.iter().partition(|run| run.dense);
+    let baselines = of_kind(runs, ModelKind::Dense);
+    let models = of_kind(runs, ModelKind::Dlcm);
     let knows_tokens = |estimate: &&Estimate| estimate.report.at_tokens.is_none();
-    let budgets = budgets(&runs.iter().collect::<Vec<_>>(), |run| spent(run, cost));
+    let both: Vec<&Observed> = models.iter().chain(&baselines).copied().collect();
+    let budgets = budgets(&both, |run| spent(run, cost));
     let mut curves = Vec::new();
     if let Some(estimate) = dlcm.filter(knows_tokens)
         && let Ok(surface) = Surface::new(estimate.law.clone(), &[])
@@ -152,7 +154,7 @@ fn along(
             .iter()
             .filter(|run| (spent(run, cost) / flops).ln().abs() < NEAR);
         IsoflopCurve {
-            dense: runs.iter().all(|run| run.dense),
+            dense: !runs.iter().any(|run| run.has_concepts()),
             flops,
             points: points.collect(),
             runs: near.map(|run| run.id.clone()).collect(),

@@ -5,6 +5,7 @@
 
 mod allocate;
 mod answer;
+mod attribution;
 mod cost;
 mod curves;
 mod decay;
@@ -14,31 +15,42 @@ mod isoflop;
 mod laws;
 mod noise;
 mod observe;
+mod parts;
 mod report;
 mod saving;
+mod shapes;
 mod summary;
+mod suspicion;
+mod tuning;
 mod warning;
+mod worth;
 
 #[cfg(test)]
 pub(crate) mod simulated;
 
 pub use allocate::{Allocation, Choice, FrontierStep, LossSurface, Outside};
 pub use answer::{Answer, answer};
-pub use cost::{CostModel, PowerLaw, SmoothShapes};
+pub use attribution::{Attribution, NotConcepts, Part, Untold, Verdict};
+pub use cost::{CostModel, PowerLaw, SmoothShapes, TokenOnlyShapes};
 pub use curves::{CurvePoint, LossCurve};
 pub use decay::{Decay, DecayGains, DecayLaw};
 pub use isoflop::{IsoflopCurve, IsoflopPoint};
 pub use laws::{DlcmForm, LawForm};
 pub(crate) use observe::levels;
 pub use observe::{LeftOut, Observed, SeedNoise};
+pub use parts::SavingParts;
 pub use report::{
     CannotFit, LawOutcome, LawReport, NoiseSource, ParameterEstimate, Predicted, Uncertainty,
 };
 pub use saving::{SavingCurve, SavingPoint, Savings};
+pub use shapes::{Proportion, ShapeEffect};
 pub use summary::summary;
-pub(crate) use summary::{held_out, number, quality, reductions, remarks, saved, told};
+pub(crate) use summary::{held_out, number, quality, reductions, remarks, saved, worth_in_words};
+pub use tuning::{Tried, Tuning, rates, tunings};
 pub use warning::Warning;
+pub use worth::{ConceptWorth, RunWorth, WorthLevel, worth_by_run};
 
+use crate::architecture::ModelKind;
 use crate::architecture::solver::ShapeSettings;
 use crate::grid::Analysis;
 use crate::store::RunRecord;
@@ -71,6 +83,12 @@ pub struct AnalysisResult {
     pub dlcm: LawOutcome,
     /// The dense law on the baselines.
     pub dense: LawOutcome,
+    /// The same law on the controls, token levels alone.
+    #[serde(default = "no_control_runs")]
+    pub control: LawOutcome,
+    /// What shapes explain of what the DLCM law leaves; `None` where they are too few or too alike.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shapes: Option<ShapeEffect>,
     /// What the decay took off the losses of branches; `None` without branches.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decay: Option<DecayGains>,
@@ -81,8 +99,20 @@ pub struct AnalysisResult {
     pub isoflop: Vec<IsoflopCurve>,
     /// What to train for the budget.
     pub allocation: Maybe<Allocation>,
+    /// What concepts are worth: the loss of a trained control minus that of its DLCM.
+    #[serde(default = "no_controls")]
+    pub concept_worth: Maybe<ConceptWorth>,
     /// FLOPs saved against the dense law.
     pub savings: Maybe<Savings>,
+    /// FLOPs saved against the law of the controls.
+    #[serde(default = "no_controls")]
+    pub control_savings: Maybe<Savings>,
+    /// Whose the saving is, for whoever reads what is stored; here it follows from the rest.
+    #[serde(skip_deserializing)]
+    attribution: Option<Attribution>,
+    /// What trials found of each family's learning rate; empty where none was looked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tuning: Vec<Tuning>,
     /// What limits all this, the most serious first.
     pub warnings: Vec<Warning>,
 }
@@ -90,6 +120,35 @@ pub struct AnalysisResult {
 impl AnalysisResult {
     /// What it is called among the stored fits.
     pub const NAME: &str = "analysis";
+
+    /// Says whose the saving is, from what the result holds: of those that earlier versions stored too.
+    pub fn attribution(&self) -> Attribution {
+        attribution::attribution(self)
+    }
+
+    /// Returns the R of the best setting.
+    pub fn best_ratio(&self) -> Option<f64> {
+        let best = &self.allocation.known()?.best;
+        Some(best.setting.compression_ratio)
+    }
+
+    /// Says whether there are controls among the runs.
+    pub fn has_controls(&self) -> bool {
+        self.runs.iter().any(|run| run.kind == ModelKind::TokenOnly)
+    }
+}
+
+/// What results of before there were controls hold of their law.
+fn no_control_runs() -> LawOutcome {
+    LawOutcome::CannotFit {
+        why: CannotFit::NoRuns {
+            kind: estimate::called(ModelKind::TokenOnly).to_owned(),
+        },
+    }
+}
+
+fn no_controls<T>() -> Maybe<T> {
+    Maybe::Unknown(worth::NO_CONTROLS.to_owned())
 }
 
 /// A result, or in words why there is none.
@@ -136,35 +195,50 @@ pub fn analyse(runs: &[RunRecord], settings: &Analysis, shape: &ShapeSettings) -
         .iter()
         .map(|run| run.spec.facts.fingerprint.as_str())
         .collect();
-    let (dlcm, dense) = if sets.len() > 1 {
+    let (dlcm, dense, control) = if sets.len() > 1 {
         let why = || Err(CannotFit::SeveralDataSets { sets: sets.len() });
-        (why(), why())
+        (why(), why(), why())
     } else {
         let dlcm = estimate::dlcm(&used, settings, noise, &mut warnings);
         let shared = dlcm.as_ref().ok();
-        let dense = estimate::dense(&used, settings, noise, shared, &mut warnings);
-        (dlcm, dense)
+        let mut baseline =
+            |kind| estimate::baseline(kind, &used, settings, noise, shared, &mut warnings);
+        let (dense, control) = (baseline(ModelKind::Dense), baseline(ModelKind::TokenOnly));
+        (dlcm, dense, control)
     };
-    let (curves, allocation, savings) = match (&dlcm, &dense) {
-        (Ok(dlcm), Ok(dense)) => (
+    let (curves, allocation) = match &dlcm {
+        Ok(dlcm) => (
             curves::curves(dlcm, &used),
             allocate::allocate(dlcm, &used, &cost, settings),
-            saving::savings(dlcm, dense, &used, &cost),
         ),
-        (Ok(dlcm), Err(why)) => (
-            curves::curves(dlcm, &used),
-            allocate::allocate(dlcm, &used, &cost, settings),
-            Maybe::Unknown(format!("no dense law: {why}")),
-        ),
-        (Err(why), _) => {
-            let why = format!("no DLCM law: {why}");
-            (Vec::new(), Maybe::Unknown(why.clone()), Maybe::Unknown(why))
+        Err(why) => (Vec::new(), Maybe::Unknown(format!("no DLCM law: {why}"))),
+    };
+    let against = |kind: ModelKind, law: &Result<Estimate, CannotFit>, divided: bool| {
+        let laws = |dlcm, baseline| saving::Laws {
+            dlcm,
+            kind,
+            baseline,
+            control: control.as_ref().ok().filter(|_| divided),
+        };
+        match (&dlcm, law) {
+            (Ok(dlcm), Ok(law)) => saving::savings(laws(dlcm, law), &used, &cost),
+            (Err(why), _) => Maybe::Unknown(format!("no DLCM law: {why}")),
+            (_, Err(why)) if kind == ModelKind::TokenOnly && why.is_no_runs() => no_controls(),
+            (_, Err(why)) => Maybe::Unknown(format!("no {} law: {why}", estimate::called(kind))),
         }
     };
+    let savings = against(ModelKind::Dense, &dense, true);
+    let control_savings = against(ModelKind::TokenOnly, &control, false);
+    let concept_worth = worth::worth(runs, &used, noise, settings.seed);
+    let shapes = dlcm.as_ref().ok().and_then(|estimate| {
+        let effect = shapes::effect(&estimate.report, runs, noise, settings.seed)?;
+        warnings.extend(effect.warning(&estimate.report.law));
+        Some(effect)
+    });
     let isoflop = isoflop::curves(dlcm.as_ref().ok(), dense.as_ref().ok(), &used, &cost);
     let decay = decay::gains(runs, &used, settings);
     warnings.sort_by_key(|warning| !warning.is_loud());
-    AnalysisResult {
+    let mut result = AnalysisResult {
         version: RESULT_VERSION,
         settings: settings.clone(),
         cost,
@@ -173,13 +247,21 @@ pub fn analyse(runs: &[RunRecord], settings: &Analysis, shape: &ShapeSettings) -
         seed_noise: noise,
         dlcm: outcome(dlcm),
         dense: outcome(dense),
+        control: outcome(control),
+        shapes,
         decay,
         curves,
         isoflop,
         allocation,
+        concept_worth,
         savings,
+        control_savings,
+        attribution: None,
+        tuning: tunings(runs),
         warnings,
-    }
+    };
+    result.attribution = Some(result.attribution());
+    result
 }
 
 fn outcome(estimate: Result<Estimate, CannotFit>) -> LawOutcome {

@@ -117,7 +117,7 @@ impl Refits<'_> {
 }
 
 /// Draws noise of variance 1 for runs of these clusters, correlated where they share one.
-fn noise(clusters: &[&str], random: &mut ChaCha8Rng) -> Vec<f64> {
+pub(super) fn noise(clusters: &[&str], random: &mut ChaCha8Rng) -> Vec<f64> {
     let mut sizes: HashMap<&str, usize> = HashMap::new();
     for cluster in clusters {
         *sizes.entry(cluster).or_default() += 1;

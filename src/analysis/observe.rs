@@ -2,26 +2,29 @@
 //!
 //! Every run is either used or left out for a stated reason; nothing is dropped silently.
 
+use super::suspicion::suspicions;
 use super::warning::Warning;
+use crate::architecture::ModelKind;
 use crate::run::{Part, RunId, RunOutcome, RunSpec, RunState};
 use crate::store::RunRecord;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 
 /// A run as the laws see it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Observed {
     /// The run.
     pub id: RunId,
-    /// Whether it is a dense baseline.
-    pub dense: bool,
+    /// What kind of model it is; written with `dense`, which is all that earlier versions stored.
+    #[serde(flatten, with = "stored_kind")]
+    pub kind: ModelKind,
     /// Non-embedding parameters N that were reached.
     pub params: f64,
     /// Training tokens D.
     pub tokens: f64,
-    /// Concept share P that was reached; 0 for a dense model.
+    /// Concept share P that was reached; 0 without concepts.
     pub share: f64,
-    /// Declared tokens per concept; 1 for a dense model.
+    /// Declared tokens per concept; 1 without concepts.
     pub declared_ratio: f64,
     /// Tokens per concept in evaluation: the R of the laws.
     pub ratio: f64,
@@ -35,10 +38,51 @@ pub struct Observed {
 }
 
 impl Observed {
+    /// Says whether there is a concept level.
+    pub(crate) fn has_concepts(&self) -> bool {
+        self.kind == ModelKind::Dlcm
+    }
+
     /// Names what varies by itself: the run, or the trunk that branches share.
     pub(crate) fn cluster(&self) -> &str {
         &self.trunk.as_ref().unwrap_or(&self.id).0
     }
+}
+
+/// The kind of a run's model as it is stored.
+mod stored_kind {
+    use crate::architecture::ModelKind;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[derive(Serialize, Deserialize)]
+    struct Stored {
+        kind: Option<ModelKind>,
+        #[serde(default)]
+        dense: bool,
+    }
+
+    pub(super) fn serialize<S: Serializer>(kind: &ModelKind, to: S) -> Result<S::Ok, S::Error> {
+        let stored = Stored {
+            kind: Some(*kind),
+            dense: *kind == ModelKind::Dense,
+        };
+        stored.serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<ModelKind, D::Error> {
+        let Stored { kind, dense } = Stored::deserialize(from)?;
+        let before = if dense {
+            ModelKind::Dense
+        } else {
+            ModelKind::Dlcm
+        };
+        Ok(kind.unwrap_or(before))
+    }
+}
+
+/// Finds the runs of a kind of model.
+pub(super) fn of_kind(runs: &[Observed], kind: ModelKind) -> Vec<&Observed> {
+    runs.iter().filter(|run| run.kind == kind).collect()
 }
 
 /// A run that is not fitted, and why.
@@ -100,8 +144,9 @@ pub(super) fn sort(runs: &[RunRecord]) -> Sorted {
     }
     let noise = seed_noise(&kept);
     let mut warnings = suspicions(&kept, noise);
-    // A trunk was never meant to be fitted.
-    let of = runs.iter().filter(|run| run.part != Part::Trunk).count();
+    // A trunk or a trial was never meant to be fitted.
+    let aside = [Part::Trunk, Part::Trial];
+    let of = runs.iter().filter(|run| !aside.contains(&run.part)).count();
     if used.len() < of {
         let runs = of - used.len();
         warnings.insert(0, Warning::LeftOut { runs, of });
@@ -118,6 +163,9 @@ fn observe(run: &RunRecord) -> Result<Observed, String> {
     if run.part == Part::Trunk {
         return Err("it is a trunk: its rate has not decayed".to_owned());
     }
+    if run.part == Part::Trial {
+        return Err("it is a trial: it was to find a learning rate".to_owned());
+    }
     match (run.state, run.outcome) {
         (_, Some(RunOutcome::Finished)) => {}
         (RunState::Ended, Some(outcome)) => return Err(format!("it ended as {outcome}")),
@@ -127,19 +175,21 @@ fn observe(run: &RunRecord) -> Result<Observed, String> {
     if !(loss.is_finite() && loss > 0.0) {
         return Err(format!("its held-out loss is {loss}"));
     }
-    let dense = run.spec.architecture.is_dense();
-    let ratio = match (dense, run.realised_ratio) {
-        (true, _) => 1.0,
-        (false, Some(ratio)) if ratio.is_finite() && ratio >= 1.0 => ratio,
-        (false, Some(ratio)) => return Err(format!("its realised R is {ratio}")),
-        (false, None) => return Err("it has no realised R".to_owned()),
+    let kind = run.spec.architecture.kind();
+    let (share, ratio) = match (kind, run.realised_ratio) {
+        (ModelKind::Dense | ModelKind::TokenOnly, _) => (0.0, 1.0),
+        (ModelKind::Dlcm, Some(ratio)) if ratio.is_finite() && ratio >= 1.0 => {
+            (run.concept_share, ratio)
+        }
+        (ModelKind::Dlcm, Some(ratio)) => return Err(format!("its realised R is {ratio}")),
+        (ModelKind::Dlcm, None) => return Err("it has no realised R".to_owned()),
     };
     Ok(Observed {
         id: run.id.clone(),
-        dense,
+        kind,
         params: run.params as f64,
         tokens: run.tokens as f64,
-        share: if dense { 0.0 } else { run.concept_share },
+        share,
         declared_ratio: run.compression_ratio,
         ratio,
         loss,
@@ -181,109 +231,6 @@ fn seed_noise(runs: &[&RunRecord]) -> Option<SeedNoise> {
         nats: pooled(|loss| loss),
         settings: groups.len(),
         runs: groups.values().map(Vec::len).sum(),
-    })
-}
-
-/// Axes whose effect the laws describe; any other makes runs incomparable in a way they cannot see.
-const KNOWN_AXES: [&str; 6] = [
-    "params",
-    "tokens",
-    "flops",
-    "compression_ratio",
-    "concept_share",
-    "seed",
-];
-
-/// Declared and realised R may differ by this much before it is worth saying.
-const RATIO_TOLERANCE: f64 = 0.02;
-
-/// Noise of a loss in a short run where nothing better is known, nats per token.
-///
-/// # Source
-/// Replicates of small DLCM runs (about 0.4M parameters, 400 steps): about 0.03.
-const USUAL_NOISE: f64 = 0.03;
-
-fn suspicions(runs: &[&RunRecord], noise: Option<SeedNoise>) -> Vec<Warning> {
-    let mut warnings = Vec::new();
-    let fingerprints: BTreeSet<&str> = runs
-        .iter()
-        .map(|run| run.spec.facts.fingerprint.as_str())
-        .collect();
-    if fingerprints.len() > 1 {
-        warnings.push(Warning::SeveralDataSets {
-            sets: fingerprints.len(),
-        });
-    }
-    let mut axes: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-    for (name, value) in runs.iter().flat_map(|run| &run.axes) {
-        if !KNOWN_AXES.contains(&name.as_str()) {
-            axes.entry(name).or_default().insert(value);
-        }
-    }
-    for (axis, values) in axes.into_iter().filter(|(_, values)| values.len() > 1) {
-        warnings.push(Warning::OtherAxis {
-            axis: axis.to_owned(),
-            values: values.len(),
-        });
-    }
-    let below = runs.iter().filter_map(|run| {
-        let (loss, floor) = (run.loss?, run.spec.facts.entropy_floor?);
-        (loss < floor).then(|| Warning::BelowFloor {
-            run: run.id.clone(),
-            loss,
-            floor,
-        })
-    });
-    warnings.extend(below);
-    let dlcm: Vec<&&RunRecord> = runs
-        .iter()
-        .filter(|run| !run.spec.architecture.is_dense())
-        .collect();
-    warnings.extend(unused_concepts(&dlcm, noise));
-    let off: Vec<(f64, &&RunRecord)> = dlcm
-        .iter()
-        .filter_map(|run| {
-            Some((
-                (run.realised_ratio? / run.compression_ratio - 1.0).abs(),
-                *run,
-            ))
-        })
-        .filter(|(off, _)| *off > RATIO_TOLERANCE)
-        .collect();
-    if let Some((_, worst)) = off.iter().max_by(|a, b| a.0.total_cmp(&b.0)) {
-        warnings.push(Warning::RatioOff {
-            runs: off.len(),
-            of: dlcm.len(),
-            declared: worst.compression_ratio,
-            realised: worst.realised_ratio.unwrap_or(worst.compression_ratio),
-        });
-    }
-    let epochs = runs
-        .iter()
-        .map(|run| run.tokens as f64 / run.spec.facts.train_tokens.max(1) as f64)
-        .fold(0.0, f64::max);
-    if epochs > 1.0 {
-        warnings.push(Warning::Repeats { epochs });
-    }
-    warnings
-}
-
-/// Says loudly when removing the concepts changes the loss by no more than noise.
-fn unused_concepts(dlcm: &[&&RunRecord], noise: Option<SeedNoise>) -> Option<Warning> {
-    let mut gains: Vec<f64> = dlcm
-        .iter()
-        .filter_map(|run| run.concept_gain)
-        .filter(|gain| gain.is_finite())
-        .collect();
-    gains.sort_by(f64::total_cmp);
-    let median = *gains.get(gains.len() / 2)?;
-    let noise = noise.map_or(USUAL_NOISE, |noise| noise.nats);
-    let unused = gains.iter().filter(|gain| **gain < 2.0 * noise).count();
-    (unused > 0).then_some(Warning::UnusedConcepts {
-        runs: unused,
-        of: gains.len(),
-        median,
-        noise,
     })
 }
 

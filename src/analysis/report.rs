@@ -37,7 +37,7 @@ pub enum CannotFit {
     /// There is nothing to fit.
     #[error("there are no finished {kind} runs")]
     NoRuns {
-        /// `DLCM` or `dense`.
+        /// `DLCM`, `dense` or `token-only`.
         kind: String,
     },
     /// The losses are of different data.
@@ -49,7 +49,7 @@ pub enum CannotFit {
     /// Fewer settings than the smallest sensible form of the law needs.
     #[error("there are {found} different {kind} settings and the law needs {needed}")]
     TooFewRuns {
-        /// `DLCM` or `dense`.
+        /// `DLCM`, `dense` or `token-only`.
         kind: String,
         /// Settings there are; replicates count once.
         found: usize,
@@ -59,7 +59,7 @@ pub enum CannotFit {
     /// Too few different N.
     #[error("the {kind} runs have {found} size(s) N on the same tokens and the law needs {needed}")]
     TooFewSizes {
-        /// `DLCM` or `dense`.
+        /// `DLCM`, `dense` or `token-only`.
         kind: String,
         /// Sizes there are.
         found: usize,
@@ -72,15 +72,18 @@ pub enum CannotFit {
         /// That P.
         share: f64,
     },
-    /// The floor that a dense law would borrow contradicts the dense runs.
+    /// The floor that a law without concepts would borrow contradicts its runs.
     #[error(
-        "the dense runs are too few for an E of their own, and the DLCM law's, {level:.3}, is above \
-         the lowest dense loss, {lowest:.3}"
+        "the {kind} runs are too few for an E of their own, and the DLCM law's, {level:.3}, is above \
+         their lowest loss, {lowest:.3}"
     )]
     FloorAbove {
+        /// `dense` or `token-only`.
+        #[serde(default = "dense")]
+        kind: String,
         /// The DLCM law's loss of an infinite model.
         level: f64,
-        /// The lowest loss of a dense run.
+        /// The lowest loss of these runs.
         lowest: f64,
     },
     /// The fit engine refused.
@@ -89,6 +92,18 @@ pub enum CannotFit {
         /// What it said.
         message: String,
     },
+}
+
+impl CannotFit {
+    /// Says whether there was nothing to fit.
+    pub fn is_no_runs(&self) -> bool {
+        matches!(self, Self::NoRuns { .. })
+    }
+}
+
+/// The kind of the runs in results of before there were others without concepts.
+fn dense() -> String {
+    "dense".to_owned()
 }
 
 macro_rules! refused {

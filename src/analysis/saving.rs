@@ -1,24 +1,28 @@
-//! FLOPs saved against the dense law at equal loss and equal D.
+//! FLOPs saved against models without concepts at equal loss and equal D: dense ones, and token levels
+//! alone.
 
-use super::allocate::{domain, extent};
-use super::cost::CostModel;
-use super::estimate::Estimate;
-use super::observe::{Observed, levels};
+use super::allocate::{domain, extent, wide};
+use super::cost::{CostModel, TokenOnlyCost};
+use super::estimate::{Estimate, called};
+use super::observe::{Observed, levels, of_kind};
+use super::parts::{Control, SavingParts};
 use super::{LEVEL, Maybe, thin};
+use crate::architecture::ModelKind;
 use crate::fit::allocation::{
-    AllocationError, Baseline, Domain, Range, Surface, Variable, saving, saving_interval,
+    AllocationError, Baseline, Cost, Domain, Range, SavingInterval, Surface, Variable, saving,
+    saving_draws,
 };
 use crate::fit::diagnostics::ALIKE;
 use serde::{Deserialize, Serialize};
 
-/// What DLCMs save against dense models of the same loss.
+/// What DLCMs save against models without concepts of the same loss.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Savings {
     /// Training tokens D of both.
     pub tokens: f64,
     /// How FLOPs are counted.
     pub convention: String,
-    /// Sizes N of dense baselines that were trained, smallest and largest.
+    /// Sizes N of the baselines that were trained, smallest and largest.
     pub trained: [f64; 2],
     /// One curve for every declared R.
     pub curves: Vec<SavingCurve>,
@@ -38,12 +42,12 @@ pub struct SavingCurve {
 /// The saving against one baseline.
 ///
 /// # Units
-/// Savings are shares of the dense model's FLOPs: 0.3 is 30% saved, negative costs more. Training
+/// Savings are shares of the baseline's FLOPs: 0.3 is 30% saved, negative costs more. Training
 /// and inference use the same parts (inference forward only), so each has its own share only where
 /// a convention counts them apart.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SavingPoint {
-    /// N of the dense baseline.
+    /// N of the baseline.
     pub baseline: f64,
     /// Its predicted loss, nats per token.
     pub target_loss: Option<f64>,
@@ -63,6 +67,32 @@ pub struct SavingPoint {
     pub out_of_reach: f64,
     /// Whether the baseline, or the DLCM that matches it, is larger or smaller than any trained.
     pub extrapolated: bool,
+    /// What of a saving against dense models concepts have; `None` where no law of controls says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parts: Option<SavingParts>,
+}
+
+impl Savings {
+    /// Finds the saving to name first: at the declared R nearest to the best one, against a baseline of
+    /// middle size.
+    pub fn headline(&self, best_ratio: Option<f64>) -> Option<(&SavingCurve, &SavingPoint)> {
+        let distance =
+            |curve: &SavingCurve| best_ratio.map_or(0.0, |r| (curve.ratio / r).ln().abs());
+        let nearest = |a: &&SavingCurve, b: &&SavingCurve| distance(a).total_cmp(&distance(b));
+        let curve = self.curves.iter().min_by(nearest)?;
+        Some((curve, self.told(curve).next()?))
+    }
+
+    /// Picks the points worth a line: the middle of the trained baselines and the farthest one.
+    pub fn told<'a>(&self, curve: &'a SavingCurve) -> impl Iterator<Item = &'a SavingPoint> {
+        let middle = (self.trained[0] * self.trained[1]).sqrt();
+        let distance = |point: &SavingPoint| (point.baseline / middle).ln().abs();
+        let nearest = curve
+            .points
+            .iter()
+            .min_by(|a, b| distance(a).total_cmp(&distance(b)));
+        nearest.into_iter().chain(curve.points.last())
+    }
 }
 
 impl SavingPoint {
@@ -85,26 +115,32 @@ const BEYOND: f64 = 10.0;
 /// Pairs of resamples behind an interval.
 const DRAWS: usize = 200;
 
+/// The laws between which a saving is sought.
+#[derive(Clone, Copy)]
+pub(super) struct Laws<'a> {
+    pub(super) dlcm: &'a Estimate,
+    /// What is compared with, and its law.
+    pub(super) kind: ModelKind,
+    pub(super) baseline: &'a Estimate,
+    /// The law of the controls, where a saving against dense models is to be divided.
+    pub(super) control: Option<&'a Estimate>,
+}
+
 /// Computes the savings at every declared R.
-pub(super) fn savings(
-    dlcm: &Estimate,
-    dense: &Estimate,
-    runs: &[Observed],
-    cost: &CostModel,
-) -> Maybe<Savings> {
-    match try_savings(dlcm, dense, runs, cost) {
+pub(super) fn savings(laws: Laws<'_>, runs: &[Observed], cost: &CostModel) -> Maybe<Savings> {
+    match try_savings(laws, runs, cost) {
         Ok(Some(savings)) => Maybe::Known(savings),
-        Ok(None) => Maybe::Unknown(
-            "the DLCM law and the dense law hold at different D: train both on the same tokens"
-                .into(),
-        ),
+        Ok(None) => Maybe::Unknown(format!(
+            "the DLCM law and the {} law hold at different D: train both on the same tokens",
+            called(laws.kind)
+        )),
         Err(error) => Maybe::Unknown(error.to_string()),
     }
 }
 
 /// The D at which both laws speak; `None` when there is none.
-fn common_tokens(dlcm: &Estimate, dense: &Estimate, baselines: &[&Observed]) -> Option<f64> {
-    match (dlcm.report.at_tokens, dense.report.at_tokens) {
+fn common_tokens(dlcm: &Estimate, baseline: &Estimate, baselines: &[&Observed]) -> Option<f64> {
+    match (dlcm.report.at_tokens, baseline.report.at_tokens) {
         (Some(a), Some(b)) => ((a / b).ln().abs() < 0.05).then_some(a),
         (Some(at), None) | (None, Some(at)) => Some(at),
         (None, None) => baselines
@@ -115,29 +151,34 @@ fn common_tokens(dlcm: &Estimate, dense: &Estimate, baselines: &[&Observed]) -> 
 }
 
 fn try_savings(
-    dlcm: &Estimate,
-    dense: &Estimate,
+    laws: Laws<'_>,
     runs: &[Observed],
     cost: &CostModel,
 ) -> Result<Option<Savings>, AllocationError> {
-    let (baselines, models): (Vec<&Observed>, Vec<&Observed>) =
-        runs.iter().partition(|run| run.dense);
-    let Some(tokens) = common_tokens(dlcm, dense, &baselines) else {
+    let Laws { dlcm, baseline, .. } = laws;
+    let baselines = of_kind(runs, laws.kind);
+    let models = of_kind(runs, ModelKind::Dlcm);
+    let Some(tokens) = common_tokens(dlcm, baseline, &baselines) else {
         return Ok(None);
     };
     let trained = extent(baselines.iter().map(|run| run.params));
     let trained_models = extent(models.iter().map(|run| run.params));
     let domain = domain(dlcm, &models, extent(models.iter().map(|run| run.ratio)));
+    let own_cost = TokenOnlyCost(cost);
     let search = Search {
-        dense: Surface::new(dense.law.clone(), &[])?,
+        baseline: Surface::new(baseline.law.clone(), &[])?,
         dlcm: Surface::new(dlcm.law.clone(), &[])?,
-        // The k-th draws of both belong together where the dense floor is the DLCM law's, until
-        // one is left out; taking them as independent from there on widens the interval.
-        dense_draws: thin(&dense.draws, DRAWS),
+        // The k-th draws of all belong together where a floor is the DLCM law's, until one is left
+        // out; taking them as independent from there on widens the interval.
+        baseline_draws: thin(&baseline.draws, DRAWS),
         draws: thin(&dlcm.draws, DRAWS),
-        cost,
+        cost: match laws.kind {
+            ModelKind::TokenOnly => &own_cost,
+            _ => cost,
+        },
         trained,
         trained_models,
+        control: control(laws.control, runs, tokens, cost)?,
     };
     let mut curves = Vec::new();
     for declared in levels(models.iter().map(|run| run.declared_ratio), 1e-6) {
@@ -167,29 +208,57 @@ fn try_savings(
     }))
 }
 
-struct Search<'a> {
-    dense: Surface,
-    dlcm: Surface,
-    dense_draws: Vec<crate::fit::FittedLaw>,
-    draws: Vec<crate::fit::FittedLaw>,
+/// Takes the law of the controls, where it holds at that D.
+fn control<'a>(
+    law: Option<&Estimate>,
+    runs: &[Observed],
+    tokens: f64,
     cost: &'a CostModel,
+) -> Result<Option<Control<'a>>, AllocationError> {
+    let holds = |law: &&Estimate| {
+        let at = law.report.at_tokens;
+        at.is_none_or(|at| (at / tokens).ln().abs() < 0.05)
+    };
+    let Some(law) = law.filter(holds) else {
+        return Ok(None);
+    };
+    let controls = of_kind(runs, ModelKind::TokenOnly);
+    let trained = extent(controls.iter().map(|run| run.params));
+    Ok(Some(Control {
+        surface: Surface::new(law.law.clone(), &[])?,
+        draws: thin(&law.draws, DRAWS),
+        cost,
+        trained,
+        searched: wide(trained),
+    }))
+}
+
+struct Search<'a> {
+    baseline: Surface,
+    dlcm: Surface,
+    baseline_draws: Vec<crate::fit::FittedLaw>,
+    draws: Vec<crate::fit::FittedLaw>,
+    cost: &'a dyn Cost,
     trained: [f64; 2],
     trained_models: [f64; 2],
+    control: Option<Control<'a>>,
 }
 
 impl Search<'_> {
     fn point(&self, domain: &Domain, baseline: Baseline) -> Result<SavingPoint, AllocationError> {
-        let found = saving(&self.dense, &self.dlcm, self.cost, domain, baseline)?;
-        let spread = saving_interval(
-            &self.dense,
-            &self.dense_draws,
+        let found = saving(&self.baseline, &self.dlcm, self.cost, domain, baseline)?;
+        let drawn = saving_draws(
+            &self.baseline,
+            &self.baseline_draws,
             &self.dlcm,
             &self.draws,
             self.cost,
             domain,
             baseline,
-            LEVEL,
         )?;
+        let spread = SavingInterval::of(&drawn, LEVEL);
+        let parts = self.control.as_ref();
+        let parts = parts.map(|control| control.parts(&found, &drawn));
         let outside =
             |value: f64, [low, high]: [f64; 2]| value < low / ALIKE || value > high * ALIKE;
         let finite = |value: f64| value.is_finite().then_some(value);
@@ -210,6 +279,7 @@ impl Search<'_> {
             out_of_reach: spread.unreachable as f64 / spread.draws.max(1) as f64,
             extrapolated: outside(baseline.params, self.trained)
                 || params.is_none_or(|params| outside(params, self.trained_models)),
+            parts,
         })
     }
 }

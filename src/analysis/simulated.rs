@@ -1,6 +1,8 @@
 //! Runs whose losses follow a known law, for tests here and in `report`.
 
+use super::{AnalysisResult, Tried, Tuning};
 use crate::architecture::solver::ShapeSettings;
+use crate::architecture::{Architecture, ModelKind, TokenOnly};
 use crate::event::Measurement;
 use crate::fit::FittedLaw;
 use crate::fit::law::by_name;
@@ -11,7 +13,19 @@ use crate::run::{
 use crate::store::RunRecord;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use serde_json::Value;
 use std::collections::BTreeMap;
+
+/// What the token levels of a grid reach alone.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Controls {
+    /// None is trained.
+    None,
+    /// As much as with concepts: these are worth nothing, and a DLCM's loss is its token level's.
+    AsGood,
+    /// Less than with concepts.
+    Worse,
+}
 
 /// A grid of runs and how noisy they are.
 pub(crate) struct Grid<'a> {
@@ -20,6 +34,7 @@ pub(crate) struct Grid<'a> {
     pub(crate) ratios: &'a [f64],
     pub(crate) tokens: &'a [u64],
     pub(crate) dense_sizes: &'a [u64],
+    pub(crate) controls: Controls,
     pub(crate) seeds: u64,
     /// Standard deviation of ln loss.
     pub(crate) noise: f64,
@@ -33,6 +48,7 @@ pub(crate) const FIRST: Grid<'static> = Grid {
     ratios: &[2.0, 4.0, 8.0],
     tokens: &[2_000_000],
     dense_sizes: &[200_000, 400_000, 800_000],
+    controls: Controls::None,
     seeds: 1,
     noise: 0.01,
     noise_seed: 1,
@@ -45,6 +61,7 @@ pub(crate) const LARGE: Grid<'static> = Grid {
     ratios: &[2.0, 4.0, 8.0],
     tokens: &[2_000_000, 6_000_000, 20_000_000, 60_000_000],
     dense_sizes: &[200_000, 400_000, 800_000, 1_600_000, 3_200_000],
+    controls: Controls::None,
     seeds: 1,
     noise: 0.005,
     noise_seed: 2,
@@ -57,6 +74,7 @@ pub(crate) const QUICK: Grid<'static> = Grid {
     ratios: &[2.0, 4.0],
     tokens: &[500_000],
     dense_sizes: &[100_000, 200_000],
+    controls: Controls::None,
     seeds: 1,
     noise: 0.02,
     noise_seed: 3,
@@ -75,6 +93,18 @@ pub(crate) fn true_dense() -> FittedLaw {
     FittedLaw::from_parts(law, vec![1.1, 29.0, 300.0, 0.285, 0.42]).expect("complete")
 }
 
+/// The law of token levels alone where concepts are worth something.
+pub(crate) fn true_control() -> FittedLaw {
+    let law = by_name("chinchilla").expect("registered");
+    FittedLaw::from_parts(law, vec![1.1, 26.0, 300.0, 0.28, 0.42]).expect("complete")
+}
+
+/// The law of token levels alone where a DLCM has no more than its own.
+fn own_token_level() -> FittedLaw {
+    let law = by_name("chinchilla").expect("registered");
+    FittedLaw::from_parts(law, vec![1.1, 20.0, 300.0, 0.28, 0.42]).expect("complete")
+}
+
 impl Grid<'_> {
     /// Makes the runs.
     pub(crate) fn runs(&self) -> Vec<RunRecord> {
@@ -85,32 +115,52 @@ impl Grid<'_> {
                 for &size in self.sizes {
                     for &share in self.shares {
                         for &ratio in self.ratios {
-                            let cell = Some((share, ratio));
-                            runs.push(self.run(size, tokens, cell, seed, &mut random));
+                            let cell = Cell::Dlcm(share, ratio);
+                            runs.push(self.run(size, tokens, &cell, seed, &mut random));
                         }
                     }
                 }
                 for &size in self.dense_sizes {
-                    runs.push(self.run(size, tokens, None, seed, &mut random));
+                    runs.push(self.run(size, tokens, &Cell::Dense, seed, &mut random));
                 }
             }
         }
+        if self.controls != Controls::None {
+            self.add_controls(&mut runs, &mut random);
+        }
         runs
+    }
+
+    /// Adds one control for every token level, D and seed.
+    fn add_controls(&self, runs: &mut Vec<RunRecord>, random: &mut ChaCha8Rng) {
+        let mut levels: Vec<(TokenOnly, u64, u64)> = Vec::new();
+        for run in runs.iter() {
+            if let Architecture::Dlcm(dlcm) = &run.spec.architecture {
+                levels.push((dlcm.token_level(), run.tokens, run.seed));
+            }
+        }
+        for (k, (level, tokens, seed)) in levels.iter().enumerate() {
+            if !levels[..k].contains(&(level.clone(), *tokens, *seed)) {
+                let cell = Cell::TokenOnly(level.clone());
+                runs.push(self.run(0, *tokens, &cell, *seed, random));
+            }
+        }
     }
 
     fn run(
         &self,
         size: u64,
         tokens: u64,
-        cell: Option<(f64, f64)>,
+        cell: &Cell,
         seed: u64,
         random: &mut ChaCha8Rng,
     ) -> RunRecord {
         const VOCAB: usize = 1024;
         let settings = ShapeSettings::default();
         let architecture = match cell {
-            Some((share, ratio)) => settings.solve_dlcm(size, share, ratio, VOCAB),
-            None => settings.solve_dense(size, VOCAB),
+            Cell::Dlcm(share, ratio) => settings.solve_dlcm(size, *share, *ratio, VOCAB),
+            Cell::Dense => settings.solve_dense(size, VOCAB),
+            Cell::TokenOnly(level) => Ok(Architecture::TokenOnly(level.clone())),
         }
         .expect("solvable");
         let params = architecture.params();
@@ -121,12 +171,24 @@ impl Grid<'_> {
         };
         let factor = (self.noise * normal()).exp();
         let wander = 1.0 + 0.008 * normal();
-        let (kind, realised, loss) = match cell {
-            None => ("dense", None, true_dense().predict(&[n, tokens as f64])),
-            Some((_, ratio)) => {
+        let d = tokens as f64;
+        let kind = architecture.kind();
+        let (realised, loss) = match (cell, self.controls) {
+            (Cell::Dense, _) => (None, true_dense().predict(&[n, d])),
+            (Cell::TokenOnly(_), Controls::AsGood) => (None, own_token_level().predict(&[n, d])),
+            (Cell::TokenOnly(_), _) => (None, true_control().predict(&[n, d])),
+            (Cell::Dlcm(_, ratio), Controls::AsGood) => {
+                let Architecture::Dlcm(dlcm) = &architecture else {
+                    unreachable!("a DLCM was solved for")
+                };
+                let level = Architecture::TokenOnly(dlcm.token_level()).params();
+                let loss = own_token_level().predict(&[level.non_embedding() as f64, d]);
+                (Some(ratio * wander), loss)
+            }
+            (Cell::Dlcm(_, ratio), _) => {
                 let realised = ratio * wander;
-                let inputs = [n, tokens as f64, realised, params.concept_share()];
-                ("dlcm", Some(realised), true_dlcm().predict(&inputs))
+                let inputs = [n, d, realised, params.concept_share()];
+                (Some(realised), true_dlcm().predict(&inputs))
             }
         };
         let loss = loss * factor;
@@ -159,7 +221,7 @@ impl Grid<'_> {
             seed,
         };
         let mut axes = BTreeMap::from([("params".to_owned(), size.to_string())]);
-        if let Some((share, ratio)) = cell {
+        if let Cell::Dlcm(share, ratio) = cell {
             axes.insert("concept_share".into(), share.to_string());
             axes.insert("compression_ratio".into(), ratio.to_string());
         }
@@ -168,13 +230,14 @@ impl Grid<'_> {
             part: Part::Whole,
             start_run: None,
             state: RunState::Ended,
-            kind: kind.into(),
+            kind: kind.name().into(),
             params: params.non_embedding(),
             tokens,
             concept_share: params.concept_share(),
             compression_ratio: ratio,
             realised_ratio: realised,
             realised_sampled: realised.map(|r| r * 1.003),
+            realised_training: realised,
             seed,
             loss: Some(loss),
             bits_per_byte: Some(loss / 2.6 / std::f64::consts::LN_2),
@@ -190,6 +253,14 @@ impl Grid<'_> {
             spec,
         }
     }
+}
+
+/// What a run of a grid trains.
+enum Cell {
+    /// P and R.
+    Dlcm(f64, f64),
+    Dense,
+    TokenOnly(TokenOnly),
 }
 
 fn recipe(tokens: u64) -> Recipe {
@@ -273,4 +344,40 @@ pub(crate) fn measurements(run: &RunRecord) -> Vec<Measurement> {
             }
         })
         .collect()
+}
+
+/// A result as versions stored it that knew neither controls nor whose a saving is.
+pub(crate) fn as_stored_before(result: &AnalysisResult) -> AnalysisResult {
+    let mut stored = serde_json::to_value(result).expect("serialises");
+    let fields = stored.as_object_mut().expect("an object");
+    for added in ["control", "concept_worth", "control_savings", "attribution"] {
+        fields.remove(added).expect("stored");
+    }
+    // Left out where no rate was looked for.
+    fields.remove("tuning");
+    if let Some(shapes) = stored["cost"]["shapes"].as_object_mut() {
+        shapes.remove("token_only");
+    }
+    let runs = stored["runs"].as_array_mut().expect("runs").iter_mut();
+    for run in runs.filter_map(Value::as_object_mut) {
+        run.remove("kind").expect("stored");
+        assert!(run.contains_key("dense"));
+    }
+    serde_json::from_value(stored).expect("reads")
+}
+
+/// A result as it would be with trials in which each family's best rate lies between others.
+pub(crate) fn tuned(result: AnalysisResult) -> AnalysisResult {
+    let tuning = |kind| Tuning {
+        kind,
+        sizes: vec![Tried {
+            params: 100_000,
+            tokens: 1_000_000,
+            losses: vec![(1e-3, Some(2.0)), (2e-3, Some(1.9)), (4e-3, Some(2.1))],
+        }],
+    };
+    AnalysisResult {
+        tuning: ModelKind::ALL.map(tuning).into(),
+        ..result
+    }
 }

@@ -1,9 +1,10 @@
 //! The result in words, for a terminal.
 
 use super::allocate::{Allocation, Choice};
+use super::attribution::nats;
 use super::report::{LawOutcome, LawReport, NoiseSource, ParameterEstimate, Uncertainty};
-use super::saving::{SavingCurve, SavingPoint, Savings};
-use super::{AnalysisResult, DecayLaw, LawForm, Maybe};
+use super::saving::{SavingPoint, Savings};
+use super::{AnalysisResult, ConceptWorth, DecayLaw, LawForm, Maybe};
 use crate::quantity::human;
 use std::fmt::Write;
 
@@ -22,6 +23,9 @@ fn write_summary(out: &mut String, result: &AnalysisResult) -> std::fmt::Result 
     }
     write_law(out, "DLCM law", &result.dlcm)?;
     write_law(out, "Dense law", &result.dense)?;
+    if result.has_controls() {
+        write_law(out, "Control law (token level alone)", &result.control)?;
+    }
     if let Some(gains) = &result.decay {
         write_decay(out, &gains.law)?;
     }
@@ -31,10 +35,7 @@ fn write_summary(out: &mut String, result: &AnalysisResult) -> std::fmt::Result 
         Maybe::Unknown(why) => writeln!(out, "Optimum: not known: {why}")?,
     }
     writeln!(out)?;
-    match &result.savings {
-        Maybe::Known(savings) => write_savings(out, savings)?,
-        Maybe::Unknown(why) => writeln!(out, "FLOPs saved: not known: {why}")?,
-    }
+    write_savings(out, result)?;
     if !other.is_empty() || result.seed_noise.is_none() {
         writeln!(out, "\nNotes")?;
     }
@@ -306,34 +307,69 @@ pub(crate) fn remarks(choice: &Choice) -> Vec<String> {
     remarks
 }
 
-fn write_savings(out: &mut String, savings: &Savings) -> std::fmt::Result {
-    writeln!(
-        out,
-        "FLOPs saved against dense at equal loss, D = {} ({}; training and inference alike)",
-        human(savings.tokens),
-        savings.convention
-    )?;
-    for curve in &savings.curves {
-        for point in told(curve, savings.trained) {
-            writeln!(out, "  R = {:<5} {}", curve.declared_ratio, in_words(point))?;
+/// Writes whose the saving is, and then one line for each kind of model that a DLCM is compared with.
+fn write_savings(out: &mut String, result: &AnalysisResult) -> std::fmt::Result {
+    if let Maybe::Known(worth) = &result.concept_worth {
+        writeln!(out, "{}", worth_in_words(worth))?;
+    }
+    let known = [&result.savings, &result.control_savings];
+    let attribution = result.attribution();
+    match known.iter().find_map(|savings| savings.known()) {
+        Some(savings) => writeln!(
+            out,
+            "FLOPs saved at equal loss, D = {} ({}; training and inference alike)\n  {}",
+            human(savings.tokens),
+            savings.convention,
+            attribution.words
+        )?,
+        None if !attribution.may_be_claimed() => writeln!(out, "{}", attribution.words)?,
+        None => {}
+    }
+    let own = match (attribution.may_be_claimed(), attribution.untuned.is_empty()) {
+        (false, _) => "  (not the concepts')",
+        (true, false) => "  (rates not tuned)",
+        (true, true) => "",
+    };
+    let mut line = |against: &str, savings: &Maybe<Savings>| {
+        let savings = match savings {
+            Maybe::Known(savings) => savings,
+            Maybe::Unknown(why) => {
+                return writeln!(out, "FLOPs saved against {against}: not known: {why}");
+            }
+        };
+        match savings.headline(result.best_ratio()) {
+            Some((curve, point)) => writeln!(
+                out,
+                "  R = {}, against {against} N = {}: {}{own}",
+                curve.declared_ratio,
+                human(point.baseline),
+                saved(point)
+            ),
+            None => Ok(()),
         }
+    };
+    line("dense", &result.savings)?;
+    if result.has_controls() {
+        line("the token level alone,", &result.control_savings)?;
     }
     Ok(())
 }
 
-/// Picks the points worth a line: the middle of the trained baselines and the farthest one.
-pub(crate) fn told(curve: &SavingCurve, trained: [f64; 2]) -> impl Iterator<Item = &SavingPoint> {
-    let middle = (trained[0] * trained[1]).sqrt();
-    let distance = |point: &SavingPoint| (point.baseline / middle).ln().abs();
-    let nearest = curve
-        .points
-        .iter()
-        .min_by(|a, b| distance(a).total_cmp(&distance(b)));
-    nearest.into_iter().chain(curve.points.last())
-}
-
-fn in_words(point: &SavingPoint) -> String {
-    format!("dense N = {:<6} {}", human(point.baseline), saved(point))
+/// Says in words what concepts are worth over a grid.
+pub(crate) fn worth_in_words(worth: &ConceptWorth) -> String {
+    format!(
+        "Concepts are worth {} nats/token against the token level alone (median of {} runs, {} above \
+         noise; noise between seeds {:.3}{})",
+        nats(worth.median, worth.interval),
+        worth.runs.len(),
+        worth.above_noise,
+        worth.noise,
+        if worth.noise_is_assumed {
+            ", assumed"
+        } else {
+            ""
+        }
+    )
 }
 
 /// Says in words which share of a baseline's FLOPs is saved, and how sure that is.

@@ -4,12 +4,15 @@ use crate::fit::allocation::{Baseline, Budget, Domain, Range, Surface, Variable,
 use crate::flops::Convention;
 use crate::run::{RunOutcome, RunState};
 
+mod attribution;
+
 fn analysed(runs: &[RunRecord], bootstrap: usize) -> AnalysisResult {
     let settings = Analysis {
         bootstrap,
         ..Analysis::default()
     };
-    analyse(runs, &settings, &ShapeSettings::default())
+    // Rates that were not tuned are a story of their own.
+    simulated::tuned(analyse(runs, &settings, &ShapeSettings::default()))
 }
 
 fn cannot_fit(outcome: &LawOutcome) -> &CannotFit {

@@ -1,5 +1,6 @@
 //! What a reader must know before believing a result, as values that say themselves in words.
 
+use super::shapes::Proportion;
 use crate::fit::diagnostics::Warning as FitWarning;
 use crate::quantity::human;
 use crate::run::RunId;
@@ -60,6 +61,17 @@ pub enum Warning {
         /// Its realised R.
         realised: f64,
     },
+    /// Over its training, R was not what was declared: a run's own FLOPs are off the plan.
+    TrainingRatioOff {
+        /// Runs off by more than 5%.
+        runs: usize,
+        /// DLCM runs.
+        of: usize,
+        /// Declared R of the worst.
+        declared: f64,
+        /// Its R over the whole training.
+        realised: f64,
+    },
     /// Training tokens were seen more than once.
     Repeats {
         /// The largest number of passes.
@@ -78,6 +90,19 @@ pub enum Warning {
         runs: usize,
         /// Parameters.
         parameters: usize,
+    },
+    /// Shapes explain more of what a law leaves than noise between seeds does.
+    Shapes {
+        /// The law.
+        law: String,
+        /// The proportions that explain most, the strongest first.
+        proportions: Vec<Proportion>,
+        /// What they explain, a standard deviation of ln loss.
+        explained: f64,
+        /// Noise, a standard deviation of ln loss.
+        noise: f64,
+        /// Whether the noise is that between seeds; else it is what is left unexplained.
+        from_seeds: bool,
     },
     /// The minimisation did not end in a minimum.
     NotConverged {
@@ -106,11 +131,14 @@ impl Warning {
     /// Says whether results must not be read without it.
     pub fn is_loud(&self) -> bool {
         match self {
-            Self::UnusedConcepts { runs, of, .. } => 2 * runs >= *of,
+            Self::UnusedConcepts { runs, of, .. } | Self::TrainingRatioOff { runs, of, .. } => {
+                2 * runs >= *of
+            }
             Self::SeveralDataSets { .. }
             | Self::OtherAxis { .. }
             | Self::BelowFloor { .. }
             | Self::SizesMoveTogether { .. }
+            | Self::Shapes { .. }
             | Self::NotConverged { .. } => true,
             Self::Fit { warning, .. } => matches!(
                 warning,
@@ -164,6 +192,17 @@ impl fmt::Display for Warning {
                  {declared} declared, {realised:.2} realised); the laws, and the \
                  FLOPs of allocations, use realised R"
             ),
+            Self::TrainingRatioOff {
+                runs,
+                of,
+                declared,
+                realised,
+            } => write!(
+                f,
+                "over the whole training R is more than 5% off the declared one in {runs} of {of} \
+                 runs (worst: {declared} declared, {realised:.2} realised): their own FLOPs are off \
+                 the plan"
+            ),
             Self::Repeats { epochs } => write!(
                 f,
                 "training tokens repeat ({epochs:.1} passes at most): D counts repeats as if they \
@@ -182,6 +221,29 @@ impl fmt::Display for Warning {
                 write!(
                     f,
                     "{law}: {runs} runs for {parameters} parameters leave little to check it"
+                )
+            }
+            Self::Shapes {
+                law,
+                proportions,
+                explained,
+                noise,
+                from_seeds,
+            } => {
+                let names: Vec<String> = proportions.iter().map(Proportion::to_string).collect();
+                write!(
+                    f,
+                    "{law}: shapes explain more of what it leaves than {} ({:.1}% against {:.1}% of \
+                     the loss; by {}): part of what it says of N and P is an effect of shapes; \
+                     `orchestrator plan` shows how they stray",
+                    if *from_seeds {
+                        "seeds do"
+                    } else {
+                        "is left unexplained"
+                    },
+                    100.0 * explained,
+                    100.0 * noise,
+                    names.join(", "),
                 )
             }
             Self::NotConverged { law } => {

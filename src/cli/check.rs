@@ -39,7 +39,7 @@ impl fmt::Display for Checked {
 
 pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let loaded = args.experiment.load()?;
-    let planned = loaded.plan()?;
+    let planned = super::runtime()?.block_on(loaded.runs())?.planned;
     let checked = Checked {
         runs: planned.len(),
         warnings: warnings(&planned),

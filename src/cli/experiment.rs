@@ -1,14 +1,17 @@
 //! Loading an experiment: file and overrides, its data, its plan, its folders.
 
 use super::Failure;
+use crate::analysis::{rates, tunings};
+use crate::architecture::ModelKind;
 use crate::data;
 use crate::grid::{self, Experiment};
 use crate::launch::hardware;
 use crate::launch::local::Device;
 use crate::model::device;
-use crate::plan::{Planned, plan, rounding};
-use crate::run::{DataFacts, DataSpec};
-use crate::store::{DATABASE, Store};
+use crate::plan::{Planned, plan, rounding, trials};
+use crate::run::{DataFacts, DataSpec, Part};
+use crate::store::{DATABASE, RunRecord, Store};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// The arguments that name an experiment.
@@ -30,6 +33,26 @@ pub(super) struct ExperimentArgs {
 pub(super) struct Loaded {
     pub(super) experiment: Experiment,
     pub(super) results: PathBuf,
+}
+
+/// The runs of an experiment.
+pub(super) struct Runs {
+    /// All of them, the trials first.
+    pub(super) planned: Vec<Planned>,
+    /// The families of models whose rate is not found yet: their runs are planned at the rate of
+    /// `training`, and will be others.
+    pub(super) untuned: Vec<ModelKind>,
+    /// What trials found of the others, in words.
+    pub(super) tuned: Vec<String>,
+}
+
+impl Runs {
+    /// Returns the trials of the families whose rate is not found yet.
+    pub(super) fn open_trials(&self) -> Vec<Planned> {
+        let is_open =
+            |run: &&Planned| run.trial && self.untuned.contains(&run.spec.architecture.kind());
+        self.planned.iter().filter(is_open).cloned().collect()
+    }
 }
 
 /// Where an experiment's results lie, whatever its grid.
@@ -168,8 +191,69 @@ impl Loaded {
         }
     }
 
-    /// Prepares the data and plans every cell.
-    pub(super) fn plan(&self) -> Result<Vec<Planned>, Failure> {
+    /// Plans every run, at the rates that trials found, as far as the database knows them.
+    ///
+    /// # Errors
+    /// When data, plan or database are wrong.
+    pub(super) async fn runs(&self) -> Result<Runs, Failure> {
+        let facts = self.prepare()?;
+        let planned = self.plan(&facts, &self.experiment)?;
+        let trials = trials(&self.experiment, &planned);
+        if trials.is_empty() {
+            return Ok(Runs {
+                planned,
+                untuned: Vec::new(),
+                tuned: Vec::new(),
+            });
+        }
+        let known = super::plan::stored(self).await?;
+        let known: Vec<RunRecord> = trials
+            .iter()
+            .filter_map(|trial| known.get(&trial.id).cloned())
+            .map(|record| RunRecord {
+                part: Part::Trial,
+                ..record
+            })
+            .collect();
+        let complete = |kind: &ModelKind| {
+            let mut of_kind = trials
+                .iter()
+                .filter(|trial| trial.spec.architecture.kind() == *kind);
+            of_kind.all(|trial| known.iter().any(|record| record.id == trial.id))
+        };
+        let mut tunings = tunings(&known);
+        tunings.retain(|tuning| complete(&tuning.kind));
+        let found = rates(&tunings);
+        let asked: BTreeSet<ModelKind> = trials
+            .iter()
+            .map(|trial| trial.spec.architecture.kind())
+            .collect();
+        let experiment = self.experiment.clone().with_rates(&found);
+        let planned = self.plan(&facts, &experiment)?;
+        // A trial at the best rate is one of the others, once it is known which that is.
+        let is_other = |trial: &Planned| {
+            found.contains_key(&trial.spec.architecture.kind())
+                && planned.iter().any(|run| run.id == trial.id)
+        };
+        let mut all: Vec<Planned> = trials
+            .into_iter()
+            .filter(|trial| !is_other(trial))
+            .collect();
+        let is_trial = |run: &Planned| all.iter().any(|trial| trial.id == run.id);
+        let others: Vec<Planned> = planned.into_iter().filter(|run| !is_trial(run)).collect();
+        all.extend(others);
+        Ok(Runs {
+            planned: all,
+            untuned: asked
+                .into_iter()
+                .filter(|kind| !found.contains_key(kind))
+                .collect(),
+            tuned: tunings.iter().map(ToString::to_string).collect(),
+        })
+    }
+
+    /// Prepares the data of every cell.
+    fn prepare(&self) -> Result<Vec<(DataSpec, DataFacts)>, Failure> {
         let cache = data_cache();
         let mut known: Vec<(DataSpec, DataFacts)> = Vec::new();
         for cell in &self.experiment.cells {
@@ -181,13 +265,21 @@ impl Loaded {
                 check_length(facts, cell.shape.seq_len)?;
             }
         }
+        Ok(known)
+    }
+
+    fn plan(
+        &self,
+        known: &[(DataSpec, DataFacts)],
+        experiment: &Experiment,
+    ) -> Result<Vec<Planned>, Failure> {
         let facts = |spec: &DataSpec| {
             known
                 .iter()
                 .find(|(known, _)| known == spec)
                 .map(|(_, facts)| facts.clone())
         };
-        Ok(plan(&self.experiment, &facts)?)
+        Ok(plan(experiment, &facts)?)
     }
 }
 

@@ -212,7 +212,7 @@ fn positions(
     contents: &[Content],
 ) -> Result<Vec<AtPosition>, Failure> {
     let id = trained.spec.id();
-    if trained.threshold.is_none() {
+    if !trained.spec.architecture.has_concepts() {
         return Err(InferenceError::NoConcepts(id).into());
     }
     let other = match &args.against {

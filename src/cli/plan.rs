@@ -3,12 +3,12 @@
 use super::Failure;
 use super::axes::Columns;
 use super::costs::{at_once, costs};
-use super::experiment::{DeviceArgs, ExperimentArgs, Loaded, devices, slots, warnings};
+use super::experiment::{DeviceArgs, ExperimentArgs, Loaded, Runs, devices, slots, warnings};
 use super::terminal::print;
-use crate::architecture::Architecture;
+use crate::architecture::{Architecture, ModelKind};
 use crate::flops::Convention;
 use crate::orchestrate::{by_urgency, disk_free, disk_need, to_do};
-use crate::plan::{Costs, Planned, Task, makespan};
+use crate::plan::{Costs, LevelRange, Planned, Shapes, Task, makespan, shapes};
 use crate::quantity::{Flops, Params, Tokens, human_bytes};
 use crate::run::{Part, RunId};
 use crate::store::{RunRecord, Store};
@@ -36,16 +36,21 @@ pub(super) struct Args {
     #[arg(long, conflicts_with = "no_time")]
     measure_again: bool,
 
-    /// Print JSON: an object whose `runs` array holds one object a run, how many are `left` and run
-    /// `at_once`, the `seconds` that takes, and `warnings`.
+    /// Print JSON: an object whose `runs` array holds one object a run, the `shapes` by N, how many
+    /// are `left` and run `at_once`, the `seconds` that takes, and `warnings`.
     #[arg(long)]
     json: bool,
 }
 
 pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let loaded = args.experiment.load()?;
-    let planned = loaded.plan()?;
-    let stored = super::runtime()?.block_on(stored(&loaded))?;
+    let runtime = super::runtime()?;
+    let Runs {
+        planned,
+        untuned,
+        tuned,
+    } = runtime.block_on(loaded.runs())?;
+    let stored = runtime.block_on(stored(&loaded))?;
     let names = args.devices.names()?;
     // Devices of one machine are taken to be alike.
     let costs = match (args.no_time, names.first()) {
@@ -58,12 +63,19 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         at_once: at_once(&devices, &planned, |run| costs.memory(run)),
         loaded: &loaded,
         planned: &planned,
+        untuned: &untuned,
+        tuned: &tuned,
         stored: &stored,
         costs: &costs,
     };
     match args.json {
         true => print(&format!("{:#}\n", outlook.json()))?,
-        false => print(&format!("{}{}\n", outlook.table(), outlook.totals()))?,
+        false => print(&format!(
+            "{}{}{}\n",
+            outlook.table(),
+            shape_table(&shapes(&planned)),
+            outlook.totals()
+        ))?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -72,6 +84,10 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
 struct Outlook<'a> {
     loaded: &'a Loaded,
     planned: &'a [Planned],
+    /// The families of models whose learning rate is not found yet.
+    untuned: &'a [ModelKind],
+    /// What trials found of the others, in words.
+    tuned: &'a [String],
     stored: &'a HashMap<RunId, RunRecord>,
     /// The runs that are not done.
     left: Vec<&'a Planned>,
@@ -97,8 +113,7 @@ pub(super) async fn stored(loaded: &Loaded) -> Result<HashMap<RunId, RunRecord>,
 }
 
 /// Writes what kind of model a run trains, and which part of its training.
-pub(super) fn kind(dense: bool, part: Part) -> String {
-    let kind = if dense { "dense" } else { "dlcm" };
+pub(super) fn kind(kind: &str, part: Part) -> String {
     match part {
         Part::Whole => kind.to_owned(),
         part => format!("{kind} {part}"),
@@ -115,25 +130,130 @@ fn state(record: Option<&RunRecord>) -> &'static str {
     }
 }
 
+/// Writes blocks and widths: of encoder + decoder and of the backbone, or of a dense model.
 fn shape(architecture: &Architecture) -> String {
     match architecture {
-        Architecture::Dense(dense) => {
-            format!(
-                "{}×{} ffn {}",
-                dense.stack.layers, dense.stack.width, dense.stack.ffn
-            )
-        }
+        Architecture::Dense(dense) => format!("{}×{}", dense.stack.layers, dense.stack.width),
+        Architecture::TokenOnly(control) => format!(
+            "{}+{}×{}",
+            control.encoder.layers, control.decoder.layers, control.encoder.width
+        ),
         Architecture::Dlcm(dlcm) => format!(
-            "{}+{}×{} ffn {}, {}×{} ffn {}",
+            "{}+{}×{}, {}×{}",
             dlcm.encoder.layers,
             dlcm.decoder.layers,
             dlcm.encoder.width,
-            dlcm.encoder.ffn,
             dlcm.backbone.layers,
             dlcm.backbone.width,
-            dlcm.backbone.ffn
         ),
     }
+}
+
+/// Lists what shapes are by N, and at which P their widths are others.
+fn shape_table(shapes: &[Shapes]) -> String {
+    const MOST: usize = 12;
+    let mut rows = vec![
+        [
+            "N", "P", "tokens", "aspect", "ffn", "concepts", "aspect", "ffn", "strays",
+        ]
+        .map(str::to_owned)
+        .to_vec(),
+    ];
+    rows.extend(shapes.iter().take(MOST).map(shape_row));
+    let mut text =
+        "\nshapes by N: blocks×width of the token and the concept level; aspect, width over \
+                    blocks;\nffn, feed-forward width over width; strays, the farthest from smooth \
+                    width and 8/3 ffn\n"
+            .to_owned();
+    text += &aligned(&rows);
+    if let Some(more @ 1..) = shapes.len().checked_sub(MOST) {
+        text += &format!("… and {more} more; --json lists all\n");
+    }
+    let widths = |token: usize, concept: Option<usize>| match concept {
+        Some(concept) => format!("{token} and {concept}"),
+        None => token.to_string(),
+    };
+    let exceptions = shapes
+        .iter()
+        .flat_map(|of_n| of_n.exceptions.iter().map(move |one| (of_n, one)));
+    for (of_n, one) in exceptions.take(MOST) {
+        text += &format!(
+            "N {} at P {:.3}: widths {}; elsewhere {}, which do not reach this P\n",
+            Params(of_n.params),
+            one.share,
+            widths(one.token, one.concept),
+            widths(of_n.token.width, of_n.concept.map(|level| level.width)),
+        );
+    }
+    text
+}
+
+fn shape_row(shapes: &Shapes) -> Vec<String> {
+    let nothing = || "-".to_owned();
+    let span = |[low, high]: [String; 2]| match low == high {
+        true => low,
+        false => format!("{low}–{high}"),
+    };
+    let short = |value: f64| match value {
+        v if v < 9.95 => format!("{v:.1}"),
+        v => format!("{v:.0}"),
+    };
+    let level = |level: Option<&LevelRange>| match level {
+        None => [nothing(), nothing(), nothing()],
+        Some(level) => [
+            format!(
+                "{}×{}",
+                span(level.layers.map(|n| n.to_string())),
+                level.width
+            ),
+            span(level.aspect.map(short)),
+            span(level.feed_forward.map(|ratio| format!("{ratio:.2}"))),
+        ],
+    };
+    let levels = match &shapes.concept {
+        Some(concept) => vec![("token ", &shapes.token), ("concept ", concept)],
+        None => vec![("", &shapes.token)],
+    };
+    let strays = levels
+        .into_iter()
+        .flat_map(|(name, level)| {
+            let far = level.farthest;
+            [(name, "width", far.width), (name, "ffn", far.feed_forward)]
+        })
+        .max_by(|a, b| a.2.abs().total_cmp(&b.2.abs()))
+        .map_or_else(nothing, |(name, of, far)| {
+            format!("{name}{of} {:+.0}%", 100.0 * far.exp_m1())
+        });
+    let mut row = vec![
+        Params(shapes.params).to_string(),
+        shapes.share.map_or_else(nothing, |share| {
+            span(share.map(|share| format!("{share:.2}")))
+        }),
+    ];
+    row.extend(level(Some(&shapes.token)));
+    row.extend(level(shapes.concept.as_ref()));
+    row.push(strays);
+    row
+}
+
+/// Writes rows of cells in columns.
+fn aligned(rows: &[Vec<String>]) -> String {
+    let mut widths = vec![0; rows[0].len()];
+    for row in rows {
+        for (width, text) in widths.iter_mut().zip(row) {
+            *width = (*width).max(text.chars().count());
+        }
+    }
+    let line = |row: &Vec<String>| {
+        let cells: Vec<String> = row
+            .iter()
+            .zip(&widths)
+            .map(|(text, &width)| format!("{text:<width$}"))
+            .collect();
+        format!("{}\n", cells.join("  ").trim_end())
+    };
+    let lines: Vec<String> = rows.par_iter().map(line).collect();
+    lines.concat()
 }
 
 fn seconds(seconds: f64) -> String {
@@ -153,18 +273,7 @@ impl Outlook<'_> {
             ..
         } = self;
         let header = [
-            "id",
-            "kind",
-            "N",
-            "P",
-            "R",
-            "D",
-            "seed",
-            "shape (token, concept)",
-            "FLOPs",
-            "time",
-            "memory",
-            "state",
+            "id", "kind", "N", "P", "R", "D", "seed", "shape", "FLOPs", "time", "memory", "state",
         ];
         // Further axes follow the seed.
         const FIRST: usize = 7;
@@ -180,15 +289,15 @@ impl Outlook<'_> {
             let params = architecture.params();
             let cells = [
                 run.id.to_string(),
-                kind(architecture.is_dense(), run.spec.execution.part()),
+                kind(architecture.kind().name(), run.part()),
                 Params(params.non_embedding()).to_string(),
-                match architecture.is_dense() {
-                    true => "-".to_owned(),
-                    false => format!("{:.3}", params.concept_share()),
+                match architecture.has_concepts() {
+                    false => "-".to_owned(),
+                    true => format!("{:.3}", params.concept_share()),
                 },
-                match architecture.is_dense() {
-                    true => "-".to_owned(),
-                    false => format!("{}", architecture.compression_ratio()),
+                match architecture.has_concepts() {
+                    false => "-".to_owned(),
+                    true => format!("{}", architecture.compression_ratio()),
                 },
                 Tokens(run.spec.recipe.tokens).to_string(),
                 run.spec.seed.to_string(),
@@ -201,22 +310,7 @@ impl Outlook<'_> {
             with(cells, &mut columns.values(&run.axes))
         };
         rows.par_extend(planned.par_iter().map(row));
-        let mut widths = vec![0; rows[0].len()];
-        for row in &rows {
-            for (width, text) in widths.iter_mut().zip(row) {
-                *width = (*width).max(text.chars().count());
-            }
-        }
-        let line = |row: &Vec<String>| {
-            let cells: Vec<String> = row
-                .iter()
-                .zip(&widths)
-                .map(|(text, &width)| format!("{text:<width$}"))
-                .collect();
-            format!("{}\n", cells.join("  ").trim_end())
-        };
-        let lines: Vec<String> = rows.par_iter().map(line).collect();
-        lines.concat()
+        aligned(&rows)
     }
 
     /// Estimates the seconds until all that is left is done; `None` when nothing was measured.
@@ -275,6 +369,17 @@ impl Outlook<'_> {
                 human_bytes(free)
             );
         }
+        for line in self.tuned {
+            text += &format!("\nlearning rate of {line}");
+        }
+        if !self.untuned.is_empty() {
+            let kinds: Vec<&str> = self.untuned.iter().map(|kind| kind.name()).collect();
+            text += &format!(
+                "\nthe trials find the learning rates of {} first: their other runs are shown at the \
+                 default rate, and will have others' ids",
+                kinds.join(", ")
+            );
+        }
         for warning in warnings(planned) {
             text += &format!("\nwarning: {warning}");
         }
@@ -299,11 +404,12 @@ impl Outlook<'_> {
                     |convention| architecture.training_flops(ratio, convention) * own_tokens as f64;
                 serde_json::json!({
                     "id": run.id,
-                    "part": run.spec.execution.part(),
+                    "part": run.part(),
                     "start": run.spec.execution.start,
                     "state": state(stored.get(&run.id)),
                     "axes": run.axes,
                     "architecture": architecture,
+                    "straying": run.straying,
                     "params": params,
                     "non_embedding_params": params.non_embedding(),
                     "concept_share": params.concept_share(),
@@ -325,6 +431,7 @@ impl Outlook<'_> {
             .collect();
         serde_json::json!({
             "runs": runs,
+            "shapes": shapes(planned),
             "left": self.left.len(),
             "at_once": self.at_once,
             "seconds": self.seconds(),

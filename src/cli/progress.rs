@@ -30,15 +30,16 @@ pub(super) fn label(run: &Planned) -> String {
     let params = architecture.params();
     let n = Params(params.non_embedding());
     let d = Tokens(run.spec.recipe.tokens);
-    let size = match architecture.is_dense() {
-        true => format!("dense N={n} D={d}"),
-        false => format!(
-            "dlcm N={n} P={:.2} R={} D={d}",
+    let kind = architecture.kind().name();
+    let size = match architecture.has_concepts() {
+        false => format!("{kind} N={n} D={d}"),
+        true => format!(
+            "{kind} N={n} P={:.2} R={} D={d}",
             params.concept_share(),
             architecture.compression_ratio()
         ),
     };
-    let part = match run.spec.execution.part() {
+    let part = match run.part() {
         Part::Whole => String::new(),
         part => format!(" {part}"),
     };

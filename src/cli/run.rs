@@ -2,7 +2,7 @@
 
 use super::answer::in_json;
 use super::costs::with_measured_memory;
-use super::experiment::{DeviceArgs, ExperimentArgs, Loaded, data_cache, devices, warnings};
+use super::experiment::{DeviceArgs, ExperimentArgs, Loaded, Runs, data_cache, devices, warnings};
 use super::failure::FAILED;
 use super::progress::Progress;
 use super::terminal::{note, print};
@@ -54,45 +54,69 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let loaded = args.experiment.load()?;
     let device_names = args.devices.names()?;
-    let planned = loaded.plan()?;
-    for warning in warnings(&planned) {
-        note!("warning: {warning}");
-    }
-    super::runtime()?.block_on(train_and_fit(args, &device_names, &loaded, &planned))
+    super::runtime()?.block_on(async {
+        let runs = loaded.runs().await?;
+        for warning in warnings(&runs.planned) {
+            note!("warning: {warning}");
+        }
+        train_and_fit(args, &device_names, &loaded, runs).await
+    })
 }
 
 async fn train_and_fit(
     args: &Args,
     device_names: &[String],
     loaded: &Loaded,
-    planned: &[Planned],
+    mut runs: Runs,
 ) -> Result<ExitCode, Failure> {
     // First the lock: of two that start on a new folder, one would find its database half made.
     Store::make_folder(&loaded.results)?;
     let _lock = Lock::take(&loaded.results, "orchestrator")?;
     let store = Store::create(&loaded.results).await?;
-    let provenance = provenance::of(device_names);
-    let experiment = record(&store, loaded, planned, provenance.git_commit.clone()).await?;
-    let setting = Setting {
+    let mut setting = Setting {
         results: loaded.results.clone(),
         data_cache: data_cache(),
         execution: loaded.experiment.execution.clone(),
         max_runs: args.max_runs,
-        first: find_planned(&args.first, planned)?,
-        provenance,
+        first: find_planned(&args.first, &runs.planned)?,
+        provenance: provenance::of(device_names),
     };
-    let devices = devices(&loaded.experiment, device_names);
-    let to_do = to_do(&store, experiment, planned, &loaded.results).await?;
-    check_disk(loaded, &to_do, &devices)?;
-    // Devices of one machine are taken to be alike.
-    let planned = match device_names.first() {
-        Some(name) if !to_do.is_empty() => with_measured_memory(loaded, planned, name)?,
-        _ => planned.to_vec(),
-    };
-    let summary = train(&store, experiment, devices, &planned, &setting).await?;
+    if !runs.untuned.is_empty() {
+        // What is trained at the rates that trials find is not known before.
+        let trials = runs.open_trials();
+        note!("{} trials find the learning rates first", trials.len());
+        let (_, summary) = train(&store, device_names, loaded, &trials, &setting).await?;
+        setting.max_runs = setting
+            .max_runs
+            .map(|most| most.saturating_sub(summary.started()));
+        let found = loaded.runs().await?;
+        if !found.untuned.is_empty() {
+            return say_what_is_left(args, &summary, &setting, true);
+        }
+        for line in &found.tuned {
+            note!("learning rate of {line}");
+        }
+        runs = found;
+    }
+    let (experiment, summary) =
+        train(&store, device_names, loaded, &runs.planned, &setting).await?;
+    let left = say_what_is_left(args, &summary, &setting, summary.left > 0)?;
+    if summary.left == 0 {
+        fit::fit_and_draw(&store, experiment, loaded, args.json).await?;
+    }
+    Ok(left)
+}
+
+/// Says what became of the runs, and how to go on.
+fn say_what_is_left(
+    args: &Args,
+    summary: &Summary,
+    setting: &Setting,
+    more: bool,
+) -> Result<ExitCode, Failure> {
     match args.json {
-        true => print(&in_json(&summary)?)?,
-        false => note!("{}", describe(&summary)),
+        true => print(&in_json(summary)?)?,
+        false => note!("{}", describe(summary)),
     }
     let failed = summary.failed + summary.cancelled > 0;
     if failed {
@@ -102,11 +126,9 @@ async fn train_and_fit(
         );
     }
     if summary.left > 0 {
-        note!("{}", how_to_continue(&summary, &setting));
-        return Ok(ExitCode::from(FAILED));
+        note!("{}", how_to_continue(summary, setting));
     }
-    fit::fit_and_draw(&store, experiment, loaded, args.json).await?;
-    Ok(match failed {
+    Ok(match failed || more {
         true => ExitCode::from(FAILED),
         false => ExitCode::SUCCESS,
     })
@@ -213,6 +235,7 @@ async fn record(
         .map(|run| PlannedRun {
             id: run.id.clone(),
             spec: run.spec.clone(),
+            trial: run.trial,
             flops: run.model_flops(),
             axes: run.axes.clone(),
         })
@@ -220,16 +243,27 @@ async fn record(
     Ok(store.plan(&experiment, &runs, now()).await?)
 }
 
+/// Records an experiment's runs and trains those that are not done; returns the experiment's id too.
 async fn train(
     store: &Store,
-    experiment: i64,
-    devices: Vec<Device>,
+    device_names: &[String],
+    loaded: &Loaded,
     planned: &[Planned],
     setting: &Setting,
-) -> Result<Summary, Failure> {
-    let to_do = to_do(store, experiment, planned, &setting.results).await?;
+) -> Result<(i64, Summary), Failure> {
+    let git_commit = setting.provenance.git_commit.clone();
+    let experiment = record(store, loaded, planned, git_commit).await?;
+    let devices = devices(&loaded.experiment, device_names);
+    let missing = to_do(store, experiment, planned, &loaded.results).await?;
+    check_disk(loaded, &missing, &devices)?;
+    // Devices of one machine are taken to be alike.
+    let planned = match device_names.first() {
+        Some(name) if !missing.is_empty() => with_measured_memory(loaded, planned, name)?,
+        _ => planned.to_vec(),
+    };
+    let missing = to_do(store, experiment, &planned, &loaded.results).await?;
     let slots = devices.iter().map(|device| device.slots).sum();
-    let by_urgency = orchestrate::by_urgency(&to_do, setting.execution.order, &setting.first);
+    let by_urgency = orchestrate::by_urgency(&missing, setting.execution.order, &setting.first);
     let mut progress = Progress::new(&by_urgency, slots);
     let program = std::env::current_exe()
         .map_err(|error| Failure::machine(format!("cannot find this program: {error}")))?;
@@ -241,14 +275,14 @@ async fn train(
     let summary = orchestrate::run(
         store,
         experiment,
-        planned,
+        &planned,
         setting,
         &mut launcher,
         &mut progress,
         &stop,
     )
     .await?;
-    Ok(summary)
+    Ok((experiment, summary))
 }
 
 /// Counts a signal instead of dying of it.

@@ -83,9 +83,9 @@ fn describe(
     let mut say = |name: &str, value: String| text += &format!("{name:<14}{value}\n");
     let unknown = || "-".to_owned();
     say("run", run.id.to_string());
-    say("kind", super::plan::kind(run.kind == "dense", run.part));
+    say("kind", super::plan::kind(&run.kind, run.part));
     say("N", Params(run.params).to_string());
-    if run.kind != "dense" {
+    if run.has_concepts() {
         say("P", format!("{:.3}", run.concept_share));
         say("R", format!("{}", run.compression_ratio));
     }

@@ -275,7 +275,7 @@ impl Status {
         format!(
             "{:<12}  {:<12}  {:>6}  {:>5.3}  {:>5}  {:>8}  {:>6}  {:>4}  {}{:>7}  {:>9}  {}\n",
             run.id,
-            super::plan::kind(run.kind == "dense", run.part),
+            super::plan::kind(&run.kind, run.part),
             Params(run.params),
             run.concept_share,
             run.compression_ratio,

@@ -45,11 +45,11 @@ pub(super) async fn screen(
 
 fn label(run: &Run) -> String {
     let size = format!("N={}", Params(run.params));
-    let concepts = match run.kind == "dense" {
-        true => String::new(),
-        false => format!(" P={:.2} R={}", run.concept_share, run.compression_ratio),
+    let concepts = match run.has_concepts() {
+        false => String::new(),
+        true => format!(" P={:.2} R={}", run.concept_share, run.compression_ratio),
     };
-    let kind = super::plan::kind(run.kind == "dense", run.part);
+    let kind = super::plan::kind(&run.kind, run.part);
     format!(
         "{kind} {size}{concepts} D={} seed {}",
         Tokens(run.tokens),

@@ -198,7 +198,7 @@ fn mix(value: u64) -> u64 {
 mod tests {
     use super::super::prepare;
     use super::*;
-    use crate::run::{DataSpec, SyntheticSpec, TokenWidth};
+    use crate::run::{DataSpec, LanguageKind, SyntheticSpec, TokenWidth};
     use proptest::prelude::*;
     use std::collections::HashSet;
 
@@ -324,16 +324,11 @@ mod tests {
 
     fn synthetic(document_tokens: usize) -> Dataset {
         let spec = SyntheticSpec {
-            letters: 24,
-            words: 64,
-            min_word: 2,
-            max_word: 6,
-            document_words: 12,
             document_tokens,
-            noise: 0.05,
             train_tokens: 64 * 50,
             validation_tokens: 64 * 10,
             seed: 7,
+            ..SyntheticSpec::of(LanguageKind::Cycles)
         };
         prepare(&DataSpec::Synthetic(spec), std::path::Path::new("unused")).unwrap()
     }

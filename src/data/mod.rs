@@ -270,21 +270,16 @@ fn synthetic_fingerprint(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::run::TokenizerSpec;
+    use crate::run::{LanguageKind, TokenizerSpec};
     use std::fs;
 
     fn synthetic() -> SyntheticSpec {
         SyntheticSpec {
-            letters: 24,
-            words: 64,
-            min_word: 2,
-            max_word: 6,
-            document_words: 12,
             document_tokens: 100,
-            noise: 0.05,
             train_tokens: 12_345,
             validation_tokens: 1_000,
             seed: 7,
+            ..SyntheticSpec::of(LanguageKind::Cycles)
         }
     }
 
@@ -307,6 +302,33 @@ mod tests {
             assert!(error.to_string().contains("`a` to `x`"), "{error}");
         }
         assert!(!cache.exists());
+    }
+
+    /// What was written of a language before there were two kinds still names the same data.
+    #[test]
+    fn old_specifications_keep_their_identity() {
+        let written = r#"{"letters":24,"words":64,"min_word":2,"max_word":6,"document_words":6,
+            "document_tokens":64,"noise":0.05,"train_tokens":4194304,"validation_tokens":65536,
+            "seed":0}"#;
+        let spec: SyntheticSpec = serde_json::from_str(written).unwrap();
+        assert_eq!(spec.language, LanguageKind::Cycles);
+        let value: serde_json::Value = serde_json::from_str(written).unwrap();
+        assert_eq!(serde_json::to_value(&spec).unwrap(), value);
+        let facts = prepare(&DataSpec::Synthetic(spec), Path::new("unused"))
+            .unwrap()
+            .facts;
+        assert_eq!(facts.fingerprint, "f53310325a1daaa4");
+        assert_eq!(facts.entropy_floor, Some(0.062_408_490_236_272_94));
+        let dialects = SyntheticSpec::of(LanguageKind::Dialects);
+        let value = serde_json::to_value(&dialects).unwrap();
+        assert_eq!(
+            (&value["language"], value.get("document_words")),
+            (&"dialects".into(), None)
+        );
+        assert_eq!(
+            serde_json::from_value::<SyntheticSpec>(value).unwrap(),
+            dialects
+        );
     }
 
     #[test]

@@ -1,11 +1,18 @@
-//! A seeded language whose words are predictable inside and whose word order must be read from
+//! Seeded languages whose words are predictable inside and whose word order must be read from
 //! the document's own long-range context.
 //!
 //! A lexicon of words is drawn once from the seed; no two share their first two letters, so a word
-//! is known after two. Each document draws some of them and puts them on a random cycle; after a
-//! word comes its successor on the cycle, or, with probability `noise`, a uniform draw from the
-//! document's words. Which word follows which can only be learned from the same document, at a
-//! distance of a whole turn of the cycle.
+//! is known after two. Each document has a hidden `Chain`: some words, and for each of them its
+//! successor. After a word comes its successor, or, with probability `noise`, a uniform draw from
+//! the document's words. There are two kinds of language, which differ in where chains come from:
+//!
+//! - **Cycles** (`cycles`). Each document draws some of the words and puts them on a random
+//!   cycle. Which word follows which can only be learned from the same document, at a distance of a
+//!   whole turn of the cycle: nothing is worth storing but the lexicon.
+//! - **Dialects** (`dialects`). A few words may follow each word; which of them does is the
+//!   document's dialect's, one of many, drawn once with the language. The token level has the lexicon
+//!   and what may follow to store; which dialect a document is written in must be gathered from
+//!   many of its words, and what each dialect says is to be stored too.
 //!
 //! # Documents and sequences
 //! A document of `document_tokens` **predicted** tokens is stored with one more: its first token is
@@ -16,35 +23,49 @@
 //! Nothing is stored: document i is generated from the seed and i alone, by a counter-based
 //! generator, in any order and on any thread.
 
+mod check;
+mod cycles;
+mod dialects;
+
 use super::{DataError, Split};
-use crate::run::SyntheticSpec;
+use crate::run::{LanguageKind, SyntheticSpec};
+use dialects::Dialects;
 use rand::Rng;
 use rand::seq::index;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use rayon::prelude::*;
+use std::borrow::Cow;
 use std::sync::Arc;
 
-/// The generator's stream that draws the lexicon; documents use the others.
+/// The generator's stream that draws the lexicon and the dialects; documents use the others.
 const LEXICON_STREAM: u64 = 0;
-
-/// The most letters or words: their numbers must fit two bytes.
-const MOST: usize = 1 << 16;
 
 /// A language: its lexicon and the rule that makes documents.
 #[derive(Clone, Debug)]
 pub struct Language {
     spec: SyntheticSpec,
     lexicon: Vec<Vec<u32>>,
+    /// None in a language of cycles.
+    dialects: Option<Dialects>,
+}
+
+/// What a document's words are and which follows which.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Chain {
+    /// The words, by their numbers in the lexicon: their places in the chain.
+    words: Vec<usize>,
+    /// Place of each word's successor; every place is the successor of one.
+    successors: Vec<usize>,
 }
 
 impl Language {
-    /// Draws the lexicon.
+    /// Draws the lexicon, and the dialects if there are any.
     ///
     /// # Errors
     /// If a parameter is out of range; the message says what would be right.
     pub fn new(spec: &SyntheticSpec) -> Result<Self, DataError> {
-        check(spec)?;
+        check::check(spec)?;
         let mut rng = stream(spec.seed, LEXICON_STREAM);
         let letters = spec.letters as u32;
         // Distinct numbers below letters² are distinct pairs of first letters.
@@ -57,9 +78,14 @@ impl Language {
                 word
             })
             .collect();
+        let dialects = match spec.language {
+            LanguageKind::Cycles => None,
+            LanguageKind::Dialects => Some(Dialects::new(spec, &mut rng)),
+        };
         Ok(Self {
             spec: spec.clone(),
             lexicon,
+            dialects,
         })
     }
 
@@ -84,19 +110,20 @@ impl Language {
             Split::Validation => 2,
         };
         let mut rng = stream(self.spec.seed, LEXICON_STREAM + which + 2 * index);
-        // A sample comes in random order, which is the cycle.
-        let cycle: Vec<usize> =
-            index::sample(&mut rng, self.lexicon.len(), self.spec.document_words).into_vec();
+        let chain = match &self.dialects {
+            None => Cow::Owned(cycles::draw(&self.spec, &mut rng)),
+            Some(dialects) => Cow::Borrowed(dialects.draw(&mut rng)),
+        };
         Walk {
             language: self,
             rng,
-            cycle,
+            chain,
             current: None,
         }
     }
 
     /// Computes the expected cross-entropy, summed over a document's predicted tokens, of a
-    /// predictor that knows the lexicon, this document's words and cycle, and where it stands.
+    /// predictor that knows the lexicon, the document's chain, and where it stands.
     ///
     /// Exact: the probability that a word starts at each position is carried forward from the
     /// document's start. A word costs the entropy of its choice, paid over its first two letters;
@@ -105,21 +132,20 @@ impl Language {
     ///
     /// # Units
     /// Nats.
-    fn document_entropy(&self, split: Split, index: u64) -> f64 {
-        let walk = self.walk(split, index);
-        let cycle: Vec<&[u32]> = walk
-            .cycle
+    fn document_entropy(&self, chain: &Chain) -> f64 {
+        let spelled: Vec<&[u32]> = chain
+            .words
             .iter()
             .map(|&w| self.lexicon[w].as_slice())
             .collect();
-        let words = cycle.len();
+        let words = spelled.len();
         let jump = self.spec.noise / words as f64;
         let follow = 1.0 - self.spec.noise;
 
         let same_first = |word: usize| {
-            cycle
+            spelled
                 .iter()
-                .filter(|other| other[0] == cycle[word][0])
+                .filter(|other| other[0] == spelled[word][0])
                 .count() as f64
         };
         let first_letter: Vec<f64> = (0..words).map(same_first).collect();
@@ -132,8 +158,8 @@ impl Language {
         let choice = -plogp(follow + jump) - (words - 1) as f64 * plogp(jump);
 
         let last = self.spec.document_tokens;
-        // Starts of words at positions t, t + 1, … as far as one word reaches: by following the
-        // cycle, for each word, and by a jump, alike for all words.
+        // Starts of words at positions t, t + 1, … as far as one word reaches: as a successor, for
+        // each word, and by a jump, alike for all words.
         let reach = self.spec.max_word + 1;
         let mut followed = vec![vec![0.0; words]; reach];
         let mut jumped = vec![0.0; reach];
@@ -144,11 +170,11 @@ impl Language {
             let by_jump = std::mem::take(&mut jumped[here]);
             for word in 0..words {
                 let start = std::mem::take(&mut followed[here][word]) + by_jump;
-                let next = t + cycle[word].len();
+                let next = t + spelled[word].len();
                 if start == 0.0 || next > last {
                     continue;
                 }
-                let successor = (word + 1) % words;
+                let successor = chain.successors[word];
                 followed[next % reach][successor] += follow * start;
                 jumped[next % reach] += jump * start;
                 entropy += start
@@ -166,11 +192,11 @@ impl Language {
     /// Computes the floor of a split's loss: the mean over its documents of the exact expected
     /// cross-entropy of a predictor that is told everything hidden.
     ///
-    /// It is told the lexicon, each document's words and cycle, and the place in the current word;
+    /// It is told the lexicon, each document's chain, and the place in the current word;
     /// it does not know the draws to come. A model knows only the tokens before, which tell less,
-    /// so its expected loss cannot be lower; it is higher by what the cycle costs while it is
+    /// so its expected loss cannot be lower; it is higher by what the chain costs while it is
     /// learned, so only long documents come near. The expectation is over the draws, with the
-    /// split's own documents' words and cycles; on the finite split a loss moves about its
+    /// split's own documents' chains; on the finite split a loss moves about its
     /// expectation by chance, for model and floor alike. The first token of a document is given,
     /// so it costs nothing here and must not be a target there.
     ///
@@ -179,7 +205,7 @@ impl Language {
     pub fn entropy_floor(&self, split: Split) -> f64 {
         let entropies: Vec<f64> = (0..self.documents(split))
             .into_par_iter()
-            .map(|index| self.document_entropy(split, index))
+            .map(|index| self.document_entropy(&self.walk(split, index).chain))
             .collect();
         // Summed in order: the same value on any number of threads.
         let documents = entropies.len() as f64;
@@ -231,9 +257,8 @@ impl Documents {
 struct Walk<'a> {
     language: &'a Language,
     rng: ChaCha8Rng,
-    /// The document's words, each followed by its successor.
-    cycle: Vec<usize>,
-    /// Place on the cycle of the word just given.
+    chain: Cow<'a, Chain>,
+    /// Place in the chain of the word just given.
     current: Option<usize>,
 }
 
@@ -241,15 +266,15 @@ impl<'a> Iterator for Walk<'a> {
     type Item = &'a [u32];
 
     fn next(&mut self) -> Option<&'a [u32]> {
-        let words = self.cycle.len();
+        let words = self.chain.words.len();
         let place = match self.current {
             Some(place) if self.rng.random::<f64>() >= self.language.spec.noise => {
-                (place + 1) % words
+                self.chain.successors[place]
             }
             _ => self.rng.random_range(0..words as u32) as usize,
         };
         self.current = Some(place);
-        Some(&self.language.lexicon[self.cycle[place]])
+        Some(&self.language.lexicon[self.chain.words[place]])
     }
 }
 
@@ -263,66 +288,6 @@ fn stream(seed: u64, number: u64) -> ChaCha8Rng {
 /// Computes p ln p, with 0 ln 0 = 0.
 fn plogp(p: f64) -> f64 {
     if p > 0.0 { p * p.ln() } else { 0.0 }
-}
-
-/// Refuses parameters that make no language.
-fn check(spec: &SyntheticSpec) -> Result<(), DataError> {
-    let require = |right: bool, field, value: String, rule: String| {
-        if right {
-            Ok(())
-        } else {
-            Err(DataError::Synthetic { field, value, rule })
-        }
-    };
-    let within = |field, value: usize, low: usize, high: usize, why: &str| {
-        let rule = format!("it must lie between {low} and {high}{why}");
-        require(
-            (low..=high).contains(&value),
-            field,
-            value.to_string(),
-            rule,
-        )
-    };
-    within("letters", spec.letters, 2, MOST, "")?;
-    let pairs = spec.letters * spec.letters;
-    let why = format!(
-        ": words differ in their first two letters, and {} letters make {pairs} pairs",
-        spec.letters
-    );
-    within("words", spec.words, 2, pairs.min(MOST), &why)?;
-    within(
-        "min_word",
-        spec.min_word,
-        2,
-        256,
-        ": two letters tell a word",
-    )?;
-    within(
-        "max_word",
-        spec.max_word,
-        spec.min_word,
-        256,
-        ", and not below `min_word`",
-    )?;
-    let why = ": they are drawn from `words` without repetition";
-    within("document_words", spec.document_words, 2, spec.words, why)?;
-    within("document_tokens", spec.document_tokens, 1, 1 << 30, "")?;
-    require(
-        (0.0..=1.0).contains(&spec.noise),
-        "noise",
-        spec.noise.to_string(),
-        "it is a probability and must lie between 0 and 1".into(),
-    )?;
-    // Held-out documents are all gone through for the floor; training ones only as they are used.
-    for (field, tokens, exponent) in [
-        ("train_tokens", spec.train_tokens, 18),
-        ("validation_tokens", spec.validation_tokens, 9),
-    ] {
-        let right = (1..=10u64.pow(exponent)).contains(&tokens);
-        let rule = format!("it must lie between 1 and 10^{exponent}");
-        require(right, field, tokens.to_string(), rule)?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! `grid` and `baselines`: their axes, points and rules.
+//! `grid`, `baselines` and `controls`: their axes, points and rules.
 
 use super::constraint::Constraint;
 use super::document::{Content, Entry, Node};
@@ -16,7 +16,26 @@ pub(super) struct Section {
     pub(super) zip: Option<bool>,
     pub(super) points: Vec<Point>,
     pub(super) constraints: Vec<Constraint>,
+    /// Values of `training` for these models alone; they stand in place of the others.
+    pub(super) own: Vec<Axis>,
     pub(super) location: Location,
+}
+
+/// `controls`: which token levels of the grid are trained alone.
+pub(super) struct Controls {
+    pub(super) sizes: Vec<TokenLevel>,
+    /// As in [`Section`].
+    pub(super) own: Vec<Axis>,
+    pub(super) location: Location,
+}
+
+/// A word of `controls.tokens`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TokenLevel {
+    /// That of each model of the grid.
+    Level,
+    /// One of each N.
+    Params,
 }
 
 /// A key with its values.
@@ -42,6 +61,7 @@ impl Reader {
             zip: None,
             points: Vec::new(),
             constraints: Vec::new(),
+            own: Vec::new(),
             location: entry.key_location.clone(),
         };
         let Some(entries) = entry.node.entries() else {
@@ -60,6 +80,7 @@ impl Reader {
                 "combine" => section.zip = Some(self.combine(&entry.node)),
                 "points" => section.points = self.points(&entry.node, dense),
                 "where" => section.constraints = self.constraints(&entry.node),
+                "training" if dense => section.own = self.own_training(&entry.node),
                 name => match AXES.iter().find(|key| key.path == name) {
                     Some(key) if dense && key.role == Role::Dlcm => self.not_dense(entry),
                     Some(key) => {
@@ -73,6 +94,7 @@ impl Reader {
                             .filter(|key| !dense || key.role != Role::Dlcm)
                             .map(|key| key.path)
                             .chain(settings::RULES.map(|(name, ..)| name))
+                            .chain(dense.then_some(settings::OWN_TRAINING.0))
                             .collect();
                         self.unknown(entry, if dense { "baselines" } else { "grid" }, &keys);
                     }
@@ -80,6 +102,69 @@ impl Reader {
             }
         }
         section
+    }
+
+    /// Reads `controls`.
+    pub(super) fn controls(&mut self, entry: &Entry) -> Controls {
+        let mut controls = Controls {
+            sizes: vec![TokenLevel::Level],
+            own: Vec::new(),
+            location: entry.key_location.clone(),
+        };
+        match &entry.node.content {
+            Content::Scalar { written, .. } if written == "tokens" => {}
+            Content::Map(entries) if !entries.is_empty() => {
+                for entry in entries {
+                    match entry.key.as_str() {
+                        "tokens" => controls.sizes = self.token_levels(&entry.node),
+                        "training" => {
+                            controls.own = self.own_training(&entry.node);
+                        }
+                        _ => self.unknown(
+                            entry,
+                            "controls",
+                            &settings::CONTROLS.map(|(name, ..)| name),
+                        ),
+                    }
+                }
+            }
+            _ => self.problems.push(
+                Problem::new(format!("`controls` cannot be {}", entry.node.describe()))
+                    .label(&entry.node.location, "")
+                    .help(
+                        "write `controls: tokens`, or a mapping such as \
+                         `controls: {tokens: [level, params], training: {learning_rate: 2e-3}}`",
+                    ),
+            ),
+        }
+        controls
+    }
+
+    fn token_levels(&mut self, node: &Node) -> Vec<TokenLevel> {
+        let nodes = match &node.content {
+            Content::List(items) => items.as_slice(),
+            _ => std::slice::from_ref(node),
+        };
+        let mut levels = Vec::new();
+        for node in nodes {
+            match &node.content {
+                Content::Scalar { written, .. } if written == "level" => {
+                    levels.push(TokenLevel::Level);
+                }
+                Content::Scalar { written, .. } if written == "params" => {
+                    levels.push(TokenLevel::Params);
+                }
+                _ => self.problems.push(
+                    Problem::new(format!("`tokens` cannot be {}", node.describe()))
+                        .label(&node.location, "")
+                        .help(
+                            "`level` trains the token level of each model of the grid, `params` one \
+                             of each N",
+                        ),
+                ),
+            }
+        }
+        levels
     }
 
     fn not_dense(&mut self, entry: &Entry) {

@@ -8,9 +8,6 @@ use crate::architecture::solver::{ShapeError, ShapeSettings};
 use crate::quantity::{Flops, Params};
 use std::collections::HashMap;
 
-/// Above it a shape takes seconds to solve: that is left to planning.
-const MOST_PARAMS_SOLVED: u64 = 20_000_000_000;
-
 /// Keys that can make a shape impossible.
 const SHAPE_KEYS: [&str; 10] = [
     "params",
@@ -78,8 +75,7 @@ impl Checker {
         places: &Places<'_>,
     ) -> Result<(), Problem> {
         let params = size.params();
-        let solved = params.is_none_or(|n| n.0 <= MOST_PARAMS_SOLVED);
-        if !solved || matches!(size, Size::TokensFlops(..)) {
+        if matches!(size, Size::TokensFlops(..)) {
             return Ok(());
         }
         let key = (
@@ -302,10 +298,20 @@ fn divisors(n: usize) -> String {
 
 /// Checks the synthetic language's settings against each other.
 fn language(draft: &Draft, places: &Places<'_>) -> Result<(), Problem> {
-    let spec = &draft.data.synthetic;
+    let spec = &draft.data.synthetic.spec();
     let refuse = |message: String, keys: &[&str], help: &str| {
         Err(places.label(Problem::new(message), keys).help(help))
     };
+    if let Some((key, kind)) = draft.data.synthetic.foreign() {
+        return refuse(
+            format!(
+                "`{key}` has no meaning in a language of {}",
+                spec.language.name()
+            ),
+            &[&format!("data.synthetic.{key}"), "data.synthetic.language"],
+            &format!("it belongs to `language: {}`", kind.name()),
+        );
+    }
     if spec.min_word > spec.max_word {
         return refuse(
             format!(
@@ -324,6 +330,16 @@ fn language(draft: &Draft, places: &Places<'_>) -> Result<(), Problem> {
             ),
             &["data.synthetic.document_words", "data.synthetic.words"],
             "`document_words` is at most `words`",
+        );
+    }
+    if spec.choices > spec.words {
+        return refuse(
+            format!(
+                "of {} words, {} cannot follow one",
+                spec.words, spec.choices
+            ),
+            &["data.synthetic.choices", "data.synthetic.words"],
+            "`choices` is at most `words`",
         );
     }
     let beginnings = spec.letters * spec.letters;

@@ -1,10 +1,10 @@
 //! A cell while it is being put together: all values, defaults where nothing was said.
 
-use super::{Analysis, ExecutionSettings};
+use super::{Analysis, ExecutionSettings, Tune};
 use crate::architecture::solver::ShapeSettings;
 use crate::quantity::{Params, TokenBudget};
 use crate::recipe::Recipe;
-use crate::run::{DataSpec, SyntheticSpec, TokenWidth, TokenizerSpec};
+use crate::run::{DataSpec, LanguageKind, SyntheticSpec, TokenWidth, TokenizerSpec};
 use std::path::PathBuf;
 
 /// Every value that a file can set.
@@ -17,6 +17,7 @@ pub(super) struct Draft {
     pub(super) concept_share: Option<f64>,
     pub(super) seed: u64,
     pub(super) branches: bool,
+    pub(super) tune: Tune,
     pub(super) shape: ShapeSettings,
     pub(super) data: DataDraft,
     pub(super) recipe: Recipe,
@@ -36,7 +37,7 @@ pub(super) enum DataKind {
 #[derive(Clone)]
 pub(super) struct DataDraft {
     pub(super) kind: DataKind,
-    pub(super) synthetic: SyntheticSpec,
+    pub(super) synthetic: SyntheticDraft,
     pub(super) text: Vec<String>,
     pub(super) tokenizer: TokenizerSpec,
     pub(super) validation: f64,
@@ -46,11 +47,69 @@ pub(super) struct DataDraft {
     pub(super) vocab: Option<u64>,
 }
 
+/// What is said of the synthetic language; the rest is its kind's own default.
+#[derive(Clone, Default)]
+pub(super) struct SyntheticDraft {
+    pub(super) language: Option<LanguageKind>,
+    pub(super) letters: Option<usize>,
+    pub(super) words: Option<usize>,
+    pub(super) min_word: Option<usize>,
+    pub(super) max_word: Option<usize>,
+    pub(super) document_words: Option<usize>,
+    pub(super) dialects: Option<usize>,
+    pub(super) choices: Option<usize>,
+    pub(super) skew: Option<f64>,
+    pub(super) document_tokens: Option<usize>,
+    pub(super) noise: Option<f64>,
+    pub(super) train_tokens: Option<u64>,
+    pub(super) validation_tokens: Option<u64>,
+    pub(super) seed: Option<u64>,
+}
+
+impl SyntheticDraft {
+    /// The language meant: of dialects where its kind is not said.
+    pub(super) fn spec(&self) -> SyntheticSpec {
+        let kind = self.language.unwrap_or(LanguageKind::Dialects);
+        let default = SyntheticSpec::of(kind);
+        SyntheticSpec {
+            language: kind,
+            letters: self.letters.unwrap_or(default.letters),
+            words: self.words.unwrap_or(default.words),
+            min_word: self.min_word.unwrap_or(default.min_word),
+            max_word: self.max_word.unwrap_or(default.max_word),
+            document_words: self.document_words.unwrap_or(default.document_words),
+            dialects: self.dialects.unwrap_or(default.dialects),
+            choices: self.choices.unwrap_or(default.choices),
+            skew: self.skew.unwrap_or(default.skew),
+            document_tokens: self.document_tokens.unwrap_or(default.document_tokens),
+            noise: self.noise.unwrap_or(default.noise),
+            train_tokens: self.train_tokens.unwrap_or(default.train_tokens),
+            validation_tokens: self.validation_tokens.unwrap_or(default.validation_tokens),
+            seed: self.seed.unwrap_or(default.seed),
+        }
+    }
+
+    /// The keys given that only the other kind of language has, and that kind.
+    pub(super) fn foreign(&self) -> Option<(&'static str, LanguageKind)> {
+        use LanguageKind::{Cycles, Dialects};
+        let own = [
+            ("document_words", self.document_words.is_some(), Cycles),
+            ("dialects", self.dialects.is_some(), Dialects),
+            ("choices", self.choices.is_some(), Dialects),
+            ("skew", self.skew.is_some(), Dialects),
+        ];
+        let kind = self.spec().language;
+        own.into_iter()
+            .find(|&(_, given, of)| given && of != kind)
+            .map(|(key, _, of)| (key, of))
+    }
+}
+
 impl DataDraft {
     /// The data meant.
     pub(super) fn spec(&self) -> DataSpec {
         match self.kind {
-            DataKind::Synthetic => DataSpec::Synthetic(self.synthetic.clone()),
+            DataKind::Synthetic => DataSpec::Synthetic(self.synthetic.spec()),
             DataKind::Text => DataSpec::Text {
                 text: self.text.clone(),
                 tokenizer: self.tokenizer.clone(),
@@ -78,21 +137,11 @@ impl Default for Draft {
             concept_share: None,
             seed: 0,
             branches: false,
+            tune: Tune::default(),
             shape: ShapeSettings::default(),
             data: DataDraft {
                 kind: DataKind::Synthetic,
-                synthetic: SyntheticSpec {
-                    letters: 24,
-                    words: 64,
-                    min_word: 2,
-                    max_word: 6,
-                    document_words: 12,
-                    document_tokens: 256,
-                    noise: 0.05,
-                    train_tokens: 4_194_304,
-                    validation_tokens: 65_536,
-                    seed: 0,
-                },
+                synthetic: SyntheticDraft::default(),
                 text: Vec::new(),
                 tokenizer: TokenizerSpec::Bytes,
                 validation: 0.1,

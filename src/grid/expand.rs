@@ -1,12 +1,13 @@
 //! Axes and points → cells.
 
-use super::axes::{Axis, Section};
+use super::axes::{Axis, Controls, Section, TokenLevel};
 use super::check::{Checker, is_incomplete};
 use super::draft::Draft;
 use super::key::Assignment;
-use super::section::Declared;
+use super::section::{Declared, stands_in};
 use super::source::{GridError, Location, Problem};
-use super::{Cell, CellKind};
+use super::{Cell, CellKind, ControlSize};
+use crate::recipe::Recipe;
 use std::collections::HashMap;
 use std::collections::hash_map::{DefaultHasher, Entry};
 use std::hash::Hasher;
@@ -29,9 +30,14 @@ pub(super) fn cells(declared: &Declared) -> Result<Vec<Cell>, GridError> {
     };
     for section in &declared.sections {
         // An error here says all that there is to say about the section.
-        if let Err(problem) = expansion.section(section) {
+        if let Err(problem) = expansion.section(section, None) {
             expansion.report(problem);
         }
+    }
+    if let (Some(controls), Some(grid)) = (&declared.controls, declared.sections.first())
+        && let Err(problem) = expansion.section(grid, Some(controls))
+    {
+        expansion.report(problem);
     }
     match expansion.problems.is_empty() {
         true => Ok(expansion.cells),
@@ -56,10 +62,11 @@ impl Expansion<'_> {
         }
     }
 
-    fn section(&mut self, section: &Section) -> Result<(), Problem> {
+    /// Makes the cells of a section; with `controls`, those of the controls of its models.
+    fn section(&mut self, section: &Section, controls: Option<&Controls>) -> Result<(), Problem> {
         let mut offered = 0;
         let mut kept = 0;
-        for batch in self.batches(section)? {
+        for batch in self.batches(section, controls)? {
             for chosen in batch.combinations {
                 let chosen: Vec<&Assignment> = chosen.into_iter().chain(batch.fixed).collect();
                 let mut draft = self.declared.base.clone();
@@ -76,10 +83,16 @@ impl Expansion<'_> {
                 let params = chosen.iter().find(|value| value.key.path == "params");
                 let value = params.or(chosen.first()).map(|value| &value.location);
                 let place = batch.point.or(value).unwrap_or(&section.location);
-                if let Err(problem) = self.add(section.dense, &draft, &chosen, place) {
-                    self.report(problem);
-                    if self.problems.len() >= MOST_PROBLEMS {
-                        return Ok(());
+                let kinds = match controls {
+                    None => vec![grid_kind(section.dense, &draft)],
+                    Some(controls) => control_kinds(controls, &draft),
+                };
+                for kind in kinds {
+                    if let Err(problem) = self.add(kind, &draft, &chosen, place) {
+                        self.report(problem);
+                        if self.problems.len() >= MOST_PROBLEMS {
+                            return Ok(());
+                        }
                     }
                 }
             }
@@ -96,9 +109,15 @@ impl Expansion<'_> {
     }
 
     /// Lists what a section combines: its own axes, then those that complete each point.
-    fn batches<'s>(&self, section: &'s Section) -> Result<Vec<Batch<'s>>, Problem> {
+    fn batches<'s>(
+        &self,
+        section: &'s Section,
+        controls: Option<&'s Controls>,
+    ) -> Result<Vec<Batch<'s>>, Problem> {
         let mut batches = Vec::new();
-        let axes: Vec<&Axis> = section.axes.iter().collect();
+        let own = controls.map_or(&[][..], |controls| controls.own.as_slice());
+        let shared = section.axes.iter().filter(|axis| !stands_in(own, axis.key));
+        let axes: Vec<&Axis> = shared.chain(own).collect();
         let mut draft = self.declared.base.clone();
         let first_values = axes.iter().filter_map(|axis| axis.values.first());
         first_values.for_each(|value| value.apply(&mut draft));
@@ -134,7 +153,7 @@ impl Expansion<'_> {
 
     fn add(
         &mut self,
-        dense: bool,
+        kind: Option<CellKind>,
         draft: &Draft,
         chosen: &[&Assignment],
         place: &Location,
@@ -144,23 +163,29 @@ impl Expansion<'_> {
             base: &self.declared.places,
             cell: place,
         };
+        // A control has the size of a model of the grid, and so its faults.
+        let dense = kind == Some(CellKind::Dense);
         let size = self.checker.check(draft, dense, &places)?;
-        let kind = match draft.compression_ratio {
-            Some(compression_ratio) if !dense => CellKind::Dlcm {
-                concept_share: draft.concept_share,
-                compression_ratio,
-            },
-            _ => CellKind::Dense,
+        let Some(kind) = kind else {
+            unreachable!("a cell without R was refused");
         };
+        let is_control = matches!(kind, CellKind::TokenOnly(_));
+        let mut recipe = draft.recipe.clone();
+        if is_control {
+            // What concerns concepts is nothing to it, and must not make two runs of it.
+            recipe.boundary = Recipe::default().boundary;
+            recipe.rates.concept = recipe.rates.token;
+        }
         let cell = Cell {
             kind,
             size,
             seed: draft.seed,
             shape: draft.shape.clone(),
             data: draft.data.spec(),
-            recipe: draft.recipe.clone(),
+            recipe,
             axes: chosen
                 .iter()
+                .filter(|value| !is_control || concerns_tokens(value))
                 .map(|v| (v.key.path.into(), v.written.to_string()))
                 .collect(),
             location: place.clone(),
@@ -175,6 +200,48 @@ impl Expansion<'_> {
         }
         Ok(())
     }
+}
+
+/// Says what a cell of `grid` or `baselines` trains; `None` where a model of the grid lacks its R.
+fn grid_kind(dense: bool, draft: &Draft) -> Option<CellKind> {
+    match draft.compression_ratio {
+        _ if dense => Some(CellKind::Dense),
+        Some(compression_ratio) => Some(CellKind::Dlcm {
+            concept_share: draft.concept_share,
+            compression_ratio,
+        }),
+        None => None,
+    }
+}
+
+/// Says which controls a model of the grid has.
+fn control_kinds(controls: &Controls, draft: &Draft) -> Vec<Option<CellKind>> {
+    let size = |level: &TokenLevel| match level {
+        TokenLevel::Params => Some(ControlSize::Params),
+        TokenLevel::Level => Some(ControlSize::Level {
+            concept_share: draft.concept_share,
+            compression_ratio: draft.compression_ratio?,
+        }),
+    };
+    let sizes = controls.sizes.iter().map(size);
+    sizes.map(|size| size.map(CellKind::TokenOnly)).collect()
+}
+
+/// Says whether a value means anything to a token level alone.
+fn concerns_tokens(value: &Assignment) -> bool {
+    const CONCEPTS: [&str; 10] = [
+        "compression_ratio",
+        "model.boundaries",
+        "model.pooling",
+        "training.aux_weight",
+        "training.boundary_gradient",
+        "training.hold_ratio",
+        "training.learning_rate.concept",
+        "training.regularisation",
+        "training.temperature",
+        "training.threshold",
+    ];
+    !CONCEPTS.contains(&value.key.path)
 }
 
 /// Combinations of axes, each completed by the values of a point.

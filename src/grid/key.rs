@@ -59,6 +59,8 @@ pub(super) enum Form {
     Path(&'static str, fn(&mut Draft, &str)),
     /// One path or glob, or a list of them.
     Paths(fn(&mut Draft, &[String])),
+    /// A list of so many different numbers, or more.
+    Numbers(usize, Range, fn(&mut Draft, &[f64])),
 }
 
 /// The numbers from `low` to `high`.
@@ -163,6 +165,7 @@ enum Set {
     Budget(fn(&mut Draft, TokenBudget), TokenBudget),
     Path(fn(&mut Draft, &str), Arc<str>),
     Paths(fn(&mut Draft, &[String]), Arc<[String]>),
+    Numbers(fn(&mut Draft, &[f64]), Arc<[f64]>),
 }
 
 impl Assignment {
@@ -175,6 +178,7 @@ impl Assignment {
             Set::Budget(set, budget) => set(draft, *budget),
             Set::Path(set, path) => set(draft, path),
             Set::Paths(set, paths) => set(draft, paths),
+            Set::Numbers(set, numbers) => set(draft, numbers),
         }
     }
 }
@@ -187,7 +191,8 @@ impl Key {
 
     /// Says whether one value is itself a list.
     fn takes_list(&self) -> bool {
-        self.forms.iter().any(|form| matches!(form, Form::Paths(_)))
+        let is_list = |form: &Form| matches!(form, Form::Paths(_) | Form::Numbers(..));
+        self.forms.iter().any(is_list)
     }
 
     /// Reads one value, or each value of an axis.
@@ -233,6 +238,15 @@ impl Key {
                 }
                 Err(self.refuse(node, self.meant(written).unwrap_or(why)))
             }
+            Content::List(items)
+                if self
+                    .forms
+                    .iter()
+                    .any(|form| matches!(form, Form::Numbers(..))) =>
+            {
+                let (set, written) = self.numbers(node, items)?;
+                Ok(assignment(set, &written))
+            }
             Content::List(items) => {
                 let set = self.forms.iter().find_map(|form| match form {
                     Form::Paths(set) => Some(*set),
@@ -249,6 +263,40 @@ impl Key {
             }
             Content::Map(_) => Err(self.refuse(node, "a mapping cannot stand here".into())),
         }
+    }
+
+    /// Reads a list of numbers.
+    fn numbers(&self, node: &Node, items: &[Node]) -> Result<(Set, String), Problem> {
+        for form in self.forms {
+            let Form::Numbers(least, range, set) = form else {
+                continue;
+            };
+            let mut numbers = Vec::new();
+            let mut all = Vec::new();
+            for item in items {
+                let found = match &item.content {
+                    Content::Scalar { value, written } => {
+                        all.push(written.as_str());
+                        number(value, written)
+                    }
+                    _ => Err("no number".into()),
+                };
+                match found {
+                    Ok(x) if range.contains(x) => numbers.push(x),
+                    Ok(_) => {
+                        return Err(self.refuse(item, format!("must be {}", range.describe())));
+                    }
+                    Err(why) => return Err(self.refuse(item, why)),
+                }
+            }
+            numbers.sort_by(f64::total_cmp);
+            numbers.dedup();
+            return match numbers.len() >= *least {
+                true => Ok((Set::Numbers(*set, numbers.into()), all.join(", "))),
+                false => Err(self.refuse(node, format!("give at least {least} different numbers"))),
+            };
+        }
+        Err(self.refuse(node, "this list cannot stand here".into()))
     }
 
     fn refuse(&self, node: &Node, why: String) -> Problem {
@@ -313,6 +361,9 @@ impl Form {
             Form::Path("", _) => "a path".into(),
             Form::Path(ending, _) => format!("the path of a {ending} file"),
             Form::Paths(_) => "a path or glob, or a list of them".into(),
+            Form::Numbers(least, range, _) => {
+                format!("a list of {least} or more numbers {}", range.describe())
+            }
         }
     }
 
@@ -385,6 +436,7 @@ impl Form {
                 }
                 _ => Err("not a path".into()),
             },
+            Form::Numbers(..) => Err("one number is not enough to choose from".into()),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::draft::Draft;
 use super::key::{Form, Key, Role, Shown, written};
-use super::settings::{AXES, GROUPS, NAME, RULES, settings};
+use super::settings::{AXES, CONTROLS, GROUPS, NAME, OWN_TRAINING, RULES, settings};
 use std::fmt::Write;
 
 const HEAD: &str = "# Experiment files
@@ -39,16 +39,19 @@ fn write_reference(out: &mut String) -> std::fmt::Result {
             "grid" => {
                 write_table(out, AXES.iter())?;
                 writeln!(out)?;
-                for (name, doc, example) in RULES {
-                    writeln!(out, "- **`{name}`**: {doc} Example: `{name}: {example}`")?;
-                }
+                write_rules(out, &RULES)?;
+            }
+            "controls" => {
+                writeln!(out)?;
+                write_rules(out, &CONTROLS)?;
             }
             "baselines" => {
                 let both = "It takes the keys of `grid` but for those of concepts:";
                 let keys = AXES.iter().filter(|key| key.role != Role::Dlcm);
                 let keys = keys.map(|key| key.path).chain(RULES.map(|(name, ..)| name));
                 let keys: Vec<String> = keys.map(|key| format!("`{key}`")).collect();
-                writeln!(out, "\n{both} {}.", keys.join(", "))?;
+                writeln!(out, "\n{both} {}. Beside them:\n", keys.join(", "))?;
+                write_rules(out, &[OWN_TRAINING])?;
             }
             _ => {
                 let groups = GROUPS.iter().filter(|(path, _)| inside(path, section));
@@ -58,6 +61,13 @@ fn write_reference(out: &mut String) -> std::fmt::Result {
                 write_table(out, settings().filter(|key| inside(key.path, section)))?;
             }
         }
+    }
+    Ok(())
+}
+
+fn write_rules(out: &mut String, rules: &[(&str, &str, &str)]) -> std::fmt::Result {
+    for (name, doc, example) in rules {
+        writeln!(out, "- **`{name}`**: {doc} Example: `{name}: {example}`")?;
     }
     Ok(())
 }
@@ -81,7 +91,7 @@ fn write_table(out: &mut String, keys: impl Iterator<Item = &'static Key>) -> st
             Role::Every | Role::Experiment => "",
         };
         // What holds for a whole experiment is no axis anyway in `analysis` and `execution`.
-        let about = ["analysis", "execution"];
+        let about = ["tune", "analysis", "execution"];
         let about = about.iter().any(|section| inside(key.path, section));
         let one = match key.is_axis() || about {
             true => "",

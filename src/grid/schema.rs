@@ -2,7 +2,7 @@
 
 use super::draft::Draft;
 use super::key::{Form, Key, Range, Role, Shown};
-use super::settings::{AXES, GROUPS, NAME, RULES, settings};
+use super::settings::{AXES, CONTROLS, GROUPS, NAME, OWN_TRAINING, RULES, settings};
 use serde_json::{Map, Value, json};
 
 /// A number with a suffix.
@@ -29,9 +29,10 @@ pub fn schema() -> Value {
     insert(&mut root, "name", name);
     insert(&mut root, "grid", section("grid", false));
     insert(&mut root, "baselines", section("baselines", true));
+    insert(&mut root, "controls", controls());
     for (path, doc) in GROUPS
         .iter()
-        .filter(|(path, _)| !["grid", "baselines"].contains(path))
+        .filter(|(path, _)| !["grid", "baselines", "controls"].contains(path))
     {
         insert(&mut root, path, object(doc));
     }
@@ -97,11 +98,7 @@ fn alternatives(mut key: Value, form: Value) -> Value {
 
 /// The schema of `grid` or `baselines`.
 fn section(name: &str, dense: bool) -> Value {
-    let doc = GROUPS
-        .iter()
-        .find(|(path, _)| *path == name)
-        .map_or("", |(_, doc)| doc);
-    let mut schema = object(doc);
+    let mut schema = object(group(name));
     let fits = |key: &&Key| !(dense && key.role == Role::Dlcm);
     for key in AXES.iter().filter(fits) {
         insert(&mut schema, key.path, values(key));
@@ -125,7 +122,45 @@ fn section(name: &str, dense: bool) -> Value {
         put(&mut rule, "description", json!(doc));
         insert(&mut schema, name, rule);
     }
+    if dense {
+        insert(&mut schema, OWN_TRAINING.0, own_training());
+    }
     schema
+}
+
+/// The schema of `controls`.
+fn controls() -> Value {
+    let mut mapping = object(group("controls"));
+    let word = json!({ "enum": ["level", "params"] });
+    let tokens = json!({
+        "description": CONTROLS[0].1,
+        "anyOf": [word, {"type": "array", "minItems": 1, "items": word}],
+        "default": "level",
+    });
+    insert(&mut mapping, CONTROLS[0].0, tokens);
+    insert(&mut mapping, OWN_TRAINING.0, own_training());
+    json!({ "description": group("controls"), "anyOf": [{"const": "tokens"}, mapping] })
+}
+
+/// The schema of values of `training` for baselines or controls alone.
+fn own_training() -> Value {
+    let mut schema = object(OWN_TRAINING.1);
+    let own = |key: &&Key| key.role == Role::Every;
+    for key in settings().filter(own) {
+        if let Some(path) = key.path.strip_prefix("training.") {
+            if path == "learning_rate" {
+                insert(&mut schema, path, object(group("training.learning_rate")));
+            }
+            insert(&mut schema, path, values(key));
+        }
+    }
+    schema
+}
+
+/// What a mapping is for.
+fn group(name: &str) -> &'static str {
+    let found = GROUPS.iter().find(|(path, _)| *path == name);
+    found.map_or("", |(_, doc)| doc)
 }
 
 /// The schema of a key: one value, and a list where that makes an axis.
@@ -188,6 +223,9 @@ fn form(form: &Form) -> Vec<Value> {
         Form::Path(ending, _) => {
             vec![json!({"type": "string", "pattern": format!("{}$", ending.replace('.', "\\."))})]
         }
+        Form::Numbers(least, range, _) => {
+            vec![json!({"type": "array", "minItems": least, "items": number(range)})]
+        }
         Form::Paths(_) => vec![
             json!({"type": "string", "minLength": 1}),
             json!({"type": "array", "minItems": 1, "items": {"type": "string", "minLength": 1}}),
@@ -239,7 +277,7 @@ mod tests {
             let list = forms.iter().any(|form| form["type"] == "array");
             assert_eq!(
                 list,
-                key.is_axis() || key.path == "data.text",
+                key.is_axis() || ["data.text", "tune.learning_rate"].contains(&key.path),
                 "{}",
                 key.path
             );

@@ -1,6 +1,6 @@
 //! The sections of a file: values → checked assignments, axes and points.
 
-use super::axes::{Axis, Section, inherit};
+use super::axes::{Axis, Controls, Section, inherit};
 use super::document::{self, Content, Entry, Node};
 use super::draft::{DataKind, Draft};
 use super::key::{Key, Role};
@@ -10,13 +10,15 @@ use crate::spelling::nearest;
 use std::path::Path;
 
 /// Keys of the file itself.
-const SECTIONS: [&str; 8] = [
+const SECTIONS: [&str; 10] = [
     "name",
     "grid",
     "baselines",
+    "controls",
     "model",
     "data",
     "training",
+    "tune",
     "analysis",
     "execution",
 ];
@@ -29,6 +31,7 @@ pub(super) struct Declared {
     pub(super) places: Vec<(&'static str, Location)>,
     /// `grid`, then `baselines`.
     pub(super) sections: Vec<Section>,
+    pub(super) controls: Option<Controls>,
 }
 
 /// Refuses a file that is no mapping of keys.
@@ -58,7 +61,7 @@ pub(super) fn read(root: &Node, file: &str) -> Result<Declared, GridError> {
     for entry in root.entries().unwrap_or_default() {
         match entry.key.as_str() {
             "name" => name = Some(reader.name(&entry.node)),
-            "grid" | "baselines" => {}
+            "grid" | "baselines" | "controls" => {}
             section if SECTIONS.contains(&section) => reader.walk(section, &entry.node),
             _ => reader.unknown(entry, "", &SECTIONS),
         }
@@ -66,11 +69,20 @@ pub(super) fn read(root: &Node, file: &str) -> Result<Declared, GridError> {
     if let Some(data) = root.get("data") {
         reader.data_kind(&data.node);
     }
+    reader.one_rate();
     let mut sections: Vec<Section> = ["grid", "baselines"]
         .into_iter()
         .filter_map(|name| root.get(name))
         .map(|entry| reader.section(entry))
         .collect();
+    let controls = root.get("controls").map(|entry| reader.controls(entry));
+    if let (Some(controls), true) = (&controls, sections.iter().all(|section| section.dense)) {
+        reader.problems.push(
+            Problem::new("there is no `grid` whose token levels could be trained alone")
+                .label(&controls.location, "")
+                .help("controls are made from the models of `grid`: add it, or take them out"),
+        );
+    }
     if let [grid, baselines] = sections.as_mut_slice()
         && let Err(problem) = inherit(grid, baselines, &reader.base, &reader.axes)
     {
@@ -82,13 +94,11 @@ pub(super) fn read(root: &Node, file: &str) -> Result<Declared, GridError> {
         } else {
             Role::Dense
         };
-        section.axes.extend(
-            reader
-                .axes
-                .iter()
-                .filter(|axis| axis.key.role != other)
-                .cloned(),
-        );
+        let shared = (reader.axes.iter())
+            .filter(|axis| axis.key.role != other && !stands_in(&section.own, axis.key))
+            .cloned();
+        section.axes.extend(shared);
+        section.axes.append(&mut section.own);
     }
     // A misspelt `grid` has been reported already.
     if sections.is_empty() && reader.problems.is_empty() {
@@ -106,9 +116,18 @@ pub(super) fn read(root: &Node, file: &str) -> Result<Declared, GridError> {
             base: reader.base,
             places: reader.places,
             sections,
+            controls,
         }),
         false => Err(reader.problems.into()),
     }
+}
+
+/// Says whether some models' own values stand in place of a key's, or of those of a key around it.
+pub(super) fn stands_in(own: &[Axis], key: &Key) -> bool {
+    own.iter().any(|own| {
+        let rest = key.path.strip_prefix(own.key.path);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    })
 }
 
 fn is_name_character(c: char) -> bool {
@@ -174,19 +193,67 @@ impl Reader {
 
     /// Reads the keys of `model`, `data`, `training`, `analysis` and `execution`.
     fn walk(&mut self, prefix: &str, node: &Node) {
+        for (key, node) in self.keys(prefix, node) {
+            self.setting(key, node);
+        }
+    }
+
+    /// Refuses rates to try beside a rate that is given.
+    fn one_rate(&mut self) {
+        let given = |path: &str| path.starts_with("training.learning_rate");
+        let base_width = "training.learning_rate.base_width";
+        let place = |wanted: &dyn Fn(&str) -> bool| {
+            let found = self.places.iter().find(|(path, _)| wanted(path));
+            found.map(|(_, location)| location.clone())
+        };
+        let rate = place(&|path| given(path) && path != base_width);
+        if let (Some(rate), Some(tune)) = (rate, place(&|path| path == "tune.learning_rate")) {
+            self.problems.push(
+                Problem::new("the learning rate is given, and also looked for")
+                    .label(&tune, "looked for here")
+                    .label(&rate, "given here")
+                    .help(
+                        "take one of them out; a family whose rate is known can have it under \
+                         `baselines.training` or `controls.training`",
+                    ),
+            );
+        }
+    }
+
+    /// Reads values of `training` that hold for baselines or controls alone, which have no concepts.
+    pub(super) fn own_training(&mut self, node: &Node) -> Vec<Axis> {
+        let mut own = Vec::new();
+        for (key, node) in self.keys("training", node) {
+            if key.role != Role::Every {
+                let why = format!("`{}` means nothing to these models alone", key.path);
+                self.problems.push(
+                    Problem::new(why)
+                        .label(&node.location, "")
+                        .help("write it under `training` of the file, or take it out"),
+                );
+            } else if let Some(values) = self.keep(key.read(node)) {
+                own.push(Axis { key, values });
+            }
+        }
+        own
+    }
+
+    /// Finds the keys of a mapping and of the mappings in it.
+    fn keys<'n>(&mut self, prefix: &str, node: &'n Node) -> Vec<(&'static Key, &'n Node)> {
         let Some(entries) = node.entries() else {
             self.not_a_mapping(prefix, node);
-            return;
+            return Vec::new();
         };
+        let mut found = Vec::new();
         for entry in entries {
             let path = format!("{prefix}.{}", entry.key);
             let is_group = GROUPS.iter().any(|(group, _)| *group == path);
             match settings::find(&path) {
-                None if is_group => self.walk(&path, &entry.node),
+                None if is_group => found.extend(self.keys(&path, &entry.node)),
                 Some(_) if is_group && matches!(entry.node.content, Content::Map(_)) => {
-                    self.walk(&path, &entry.node);
+                    found.extend(self.keys(&path, &entry.node));
                 }
-                Some(key) => self.setting(key, &entry.node),
+                Some(key) => found.push((key, &entry.node)),
                 None => {
                     let keys: Vec<&str> = settings::settings()
                         .filter_map(|key| key.path.strip_prefix(prefix)?.strip_prefix('.'))
@@ -196,6 +263,7 @@ impl Reader {
                 }
             }
         }
+        found
     }
 
     pub(super) fn not_a_mapping(&mut self, path: &str, node: &Node) {

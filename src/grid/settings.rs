@@ -27,6 +27,11 @@ pub(super) const GROUPS: &[(&str, &str)] = &[
          is taken from `grid`.",
     ),
     (
+        "controls",
+        "Token levels alone, which tell what local attention gives without concepts: `tokens`, or a \
+         mapping.",
+    ),
+    (
         "model",
         "What is fixed of the shape; the rest is solved from N and P.",
     ),
@@ -36,7 +41,8 @@ pub(super) const GROUPS: &[(&str, &str)] = &[
     ),
     (
         "data.synthetic",
-        "A generated language: words predictable inside, in an order that each document draws.",
+        "A generated language: words predictable inside, in an order that must be read from far back \
+         in the document.",
     ),
     (
         "data.tokenizer",
@@ -54,6 +60,12 @@ pub(super) const GROUPS: &[(&str, &str)] = &[
     (
         "training.learning_rate",
         "Base learning rates of the three groups of decoupled muP.",
+    ),
+    (
+        "tune",
+        "How the learning rate of each family of models (those of the grid, dense ones, controls) is \
+         found before the others are trained: at its smallest width, with the middle R, P and N and the \
+         most tokens. muP carries it to other widths. A family with a rate of its own keeps that.",
     ),
     (
         "analysis",
@@ -87,6 +99,24 @@ pub(super) const RULES: [(&str, &str, &str); 3] = [
         "concept_share <= 0.5 or params > 0.3M",
     ),
 ];
+
+/// The keys of `controls`: what they mean, and an example.
+pub(super) const CONTROLS: [(&str, &str, &str); 2] = [
+    (
+        "tokens",
+        "`level`: the token level of each model of the grid, without its backbone (the default); \
+         `params`: a token level of each N; or a list of both.",
+        "[level, params]",
+    ),
+    OWN_TRAINING,
+];
+
+/// The key of `baselines` and `controls` that holds values of `training` for them alone.
+pub(super) const OWN_TRAINING: (&str, &str, &str) = (
+    "training",
+    "Values of `training` that hold for these models alone: each family needs its own best rate.",
+    "{learning_rate: 2e-3}",
+);
 
 const HALF_OPEN_HINT: &str = "P is above 0 and below 1: P = 1 would leave no parameters to the \
     token level (0.7 is a large share), and P = 0 is a dense model: declare it under `baselines`";

@@ -10,6 +10,7 @@ use crate::recipe::Threshold;
 use crate::run::TokenizerSpec;
 use miette::{GraphicalReportHandler, GraphicalTheme};
 use proptest::prelude::*;
+use std::collections::HashSet;
 
 /// The smallest grid, to which a story adds what it is about.
 const GRID: &str = "grid: {params: 0.2M, tokens: 1M, compression_ratio: 4, concept_share: 0.5}\n";
@@ -52,8 +53,13 @@ fn the_shipped_experiments_are_what_their_comments_say() {
     let experiment = parse("experiments/quickstart.yaml", quickstart).expect("valid");
     assert_eq!(experiment.name, "quickstart");
     let dense = |cell: &&Cell| cell.kind == CellKind::Dense;
-    assert_eq!(experiment.cells.iter().filter(dense).count(), 9);
-    assert!(experiment.cells.len() > 9);
+    assert_eq!(experiment.cells.iter().filter(dense).count(), 3);
+    let kinds: HashSet<_> = experiment
+        .cells
+        .iter()
+        .map(|cell| cell.kind.model())
+        .collect();
+    assert_eq!(kinds.len(), 3);
     assert!(matches!(experiment.cells[0].data, DataSpec::Synthetic(_)));
     let text = include_str!("../../experiments/text.yaml");
     let overrides = [("data.text".to_owned(), "other.txt".to_owned())];
@@ -80,7 +86,7 @@ fn the_default_recipe_is_the_tried_one() {
         (recipe.tokens, recipe.batch, recipe.validations),
         (0, 16, 5)
     );
-    assert_eq!((recipe.rates.token, recipe.rates.base_width), (4e-3, 64));
+    assert_eq!((recipe.rates.token, recipe.rates.base_width), (2e-3, 64));
     assert_eq!((recipe.schedule.warmup, recipe.schedule.decay), (0.05, 0.2));
     assert_eq!(recipe.boundary.threshold, Threshold::Calibrated);
     assert_eq!(cell.size.params(), Some(Params(200_000)));
@@ -394,5 +400,55 @@ proptest! {
         if let Ok(text) = decode("a.yaml", bytes) {
             let _ = parse("a.yaml", &text);
         }
+    }
+}
+
+#[test]
+fn controls_are_the_token_levels_of_the_grid_with_values_of_their_own() {
+    let text = "grid: {params: [0.2M, 0.4M], tokens: 1M, compression_ratio: [2, 4], \
+                concept_share: [0.3, 0.5], seed: [0, 1], where: params < 0.3M or concept_share > 0.4}\n\
+                training: {learning_rate: 1e-3, aux_weight: [0.05, 0.1]}\n\
+                controls: {tokens: [level, params], training: {learning_rate: [2e-3, 3e-3]}}\n\
+                baselines: {params: 0.2M, training: {learning_rate: 5e-4, batch: 8}}\n";
+    let experiment = parse("t.yaml", text).expect("valid");
+    let of = |kind: ModelKind| -> Vec<&Cell> {
+        let cells = experiment.cells.iter();
+        cells.filter(|cell| cell.kind.model() == kind).collect()
+    };
+    assert_eq!(of(ModelKind::Dlcm).len(), 3 * 2 * 2 * 2);
+    for cell in of(ModelKind::Dlcm) {
+        assert_eq!(cell.recipe.rates.concept, 1e-3);
+    }
+    for cell in of(ModelKind::Dense) {
+        assert_eq!((cell.recipe.rates.token, cell.recipe.batch), (5e-4, 8));
+    }
+    let controls = of(ModelKind::TokenOnly);
+    // By N and P where it is their token level, and R, whose runs are the same; and by N.
+    assert_eq!(controls.len(), (3 * 2 + 2) * 2 * 2);
+    for cell in controls {
+        assert!([2e-3, 3e-3].contains(&cell.recipe.rates.token));
+        assert_eq!(cell.recipe.batch, 16);
+        let names: Vec<&str> = cell.axes.iter().map(|(name, _)| name.as_str()).collect();
+        assert!(!names.contains(&"compression_ratio") && !names.contains(&"training.aux_weight"));
+        assert!(names.contains(&"training.learning_rate"), "{names:?}");
+    }
+}
+
+#[test]
+fn rates_that_were_found_are_given_to_families_without_one_of_their_own() {
+    let text = format!(
+        "{GRID}\nbaselines: {{params: 0.2M, training: {{learning_rate: 5e-4}}}}\ncontrols: tokens\n\
+         tune: {{learning_rate: [4e-3, 1e-3, 2e-3], check: false}}\n"
+    );
+    let experiment = parse("t.yaml", &text).expect("valid");
+    assert_eq!(experiment.tune.learning_rate, [1e-3, 2e-3, 4e-3]);
+    assert!(!experiment.tune.check);
+    let found = ModelKind::ALL.map(|kind| (kind, 2e-3)).into();
+    for cell in experiment.with_rates(&found).cells {
+        let rate = match cell.kind {
+            CellKind::Dense => 5e-4,
+            _ => 2e-3,
+        };
+        assert_eq!(cell.recipe.rates.token, rate, "{:?}", cell.kind);
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{InferenceError, Trained};
 use crate::architecture::solver::ShapeSettings;
-use crate::architecture::{Architecture, Dense};
+use crate::architecture::{Architecture, Dense, ModelKind};
 use crate::model::Decoder;
 use crate::model::decode::Step;
 use rand::{Rng, SeedableRng};
@@ -103,7 +103,7 @@ impl Trained {
         self.check(prompt)?;
         sampling.check()?;
         let mut random = ChaCha8Rng::seed_from_u64(sampling.seed);
-        let mut decoder = Decoder::new(&self.network, self.threshold(), &self.device);
+        let mut decoder = self.decoder();
         let mut concepts = 0;
         let mut read = |decoder: &mut Decoder, token: u32| {
             let step = decoder.step(token);
@@ -127,7 +127,7 @@ impl Trained {
         let elapsed = start.elapsed();
         Ok(Generated {
             tokens,
-            concepts: self.threshold.map(|_| concepts),
+            concepts: (self.spec.architecture.has_concepts()).then_some(concepts),
             read: before.len() + count,
             flops_per_token: (decoder.flops() - flops) as f64 / count as f64,
             elapsed,
@@ -144,7 +144,7 @@ impl Trained {
     /// FLOPs a token of a dense model of equal N, at the `count` positions after `before`.
     fn dense_flops(&self, before: usize, count: usize) -> Option<f64> {
         let architecture = &self.spec.architecture;
-        if architecture.is_dense() {
+        if architecture.kind() == ModelKind::Dense {
             return None;
         }
         let params = architecture.params().non_embedding();

@@ -14,7 +14,7 @@ pub use reading::{Reading, Totals};
 
 use crate::data::{self, Dataset};
 use crate::launch::SPEC_FILE;
-use crate::model::{Network, device};
+use crate::model::{Decoder, Network, Placement, device};
 use crate::run::RunSpec;
 use crate::train::session::widths;
 use crate::train::{TrainError, checkpoint};
@@ -29,7 +29,7 @@ pub struct Trained {
     pub spec: RunSpec,
     /// Optimizer steps that its weights have seen.
     pub step: u64,
-    /// Boundaries are where p ≥ this; `None` for a dense model.
+    /// Boundaries are where p ≥ this; `None` where they are not learned.
     pub threshold: Option<f64>,
     network: Network,
     dataset: Dataset,
@@ -123,9 +123,16 @@ impl Trained {
         self.spec.recipe.output_multiplier(width)
     }
 
-    /// The threshold as a number; a dense model has no use for it.
-    fn threshold(&self) -> f64 {
-        self.threshold.unwrap_or(0.5)
+    /// Starts decoding a sequence.
+    fn decoder(&self) -> Decoder<'_> {
+        let seq_len = self.spec.architecture.seq_len();
+        Decoder::new(&self.network, self.placement(), seq_len, &self.device)
+    }
+
+    /// Where boundaries are; a model without concepts has no use for it.
+    fn placement(&self) -> Placement {
+        let threshold = self.threshold.unwrap_or(0.5);
+        Placement::of(&self.spec.architecture, threshold, self.spec.seed)
     }
 }
 

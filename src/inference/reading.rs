@@ -1,7 +1,7 @@
 //! What a run makes of given tokens.
 
 use super::{InferenceError, Trained};
-use crate::model::{Boundaries, Decision, ops};
+use crate::model::{Boundaries, ops};
 use crate::recipe::BoundaryGradient;
 use burn::tensor::{Int, Tensor, TensorData};
 use std::f64::consts::LN_2;
@@ -108,7 +108,7 @@ impl Trained {
         let mut reading = Reading {
             tokens: tokens.to_vec(),
             window,
-            segmentation: self.threshold.map(|_| Segmentation::default()),
+            segmentation: (self.spec.architecture.has_concepts()).then(Segmentation::default),
             losses: Vec::with_capacity(tokens.len()),
         };
         let (whole, rest) = tokens.split_at(tokens.len() / window * window);
@@ -135,7 +135,9 @@ impl Trained {
         let inputs = Tensor::<2, Int>::from_data(inputs, &self.device);
         let targets = TensorData::new(targets, [rows.len()]);
         let targets = Tensor::<1, Int>::from_data(targets, &self.device);
-        let decision = Decision::Threshold(self.threshold());
+        let first = (start / length) as u64;
+        let sequences = first..first + (rows.len() / length) as u64;
+        let decision = self.placement().decision(sequences, length);
         let (logits, boundaries) =
             self.network
                 .forward(inputs, &decision, BoundaryGradient::Detached);

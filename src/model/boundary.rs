@@ -1,4 +1,4 @@
-//! Segmentation: boundary probabilities, decisions, and the segments they make.
+//! Segmentation: boundary probabilities, and the segments that decided boundaries make.
 //!
 //! # Source
 //! DLCM, arXiv 2512.24617, Eq. 5–6; W_q and W_k start as the identity, as in H-Net.
@@ -6,10 +6,10 @@
 use super::decode::FlopCount;
 use super::init::Initializer;
 use super::ops::{self, Segments};
+use crate::architecture::Pooling;
 use crate::recipe::BoundaryGradient;
 use burn::module::{Module, Param};
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
-use std::ops::Range;
 
 /// The boundary predictor.
 #[derive(Module, Debug)]
@@ -69,78 +69,6 @@ fn probability(query: Tensor<3>, key: Tensor<3>) -> Tensor<2> {
     ops::boundary_probability(query.cast(DType::F32), key.cast(DType::F32))
 }
 
-/// How boundaries are decided.
-#[derive(Clone, Debug)]
-pub enum Decision {
-    /// A boundary where p_t is above the token's own bound, [batch · seq_len] row by row: drawn
-    /// before p is known. Training.
-    Drawn(Vec<f32>),
-    /// b_t = [p_t ≥ θ]. Evaluation.
-    Threshold(f64),
-    /// No boundary but the first: every token sees only the start vector.
-    NoConcepts,
-}
-
-impl Decision {
-    /// Draws b_t ~ Bernoulli(sharpen(p_t)) by one uniform number u in [0, 1) a token: a boundary
-    /// where u < sharpen(p).
-    ///
-    /// The bound is the largest p that is none, about sharpen(u, 1/τ), the inverse: what takes powers
-    /// is done before p is known.
-    pub fn sample(uniforms: &[f32], temperature: f64) -> Self {
-        let bound = |&u: &f32| {
-            let u = f64::from(u);
-            let starts = |p: f32| u < sharpen(f64::from(p), temperature);
-            let about = sharpen(u, 1.0 / temperature) as f32;
-            match (starts(about), starts(about.next_up())) {
-                (true, _) => about.next_down(),
-                (false, true) => about,
-                (false, false) => about.next_up(),
-            }
-        };
-        Self::Drawn(uniforms.iter().map(bound).collect())
-    }
-
-    /// Draws boundaries at a rate, whatever p says, by one uniform number a token.
-    pub fn random(uniforms: &[f32], rate: f64) -> Self {
-        let bound = |&u: &f32| match f64::from(u) < rate {
-            true => f32::NEG_INFINITY,
-            false => f32::INFINITY,
-        };
-        Self::Drawn(uniforms.iter().map(bound).collect())
-    }
-
-    /// The decision on some of the tokens.
-    pub fn of(&self, tokens: Range<usize>) -> Self {
-        match self {
-            Self::Drawn(bounds) => Self::Drawn(bounds[tokens].to_vec()),
-            Self::Threshold(_) | Self::NoConcepts => self.clone(),
-        }
-    }
-
-    /// Decides for each token whether it starts a concept; the first of a sequence always does.
-    pub fn decide(&self, probabilities: &[f32], seq_len: usize) -> Vec<bool> {
-        let decide = |index: usize, p: f32| match self {
-            Self::Drawn(bounds) => p > bounds[index],
-            Self::Threshold(threshold) => f64::from(p) >= *threshold,
-            Self::NoConcepts => false,
-        };
-        probabilities
-            .iter()
-            .enumerate()
-            .map(|(index, &p)| index % seq_len == 0 || decide(index, p))
-            .collect()
-    }
-}
-
-/// Sharpens a probability: p^(1/τ) / (p^(1/τ) + (1−p)^(1/τ)).
-pub fn sharpen(p: f64, temperature: f64) -> f64 {
-    let p = p.clamp(0.0, 1.0);
-    let yes = p.powf(1.0 / temperature);
-    let no = (1.0 - p).powf(1.0 / temperature);
-    yes / (yes + no)
-}
-
 /// Concepts come in multiples of this where kernels and memory are kept by shape: on GPUs. The absent
 /// ones are read by nobody.
 const BUCKET: usize = 32;
@@ -150,22 +78,24 @@ const BUCKET: usize = 32;
 pub struct Segmentation {
     pub(crate) segments: Segments,
     /// The first token of every segment, [batch, concepts]; 0 for a segment that a row does not
-    /// have. Only where the cross-entropy's gradient reaches boundaries.
+    /// have. Only where they are read: [`needs_starts`].
     pub(crate) starts: Option<Tensor<2, Int>>,
 }
 
+/// Says whether the first tokens of segments are read by themselves: where concepts are made of them,
+/// or the cross-entropy's gradient reaches boundaries.
+pub(crate) fn needs_starts(pooling: Pooling, gradient: BoundaryGradient) -> bool {
+    pooling == Pooling::Boundary || gradient == BoundaryGradient::LanguageModel
+}
+
 impl Segmentation {
-    /// Copies the segments that boundaries make to a device.
-    pub fn new(
-        boundaries: &[bool],
-        seq_len: usize,
-        gradient: BoundaryGradient,
-        device: &Device,
-    ) -> Self {
+    /// Copies the segments that boundaries make to a device, with their first tokens where those are
+    /// read.
+    pub fn new(boundaries: &[bool], seq_len: usize, with_starts: bool, device: &Device) -> Self {
         let (index, concepts) = number(boundaries, seq_len, device);
         let shape = [boundaries.len() / seq_len, seq_len];
         let index = Tensor::from_data(TensorData::new(index, shape), device);
-        let starts = (gradient == BoundaryGradient::LanguageModel).then(|| {
+        let starts = with_starts.then(|| {
             let starts = starts(boundaries, seq_len, concepts);
             Tensor::from_data(TensorData::new(starts, [shape[0], concepts]), device)
         });
@@ -210,6 +140,13 @@ pub(crate) fn starts(boundaries: &[bool], seq_len: usize, concepts: usize) -> Ve
     starts
 }
 
+/// Probabilities that a shift is found from: their rate's sampling error is then about 1%, and they
+/// are at most a few steps old.
+const SHIFT_FROM: usize = 1 << 12;
+
+/// Largest shift either way.
+const LARGEST_SHIFT: f64 = 20.0;
+
 /// The most recent probabilities of training: where the threshold comes from when there is too
 /// little held-out text to calibrate it on.
 ///
@@ -244,6 +181,44 @@ impl RecentProbabilities {
         threshold(self.values.clone(), compression_ratio)
     }
 
+    /// Finds what to add to the logits of p so that a share 1/R of the tokens start a concept, as far
+    /// as the newest probabilities tell; 0 when there are none.
+    ///
+    /// # Source
+    /// Ours; after the balancing of experts by a bias instead of a loss (arXiv 2408.15664).
+    pub fn shift(&self, compression_ratio: f64, temperature: f64) -> f64 {
+        let newest = (0..self.values.len().min(SHIFT_FROM)).map(|age| {
+            let at = (self.next + self.values.len() - 1 - age) % self.values.len();
+            f64::from(self.values[at])
+        });
+        let odds: Vec<f64> = newest.map(|p| p / (1.0 - p)).collect();
+        if odds.is_empty() {
+            return 0.0;
+        }
+        let rate = |shift: f64| {
+            let shares = odds.iter().map(|odds| {
+                let odds = (odds * shift.exp()).powf(1.0 / temperature);
+                // A certain boundary has infinite odds.
+                if odds.is_finite() {
+                    odds / (1.0 + odds)
+                } else {
+                    1.0
+                }
+            });
+            shares.sum::<f64>() / odds.len() as f64
+        };
+        let (mut low, mut high) = (-LARGEST_SHIFT, LARGEST_SHIFT);
+        // Halvings until the shift is known to 0.001.
+        for _ in 0..16 {
+            let middle = 0.5 * (low + high);
+            match rate(middle) < 1.0 / compression_ratio {
+                true => low = middle,
+                false => high = middle,
+            }
+        }
+        0.5 * (low + high)
+    }
+
     /// Lists them from the oldest, for a checkpoint.
     pub fn to_vec(&self) -> Vec<f32> {
         [&self.values[self.next..], &self.values[..self.next]].concat()
@@ -272,49 +247,7 @@ impl From<Vec<f32>> for RecentProbabilities {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sharpening_keeps_the_ends_and_the_middle() {
-        assert_eq!(sharpen(0.0, 0.5), 0.0);
-        assert_eq!(sharpen(1.0, 0.5), 1.0);
-        assert_eq!(sharpen(0.5, 0.5), 0.5);
-        assert!(sharpen(0.7, 0.5) > 0.7);
-    }
-
-    #[test]
-    fn boundaries_are_drawn_where_the_sharpened_probability_is_above() {
-        let last = 1.0f32.next_down();
-        let uniforms = (0..20_000).map(|i| i as f32 / 20_000.0).chain([last]);
-        let uniforms: Vec<f32> = uniforms.collect();
-        for temperature in [0.25, 0.5, 1.0, 2.0] {
-            let decision = Decision::sample(&uniforms, temperature);
-            let Decision::Drawn(bounds) = &decision else {
-                unreachable!("drawn");
-            };
-            // Everywhere, and where it is closest.
-            let below = bounds.iter().map(|bound| bound.next_down().max(0.0));
-            let above = bounds.iter().map(|bound| bound.next_up().min(1.0));
-            let everywhere = (0..=20_000).map(|i| (i * 7919 % 20_001) as f32 / 20_000.0);
-            let probabilities: [Vec<f32>; 5] = [
-                below.collect(),
-                bounds.clone(),
-                above.collect(),
-                everywhere.collect(),
-                vec![1.0; uniforms.len()],
-            ];
-            for probabilities in probabilities {
-                let decided = decision.decide(&probabilities, uniforms.len());
-                for (i, (p, u)) in probabilities.into_iter().zip(&uniforms).enumerate().skip(1) {
-                    let drawn = f64::from(*u) < sharpen(f64::from(p), temperature);
-                    assert_eq!(decided[i], drawn, "{p} and {u} at {temperature}");
-                }
-            }
-        }
-        let never = Decision::sample(&[0.0; 3], 0.5).decide(&[0.0; 3], 3);
-        assert_eq!(never, [true, false, false]);
-        let random = Decision::random(&[0.9, 0.2, 0.25], 0.25).decide(&[0.0; 3], 3);
-        assert_eq!(random, [true, true, false]);
-    }
+    use crate::model::Decision;
 
     #[test]
     fn the_first_token_always_starts_a_concept() {
@@ -338,6 +271,36 @@ mod tests {
             let threshold = recent.threshold(ratio).expect("filled");
             let rate = p.iter().filter(|&&p| f64::from(p) >= threshold).count() as f64;
             assert!((rate - 1000.0 / ratio).abs() <= 1.0, "{ratio}: {rate}");
+        }
+    }
+
+    #[test]
+    fn a_shift_gives_the_rate_whatever_the_probabilities() {
+        assert_eq!(RecentProbabilities::default().shift(4.0, 0.5), 0.0);
+        for centre in [0.05, 0.3, 0.5, 0.9] {
+            let mut recent = RecentProbabilities::from(vec![0.01; 100]);
+            // One token in 64 is a sequence's first.
+            let p = |i: usize| {
+                if i.is_multiple_of(64) {
+                    1.0
+                } else {
+                    centre + 0.09 * ((i % 7) as f32 / 7.0)
+                }
+            };
+            let values: Vec<f32> = (0..SHIFT_FROM).map(p).collect();
+            recent.extend(&values);
+            for (ratio, temperature) in [(2.0, 0.5), (4.0, 0.5), (8.0, 1.0)] {
+                let shift = recent.shift(ratio, temperature);
+                let uniforms: Vec<f32> = (0..SHIFT_FROM)
+                    .map(|i| (i * 1597 % SHIFT_FROM) as f32 / SHIFT_FROM as f32)
+                    .collect();
+                let decided = Decision::sample(&uniforms, temperature, shift).decide(&values, 64);
+                let rate = decided.iter().filter(|&&b| b).count() as f64 / SHIFT_FROM as f64;
+                assert!(
+                    (rate * ratio - 1.0).abs() < 0.03,
+                    "{centre} {ratio}: {rate}"
+                );
+            }
         }
     }
 

@@ -3,7 +3,7 @@
 //! A leak makes every loss worthless, so this is tested as a property and run again before
 //! each training.
 
-use super::{Boundaries, Decision, Network};
+use super::{Boundaries, Decision, Network, Placement};
 use crate::recipe::BoundaryGradient;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use rand::{Rng, SeedableRng};
@@ -25,12 +25,12 @@ pub struct Leak {
 
 /// Changes the tokens after several positions and looks for a token before that notices.
 ///
-/// The network must be without autodiff; `threshold` decides boundaries.
+/// The network must be without autodiff; `placement` decides boundaries.
 pub fn find_leak(
     network: &Network,
     vocab: usize,
     seq_len: usize,
-    threshold: f64,
+    placement: Placement,
     seed: u64,
     device: &Device,
 ) -> Option<Leak> {
@@ -38,7 +38,8 @@ pub fn find_leak(
     let tokens: Vec<i32> = (0..seq_len)
         .map(|_| random.random_range(0..vocab as i32))
         .collect();
-    let (logits, boundaries) = forward(network, &tokens, threshold, device);
+    let decision = placement.decision(0..1, seq_len);
+    let (logits, boundaries) = forward(network, &tokens, &decision, device);
     let scale = logits
         .iter()
         .fold(1e-6f32, |most, logit| most.max(logit.abs()));
@@ -48,7 +49,7 @@ pub fn find_leak(
         for token in &mut changed[after + 1..] {
             *token = random.random_range(0..vocab as i32);
         }
-        let (other, others) = forward(network, &changed, threshold, device);
+        let (other, others) = forward(network, &changed, &decision, device);
         for token in 0..=after {
             let row = token * vocab..(token + 1) * vocab;
             let changes = || {
@@ -80,13 +81,12 @@ pub fn find_leak(
 fn forward(
     network: &Network,
     tokens: &[i32],
-    threshold: f64,
+    decision: &Decision,
     device: &Device,
 ) -> (Vec<f32>, Vec<bool>) {
     let tokens =
         Tensor::<2, Int>::from_data(TensorData::new(tokens.to_vec(), [1, tokens.len()]), device);
-    let decision = Decision::Threshold(threshold);
-    let (logits, boundaries) = network.forward(tokens, &decision, BoundaryGradient::Detached);
+    let (logits, boundaries) = network.forward(tokens, decision, BoundaryGradient::Detached);
     let decided = boundaries
         .map(|Boundaries { decided, .. }| decided)
         .unwrap_or_default();

@@ -10,7 +10,7 @@ use burn::tensor::Tensor;
 
 /// Gain of the initial output matrix: what concepts say is noise at first, and must not drown
 /// the tokens.
-const INITIAL_GAIN: f64 = 0.3;
+pub(crate) const INITIAL_GAIN: f64 = 0.3;
 
 /// Cross-attention with queries from tokens, keys and values from concepts.
 #[derive(Module, Debug)]

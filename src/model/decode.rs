@@ -3,8 +3,9 @@
 //! Token-level attention remembers its window and no more. The concept backbone runs once a
 //! concept, at the token that starts the next one; until then its answer is read by nobody.
 
+use super::decision::Placement;
 use super::ops::{self, KeyValues};
-use super::{DenseModel, DlcmModel, Network, dlcm};
+use super::{DenseModel, DlcmModel, Network, TokenOnlyModel, dlcm, token_only};
 use burn::module::Param;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use std::cell::Cell;
@@ -46,7 +47,7 @@ pub struct Boundary {
 pub struct Step {
     /// Logits of the next token before the output multiplier, one a vocabulary entry.
     pub logits: Vec<f32>,
-    /// The token's own boundary; `None` in a dense model.
+    /// The token's own boundary; `None` in a model without concepts.
     pub boundary: Option<Boundary>,
 }
 
@@ -58,7 +59,8 @@ pub struct Step {
 #[derive(Debug)]
 pub struct Decoder<'a> {
     model: Model<'a>,
-    threshold: f64,
+    placement: Placement,
+    seq_len: usize,
     device: &'a Device,
     flops: FlopCount,
 }
@@ -69,20 +71,29 @@ pub struct Decoder<'a> {
 enum Model<'a> {
     Dense(&'a DenseModel, Vec<KeyValues>),
     Dlcm(&'a DlcmModel, dlcm::Memory),
+    TokenOnly(&'a TokenOnlyModel, token_only::Memory),
 }
 
 impl<'a> Decoder<'a> {
-    /// Starts a sequence; boundaries are where p ≥ `threshold`.
+    /// Starts a sequence like those of `seq_len` tokens that the network was trained on; a model
+    /// without concepts has no use for `placement`.
     ///
     /// The network must be without autodiff, on `device`.
-    pub fn new(network: &'a Network, threshold: f64, device: &'a Device) -> Self {
+    pub fn new(
+        network: &'a Network,
+        placement: Placement,
+        seq_len: usize,
+        device: &'a Device,
+    ) -> Self {
         let model = match network {
             Network::Dense(model) => Model::Dense(model, model.memory()),
             Network::Dlcm(model) => Model::Dlcm(model, model.memory()),
+            Network::TokenOnly(model) => Model::TokenOnly(model, model.memory()),
         };
         Self {
             model,
-            threshold,
+            placement,
+            seq_len,
             device,
             flops: FlopCount::default(),
         }
@@ -95,9 +106,11 @@ impl<'a> Decoder<'a> {
         let (logits, boundary) = match &mut self.model {
             Model::Dense(model, memory) => (model.step(token, memory, &self.flops), None),
             Model::Dlcm(model, memory) => {
-                let (logits, boundary) = model.step(token, self.threshold, memory, &self.flops);
+                let placement = (&self.placement, self.seq_len);
+                let (logits, boundary) = model.step(token, placement, memory, &self.flops);
                 (logits, Some(boundary))
             }
+            Model::TokenOnly(model, memory) => (model.step(token, memory, &self.flops), None),
         };
         Step {
             logits: logits.into_data().iter::<f32>().collect(),

@@ -6,18 +6,19 @@
 //! which holds later tokens.
 
 use super::block::Blocks;
-use super::boundary::{BoundaryPredictor, Decision, Segmentation};
+use super::boundary::{BoundaryPredictor, Segmentation};
 use super::cross_attention::CrossAttention;
+use super::decision::{Decision, Placement};
 use super::decode::{Boundary, FlopCount};
 use super::embedding::{Embedding, Unembedding};
 use super::init::Initializer;
 use super::observe::{Observer, Site};
-use super::ops::{self, KeyValues, Segments};
-use crate::architecture::{Dlcm, Window};
+use super::ops::{self, KeyValues};
+use crate::architecture::{Dlcm, Pooling, Window};
 use crate::recipe::{BoundaryGradient, Precision};
 use burn::module::{Module, Param};
 use burn::tensor::activation::sigmoid;
-use burn::tensor::{Int, Tensor};
+use burn::tensor::{DType, Int, Tensor};
 
 /// Standard deviation of the initial start vector, that of a normed concept.
 const START_DEVIATION: f64 = 1.0;
@@ -27,11 +28,13 @@ const START_DEVIATION: f64 = 1.0;
 pub struct DlcmModel {
     embedding: Embedding,
     encoder: Blocks,
-    boundary: BoundaryPredictor,
+    /// `None` where boundaries are not learned.
+    boundary: Option<BoundaryPredictor>,
     up_projection: Param<Tensor<2>>,
     backbone: Blocks,
     smoothing: Param<Tensor<1>>,
-    start: Param<Tensor<1>>,
+    /// What a token reads that has no concept before it; `None` where it reads its own.
+    start: Option<Param<Tensor<1>>>,
     cross_attention: CrossAttention,
     decoder: Blocks,
     unembedding: Unembedding,
@@ -40,7 +43,7 @@ pub struct DlcmModel {
 /// What the segmentation did.
 #[derive(Clone, Debug)]
 pub struct Boundaries {
-    /// p, [batch, seq_len], attached to the graph that trains W_q and W_k.
+    /// p, [batch, seq_len], attached to the graph that trains W_q and W_k; 0 without them.
     pub probability: Tensor<2>,
     /// The same numbers on the host, row by row.
     pub probabilities: Vec<f32>,
@@ -74,7 +77,10 @@ pub(crate) struct Memory {
     encoder: Vec<KeyValues>,
     /// The boundary predictor's query of the token before.
     query: Option<Tensor<3>>,
-    /// The sum of the open concept's tokens, and how many they are.
+    /// Tokens so far.
+    tokens: usize,
+    /// The sum of the open concept's tokens, and how many they are; `None` where a concept is made
+    /// of its first token.
     open: Option<(Tensor<3>, f32)>,
     backbone: Vec<KeyValues>,
     /// The newest concept before smoothing.
@@ -90,12 +96,14 @@ impl DlcmModel {
         Self {
             embedding: Embedding::new(shape.vocab, d_token, init),
             encoder: Blocks::new(&shape.encoder, shape.token_window, init),
-            boundary: BoundaryPredictor::new(d_token, init),
+            boundary: (shape.boundaries.is_learned())
+                .then(|| BoundaryPredictor::new(d_token, init)),
             up_projection: init.matrix(d_token, d_concept, 1.0),
             backbone: Blocks::new(&shape.backbone, Window::Full, init),
             // sigmoid(2) = 0.88: mostly the concept itself to begin with.
             smoothing: init.constant(d_concept, 2.0),
-            start: init.vector(d_concept, START_DEVIATION),
+            start: (shape.pooling == Pooling::Mean)
+                .then(|| init.vector(d_concept, START_DEVIATION)),
             cross_attention: CrossAttention::new(&shape.decoder, d_concept, init),
             decoder: Blocks::new(&shape.decoder, shape.token_window, init),
             unembedding: Unembedding::new(shape.vocab, d_token, init),
@@ -106,7 +114,15 @@ impl DlcmModel {
         self.embedding.set_precision(precision);
     }
 
-    /// Runs the encoder and the boundary predictor.
+    /// Returns what concepts are made of.
+    pub(crate) fn pooling(&self) -> Pooling {
+        match self.start {
+            Some(_) => Pooling::Mean,
+            None => Pooling::Boundary,
+        }
+    }
+
+    /// Runs the encoder and the boundary predictor; p is 0 without one.
     ///
     /// # Shapes
     /// `tokens` [batch, seq_len]; h [batch, seq_len, d_token] and p [batch, seq_len].
@@ -118,7 +134,13 @@ impl DlcmModel {
     ) -> (Tensor<3>, Tensor<2>) {
         let x = self.embedding.forward(tokens);
         let h = self.encoder.forward(x, |x| observe(Site::Encoder, x));
-        let probability = self.boundary.forward(h.clone(), gradient);
+        let probability = match &self.boundary {
+            Some(predictor) => predictor.forward(h.clone(), gradient),
+            None => {
+                let [batch, seq_len, _] = h.dims();
+                Tensor::zeros([batch, seq_len], (&h.device(), DType::F32))
+            }
+        };
         (h, probability)
     }
 
@@ -131,14 +153,14 @@ impl DlcmModel {
         h: Tensor<3>,
         probability: Tensor<2>,
         segmentation: &Segmentation,
+        gradient: BoundaryGradient,
         observe: &mut Observer<'_>,
     ) -> Tensor<2> {
         let segments = &segmentation.segments;
-        let confidence = segmentation
-            .starts
-            .as_ref()
+        let confidence = (segmentation.starts.as_ref())
+            .filter(|_| gradient == BoundaryGradient::LanguageModel && self.boundary.is_some())
             .map(|starts| confidence(probability, starts.clone()));
-        let slots = self.reason(h.clone(), segments, confidence, observe);
+        let slots = self.reason(h.clone(), segmentation, confidence, observe);
         let read = self.cross_attention.forward(h.clone(), slots, segments);
         observe(Site::CrossAttention, &read);
         let h = self
@@ -147,33 +169,43 @@ impl DlcmModel {
         self.unembedding.forward(h, &FlopCount::default())
     }
 
-    /// Pools tokens into concepts, runs the backbone, smooths, and shifts by one; each concept is
-    /// multiplied by its confidence if there is one.
+    /// Pools tokens into concepts, runs the backbone and smooths; each concept is multiplied by its
+    /// confidence if there is one. Slot m is what a token of segment m is the first to read: the
+    /// concept before, after the start vector, or its own where that is made of its first token.
     ///
     /// # Shapes
     /// [batch, seq_len, d_token] → [batch, concepts, d_concept]; `confidence` [batch, concepts, 1].
     fn reason(
         &self,
         h: Tensor<3>,
-        segments: &Segments,
+        segmentation: &Segmentation,
         confidence: Option<Tensor<3>>,
         observe: &mut Observer<'_>,
     ) -> Tensor<3> {
-        let [batch, _, _] = h.dims();
-        let start = self.start.val();
-        let [d_concept] = start.dims();
-        let start = start
-            .reshape([1, 1, d_concept])
-            .repeat_dim(0, batch)
-            .cast(h.dtype());
-        if segments.concepts == 1 {
-            // The only concept of each row is still open everywhere: nobody may read it.
-            return start;
-        }
-        // The last slot's concept is read by no token, so the backbone runs on the others only.
-        let read = segments.concepts - 1;
+        let [batch, _, d_token] = h.dims();
+        let segments = &segmentation.segments;
         let h_type = h.dtype();
-        let pooled = ops::segment_mean(h, segments).narrow(1, 0, read);
+        let start = self.start.as_ref().map(|start| {
+            let start = start.val();
+            let [d_concept] = start.dims();
+            let start = start.reshape([1, 1, d_concept]).repeat_dim(0, batch);
+            start.cast(h_type)
+        });
+        let (pooled, read) = match (&start, &segmentation.starts) {
+            // The only concept of each row is still open everywhere: nobody may read it.
+            (Some(start), _) if segments.concepts == 1 => return start.clone(),
+            // The last slot's concept is read by no token, so the backbone runs on the others only.
+            (Some(_), _) => {
+                let read = segments.concepts - 1;
+                (ops::segment_mean(h, segments).narrow(1, 0, read), read)
+            }
+            (None, Some(starts)) => {
+                let [_, concepts] = starts.dims();
+                let starts = starts.clone().reshape([batch, concepts, 1]);
+                (h.gather(1, starts.repeat_dim(2, d_token)), concepts)
+            }
+            (None, None) => unreachable!("concepts of first tokens are told which those are"),
+        };
         let concepts = ops::linear(pooled, self.up_projection.val());
         let z = self
             .backbone
@@ -182,7 +214,10 @@ impl DlcmModel {
             Some(confidence) => self.smooth(z) * confidence.narrow(1, 0, read).cast(h_type),
             None => self.smooth(z),
         };
-        Tensor::cat(vec![start, z], 1)
+        match start {
+            Some(start) => Tensor::cat(vec![start, z], 1),
+            None => z,
+        }
     }
 
     /// Computes z̃_k = g ⊙ z_k + (1 − g) ⊙ z_{k−1} (Eq. 11); the first concept stays as it is.
@@ -206,6 +241,7 @@ impl DlcmModel {
         Memory {
             encoder: self.encoder.memory(),
             query: None,
+            tokens: 0,
             open: None,
             backbone: self.backbone.memory(),
             z: None,
@@ -216,35 +252,44 @@ impl DlcmModel {
 
     /// Computes the logits after the next token alone; `memory` holds those before it.
     ///
-    /// The backbone runs only when the token starts a concept, on the one that it ends.
+    /// The backbone runs only when the token starts a concept: on the one that it ends, or on its own
+    /// where that is made of its first token.
     ///
     /// # Shapes
     /// `token` [1, 1] → [1, vocab].
     pub(crate) fn step(
         &self,
         token: Tensor<2, Int>,
-        threshold: f64,
+        (placement, seq_len): (&Placement, usize),
         memory: &mut Memory,
         flops: &FlopCount,
     ) -> (Tensor<2>, Boundary) {
         let x = self.embedding.forward(token);
         let h = self.encoder.step(x, &mut memory.encoder, flops);
-        let probability = self.boundary.step(h.clone(), &mut memory.query, flops);
-        let (slot, open) = match memory.open.take() {
-            None => (
-                Some(self.start.val().unsqueeze().cast(h.dtype())),
-                (h.clone(), 1.0),
-            ),
-            Some((sum, tokens)) if f64::from(probability) >= threshold => {
-                let concept = self.conclude(sum / tokens, memory, flops);
-                (Some(concept), (h.clone(), 1.0))
-            }
-            Some((sum, tokens)) => (None, (sum + h.clone(), tokens + 1.0)),
+        let probability = match &self.boundary {
+            Some(predictor) => predictor.step(h.clone(), &mut memory.query, flops),
+            None => 0.0,
         };
-        memory.open = Some(open);
         let boundary = Boundary {
             probability,
-            decided: slot.is_some(),
+            decided: placement.starts(memory.tokens, seq_len, probability),
+        };
+        memory.tokens += 1;
+        let slot = match (&self.start, memory.open.take()) {
+            (None, _) => boundary
+                .decided
+                .then(|| self.conclude(h.clone(), memory, flops)),
+            (Some(_), Some((sum, tokens))) if !boundary.decided => {
+                memory.open = Some((sum + h.clone(), tokens + 1.0));
+                None
+            }
+            (Some(start), ended) => {
+                memory.open = Some((h.clone(), 1.0));
+                Some(match ended {
+                    Some((sum, tokens)) => self.conclude(sum / tokens, memory, flops),
+                    None => start.val().unsqueeze().cast(h.dtype()),
+                })
+            }
         };
         match slot {
             Some(slot) => self.cross_attention.push(slot, &mut memory.slots, flops),

@@ -8,6 +8,7 @@ pub mod boundary;
 pub mod causality;
 pub(crate) mod compute;
 mod cross_attention;
+pub mod decision;
 pub mod decode;
 mod dense;
 pub mod device;
@@ -16,27 +17,31 @@ mod embedding;
 mod init;
 mod observe;
 pub mod ops;
+mod token_only;
 mod weights;
 
 pub use block::{Block, Blocks};
-pub use boundary::{BoundaryPredictor, Decision, RecentProbabilities, Segmentation};
+pub use boundary::{BoundaryPredictor, RecentProbabilities, Segmentation};
 pub use cross_attention::CrossAttention;
+pub use decision::{Decision, Placement};
 pub use decode::Decoder;
 pub use dense::DenseModel;
 pub use dlcm::{Boundaries, DlcmModel};
 pub use embedding::{Embedding, Unembedding, compute_type};
 pub use observe::Site;
+pub use token_only::TokenOnlyModel;
 pub use weights::{HostTensor, HostTensors, plain_name};
 
 use crate::architecture::Architecture;
 use crate::recipe::{BoundaryGradient, Group, Precision};
+use boundary::needs_starts;
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor};
 use init::Initializer;
 use observe::Observer;
 use std::collections::BTreeMap;
 
-/// A network of either kind.
+/// A network of any kind.
 // A process holds one: its size in place does not matter.
 #[allow(clippy::large_enum_variant)]
 #[derive(Module, Debug)]
@@ -45,6 +50,8 @@ pub enum Network {
     Dense(DenseModel),
     /// A hierarchical model.
     Dlcm(DlcmModel),
+    /// The token level of one alone.
+    TokenOnly(TokenOnlyModel),
 }
 
 impl Network {
@@ -54,6 +61,9 @@ impl Network {
         match architecture {
             Architecture::Dense(shape) => Self::Dense(DenseModel::new(shape, &mut init)),
             Architecture::Dlcm(shape) => Self::Dlcm(DlcmModel::new(shape, &mut init)),
+            Architecture::TokenOnly(shape) => {
+                Self::TokenOnly(TokenOnlyModel::new(shape, &mut init))
+            }
         }
     }
 
@@ -63,6 +73,7 @@ impl Network {
         match &mut self {
             Self::Dense(model) => model.set_precision(precision),
             Self::Dlcm(model) => model.set_precision(precision),
+            Self::TokenOnly(model) => model.set_precision(precision),
         }
         self
     }
@@ -95,10 +106,24 @@ impl Network {
             .map(|probability| Boundaries::decide(probability, decision));
         let segmentation = boundaries.as_ref().map(|boundaries| {
             let [_, seq_len, _] = encoded.h.dims();
-            Segmentation::new(&boundaries.decided, seq_len, gradient, &encoded.h.device())
+            let with_starts = self.needs_starts(gradient);
+            Segmentation::new(
+                &boundaries.decided,
+                seq_len,
+                with_starts,
+                &encoded.h.device(),
+            )
         });
-        let logits = self.decode_observed(encoded, segmentation.as_ref(), observe);
+        let logits = self.decode_observed(encoded, segmentation.as_ref(), gradient, observe);
         (logits, boundaries)
+    }
+
+    /// Says whether [`Self::decode`] reads the first tokens of segments by themselves.
+    pub(crate) fn needs_starts(&self, gradient: BoundaryGradient) -> bool {
+        match self {
+            Self::Dlcm(model) => needs_starts(model.pooling(), gradient),
+            Self::Dense(_) | Self::TokenOnly(_) => false,
+        }
     }
 
     /// Does the part of [`Self::forward`] that comes before boundaries are decided.
@@ -120,6 +145,10 @@ impl Network {
                 h: model.encode(tokens),
                 probability: None,
             },
+            Self::TokenOnly(model) => Encoded {
+                h: model.encode(tokens, observe),
+                probability: None,
+            },
             Self::Dlcm(model) => {
                 let (h, probability) = model.encode(tokens, gradient, observe);
                 Encoded {
@@ -130,25 +159,32 @@ impl Network {
         }
     }
 
-    /// Does the part that comes after; a dense model has no segmentation.
+    /// Does the part that comes after; a model without concepts has no segmentation.
     ///
     /// # Shapes
     /// [batch · seq_len, vocab].
-    pub fn decode(&self, encoded: Encoded, segmentation: Option<&Segmentation>) -> Tensor<2> {
-        self.decode_observed(encoded, segmentation, &mut |_, _| {})
+    pub fn decode(
+        &self,
+        encoded: Encoded,
+        segmentation: Option<&Segmentation>,
+        gradient: BoundaryGradient,
+    ) -> Tensor<2> {
+        self.decode_observed(encoded, segmentation, gradient, &mut |_, _| {})
     }
 
     fn decode_observed(
         &self,
         encoded: Encoded,
         segmentation: Option<&Segmentation>,
+        gradient: BoundaryGradient,
         observe: &mut Observer<'_>,
     ) -> Tensor<2> {
         match (self, encoded.probability, segmentation) {
             (Self::Dlcm(model), Some(probability), Some(segmentation)) => {
-                model.decode(encoded.h, probability, segmentation, observe)
+                model.decode(encoded.h, probability, segmentation, gradient, observe)
             }
             (Self::Dense(model), ..) => model.decode(encoded.h, observe),
+            (Self::TokenOnly(model), ..) => model.decode(encoded.h, observe),
             (Self::Dlcm(_), ..) => unreachable!("a hierarchical model is decoded with segments"),
         }
     }
@@ -174,7 +210,8 @@ impl Network {
         sizes
     }
 
-    /// Decides boundaries without running the rest of the network; `None` for a dense model.
+    /// Decides boundaries without running the rest of the network; `None` for a model without
+    /// concepts.
     ///
     /// # Shapes
     /// `tokens` [batch, seq_len].
@@ -194,7 +231,7 @@ impl Network {
 pub struct Encoded {
     /// Hidden states, [batch, seq_len, width].
     pub h: Tensor<3>,
-    /// p, [batch, seq_len]; `None` in a dense model.
+    /// p, [batch, seq_len]; `None` in a model without concepts.
     pub probability: Option<Tensor<2>>,
 }
 
@@ -223,16 +260,31 @@ pub fn group_of(name: &str, rank: usize) -> Group {
 mod tests {
     use super::*;
     use crate::architecture::solver::ShapeSettings;
+    use crate::architecture::{BoundaryRule, Dlcm, Pooling};
 
     #[test]
     fn parameters_are_those_the_architecture_counts() {
         let settings = ShapeSettings::default();
-        for architecture in [
+        let solved = [
             settings
                 .solve_dlcm(200_000, 0.5, 4.0, 256)
                 .expect("solvable"),
             settings.solve_dense(150_000, 256).expect("solvable"),
-        ] {
+        ];
+        let Architecture::Dlcm(dlcm) = &solved[0] else {
+            unreachable!("a DLCM was asked for")
+        };
+        let control = Dlcm {
+            boundaries: BoundaryRule::Fixed,
+            pooling: Pooling::Boundary,
+            ..dlcm.clone()
+        };
+        let token_level = dlcm.token_level();
+        let others = [
+            Architecture::Dlcm(control),
+            Architecture::TokenOnly(token_level),
+        ];
+        for architecture in solved.into_iter().chain(others) {
             let network = Network::new(&architecture, 0, &crate::model::device::for_tests());
             let counts = architecture.params();
             assert_eq!(network.num_params() as u64, counts.total());
@@ -248,7 +300,7 @@ mod tests {
             };
             assert_eq!(component(&["embedding"]), counts.embedding);
             assert_eq!(component(&["unembedding"]), counts.unembedding);
-            if !architecture.is_dense() {
+            if architecture.has_concepts() {
                 let backbone_norm = elements(&weights["backbone.norm"]);
                 assert_eq!(component(&["encoder"]), counts.encoder);
                 assert_eq!(component(&["boundary"]), counts.boundary);

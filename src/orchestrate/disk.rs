@@ -25,10 +25,10 @@ pub struct DiskNeed {
 pub fn disk_need(to_do: &[&Planned], slots: usize, keep_weights: bool) -> DiskNeed {
     let total = |run: &Planned| run.spec.architecture.params().total() as f64;
     let kept = to_do.iter().map(|run| {
-        let state = match run.spec.execution.part() {
+        let state = match run.part() {
             Part::Trunk => STATE * total(run),
-            Part::Whole | Part::Branch if keep_weights => WEIGHT * total(run),
-            Part::Whole | Part::Branch => 0.0,
+            Part::Whole | Part::Branch | Part::Trial if keep_weights => WEIGHT * total(run),
+            Part::Whole | Part::Branch | Part::Trial => 0.0,
         };
         NUMBERS + state
     });

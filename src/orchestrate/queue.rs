@@ -229,7 +229,7 @@ mod tests {
         RunRecord {
             id: run.id.clone(),
             spec: run.spec.clone(),
-            part: run.spec.execution.part(),
+            part: run.part(),
             start_run: None,
             state: RunState::Ended,
             kind: "dlcm".into(),
@@ -239,6 +239,7 @@ mod tests {
             compression_ratio: architecture.compression_ratio(),
             realised_ratio: Some(4.0),
             realised_sampled: Some(4.0),
+            realised_training: Some(4.0),
             seed: 0,
             loss: Some(1.0),
             bits_per_byte: None,
@@ -261,7 +262,7 @@ mod tests {
     fn end_state(step: u64) -> impl Fn(&Planned) -> bool {
         move |run| {
             let steps = run.spec.recipe.steps(run.spec.architecture.seq_len());
-            run.spec.execution.part() == Part::Trunk && steps == step
+            run.part() == Part::Trunk && steps == step
         }
     }
 
@@ -331,7 +332,7 @@ mod tests {
         let parts = |stored: &HashMap<RunId, RunRecord>| -> Vec<(Part, u64)> {
             to_do(&planned, stored, folder.path())
                 .iter()
-                .map(|run| (run.spec.execution.part(), run.spec.recipe.tokens / 4096))
+                .map(|run| (run.part(), run.spec.recipe.tokens / 4096))
                 .collect()
         };
         use Part::{Branch, Trunk};

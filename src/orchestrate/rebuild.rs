@@ -100,6 +100,8 @@ fn read(folder: &Path) -> Result<PlannedRun, String> {
     let per_token = spec.architecture.training_flops(ratio, Convention::Exact);
     Ok(PlannedRun {
         flops: per_token * spec.recipe.tokens as f64,
+        // What an experiment asks for it as is in its file.
+        trial: false,
         axes: BTreeMap::new(),
         id,
         spec,

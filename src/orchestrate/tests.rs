@@ -180,6 +180,7 @@ fn stored(planned: &[Planned]) -> Vec<PlannedRun> {
     let run = |run: &Planned| PlannedRun {
         id: run.id.clone(),
         spec: run.spec.clone(),
+        trial: run.trial,
         flops: run.flops,
         axes: run.axes.clone(),
     };

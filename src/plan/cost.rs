@@ -1,7 +1,7 @@
 //! What training takes on a machine: measured for some kinds of step, estimated for all others.
 
 use super::Planned;
-use crate::architecture::Architecture;
+use crate::architecture::{Architecture, ModelKind};
 use crate::digest;
 use crate::recipe::{BoundaryRecipe, Precision};
 use crate::run::{RunId, RunSpec};
@@ -63,15 +63,18 @@ fn workload(run: &RunSpec) -> String {
 }
 
 /// Finds the workloads of a plan, each with a run that has it, in an order in which the first few
-/// stand for all: of either kind of model the cheapest and the dearest, then always what halves a
+/// stand for all: of each kind of model the cheapest and the dearest, then always what halves a
 /// gap.
 pub fn workloads(planned: &[Planned]) -> Vec<(String, &Planned)> {
     let names: Vec<String> = planned.par_iter().map(|run| workload(&run.spec)).collect();
     let mut seen = HashSet::new();
     let found = names.into_iter().zip(planned);
     let found = found.filter(|(name, _)| seen.insert(name.clone()));
-    let (dense, dlcm): (Vec<_>, Vec<_>) = found.partition(|(_, run)| is_dense(run));
-    let mut ordered: Vec<_> = [dlcm, dense].into_iter().flat_map(outside_in).collect();
+    let mut by_kind: BTreeMap<ModelKind, Vec<_>> = BTreeMap::new();
+    for (name, run) in found {
+        by_kind.entry(kind(run)).or_default().push((name, run));
+    }
+    let mut ordered: Vec<_> = by_kind.into_values().flat_map(outside_in).collect();
     ordered.sort_by_key(|(rank, _)| *rank);
     ordered.into_iter().map(|(_, workload)| workload).collect()
 }
@@ -89,8 +92,8 @@ fn outside_in(mut found: Vec<(String, &Planned)>) -> Vec<(usize, (String, &Plann
     (0..).map(rank).zip(found).collect()
 }
 
-fn is_dense(run: &Planned) -> bool {
-    run.spec.architecture.is_dense()
+fn kind(run: &Planned) -> ModelKind {
+    run.spec.architecture.kind()
 }
 
 /// Training FLOPs of a token, convention `exact`.
@@ -113,7 +116,7 @@ impl Costs {
         let points = workloads.iter().filter_map(|(name, run)| {
             let cost = *measured.get(name)?;
             Some(Point {
-                is_dense: is_dense(run),
+                kind: kind(run),
                 size: flops_per_token(run).ln(),
                 cost,
                 memory_ratio: cost.memory.map(|memory| memory / run.memory),
@@ -149,7 +152,7 @@ impl Costs {
 /// A workload that was measured.
 #[derive(Clone, Debug)]
 struct Point {
-    is_dense: bool,
+    kind: ModelKind,
     /// ln of the training FLOPs a token takes.
     size: f64,
     cost: Cost,
@@ -163,10 +166,7 @@ struct Point {
 ///
 /// `points` are in order of size; `None` without any.
 fn between(points: &[Point], run: &Planned) -> Option<Cost> {
-    let alike: Vec<&Point> = points
-        .iter()
-        .filter(|p| p.is_dense == is_dense(run))
-        .collect();
+    let alike: Vec<&Point> = points.iter().filter(|p| p.kind == kind(run)).collect();
     let points = match alike.is_empty() {
         true => points.iter().collect(),
         false => alike,
@@ -192,7 +192,7 @@ fn between(points: &[Point], run: &Planned) -> Option<Cost> {
         start: mean(low.cost.start, high.cost.start),
         training: by_flops(|cost| cost.training),
         evaluation: by_flops(|cost| cost.evaluation),
-        // Dense models have none: not a matter of powers.
+        // Models without concepts have none: not a matter of powers.
         gains: mean(low.cost.gains, high.cost.gains),
         memory: ratio.map(|(low, high)| mean(low, high) * run.memory),
     })

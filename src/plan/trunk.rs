@@ -92,6 +92,7 @@ impl Trunk {
                 spec,
                 axes: self.axes.clone(),
                 asked: None,
+                straying: run.straying,
                 location: run.location.clone(),
             });
         }
@@ -160,7 +161,7 @@ mod tests {
         let lengths = runs.iter().map(|run| {
             let start = run.spec.execution.start.as_ref();
             let step = start.map_or(0, |start| start.step);
-            (run.spec.execution.part(), steps(&run.spec), step)
+            (run.part(), steps(&run.spec), step)
         });
         lengths.collect()
     }
@@ -188,7 +189,7 @@ mod tests {
             // 5% of the 50 steps of the shortest run; the decay is each run's own.
             let (schedule, steps) = (&run.spec.recipe.schedule, steps(&run.spec));
             assert_eq!(schedule.warmup_steps(steps), 3);
-            let decay = match run.spec.execution.part() {
+            let decay = match run.part() {
                 Part::Branch => steps / 5,
                 _ => 0,
             };
@@ -197,10 +198,7 @@ mod tests {
                 let before = runs.iter().find(|other| other.id == start.run);
                 assert_eq!(before.map(|run| super::steps(&run.spec)), Some(start.step));
             }
-            assert_eq!(
-                run.axes.contains_key("tokens"),
-                run.spec.execution.part() == Part::Branch
-            );
+            assert_eq!(run.axes.contains_key("tokens"), run.part() == Part::Branch);
         }
         assert_eq!(
             (runs[3].epochs - 409_600.0 / 500_000.0).abs(),

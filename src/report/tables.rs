@@ -3,10 +3,11 @@
 mod columns;
 mod fitted;
 
-pub use columns::{ATTEMPTS, Attempted, FITS, MEASUREMENTS, Measured, RUNS};
+pub use columns::{ATTEMPTS, Attempted, FITS, Listed, MEASUREMENTS, Measured, RUNS};
 pub use fitted::FittedParameter;
 
 use super::{ReportError, write_whole};
+use crate::analysis::worth_by_run;
 use crate::store::{RunRecord, StoredFit};
 use fitted::fitted_parameters;
 use polars::prelude::*;
@@ -74,7 +75,13 @@ pub fn table<R>(
 /// # Errors
 /// When the table library refuses.
 pub fn runs(runs: &[RunRecord]) -> Result<DataFrame, ReportError> {
-    let mut columns: Vec<Column> = RUNS.iter().map(|column| column.of(runs)).collect();
+    let worth = worth_by_run(runs);
+    let listed = runs.iter().map(|run| Listed {
+        record: run.clone(),
+        concept_worth: worth.get(&run.id).copied(),
+    });
+    let listed: Vec<Listed> = listed.collect();
+    let mut columns: Vec<Column> = RUNS.iter().map(|column| column.of(&listed)).collect();
     let axes: BTreeSet<&String> = runs.iter().flat_map(|run| run.axes.keys()).collect();
     for axis in axes {
         let values: Vec<Option<&str>> = runs

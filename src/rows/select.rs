@@ -2,6 +2,7 @@
 
 use super::stored::{SOURCE, TRAINED};
 use super::{BadCell, Places, RowsError, Table, filter, number};
+use crate::architecture::ModelKind;
 use crate::fit::law::Law;
 use crate::fit::{Exclusion, Observations};
 use crate::spelling::nearest;
@@ -202,6 +203,7 @@ impl Table {
             }
             left_out.add(&format!("not {text}"), |row| !keep[row]);
         }
+        self.separate_controls(&names, &mut left_out);
         let (dense, unread) = self.separate_dense(&names, wanted, &mut left_out);
         self.leave_out_sources_without(&names, wanted, &mut left_out);
         left_out.check(self)?;
@@ -241,6 +243,18 @@ impl Table {
             remarks,
             dense,
         })
+    }
+
+    /// Leaves out token levels alone, which are controls, unless nothing else is meant: they have no
+    /// concepts, and are not dense.
+    fn separate_controls(&self, names: &[String], left_out: &mut LeftOut) {
+        let Some(at) = names.iter().position(|name| name == "kind") else {
+            return;
+        };
+        let is_control = |row: usize| self.cell(row, at) == ModelKind::TokenOnly.name();
+        if left_out.kept().any(|row| !is_control(row)) {
+            left_out.add("a token level alone, which is a control", is_control);
+        }
     }
 
     /// Leaves out dense rows where the law is about concepts, and hierarchical ones where it is not

@@ -256,6 +256,31 @@ mod tests {
     }
 
     #[test]
+    fn controls_are_rows_of_no_other_law() {
+        let grid = simulated::Grid {
+            controls: simulated::Controls::Worse,
+            ..simulated::QUICK
+        };
+        let runs = grid.runs();
+        let table = stored("runs".into(), &runs, &[]).expect("a table");
+        let count = |law: &str, filters: &[&str]| {
+            let law = crate::fit::law::by_name(law).expect("a law");
+            let only = Selection {
+                filters: filters.iter().map(ToString::to_string).collect(),
+                ..Selection::default()
+            };
+            let wanted = Wanted::of_law(law.as_ref());
+            let rows = table.select(&wanted, &only).expect("rows");
+            (rows.observations.len(), rows.dense)
+        };
+        assert_eq!(count("chinchilla", &[]), (2, 0));
+        assert_eq!(count("dlcm", &[]), (8, 2));
+        // Asked for by name they are what is meant.
+        let alone = runs.iter().filter(|run| run.kind == "token_only").count();
+        assert_eq!(count("chinchilla", &["kind = token_only"]), (alone, 0));
+    }
+
+    #[test]
     fn a_file_without_a_column_is_left_out_and_one_with_a_gap_is_refused() {
         let imported = theirs().to_import(&selection()).expect("usable");
         let runs = simulated::QUICK.runs();

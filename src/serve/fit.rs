@@ -177,6 +177,7 @@ impl Material {
             laws,
             optimum,
             saving,
+            attribution: None,
             warnings: answer::warned(&self.warnings),
             left_out: excluded.iter().map(answer::left_out).collect(),
             possible: possible(&table),

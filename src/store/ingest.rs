@@ -51,8 +51,8 @@ pub(super) async fn take_in(
                      boundary_gain
               FROM measurements WHERE run_id = ?1 AND validation_loss IS NOT NULL
               ORDER BY step DESC LIMIT 1),
-             (flops, realised_sampled) =
-             (SELECT flops, realised_sampled FROM measurements WHERE run_id = ?1
+             (flops, realised_sampled, realised_training) =
+             (SELECT flops, realised_sampled, realised_training FROM measurements WHERE run_id = ?1
               ORDER BY step DESC LIMIT 1)
          WHERE id = ?1",
     )
@@ -71,11 +71,11 @@ async fn insert(
 ) -> Result<(), StoreError> {
     for rows in rows.chunks(ROWS) {
         // Parameters without numbers: to look up the numbers of so many takes longest of all.
-        let values = vec!["(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"; rows.len()].join(", ");
+        let values = vec!["(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"; rows.len()].join(", ");
         let statement = format!(
             "INSERT OR REPLACE INTO measurements
                  (run_id, step, tokens, flops, loss, validation_loss, bits_per_byte,
-                  realised_sampled, realised_thresholded, concept_gain, boundary_gain,
+                  realised_sampled, realised_training, realised_thresholded, concept_gain, boundary_gain,
                   auxiliary_loss, gradient_norm, rate_share, tokens_per_second)
              SELECT ?, * FROM (VALUES {values})"
         );
@@ -89,6 +89,7 @@ async fn insert(
                 .bind(row.validation_loss)
                 .bind(row.bits_per_byte)
                 .bind(row.realised_sampled)
+                .bind(row.realised_training)
                 .bind(row.realised_thresholded)
                 .bind(row.concept_gain)
                 .bind(row.boundary_gain)

@@ -68,13 +68,8 @@ pub(super) async fn insert_runs(
     insert.push_values(runs.iter().zip(specs), |mut row, (run, spec)| {
         let architecture = &run.spec.architecture;
         let params = architecture.params();
-        let kind = if architecture.is_dense() {
-            "dense"
-        } else {
-            "dlcm"
-        };
         row.push_bind(&run.id.0)
-            .push_bind(kind)
+            .push_bind(architecture.kind().name())
             .push_bind(spec)
             .push_bind(params.non_embedding() as i64)
             .push_bind(params.concept_share())
@@ -107,7 +102,7 @@ async fn ask_for(
             .push_bind(&run.id.0)
             .push_bind(position as i64)
             .push_bind(axes)
-            .push_bind(execution.part().name())
+            .push_bind(run.spec.execution.part(run.trial).name())
             .push_bind(execution.start.as_ref().map(|start| &start.run.0));
     });
     insert.push(

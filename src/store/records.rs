@@ -1,6 +1,7 @@
 //! The rows of the database as values.
 
 use super::{StoreError, content, read_spec};
+use crate::architecture::ModelKind;
 use crate::event::Measurement;
 use crate::run::{Part, RunId, RunOutcome, RunSpec, RunState};
 use serde::{Deserialize, Serialize};
@@ -28,6 +29,8 @@ pub struct PlannedRun {
     pub id: RunId,
     /// What it is.
     pub spec: RunSpec,
+    /// Whether it is asked for to find a learning rate.
+    pub trial: bool,
     /// Training FLOPs at the declared ratio, convention `exact`, its trunk's included.
     pub flops: f64,
     /// The axis values as written.
@@ -48,7 +51,7 @@ pub struct RunRecord<S = RunSpec> {
     pub start_run: Option<RunId>,
     /// Where it stands.
     pub state: RunState,
-    /// `dlcm` or `dense`.
+    /// `dlcm`, `dense` or `token_only`.
     pub kind: String,
     /// Non-embedding parameters N of the shape that was built.
     pub params: u64,
@@ -62,6 +65,8 @@ pub struct RunRecord<S = RunSpec> {
     pub realised_ratio: Option<f64>,
     /// Tokens per concept in training's last measured step.
     pub realised_sampled: Option<f64>,
+    /// Tokens per concept over the whole training; `None` where that was not kept.
+    pub realised_training: Option<f64>,
     /// Seed.
     pub seed: u64,
     /// Last held-out loss, nats per token.
@@ -110,6 +115,7 @@ pub(super) struct RunRow {
     flops: Option<f64>,
     realised_ratio: Option<f64>,
     realised_sampled: Option<f64>,
+    realised_training: Option<f64>,
     concept_gain: Option<f64>,
     boundary_gain: Option<f64>,
     axes: String,
@@ -135,6 +141,11 @@ impl TryFrom<RunRow> for RunRecord<()> {
 }
 
 impl<S> RunRecord<S> {
+    /// Says whether the model has a concept level.
+    pub fn has_concepts(&self) -> bool {
+        self.kind == ModelKind::Dlcm.name()
+    }
+
     /// Says whether it ended without a result: it failed or was cancelled, and can be tried again.
     pub fn has_failed(&self) -> bool {
         self.state == RunState::Ended && self.outcome.is_some_and(|outcome| !outcome.is_result())
@@ -156,6 +167,7 @@ impl<S> RunRecord<S> {
             compression_ratio: row.compression_ratio,
             realised_ratio: row.realised_ratio,
             realised_sampled: row.realised_sampled,
+            realised_training: row.realised_training,
             seed: row.seed as u64,
             loss: row.loss,
             bits_per_byte: row.bits_per_byte,
@@ -330,6 +342,7 @@ pub(super) struct MeasurementRow {
     validation_loss: Option<f64>,
     bits_per_byte: Option<f64>,
     realised_sampled: Option<f64>,
+    realised_training: Option<f64>,
     realised_thresholded: Option<f64>,
     concept_gain: Option<f64>,
     boundary_gain: Option<f64>,
@@ -349,6 +362,7 @@ impl From<MeasurementRow> for Measurement {
             validation_loss: row.validation_loss,
             bits_per_byte: row.bits_per_byte,
             realised_sampled: row.realised_sampled,
+            realised_training: row.realised_training,
             realised_thresholded: row.realised_thresholded,
             concept_gain: row.concept_gain,
             boundary_gain: row.boundary_gain,

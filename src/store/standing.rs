@@ -95,7 +95,8 @@ impl Store {
         let rows: Vec<records::RunRow> = sqlx::query_as(AssertSqlSafe(format!(
             "SELECT id, kind, '' AS spec, params, concept_share, compression_ratio, tokens, seed,
                  planned_flops, state, outcome, message, retries, micro_batch, loss, bits_per_byte,
-                 flops, realised_ratio, realised_sampled, concept_gain, boundary_gain, axes, part,
+                 flops, realised_ratio, realised_sampled, realised_training,
+                concept_gain, boundary_gain, axes, part,
                  start_run
              FROM experiment_runs JOIN runs ON runs.id = experiment_runs.run_id
              WHERE experiment_id = ?1 AND {which} ORDER BY position"

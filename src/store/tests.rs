@@ -54,6 +54,7 @@ pub(crate) fn planned(seed: u64) -> PlannedRun {
     PlannedRun {
         id: spec.id(),
         spec,
+        trial: false,
         flops: 1e12,
         axes: BTreeMap::from([("seed".to_owned(), seed.to_string())]),
     }

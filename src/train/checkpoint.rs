@@ -31,6 +31,9 @@ pub struct Progress {
     pub step: u64,
     /// Training FLOPs spent.
     pub flops: f64,
+    /// Concepts of all steps; `None` where they were not counted from the first on.
+    #[serde(default)]
+    pub concepts: Option<u64>,
     /// Threshold that the last evaluation used; `None` for a dense model.
     pub threshold: Option<f64>,
 }
@@ -48,10 +51,11 @@ pub struct State {
 
 impl State {
     /// Finds the threshold of evaluation: that of the last one, or before any the one it would
-    /// have; `None` for a dense model.
+    /// have; `None` where boundaries are not learned.
     pub fn threshold(&self, spec: &RunSpec) -> Option<f64> {
-        let Architecture::Dlcm(shape) = &spec.architecture else {
-            return None;
+        let shape = match &spec.architecture {
+            Architecture::Dlcm(shape) if shape.boundaries.is_learned() => shape,
+            _ => return None,
         };
         let next = || match spec.recipe.boundary.threshold {
             Threshold::Fixed(threshold) => Some(threshold),

@@ -95,7 +95,7 @@ fn check(
     let settings = Settings {
         recipe,
         output_multiplier: multiplier,
-        compression_ratio: RATIO,
+        architecture,
         micro_batch: ROWS,
         device: &device,
     };
@@ -156,8 +156,8 @@ mod tests {
         let growth = |width| {
             let mut recipe = Recipe::default();
             recipe.rates.base_width = width;
-            recipe.rates.token *= 4.0;
-            recipe.rates.concept *= 4.0;
+            recipe.rates.token *= 8.0;
+            recipe.rates.concept *= 8.0;
             let found = coordinates(&[width], STEPS, &recipe, "cpu").expect("a device");
             let at = |c: &&Coordinate| (c.step, c.site) == (STEPS, Site::Decoder);
             found.iter().find(at).expect("measured").size

@@ -5,8 +5,10 @@
 //! threshold of the other. No sequence takes part in its own threshold, and the errors of the two
 //! rates cancel.
 
-use super::step::{Sequences, uniforms};
-use crate::model::{Decision, Network, boundary, ops};
+use super::step::Sequences;
+use crate::architecture::{Architecture, BoundaryRule};
+use crate::model::decision::{rate_after_first, uniforms};
+use crate::model::{Decision, Network, Placement, boundary, ops};
 use crate::recipe::{BoundaryGradient, Threshold};
 use burn::module::Module;
 use burn::tensor::Device;
@@ -17,9 +19,9 @@ use std::ops::Range;
 pub struct Evaluation {
     /// Mean cross-entropy, nats per token.
     pub loss: f64,
-    /// Tokens per concept; `None` for a dense model.
+    /// Tokens per concept; `None` for a model without concepts.
     pub realised_ratio: Option<f64>,
-    /// Mean of the folds' thresholds; `None` for a dense model.
+    /// Mean of the folds' thresholds; `None` where boundaries are not learned.
     pub threshold: Option<f64>,
 }
 
@@ -28,12 +30,17 @@ pub struct Evaluation {
 pub struct Gains {
     /// Loss without concepts (only the start vector) minus with.
     pub concept: f64,
-    /// Loss with random boundaries at the same rate minus with learned ones.
-    pub boundary: f64,
+    /// Loss with random boundaries at the same rate minus with its own; `None` where its own are
+    /// random.
+    pub boundary: Option<f64>,
 }
 
 /// An evaluation's settings.
 pub struct Evaluator<'a> {
+    /// The model.
+    pub architecture: &'a Architecture,
+    /// The run's seed: random boundaries are drawn from it.
+    pub seed: u64,
     /// The held-out sequences: first those of one fold, then those of the other.
     pub sequences: &'a Sequences,
     /// Multiplier 1/s of the logits.
@@ -54,27 +61,37 @@ impl Evaluator<'_> {
         &self,
         network: &Network,
         threshold: Threshold,
-        compression_ratio: f64,
         fallback: impl FnOnce() -> f64,
     ) -> Evaluation {
+        let seq_len = self.sequences.seq_len;
+        let shape = match self.architecture {
+            Architecture::Dlcm(shape) => shape,
+            // Nothing is decided.
+            Architecture::Dense(_) | Architecture::TokenOnly(_) => {
+                return self.with(network, |_| Decision::NoConcepts);
+            }
+        };
+        if !shape.boundaries.is_learned() {
+            let placement = Placement::new(shape, 0.0, self.seed);
+            return self.with(network, |rows| {
+                placement.decision(rows.start as u64..rows.end as u64, seq_len)
+            });
+        }
         let thresholds = match threshold {
             Threshold::Fixed(threshold) => [threshold; 2],
             Threshold::Calibrated => self
-                .calibrate(network, compression_ratio)
+                .calibrate(network, shape.compression_ratio)
                 .unwrap_or_else(|| [fallback(); 2]),
         };
         let half = self.half();
         let mut evaluation = self.with(network, |rows| {
             Decision::Threshold(thresholds[usize::from(rows.start >= half)])
         });
-        evaluation.threshold = evaluation
-            .realised_ratio
-            .map(|_| 0.5 * (thresholds[0] + thresholds[1]));
+        evaluation.threshold = Some(0.5 * (thresholds[0] + thresholds[1]));
         evaluation
     }
 
-    /// Finds each fold's threshold from the other's probabilities; `None` without two folds or for
-    /// a dense model.
+    /// Finds each fold's threshold from the other's probabilities; `None` without two folds.
     fn calibrate(&self, network: &Network, compression_ratio: f64) -> Option<[f64; 2]> {
         let network = network.valid();
         let mut folds = [Vec::new(), Vec::new()];
@@ -109,21 +126,26 @@ impl Evaluator<'_> {
         })
     }
 
-    /// Measures what concepts and learned boundaries are worth, given the plain evaluation;
-    /// `None` for a dense model.
-    pub fn gains(&self, network: &Network, plain: Evaluation, seed: u64) -> Option<Gains> {
+    /// Measures what concepts and their boundaries are worth, given the plain evaluation; `None` for
+    /// a model without concepts.
+    pub fn gains(&self, network: &Network, plain: Evaluation) -> Option<Gains> {
+        let Architecture::Dlcm(shape) = self.architecture else {
+            return None;
+        };
         let rate = 1.0 / plain.realised_ratio?;
         let seq_len = self.sequences.seq_len;
         let without = self.with(network, |_| Decision::NoConcepts);
-        // The first token of a sequence is a boundary whatever is drawn.
-        let rate = ((rate * seq_len as f64 - 1.0) / (seq_len as f64 - 1.0)).max(0.0);
-        let random = self.with(network, |rows| {
-            let uniforms = uniforms(!seed, rows.start as u64..rows.end as u64, seq_len);
-            Decision::random(&uniforms, rate)
-        });
+        let rate = rate_after_first(rate, seq_len);
+        let random = || {
+            self.with(network, |rows| {
+                let uniforms = uniforms(!self.seed, rows.start as u64..rows.end as u64, seq_len);
+                Decision::random(&uniforms, rate)
+            })
+        };
         Some(Gains {
             concept: without.loss - plain.loss,
-            boundary: random.loss - plain.loss,
+            boundary: (shape.boundaries != BoundaryRule::Random)
+                .then(|| random().loss - plain.loss),
         })
     }
 

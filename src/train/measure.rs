@@ -87,6 +87,8 @@ pub fn measure(
 fn time_evaluation(model: &Untrained, spec: &RunSpec, sequences: &Sequences) -> (f64, f64) {
     let device = model.device().clone().inner();
     let evaluator = Evaluator {
+        architecture: &spec.architecture,
+        seed: spec.seed,
         sequences,
         output_multiplier: spec
             .recipe
@@ -95,16 +97,15 @@ fn time_evaluation(model: &Untrained, spec: &RunSpec, sequences: &Sequences) -> 
         device: &device,
         alive: &|| {},
     };
-    let ratio = spec.architecture.compression_ratio();
     let threshold = spec.recipe.boundary.threshold;
-    let evaluate = || evaluator.evaluate(model.network(), threshold, ratio, || 0.5);
+    let evaluate = || evaluator.evaluate(model.network(), threshold, || 0.5);
     // What is made once is made before.
     evaluate();
     let start = Instant::now();
     let plain = evaluate();
     let evaluated = Instant::now();
-    // A dense model has none, and that takes no time.
-    let _ = evaluator.gains(model.network(), plain, spec.seed);
+    // A model without concepts has none, and that takes no time.
+    let _ = evaluator.gains(model.network(), plain);
     let tokens = sequences.inputs.len() as f64;
     (
         (evaluated - start).as_secs_f64() / tokens,

@@ -9,7 +9,6 @@ use super::step::{Loss, Passes, Sequences, Settings, with_auxiliary};
 use crate::model::boundary::{number, starts};
 use crate::model::ops::{self, Recording, Segments};
 use crate::model::{Boundaries, Decision, Network, Segmentation};
-use crate::recipe::BoundaryGradient;
 use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::optim::GradientsParams;
 use burn::tensor::{Int, Tensor};
@@ -136,7 +135,7 @@ impl State {
         ops::overwrite_ints(&self.targets, &sequences.targets);
         let mut auxiliary = None;
         let boundaries = match network {
-            Network::Dense(_) => {
+            Network::Dense(_) | Network::TokenOnly(_) => {
                 self.record(0, settings, network)?;
                 self.recorded[&0].encoder.repeat()?;
                 self.room = Some(0);
@@ -144,8 +143,8 @@ impl State {
             }
             Network::Dlcm(_) => Some(self.segment(settings, network, sequences, decision)?),
         };
-        if let Some(boundaries) = &boundaries {
-            let rate = boundaries.concepts() as f64 / tokens;
+        if let Some(boundaries) = boundaries.as_ref().filter(|_| settings.learns_boundaries()) {
+            let rate = settings.starts(boundaries) / tokens;
             let terms = settings.auxiliary(boundaries, rate, sequences.seq_len, tokens);
             ops::overwrite(&self.slopes, &terms.slopes);
             auxiliary = Some(terms.loss);
@@ -164,7 +163,9 @@ impl State {
             loss: Loss(vec![recorded.loss.clone()]),
             auxiliary_loss: auxiliary,
             realised_ratio: concepts.map(|concepts| tokens / concepts as f64),
-            probabilities: boundaries.map_or_else(Vec::new, |found| found.probabilities),
+            probabilities: boundaries
+                .filter(|_| settings.learns_boundaries())
+                .map_or_else(Vec::new, |found| found.probabilities),
         })
     }
 
@@ -228,8 +229,7 @@ impl State {
                 index: self.index.clone(),
                 concepts: room,
             },
-            starts: (gradient == BoundaryGradient::LanguageModel)
-                .then(|| Tensor::zeros([rows, room], device)),
+            starts: (network.needs_starts(gradient)).then(|| Tensor::zeros([rows, room], device)),
         });
 
         let shares = self.recorded.values().next().map(|other| &other.encoder);
@@ -240,10 +240,10 @@ impl State {
         })?;
         let probability = encoded.probability.clone();
         let (rest, (loss, reached)) = Recording::new(device, Some(&encoder), || {
-            let logits = network.decode(encoded, segmentation.as_ref());
+            let logits = network.decode(encoded, segmentation.as_ref(), gradient);
             let targets = self.targets.clone();
             let loss = settings.cross_entropy(logits, targets, tokens);
-            let total = match probability.clone() {
+            let total = match probability.clone().filter(|_| settings.learns_boundaries()) {
                 None => loss.clone(),
                 Some(p) => with_auxiliary(loss.clone(), p, self.slopes.clone()),
             };
@@ -359,7 +359,7 @@ mod tests {
             let settings = Settings {
                 recipe: &recipe,
                 output_multiplier: 1.0,
-                compression_ratio: 4.0,
+                architecture: &architecture,
                 micro_batch: 2,
                 device: &device,
             };

@@ -1,20 +1,20 @@
 //! The training loop of one run.
 
 use super::TrainError;
-use super::checkpoint::{self, State};
+use super::checkpoint::{self, Progress, State};
 use super::evaluate::Evaluator;
 use super::heartbeat::Heartbeat;
 use super::journal::Journal;
 use super::optimizer::Widths;
 use super::replay::Replays;
-use super::step::{Sequences, Settings, batch, uniforms};
+use super::step::{Sequences, Settings, batch};
 use crate::architecture::Architecture;
 use crate::data::{self, batches::Batches};
 use crate::event::{Event, Measurement};
 use crate::flops::Convention;
 use crate::lock::{self, Lock, LockError};
 use crate::model::causality::find_leak;
-use crate::model::{Decision, Network, device};
+use crate::model::{Decision, Network, Placement, device};
 use crate::run::{RunOutcome, RunSpec};
 use burn::module::Module;
 use burn::tensor::Device;
@@ -118,6 +118,10 @@ pub fn widths(architecture: &Architecture) -> Widths {
             token: dense.stack.width,
             concept: dense.stack.width,
         },
+        Architecture::TokenOnly(control) => Widths {
+            token: control.encoder.width,
+            concept: control.encoder.width,
+        },
         Architecture::Dlcm(dlcm) => Widths {
             token: dlcm.encoder.width,
             concept: dlcm.backbone.width,
@@ -187,7 +191,13 @@ impl<'a> Session<'a> {
         if restored.is_none() {
             check_causality(spec, &network, &device)?;
         }
-        let state = restored.unwrap_or_default();
+        let state = restored.unwrap_or_else(|| State {
+            progress: Progress {
+                concepts: spec.architecture.has_concepts().then_some(0),
+                ..Progress::default()
+            },
+            ..State::default()
+        });
         journal.append(started(spec, place, state.progress.step))?;
         journal.sync()?;
         let session = Self {
@@ -274,10 +284,22 @@ impl<'a> Session<'a> {
         let recipe = &self.spec.recipe;
         let seq_len = self.spec.architecture.seq_len();
         let rows = recipe.batch as u64;
-        let uniforms = uniforms(self.spec.seed, step * rows..(step + 1) * rows, seq_len);
+        let sequences = step * rows..(step + 1) * rows;
+        let decision = match &self.spec.architecture {
+            Architecture::Dlcm(shape) => {
+                let temperature = recipe.boundary.temperature;
+                let recent = &self.state.probabilities;
+                let shift = match recipe.boundary.hold_ratio {
+                    true => recent.shift(shape.compression_ratio, temperature),
+                    false => 0.0,
+                };
+                Decision::in_training(shape, (temperature, shift), self.spec.seed, sequences)
+            }
+            Architecture::Dense(_) | Architecture::TokenOnly(_) => Decision::NoConcepts,
+        };
         Batch {
             sequences: batch(&self.batches, step, recipe.batch, seq_len),
-            decision: Decision::sample(&uniforms, recipe.boundary.temperature),
+            decision,
         }
     }
 
@@ -295,7 +317,7 @@ impl<'a> Session<'a> {
         let settings = Settings {
             recipe,
             output_multiplier: recipe.output_multiplier(self.widths.token),
-            compression_ratio: self.spec.architecture.compression_ratio(),
+            architecture: &self.spec.architecture,
             micro_batch: self.spec.execution.micro_batch,
             device: &self.device,
         };
@@ -313,6 +335,11 @@ impl<'a> Session<'a> {
         self.state.progress.step += 1;
         // Before a device that works by itself is waited for.
         self.fetched = (step + 1 < self.steps).then(|| self.fetch(step + 1));
+        let tokens = self.state.progress.step * self.tokens_per_step();
+        let concepts = (passes.realised_ratio)
+            .map(|ratio| (self.tokens_per_step() as f64 / ratio).round() as u64);
+        let progress = &mut self.state.progress;
+        progress.concepts = progress.concepts.zip(concepts).map(|(sum, new)| sum + new);
         let ratio = passes.realised_ratio.unwrap_or(1.0);
         let per_token = self
             .spec
@@ -321,11 +348,13 @@ impl<'a> Session<'a> {
         self.state.progress.flops += per_token * self.tokens_per_step() as f64;
         let row = Measurement {
             step: self.state.progress.step,
-            tokens: self.state.progress.step * self.tokens_per_step(),
+            tokens,
             flops: self.state.progress.flops,
             loss: Some(passes.loss.read()),
             auxiliary_loss: passes.auxiliary_loss,
             realised_sampled: passes.realised_ratio,
+            realised_training: (self.state.progress.concepts)
+                .map(|concepts| tokens as f64 / concepts as f64),
             gradient_norm: Some(gradient_norm.read()),
             rate_share: Some(rate_share),
             ..Measurement::default()
@@ -337,6 +366,8 @@ impl<'a> Session<'a> {
     fn validate(&mut self, network: &Network, row: &mut Measurement, alive: &dyn Fn()) -> bool {
         let device = self.device.clone().inner();
         let evaluator = Evaluator {
+            architecture: &self.spec.architecture,
+            seed: self.spec.seed,
             sequences: &self.held_out,
             output_multiplier: self.spec.recipe.output_multiplier(self.widths.token),
             micro_batch: self.spec.execution.micro_batch,
@@ -346,7 +377,7 @@ impl<'a> Session<'a> {
         let ratio = self.spec.architecture.compression_ratio();
         let threshold = self.spec.recipe.boundary.threshold;
         let fallback = || self.state.probabilities.threshold(ratio).unwrap_or(0.5);
-        let plain = evaluator.evaluate(network, threshold, ratio, fallback);
+        let plain = evaluator.evaluate(network, threshold, fallback);
         self.state.progress.threshold = plain.threshold;
         row.validation_loss = Some(plain.loss);
         row.bits_per_byte = self
@@ -356,9 +387,9 @@ impl<'a> Session<'a> {
             .map(|bytes| plain.loss / std::f64::consts::LN_2 / bytes);
         row.realised_thresholded = plain.realised_ratio;
         if self.state.progress.step == self.steps {
-            let gains = evaluator.gains(network, plain, self.spec.seed);
+            let gains = evaluator.gains(network, plain);
             row.concept_gain = gains.map(|gains| gains.concept);
-            row.boundary_gain = gains.map(|gains| gains.boundary);
+            row.boundary_gain = gains.and_then(|gains| gains.boundary);
         }
         plain.loss.is_finite()
     }
@@ -394,7 +425,7 @@ pub(super) fn check_causality(
             &network.valid(),
             architecture.vocab(),
             seq_len,
-            threshold,
+            Placement::of(architecture, threshold, spec.seed),
             spec.seed,
             &device,
         )

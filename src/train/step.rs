@@ -6,23 +6,20 @@
 //! gradients, and the step equals the un-accumulated one.
 
 use super::replay::Replays;
+use crate::architecture::Architecture;
 use crate::data::batches::Batches;
 use crate::model::compute::in_single_precision;
+use crate::model::decision::sharpen;
 use crate::model::{Boundaries, Decision, Network, compute_type, ops};
 use crate::recipe::{Recipe, Regularisation};
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
-use rand::{Rng, SeedableRng};
-use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use std::ops::Range;
 
 /// Most shards of a batch that are computed side by side on a CPU.
 const SHARDS: usize = 2;
-
-/// Streams of random numbers that one seed gives: sequence i of training uses stream i.
-const BOUNDARY_SALT: u64 = 0x0b0d_a125_5a3b_1e00;
 
 /// Inputs and targets of some sequences.
 #[derive(Clone, Debug)]
@@ -75,17 +72,6 @@ impl Sequences {
     }
 }
 
-/// Draws one uniform number a token for some sequences, the same whatever they are batched with.
-pub fn uniforms(seed: u64, sequences: std::ops::Range<u64>, seq_len: usize) -> Vec<f32> {
-    let mut numbers = Vec::with_capacity((sequences.end - sequences.start) as usize * seq_len);
-    for sequence in sequences {
-        let mut random = ChaCha8Rng::seed_from_u64(seed ^ BOUNDARY_SALT);
-        random.set_stream(sequence);
-        numbers.extend((0..seq_len).map(|_| random.random::<f32>()));
-    }
-    numbers
-}
-
 /// Fetches the sequences of a step.
 pub fn batch(batches: &Batches, step: u64, rows: usize, seq_len: usize) -> Sequences {
     let mut sequences = Sequences::new(seq_len);
@@ -103,11 +89,11 @@ pub struct Passes {
     pub gradients: GradientsParams,
     /// Mean cross-entropy.
     pub loss: Loss,
-    /// Auxiliary loss, not weighted; `None` for a dense model.
+    /// Auxiliary loss, not weighted; `None` where boundaries are not learned.
     pub auxiliary_loss: Option<f64>,
-    /// Tokens per concept with the sampled boundaries; `None` for a dense model.
+    /// Tokens per concept with training's boundaries; `None` for a model without concepts.
     pub realised_ratio: Option<f64>,
-    /// p of every token; empty for a dense model.
+    /// p of every token; empty where boundaries are not learned.
     pub probabilities: Vec<f32>,
 }
 
@@ -128,8 +114,8 @@ pub struct Settings<'a> {
     pub recipe: &'a Recipe,
     /// Multiplier 1/s of the logits.
     pub output_multiplier: f64,
-    /// Declared tokens per concept.
-    pub compression_ratio: f64,
+    /// The model.
+    pub architecture: &'a Architecture,
     /// Sequences in one forward pass.
     pub micro_batch: usize,
     /// Where tensors live.
@@ -142,7 +128,7 @@ struct Forward {
     network: Network,
     /// The share of the batch's mean cross-entropy.
     cross_entropy: Tensor<1>,
-    /// `None` for a dense model.
+    /// `None` for a model without concepts.
     boundaries: Option<Boundaries>,
 }
 
@@ -183,7 +169,8 @@ impl Settings<'_> {
         let seq_len = sequences.seq_len;
         let tokens = (rows * seq_len) as f64;
         let micro = self.micro_batch.min(rows);
-        let known = (micro < rows && self.recipe.boundary.regularisation == Regularisation::Global)
+        let is_global = self.recipe.boundary.regularisation == Regularisation::Global;
+        let known = (micro < rows && is_global && self.learns_boundaries())
             .then(|| self.boundary_rate(network, sequences, decision))
             .flatten();
 
@@ -200,7 +187,7 @@ impl Settings<'_> {
                 .into_par_iter()
                 .map(|(rows, network)| self.forward(network, sequences, rows, decision))
                 .collect();
-            let rate = known.unwrap_or_else(|| boundary_rate(&forwards));
+            let rate = known.unwrap_or_else(|| self.rate_of(&forwards));
             let shards: Vec<Shard> = forwards
                 .into_par_iter()
                 .map(|forward| self.backward(forward, rate, seq_len, tokens))
@@ -211,7 +198,9 @@ impl Settings<'_> {
                 auxiliary += shard.auxiliary;
                 if let Some(boundaries) = shard.boundaries {
                     concepts += boundaries.concepts();
-                    probabilities.extend_from_slice(&boundaries.probabilities);
+                    if self.learns_boundaries() {
+                        probabilities.extend_from_slice(&boundaries.probabilities);
+                    }
                 }
                 gradients = Some(match gradients {
                     None => shard.gradients,
@@ -222,10 +211,15 @@ impl Settings<'_> {
         Passes {
             gradients: gradients.unwrap_or_default(),
             loss: Loss(losses),
-            auxiliary_loss: (concepts > 0).then_some(auxiliary),
+            auxiliary_loss: self.learns_boundaries().then_some(auxiliary),
             realised_ratio: (concepts > 0).then(|| tokens / concepts as f64),
             probabilities,
         }
+    }
+
+    /// Says whether there is an auxiliary loss.
+    pub(super) fn learns_boundaries(&self) -> bool {
+        matches!(self.architecture, Architecture::Dlcm(shape) if shape.boundaries.is_learned())
     }
 
     /// Makes leaves of a network's weights, cast for its layers.
@@ -270,8 +264,7 @@ impl Settings<'_> {
         let loss = cross_entropy.clone().inner();
         let mut auxiliary = 0.0;
         let total = match &boundaries {
-            None => cross_entropy,
-            Some(boundaries) => {
+            Some(boundaries) if self.learns_boundaries() => {
                 let terms = self.auxiliary(boundaries, rate, seq_len, tokens);
                 auxiliary = terms.loss;
                 let shape = [terms.slopes.len(), 1];
@@ -279,6 +272,7 @@ impl Settings<'_> {
                 let slopes = Tensor::<2>::from_data(slopes, self.device);
                 with_auxiliary(cross_entropy, boundaries.probability.clone(), slopes)
             }
+            _ => cross_entropy,
         };
         let gradients = GradientsParams::from_grads(total.backward(), &network);
         Shard {
@@ -319,7 +313,7 @@ impl Settings<'_> {
         }
     }
 
-    /// Finds F over the whole batch without gradients; `None` for a dense model.
+    /// Finds F over the whole batch without gradients; `None` for a model without concepts.
     fn boundary_rate(
         &self,
         network: &Network,
@@ -330,15 +324,47 @@ impl Settings<'_> {
         let device = self.device.clone().inner();
         let rows = sequences.rows();
         let seq_len = sequences.seq_len;
-        let mut concepts = 0;
+        let mut starts = 0.0;
         for from in (0..rows).step_by(self.micro_batch) {
             let to = (from + self.micro_batch).min(rows);
             let (inputs, _) = sequences.tensors(from, to, &device);
             let decision = decision.of(from * seq_len..to * seq_len);
             let gradient = self.recipe.boundary.gradient;
-            concepts += network.segment(inputs, &decision, gradient)?.concepts();
+            starts += self.starts(&network.segment(inputs, &decision, gradient)?);
         }
-        Some(concepts as f64 / (rows * seq_len) as f64)
+        Some(starts / (rows * seq_len) as f64)
+    }
+
+    /// Counts the concepts that the predictor starts by itself: those that were sampled, or where
+    /// sampling was shifted those that it would have without, on average.
+    pub(super) fn starts(&self, boundaries: &Boundaries) -> f64 {
+        self.expected_starts(&boundaries.probabilities, &boundaries.decided)
+    }
+
+    fn expected_starts(&self, probabilities: &[f32], decided: &[bool]) -> f64 {
+        let recipe = &self.recipe.boundary;
+        match recipe.hold_ratio {
+            true => probabilities
+                .iter()
+                .map(|&p| sharpen(f64::from(p), recipe.temperature))
+                .sum(),
+            false => decided.iter().filter(|&&boundary| boundary).count() as f64,
+        }
+    }
+
+    /// Computes F over all shards of a batch; 1 for a model without concepts.
+    fn rate_of(&self, forwards: &[Forward]) -> f64 {
+        let found = || {
+            forwards
+                .iter()
+                .filter_map(|forward| forward.boundaries.as_ref())
+        };
+        let tokens: usize = found().map(|boundaries| boundaries.decided.len()).sum();
+        let starts: f64 = found().map(|boundaries| self.starts(boundaries)).sum();
+        match tokens {
+            0 => 1.0,
+            tokens => starts / tokens as f64,
+        }
     }
 
     /// Computes, for each row, slope and intercept of the auxiliary loss as a function of mean p.
@@ -351,14 +377,17 @@ impl Settings<'_> {
         seq_len: usize,
         global_rate: f64,
     ) -> Vec<(f64, f64)> {
-        let r = self.compression_ratio;
+        let r = self.architecture.compression_ratio();
         let line = |f: f64| {
             let scale = r / (r - 1.0);
             (scale * ((r - 1.0) * f - (1.0 - f)), scale * (1.0 - f) - 1.0)
         };
-        let rows = boundaries.decided.chunks_exact(seq_len);
+        let decided = boundaries.decided.chunks_exact(seq_len);
+        let rows = boundaries.probabilities.chunks_exact(seq_len).zip(decided);
         match self.recipe.boundary.regularisation {
-            Regularisation::PerSequence => rows.map(|row| line(rate(row))).collect(),
+            Regularisation::PerSequence => rows
+                .map(|(p, decided)| line(self.expected_starts(p, decided) / seq_len as f64))
+                .collect(),
             Regularisation::Global => vec![line(global_rate); rows.len()],
         }
     }
@@ -371,25 +400,6 @@ pub(super) fn with_auxiliary(
     slopes: Tensor<2>,
 ) -> Tensor<1> {
     cross_entropy + (probability * slopes).sum()
-}
-
-/// Computes the share of tokens that start a concept.
-fn rate(decided: &[bool]) -> f64 {
-    decided.iter().filter(|&&boundary| boundary).count() as f64 / decided.len() as f64
-}
-
-/// Computes F over all shards of a batch; 1 for a dense model.
-fn boundary_rate(forwards: &[Forward]) -> f64 {
-    let decided: Vec<bool> = forwards
-        .iter()
-        .filter_map(|forward| forward.boundaries.as_ref())
-        .flat_map(|boundaries| boundaries.decided.iter().copied())
-        .collect();
-    if decided.is_empty() {
-        1.0
-    } else {
-        rate(&decided)
-    }
 }
 
 /// Divides rows into the shards that are computed side by side.

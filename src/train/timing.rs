@@ -137,7 +137,7 @@ impl<'a> Untrained<'a> {
         let settings = Settings {
             recipe: self.recipe,
             output_multiplier: self.recipe.output_multiplier(widths.token),
-            compression_ratio: self.architecture.compression_ratio(),
+            architecture: self.architecture,
             micro_batch: self.micro_batch,
             device: self.device,
         };

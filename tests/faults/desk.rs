@@ -14,7 +14,7 @@ pub(super) const GRID: &str = "
 name: grid
 grid: {params: 20000, tokens: [8192, 12288, 16384], concept_share: [0.3, 0.5], compression_ratio: [2, 4]}
 model: {seq_len: 32, token_window: 8}
-data: {synthetic: {document_tokens: 32, document_words: 6}}
+data: {synthetic: {language: cycles, document_tokens: 32, document_words: 6}}
 training: {batch: 4, validations: 2, validation_tokens: 256, branches: true}
 analysis: {bootstrap: 0}
 execution: {checkpoint_every: 0.015, parallel: 2, stall_limit: 3, back_off: 0.1, retries: 3}

@@ -52,6 +52,7 @@ fn planned(spec: &RunSpec, seed: u64, axes: &[(&str, String)]) -> PlannedRun {
     PlannedRun {
         id: spec.id(),
         spec,
+        trial: false,
         flops: 1e12,
         axes: axes
             .map(|(name, value)| ((*name).to_owned(), value.clone()))

@@ -26,7 +26,7 @@ name: tiny
 grid: {params: 60000, tokens: 8192, concept_share: [0.3, 0.5], compression_ratio: 4}
 baselines: {params: 50000, tokens: 8192}
 model: {seq_len: 64, token_window: 8}
-data: {synthetic: {document_tokens: 64, document_words: 6}}
+data: {synthetic: {language: cycles, document_tokens: 64, document_words: 6}}
 training: {batch: 8, validations: 2, validation_tokens: 512}
 analysis: {bootstrap: 20}
 ";

@@ -1,20 +1,14 @@
-//! The language against its definition, letter by letter.
+//! The languages against their definition, letter by letter.
 
 use super::*;
 use std::collections::{HashMap, HashSet};
 
 fn spec() -> SyntheticSpec {
     SyntheticSpec {
-        letters: 24,
-        words: 64,
-        min_word: 2,
-        max_word: 6,
-        document_words: 12,
-        document_tokens: 256,
-        noise: 0.05,
         train_tokens: 256 * 400,
         validation_tokens: 256 * 200,
         seed: 7,
+        ..SyntheticSpec::of(LanguageKind::Cycles)
     }
 }
 
@@ -24,11 +18,29 @@ fn language(change: impl Fn(&mut SyntheticSpec)) -> Language {
     Language::new(&spec).unwrap()
 }
 
+/// A language of dialects, with the other's documents and seed.
+fn dialects(change: impl Fn(&mut SyntheticSpec)) -> Language {
+    language(|spec| {
+        *spec = SyntheticSpec {
+            train_tokens: spec.train_tokens,
+            validation_tokens: spec.validation_tokens,
+            seed: spec.seed,
+            ..SyntheticSpec::of(LanguageKind::Dialects)
+        };
+        change(spec);
+    })
+}
+
+fn entropy(language: &Language, index: u64) -> f64 {
+    language.document_entropy(&language.walk(Split::Validation, index).chain)
+}
+
 /// Sums −ln p of a document's real tokens under the told predictor, letter by letter from the
 /// definition, with none of the shortcuts of `document_entropy`.
 fn realised(language: &Language, index: u64) -> f64 {
     let mut walk = language.walk(Split::Validation, index);
-    let words = walk.cycle.len();
+    let chain = walk.chain.clone();
+    let words = chain.words.len();
     let mut before: Option<usize> = None;
     let mut position = 0;
     let mut sum = 0.0;
@@ -37,7 +49,7 @@ fn realised(language: &Language, index: u64) -> f64 {
         let chance = |place: usize| match before {
             None => 1.0 / words as f64,
             Some(before) => {
-                let follows = place == (before + 1) % words;
+                let follows = place == chain.successors[before];
                 language.spec.noise / words as f64
                     + if follows {
                         1.0 - language.spec.noise
@@ -49,7 +61,7 @@ fn realised(language: &Language, index: u64) -> f64 {
         for letter in 0..word.len() {
             let agreeing = |letters: usize| -> f64 {
                 let agrees = |&place: &usize| {
-                    let other = &language.lexicon[walk.cycle[place]];
+                    let other = &language.lexicon[chain.words[place]];
                     other.len() >= letters && other[..letters] == word[..letters]
                 };
                 (0..words).filter(agrees).map(chance).sum()
@@ -115,6 +127,60 @@ fn successors_form_one_cycle_followed_as_often_as_declared() {
 }
 
 #[test]
+fn every_word_follows_one_in_each_dialect_and_few_may_follow_a_word() {
+    let (words, choices, documents) = (30, 4, 4000);
+    let language = dialects(|spec| {
+        (spec.words, spec.choices, spec.dialects) = (words, choices, 50);
+        (spec.skew, spec.validation_tokens) = (1.0, 256 * documents);
+    });
+    let chains: Vec<Chain> = (0..documents)
+        .map(|index| language.walk(Split::Validation, index).chain.into_owned())
+        .collect();
+    let mut follow = vec![HashSet::new(); words];
+    for chain in &chains {
+        let all: HashSet<usize> = chain.successors.iter().copied().collect();
+        assert_eq!((all.len(), chain.words.len()), (words, words));
+        for (place, &successor) in chain.successors.iter().enumerate() {
+            follow[chain.words[place]].insert(chain.words[successor]);
+        }
+    }
+    let mut groups = follow.iter().map(HashSet::len).collect::<Vec<_>>();
+    groups.sort_unstable();
+    // Seven groups of four, and the two words that are left.
+    assert_eq!(groups[..2], [2, 2]);
+    assert!(groups[2..].iter().all(|&group| group == choices));
+    // By Zipf's law the first dialect has 1 / (1 + 1/2 + … + 1/50) of all documents.
+    let mut counts: Vec<f64> = Vec::new();
+    let mut left = chains;
+    while let Some(chain) = left.first().cloned() {
+        let before = left.len();
+        left.retain(|other| *other != chain);
+        counts.push((before - left.len()) as f64 / documents as f64);
+    }
+    counts.sort_by(|a, b| b.total_cmp(a));
+    let sum: f64 = (1..=50).map(|rank| 1.0 / f64::from(rank)).sum();
+    assert!(
+        counts.len() > 40 && (counts[0] - 1.0 / sum).abs() < 0.03,
+        "{counts:?}"
+    );
+}
+
+/// Compares the floor with the mean of what is realised over many documents.
+fn check_floor(language: &Language) {
+    let excess: Vec<f64> = (0..6_000)
+        .map(|i| realised(language, i) - entropy(language, i))
+        .collect();
+    let mean = excess.iter().sum::<f64>() / 6_000.0;
+    let variance = excess.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / 5_999.0;
+    let error = (variance / 6_000.0).sqrt();
+    assert!(
+        mean.abs() <= 4.0 * error + 1e-12,
+        "{:?}: {mean} ± {error}",
+        language.spec
+    );
+}
+
+#[test]
 fn floor_is_the_mean_of_what_is_realised() {
     // Short documents, where the first and the cut words weigh most, and long ones; few
     // letters, so that words share their first.
@@ -125,21 +191,19 @@ fn floor_is_the_mean_of_what_is_realised() {
         (40, 5, 1.0),
         (256, 24, 0.05),
     ] {
-        let language = language(|spec| {
-            (spec.letters, spec.words, spec.document_words) = (letters, 14, 6);
+        let change = |spec: &mut SyntheticSpec| {
+            (spec.letters, spec.words) = (letters, 14);
             (spec.document_tokens, spec.noise) = (document_tokens, noise);
             spec.validation_tokens = 6_000 * document_tokens as u64;
-        });
-        let excess: Vec<f64> = (0..6_000)
-            .map(|i| realised(&language, i) - language.document_entropy(Split::Validation, i))
-            .collect();
-        let mean = excess.iter().sum::<f64>() / 6_000.0;
-        let variance = excess.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / 5_999.0;
-        let error = (variance / 6_000.0).sqrt();
-        assert!(
-            mean.abs() <= 4.0 * error + 1e-12,
-            "{document_tokens}: {mean} ± {error}"
-        );
+        };
+        check_floor(&language(|spec| {
+            change(spec);
+            spec.document_words = 6;
+        }));
+        check_floor(&dialects(|spec| {
+            change(spec);
+            (spec.dialects, spec.choices) = (5, 3);
+        }));
     }
 }
 
@@ -150,7 +214,8 @@ fn floor_of_long_documents_is_the_entropy_of_a_choice_over_the_mean_word() {
     });
     let walk = language.walk(Split::Validation, 0);
     let letters: usize = walk
-        .cycle
+        .chain
+        .words
         .iter()
         .map(|&word| language.lexicon[word].len())
         .sum();
@@ -209,7 +274,7 @@ fn floor_is_below_an_n_gram_model() {
 #[test]
 fn impossible_parameters_are_named() {
     type Change = fn(&mut SyntheticSpec);
-    let cases: [(&str, Change); 12] = [
+    let cases: [(&str, Change); 16] = [
         ("letters", |spec| spec.letters = 1),
         ("words", |spec| (spec.letters, spec.words) = (7, 50)),
         ("words", |spec| spec.words = 1),
@@ -222,6 +287,20 @@ fn impossible_parameters_are_named() {
         ("noise", |spec| spec.noise = 1.5),
         ("train_tokens", |spec| spec.train_tokens = u64::MAX),
         ("validation_tokens", |spec| spec.validation_tokens = 0),
+        ("dialects", |spec| spec.language = LanguageKind::Dialects),
+        ("dialects", |spec| {
+            *spec = SyntheticSpec::of(LanguageKind::Dialects);
+            (spec.letters, spec.words) = (64, 4000);
+            spec.dialects = 60_000;
+        }),
+        ("choices", |spec| {
+            *spec = SyntheticSpec::of(LanguageKind::Dialects);
+            spec.choices = spec.words + 1;
+        }),
+        ("skew", |spec| {
+            *spec = SyntheticSpec::of(LanguageKind::Dialects);
+            spec.skew = f64::NAN;
+        }),
     ];
     for (name, change) in cases {
         let mut spec = spec();

@@ -17,6 +17,9 @@ pub use budget::{Budget, Domain, Range, Setting, Variable};
 pub use cost::{Convention, Cost, CostFn, Shape};
 pub use optimum::{ActiveBound, AllocationError, Optimum, optimum};
 pub use region::{FrontierPoint, Region, frontier, region};
-pub use saving::{Baseline, Saving, SavingInterval, Unreachable, saving, saving_interval};
+pub use saving::{
+    Baseline, Saving, SavingInterval, Unreachable, saving, saving_draws, saving_interval,
+    smallest_without_concepts,
+};
 pub use suggest::{Candidate, Suggestion, suggest};
 pub use surface::Surface;

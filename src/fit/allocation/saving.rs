@@ -21,7 +21,8 @@ pub struct Baseline {
 }
 
 impl Baseline {
-    fn setting(&self) -> Setting {
+    /// Returns it as a setting without concepts.
+    pub fn setting(&self) -> Setting {
         Setting {
             params: self.params,
             tokens: self.tokens,
@@ -108,26 +109,9 @@ fn cheapest(
             compression_ratio: at(Variable::CompressionRatio),
         }
     };
-    // The smallest model that reaches the target; the loss falls with N.
     let smallest = |x: &[f64]| -> Option<Setting> {
-        let Range { low, high } = domain.params;
-        let reaches = |ln_params: f64| surface.loss(&place(x, ln_params.exp())) <= target_loss;
-        if reaches(low.ln()) {
-            return Some(place(x, low));
-        }
-        if !reaches(high.ln()) {
-            return None;
-        }
-        let (mut above, mut below) = (low.ln(), high.ln());
-        for _ in 0..60 {
-            let middle = 0.5 * (above + below);
-            if reaches(middle) {
-                below = middle
-            } else {
-                above = middle
-            }
-        }
-        Some(place(x, below.exp()))
+        let loss = |params: f64| surface.loss(&place(x, params));
+        smallest_reaching(loss, domain.params, target_loss).map(|params| place(x, params))
     };
     let price =
         |x: &[f64]| smallest(x).map_or(f64::INFINITY, |s| cost.training_per_token(&s.shape()).ln());
@@ -155,6 +139,40 @@ fn cheapest(
     })
 }
 
+/// The smallest N of a range that reaches a loss; the loss falls with N.
+fn smallest_reaching(loss: impl Fn(f64) -> f64, params: Range, target_loss: f64) -> Option<f64> {
+    let Range { low, high } = params;
+    let reaches = |ln_params: f64| loss(ln_params.exp()) <= target_loss;
+    if reaches(low.ln()) {
+        return Some(low);
+    }
+    if !reaches(high.ln()) {
+        return None;
+    }
+    let (mut above, mut below) = (low.ln(), high.ln());
+    for _ in 0..60 {
+        let middle = 0.5 * (above + below);
+        if reaches(middle) {
+            below = middle
+        } else {
+            above = middle
+        }
+    }
+    Some(below.exp())
+}
+
+/// Finds the smallest model without concepts that reaches a loss; `None` where none of the range does.
+pub fn smallest_without_concepts(
+    surface: &Surface,
+    tokens: f64,
+    params: Range,
+    target_loss: f64,
+) -> Option<Baseline> {
+    let loss = |params: f64| surface.loss(&Baseline { params, tokens }.setting());
+    let params = smallest_reaching(loss, params, target_loss)?;
+    Some(Baseline { params, tokens })
+}
+
 /// The saving over pairs of resampled fits.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SavingInterval {
@@ -173,9 +191,58 @@ pub struct SavingInterval {
     pub draws: usize,
 }
 
+impl SavingInterval {
+    /// Takes the interval of the savings of resampled fits.
+    ///
+    /// A resample in which the baseline's loss is out of reach counts as an infinitely bad saving.
+    pub fn of(draws: &[Result<Saving, Unreachable>], level: f64) -> Self {
+        let values = |pick: fn(&Saving) -> f64| -> Vec<f64> {
+            let mut all: Vec<f64> = draws
+                .iter()
+                .map(|draw| draw.as_ref().map_or(f64::NEG_INFINITY, pick))
+                .collect();
+            all.sort_by(f64::total_cmp);
+            all
+        };
+        let finite = |value: f64| value.is_finite().then_some(value);
+        let ends =
+            |values: &[f64]| interval(values, level).map_or([None; 2], |ends| ends.map(finite));
+        let training = values(|s| s.training);
+        Self {
+            level,
+            training_median: quantile(&training, 0.5).and_then(finite),
+            training: ends(&training),
+            inference: ends(&values(|s| s.inference)),
+            unreachable: draws.iter().filter(|draw| draw.is_err()).count(),
+            draws: draws.len(),
+        }
+    }
+}
+
 /// Finds the saving in every pair of resampled fits (the two laws' runs are independent).
 ///
-/// A resample in which the baseline's loss is out of reach counts as an infinitely bad saving.
+/// # Errors
+/// [`AllocationError`] when the domain is unusable.
+pub fn saving_draws(
+    dense: &Surface,
+    dense_draws: &[FittedLaw],
+    surface: &Surface,
+    draws: &[FittedLaw],
+    cost: &dyn Cost,
+    domain: &Domain,
+    baseline: Baseline,
+) -> Result<Vec<Result<Saving, Unreachable>>, AllocationError> {
+    let domain = surface.restrict(domain.with(Variable::Tokens, Range::fixed(baseline.tokens)));
+    domain.check()?;
+    let pairs = dense_draws.par_iter().zip(draws.par_iter());
+    let savings = pairs.map(|(a, b)| {
+        let (dense, surface) = (dense.with_law(a.clone()), surface.with_law(b.clone()));
+        cheapest(&dense, &surface, cost, &domain, baseline, 5)
+    });
+    Ok(savings.collect())
+}
+
+/// Finds the interval of the saving over every pair of resampled fits.
 ///
 /// # Errors
 /// [`AllocationError`] when the domain is unusable.
@@ -193,36 +260,8 @@ pub fn saving_interval(
     baseline: Baseline,
     level: f64,
 ) -> Result<SavingInterval, AllocationError> {
-    let domain = surface.restrict(domain.with(Variable::Tokens, Range::fixed(baseline.tokens)));
-    domain.check()?;
-    let pairs: Vec<Option<Saving>> = dense_draws
-        .par_iter()
-        .zip(draws.par_iter())
-        .map(|(a, b)| {
-            let (dense, surface) = (dense.with_law(a.clone()), surface.with_law(b.clone()));
-            cheapest(&dense, &surface, cost, &domain, baseline, 5).ok()
-        })
-        .collect();
-    let values = |pick: fn(&Saving) -> f64| -> Vec<f64> {
-        let mut all: Vec<f64> = pairs
-            .iter()
-            .map(|p| p.as_ref().map_or(f64::NEG_INFINITY, pick))
-            .collect();
-        all.sort_by(f64::total_cmp);
-        all
-    };
-    let unreachable = pairs.iter().filter(|p| p.is_none()).count();
-    let finite = |value: f64| value.is_finite().then_some(value);
-    let ends = |values: &[f64]| interval(values, level).map_or([None; 2], |ends| ends.map(finite));
-    let training = values(|s| s.training);
-    Ok(SavingInterval {
-        level,
-        training_median: quantile(&training, 0.5).and_then(finite),
-        training: ends(&training),
-        inference: ends(&values(|s| s.inference)),
-        unreachable,
-        draws: pairs.len(),
-    })
+    let draws = saving_draws(dense, dense_draws, surface, draws, cost, domain, baseline)?;
+    Ok(SavingInterval::of(&draws, level))
 }
 
 #[cfg(test)]

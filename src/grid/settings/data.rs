@@ -2,10 +2,36 @@
 
 use super::{MANY, SEQUENCE, count, key, word};
 use crate::grid::key::{Form, Key, Range, Role, Shown};
-use crate::run::{TokenWidth, TokenizerSpec};
+use crate::run::{LanguageKind, TokenWidth, TokenizerSpec};
 use std::path::PathBuf;
 
+/// A parameter of one kind of language, which others do not have.
+fn own(n: usize) -> Shown {
+    match n {
+        0 => Shown::Nothing,
+        n => count(n),
+    }
+}
+
 pub(super) static KEYS: &[Key] = &[
+    key(
+        "data.synthetic.language",
+        Role::Every,
+        "What says which word follows: one of many dialects, the same for a whole document \
+         (`dialects`), or an order that each document draws for itself (`cycles`). The defaults of \
+         the other keys are this language's own; those listed here are the dialects'.",
+        "",
+        "cycles",
+        &[
+            Form::Word("dialects", |d| {
+                d.data.synthetic.language = Some(LanguageKind::Dialects)
+            }),
+            Form::Word("cycles", |d| {
+                d.data.synthetic.language = Some(LanguageKind::Cycles)
+            }),
+        ],
+        |d| word(d.data.synthetic.spec().language.name()),
+    ),
     key(
         "data.synthetic.letters",
         Role::Every,
@@ -13,9 +39,9 @@ pub(super) static KEYS: &[Key] = &[
         "tokens",
         "32",
         &[Form::Count(2, 65_536, |d, n| {
-            d.data.synthetic.letters = n as usize
+            d.data.synthetic.letters = Some(n as usize)
         })],
-        |d| count(d.data.synthetic.letters),
+        |d| count(d.data.synthetic.spec().letters),
     ),
     key(
         "data.synthetic.words",
@@ -24,20 +50,20 @@ pub(super) static KEYS: &[Key] = &[
         "words",
         "128",
         &[Form::Count(2, 1 << 20, |d, n| {
-            d.data.synthetic.words = n as usize
+            d.data.synthetic.words = Some(n as usize)
         })],
-        |d| count(d.data.synthetic.words),
+        |d| count(d.data.synthetic.spec().words),
     ),
     key(
         "data.synthetic.min_word",
         Role::Every,
         "Letters of the shortest word.",
         "tokens",
-        "3",
+        "2",
         &[Form::Count(2, 1024, |d, n| {
-            d.data.synthetic.min_word = n as usize
+            d.data.synthetic.min_word = Some(n as usize)
         })],
-        |d| count(d.data.synthetic.min_word),
+        |d| count(d.data.synthetic.spec().min_word),
     ),
     key(
         "data.synthetic.max_word",
@@ -46,42 +72,78 @@ pub(super) static KEYS: &[Key] = &[
         "tokens",
         "8",
         &[Form::Count(2, 1024, |d, n| {
-            d.data.synthetic.max_word = n as usize
+            d.data.synthetic.max_word = Some(n as usize)
         })],
-        |d| count(d.data.synthetic.max_word),
+        |d| count(d.data.synthetic.spec().max_word),
+    ),
+    key(
+        "data.synthetic.dialects",
+        Role::Every,
+        "How many dialects there are. Only with `language: dialects`.",
+        "dialects",
+        "128",
+        &[Form::Count(1, 65_536, |d, n| {
+            d.data.synthetic.dialects = Some(n as usize)
+        })],
+        |d| own(d.data.synthetic.spec().dialects),
+    ),
+    key(
+        "data.synthetic.choices",
+        Role::Every,
+        "How many different words may follow a word, over all dialects. Only with `language: \
+         dialects`.",
+        "words",
+        "8",
+        &[Form::Count(1, 1 << 20, |d, n| {
+            d.data.synthetic.choices = Some(n as usize)
+        })],
+        |d| own(d.data.synthetic.spec().choices),
+    ),
+    key(
+        "data.synthetic.skew",
+        Role::Every,
+        "Exponent of Zipf's law by which documents draw their dialect; at 0 all dialects are as \
+         frequent. Only with `language: dialects`.",
+        "",
+        "0.5",
+        &[Form::Number(Range::FROM_ZERO, |d, x| {
+            d.data.synthetic.skew = Some(x)
+        })],
+        |d| Shown::Number(d.data.synthetic.spec().skew),
     ),
     key(
         "data.synthetic.document_words",
         Role::Every,
-        "Words that a document draws from the lexicon and puts into a hidden order.",
+        "Words that a document draws from the lexicon and puts into a hidden order; 12 where \
+         nothing is said. Only with `language: cycles`.",
         "words",
         "16",
         &[Form::Count(1, 1 << 20, |d, n| {
-            d.data.synthetic.document_words = n as usize
+            d.data.synthetic.document_words = Some(n as usize)
         })],
-        |d| count(d.data.synthetic.document_words),
+        |d| own(d.data.synthetic.spec().document_words),
     ),
     key(
         "data.synthetic.document_tokens",
         Role::Every,
-        "Tokens of a document: how long its hidden order holds.",
+        "Tokens of a document: how long its dialect or its order holds.",
         "tokens",
         "1024",
         &[Form::Count(2, SEQUENCE, |d, n| {
-            d.data.synthetic.document_tokens = n as usize
+            d.data.synthetic.document_tokens = Some(n as usize)
         })],
-        |d| count(d.data.synthetic.document_tokens),
+        |d| count(d.data.synthetic.spec().document_tokens),
     ),
     key(
         "data.synthetic.noise",
         Role::Every,
-        "Probability that a word is drawn at random instead of in order.",
+        "Probability that a word is drawn at random instead of following the one before.",
         "probability",
         "0.1",
         &[Form::Number(Range::ZERO_TO_ONE, |d, x| {
-            d.data.synthetic.noise = x
+            d.data.synthetic.noise = Some(x)
         })],
-        |d| Shown::Number(d.data.synthetic.noise),
+        |d| Shown::Number(d.data.synthetic.spec().noise),
     ),
     key(
         "data.synthetic.train_tokens",
@@ -90,9 +152,9 @@ pub(super) static KEYS: &[Key] = &[
         "tokens",
         "4M",
         &[Form::Count(1, MANY, |d, n| {
-            d.data.synthetic.train_tokens = n
+            d.data.synthetic.train_tokens = Some(n)
         })],
-        |d| Shown::Number(d.data.synthetic.train_tokens as f64),
+        |d| Shown::Number(d.data.synthetic.spec().train_tokens as f64),
     ),
     key(
         "data.synthetic.validation_tokens",
@@ -101,9 +163,9 @@ pub(super) static KEYS: &[Key] = &[
         "tokens",
         "64K",
         &[Form::Count(1, MANY, |d, n| {
-            d.data.synthetic.validation_tokens = n
+            d.data.synthetic.validation_tokens = Some(n)
         })],
-        |d| Shown::Number(d.data.synthetic.validation_tokens as f64),
+        |d| Shown::Number(d.data.synthetic.spec().validation_tokens as f64),
     ),
     key(
         "data.synthetic.seed",
@@ -111,8 +173,10 @@ pub(super) static KEYS: &[Key] = &[
         "Seed of the language and its documents, apart from a run's seed.",
         "",
         "1",
-        &[Form::Count(0, u64::MAX, |d, n| d.data.synthetic.seed = n)],
-        |d| Shown::Number(d.data.synthetic.seed as f64),
+        &[Form::Count(0, u64::MAX, |d, n| {
+            d.data.synthetic.seed = Some(n)
+        })],
+        |d| Shown::Number(d.data.synthetic.spec().seed as f64),
     ),
     key(
         "data.text",

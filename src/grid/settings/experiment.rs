@@ -1,4 +1,4 @@
-//! The keys of `analysis` and `execution`, which hold for the whole experiment.
+//! The keys of `tune`, `analysis` and `execution`, which hold for the whole experiment.
 
 use super::{count, key, optional, word};
 use crate::flops::Convention;
@@ -6,6 +6,26 @@ use crate::grid::Order;
 use crate::grid::key::{Form, Key, Range, Role, Shown};
 
 pub(super) static KEYS: &[Key] = &[
+    key(
+        "tune.learning_rate",
+        Role::Experiment,
+        "Base learning rates that are tried.",
+        "per step",
+        "[5e-4, 1e-3, 2e-3, 4e-3]",
+        &[Form::Numbers(2, Range::ABOVE_ZERO, |d, rates| {
+            d.tune.learning_rate = rates.to_vec()
+        })],
+        |_| Shown::Nothing,
+    ),
+    key(
+        "tune.check",
+        Role::Experiment,
+        "Whether they are tried at the next larger width too, to see whether the best one stays the best.",
+        "",
+        "false",
+        &[Form::Flag(|d, on| d.tune.check = on)],
+        |d| Shown::Flag(d.tune.check),
+    ),
     key(
         "analysis.budget",
         Role::Experiment,

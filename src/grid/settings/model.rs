@@ -1,8 +1,8 @@
 //! The keys of `model`.
 
 use super::{LAYERS, SEQUENCE, WIDTH, count, key, optional, word};
-use crate::architecture::Window;
-use crate::grid::key::{Form, Key, Range, Role, Shown};
+use crate::architecture::{BoundaryRule, Pooling, Window};
+use crate::grid::key::{Form, Key, Range, Role};
 
 pub(super) static KEYS: &[Key] = &[
     key(
@@ -35,10 +35,48 @@ pub(super) static KEYS: &[Key] = &[
         },
     ),
     key(
+        "model.boundaries",
+        Role::Dlcm,
+        "Where boundaries come from, in training as in evaluation: learned by a predictor, random at \
+         the rate 1/R, or at every R-th token. The last two are controls.",
+        "",
+        "[learned, fixed]",
+        &[
+            Form::Word("learned", |d| d.shape.boundaries = BoundaryRule::Learned),
+            Form::Word("random", |d| d.shape.boundaries = BoundaryRule::Random),
+            Form::Word("fixed", |d| d.shape.boundaries = BoundaryRule::Fixed),
+        ],
+        |d| {
+            word(match d.shape.boundaries {
+                BoundaryRule::Learned => "learned",
+                BoundaryRule::Random => "random",
+                BoundaryRule::Fixed => "fixed",
+            })
+        },
+    ),
+    key(
+        "model.pooling",
+        Role::Dlcm,
+        "What a concept is made of: the mean of its tokens, or the state of its first one alone, with \
+         which a token reads its own concept too.",
+        "",
+        "[mean, boundary]",
+        &[
+            Form::Word("mean", |d| d.shape.pooling = Pooling::Mean),
+            Form::Word("boundary", |d| d.shape.pooling = Pooling::Boundary),
+        ],
+        |d| {
+            word(match d.shape.pooling {
+                Pooling::Mean => "mean",
+                Pooling::Boundary => "boundary",
+            })
+        },
+    ),
+    key(
         "model.head_size",
         Role::Every,
-        "Width of an attention head; without it 16 below 0.5M parameters, then 32, 64 from 20M, \
-         128 from 1B.",
+        "Width of an attention head, of which widths are multiples; without it an even divisor of \
+         the width near 16 below 0.5M parameters, then 32, 64 from 20M, 128 from 1B.",
         "elements",
         "32",
         &[Form::Count(2, WIDTH, |d, n| {
@@ -60,7 +98,8 @@ pub(super) static KEYS: &[Key] = &[
     key(
         "model.concept_width_ratio",
         Role::Dlcm,
-        "Preferred ratio of concept width to token width.",
+        "Ratio of concept width to token width, where P can be reached with it; without it from 1.25 at \
+         50K parameters to 2 from 100M on.",
         "",
         "1.5",
         &[Form::Number(
@@ -70,9 +109,9 @@ pub(super) static KEYS: &[Key] = &[
                 closed_low: true,
                 closed_high: true,
             },
-            |d, x| d.shape.concept_width_ratio = x,
+            |d, x| d.shape.concept_width_ratio = Some(x),
         )],
-        |d| Shown::Number(d.shape.concept_width_ratio),
+        |d| d.shape.concept_width_ratio.into(),
     ),
     key(
         "model.d_token",

@@ -42,7 +42,7 @@ pub(super) static KEYS: &[Key] = &[
         Role::Dlcm,
         "η_concept, of concept-width matrices, at the base width; it falls as 1/width.",
         "per step",
-        "2e-3",
+        "1e-3",
         &[Form::Number(Range::ABOVE_ZERO, |d, x| {
             d.recipe.rates.concept = x
         })],
@@ -53,7 +53,7 @@ pub(super) static KEYS: &[Key] = &[
         Role::Every,
         "η_other, of embeddings, norms and other vectors, at every width.",
         "per step",
-        "2e-3",
+        "1e-3",
         &[Form::Number(Range::ABOVE_ZERO, |d, x| {
             d.recipe.rates.other = x
         })],
@@ -251,6 +251,17 @@ pub(super) static KEYS: &[Key] = &[
             Regularisation::Global => word("global"),
             Regularisation::PerSequence => word("per_sequence"),
         },
+    ),
+    key(
+        "training.hold_ratio",
+        Role::Dlcm,
+        "Whether the sampling of boundaries is shifted so that training's R is the declared one from \
+         the first steps on. The auxiliary loss, which sees what the predictor would do by itself, \
+         takes long to get there.",
+        "",
+        "false",
+        &[Form::Flag(|d, on| d.recipe.boundary.hold_ratio = on)],
+        |d| Shown::Flag(d.recipe.boundary.hold_ratio),
     ),
     key(
         "training.validations",

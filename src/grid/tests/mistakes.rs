@@ -255,7 +255,7 @@ fn constraints_that_exclude_everything_or_mean_nothing() {
 fn impossible_shapes_are_shown_where_they_were_declared() {
     insta::assert_snapshot!(
         refused(&format!("{GRID}model: {{d_token: 128}}\n")), @r#"
-         × no shape reaches N = 200000 with P = 0.500: the closest has N = 304032 and P = 0.329; change N
+         × no shape reaches N = 200000 with P = 0.500: the closest has N = 322464 and P = 0.310; change N
          │ or P, set a smaller `head_size`, or free a fixed width or depth
           ╭─[a.yaml:1:16]
         1 │ grid: {params: 0.2M, tokens: 1M, compression_ratio: 4, concept_share: 0.5}
@@ -304,6 +304,18 @@ fn settings_fit_each_other() {
         (
             "model: {seq_len: 3}",
             "a sequence of 3 tokens holds no concept of 4 tokens",
+        ),
+        (
+            "data: {synthetic: {document_words: 4}}",
+            "`document_words` has no meaning in a language of dialects",
+        ),
+        (
+            "data: {synthetic: {skew: 0.5, language: cycles}}",
+            "`skew` has no meaning in a language of cycles",
+        ),
+        (
+            "data: {synthetic: {choices: 33}}",
+            "of 32 words, 33 cannot follow one",
         ),
         (
             "data: {synthetic: {letters: 4}}",

@@ -1,6 +1,7 @@
 //! One JSON document of everything.
 
 use super::{ExportError, Source};
+use crate::analysis::worth_by_run;
 use crate::event::Measurement;
 use crate::report::{ReportError, WholeFile};
 use crate::run::RunSpec;
@@ -19,6 +20,7 @@ const FORMAT_VERSION: u32 = 1;
 struct Run<'a> {
     #[serde(flatten)]
     record: &'a RunRecord,
+    concept_worth: Option<f64>,
     spec: &'a RunSpec,
     attempts: Vec<AttemptRecord>,
     measurements: Vec<Measurement>,
@@ -32,10 +34,12 @@ pub(super) async fn write(source: &Source<'_>, folder: &Path) -> Result<Vec<Path
     file.put(format!(",\n\"format_version\": {FORMAT_VERSION},\n\"experiment\": ").as_bytes())?;
     file.put(&text(&store.experiment_record(experiment).await?)?)?;
     file.put(b",\n\"runs\": [")?;
+    let worth = worth_by_run(&source.runs);
     for (place, record) in source.runs.iter().enumerate() {
         file.put(separator(place))?;
         file.put(&text(&Run {
             record,
+            concept_worth: worth.get(&record.id).copied(),
             spec: &record.spec,
             attempts: store.history(&record.id).await?,
             measurements: store.measurements(&record.id).await?,

@@ -11,9 +11,9 @@ pub(super) fn readable(run: &RunRecord) -> String {
         Part::Whole => String::new(),
         part => format!("-{part}"),
     };
-    let concepts = match run.kind.as_str() {
-        "dense" => String::new(),
-        _ => format!(
+    let concepts = match run.has_concepts() {
+        false => String::new(),
+        true => format!(
             "_P{}_R{}",
             (run.concept_share * 100.0).round() / 100.0,
             run.compression_ratio

@@ -213,6 +213,7 @@ fn scalars(row: &Measurement) -> Vec<SummaryValue> {
         ("validation_loss", row.validation_loss),
         ("bits_per_byte", row.bits_per_byte),
         ("realised_sampled", row.realised_sampled),
+        ("realised_training", row.realised_training),
         ("realised_thresholded", row.realised_thresholded),
         ("concept_gain", row.concept_gain),
         ("boundary_gain", row.boundary_gain),

@@ -2,6 +2,7 @@
 
 use super::json::{text, value};
 use super::{ExportError, Source, name};
+use crate::analysis::worth_by_run;
 use crate::event::Measurement;
 use crate::report::WholeFile;
 use crate::run::RunOutcome;
@@ -16,6 +17,7 @@ const FORMAT_VERSION: u32 = 1;
 
 pub(super) async fn write(source: &Source<'_>, folder: &Path) -> Result<Vec<PathBuf>, ExportError> {
     let experiment = source.store.experiment_record(source.experiment).await?;
+    let worth = worth_by_run(&source.runs);
     let mut written = Vec::new();
     for run in &source.runs {
         let measurements = source.store.measurements(&run.id).await?;
@@ -25,7 +27,9 @@ pub(super) async fn write(source: &Source<'_>, folder: &Path) -> Result<Vec<Path
             file.put(&text(line)?)?;
             Ok(file.put(b"\n")?)
         };
-        put(&head(run, &name, &experiment.name)?)?;
+        let mut head = head(run, &name, &experiment.name)?;
+        head["summary"]["concept_worth"] = json!(worth.get(&run.id));
+        put(&head)?;
         for measurement in &measurements {
             put(&history(measurement)?)?;
         }
@@ -64,6 +68,7 @@ fn head(run: &RunRecord, name: &str, experiment: &str) -> Result<Value, ExportEr
             "planned_flops": run.planned_flops,
             "realised_ratio": run.realised_ratio,
             "realised_sampled": run.realised_sampled,
+            "realised_training": run.realised_training,
             "concept_gain": run.concept_gain,
             "boundary_gain": run.boundary_gain,
         },

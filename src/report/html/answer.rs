@@ -1,7 +1,10 @@
 //! The question, the answer in one sentence, and what stands behind it.
 
-use super::{Stored, table, with_interval};
-use crate::analysis::{self, Allocation, Choice, LawOutcome, Maybe, Savings};
+use super::{MISSING, Stored, table, with_interval};
+use crate::analysis::{
+    self, Allocation, Choice, ConceptWorth, LawOutcome, Maybe, SavingParts, Savings,
+};
+use crate::architecture::ModelKind;
 use crate::quantity::human;
 use crate::run::{Part, RunOutcome};
 use maud::{Markup, html};
@@ -26,10 +29,20 @@ pub(super) fn section(stored: &Stored) -> Markup {
             " " (analysis::quality(law)) "."
         } }
         @if let Maybe::Known(allocation) = &result.allocation { (allocated(allocation)) }
-        h3 { "FLOPs saved against a dense model" }
+        h3 { (result.attribution().title()) }
+        p { (result.attribution().words) "." }
+        h4 { "Against dense models" }
         @match &result.savings {
-            Maybe::Known(savings) => (saved(savings)),
+            Maybe::Known(savings) => (saved(savings, ModelKind::Dense)),
             Maybe::Unknown(why) => p { "Not known: " (why) "." },
+        }
+        @if result.has_controls() {
+            h4 { "Against the token level alone" }
+            @match &result.control_savings {
+                Maybe::Known(savings) => (saved(savings, ModelKind::TokenOnly)),
+                Maybe::Unknown(why) => p { "Not known: " (why) "." },
+            }
+            (worth(&result.concept_worth))
         }
     }
 }
@@ -90,22 +103,97 @@ fn allocated(allocation: &Allocation) -> Markup {
     }
 }
 
-fn saved(savings: &Savings) -> Markup {
-    let rows = savings.curves.iter().flat_map(|curve| {
-        analysis::told(curve, savings.trained).map(|point| {
-            vec![
-                html! { (curve.declared_ratio) },
-                html! { (human(point.baseline)) },
-                html! { (super::decimals(point.target_loss, 3)) },
-                html! { (analysis::saved(point)) },
-            ]
-        })
+fn saved(savings: &Savings, against: ModelKind) -> Markup {
+    let baseline = match against {
+        ModelKind::TokenOnly => "its N",
+        _ => "dense N",
+    };
+    let mut header = vec![
+        "R",
+        baseline,
+        "its loss",
+        "training FLOPs saved at that loss",
+    ];
+    let points = savings.curves.iter().flat_map(|curve| {
+        let told = savings.told(curve);
+        told.map(move |point| (curve, point))
+    });
+    let points: Vec<_> = points.collect();
+    let divided = points.iter().any(|(_, point)| point.parts.is_some());
+    if divided {
+        header.extend(["the token level alone saves", "the concepts' part"]);
+    }
+    let rows = points.iter().map(|(curve, point)| {
+        let mut row = vec![
+            html! { (curve.declared_ratio) },
+            html! { (human(point.baseline)) },
+            html! { (super::decimals(point.target_loss, 3)) },
+            html! { (analysis::saved(point)) },
+        ];
+        if divided {
+            row.extend(parts(point.parts.as_ref()));
+        }
+        row
     });
     html! {
-        (table(&["R", "dense N", "its loss", "training FLOPs saved at that loss"], rows))
+        (table(&header, rows))
         p.dim {
             "Both train on D = " (human(savings.tokens)) ", counted as "
             code { (savings.convention) } "; the sign is that of the saving. Inference saves alike."
+            @if divided {
+                " The concepts' part: the share of ln(FLOPs of the dense model ÷ FLOPs of the DLCM) \
+                 that lies between the token level alone and the DLCM."
+            }
         }
+    }
+}
+
+/// What the token level alone saves, and the concepts' part.
+fn parts(parts: Option<&SavingParts>) -> [Markup; 2] {
+    let Some(parts) = parts else {
+        return [html! { (MISSING) }, html! { (MISSING) }];
+    };
+    let percent = |share: f64| format!("{:+.0}%", 100.0 * share);
+    let alone = match parts.locality {
+        Some(saved) => {
+            let [low, high] = parts
+                .locality_interval
+                .map(|end| end.map_or_else(|| "out of reach".to_owned(), percent));
+            format!("{} [{low}, {high}]", percent(saved))
+        }
+        None => "the loss is out of its reach".to_owned(),
+    };
+    let part = parts.concepts.map(|value| analysis::Part {
+        value,
+        interval: parts.concepts_interval,
+    });
+    let part = part.map_or_else(|| MISSING.to_owned(), |part| part.to_string());
+    let far = if parts.extrapolated {
+        "  extrapolated"
+    } else {
+        ""
+    };
+    [html! { (alone) (far) }, html! { (part) }]
+}
+
+fn worth(worth: &Maybe<ConceptWorth>) -> Markup {
+    let worth = match worth {
+        Maybe::Known(worth) => worth,
+        Maybe::Unknown(why) => {
+            return html! { p { "What concepts are worth is not known: " (why) "." } };
+        }
+    };
+    let rows = worth.levels.iter().map(|level| {
+        vec![
+            html! { (human(level.params)) },
+            html! { (format!("{:.2}", level.share)) },
+            html! { (format!("{:.3}", level.median)) },
+            html! { (level.above_noise) " of " (level.runs) },
+        ]
+    });
+    html! {
+        h4 { "What concepts are worth" }
+        p { (analysis::worth_in_words(worth)) "." }
+        (table(&["N", "P", "median worth (nats per token)", "runs above noise"], rows))
     }
 }

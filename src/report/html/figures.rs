@@ -16,8 +16,10 @@ pub(super) fn section(material: &Material) -> Result<Markup, ReportError> {
     Ok(html! {
         @for (figure, svg) in &drawn {
             figure id={ "figure-" (figure.name()) } {
-                (PreEscaped(titled(svg, *figure)))
-                figcaption { strong { (figure.title()) ":" } " " (figure.caption()) }
+                (PreEscaped(titled(svg, *figure, &plots::title(*figure, material.result))))
+                figcaption {
+                    strong { (plots::title(*figure, material.result)) ":" } " " (figure.caption())
+                }
             }
         }
         @if !skipped.is_empty() {
@@ -28,11 +30,11 @@ pub(super) fn section(material: &Material) -> Result<Markup, ReportError> {
 }
 
 /// Gives a drawing the title that is read in place of it.
-fn titled(svg: &str, figure: Figure) -> String {
+fn titled(svg: &str, figure: Figure, words: &str) -> String {
     let start = svg.find("<svg").unwrap_or(0);
     let id = format!("title-{}", figure.name());
     let opening = format!("<svg role=\"img\" aria-labelledby=\"{id}\"");
     let svg = svg[start..].replacen("<svg", &opening, 1);
-    let title = html! { title id=(id) { (figure.title()) } }.into_string();
+    let title = html! { title id=(id) { (words) } }.into_string();
     svg.replacen('>', &format!(">{title}"), 1)
 }

@@ -37,9 +37,9 @@ fn counts(stored: &Stored) -> Markup {
 
 /// Where a run stands on an axis, as its file says it or else as it was built.
 fn on_axis(run: &RunRecord, axis: &str) -> String {
-    let dense = run.spec.architecture.is_dense();
+    let has_concepts = run.spec.architecture.has_concepts();
     match (run.axes.get(axis), axis) {
-        (_, "compression_ratio" | "concept_share") if dense => MISSING.to_owned(),
+        (_, "compression_ratio" | "concept_share") if !has_concepts => MISSING.to_owned(),
         (Some(written), _) => written.clone(),
         (None, "params") => Params(run.params).to_string(),
         (None, "tokens") => Tokens(run.tokens).to_string(),
@@ -89,9 +89,13 @@ fn matrix(stored: &Stored) -> Markup {
     let runs: Vec<&RunRecord> = stored
         .runs
         .iter()
-        .filter(|run| run.part != Part::Trunk)
+        .filter(|run| !matches!(run.part, Part::Trunk | Part::Trial))
         .collect();
-    let trunks = stored.runs.len() - runs.len();
+    let trunks = stored
+        .runs
+        .iter()
+        .filter(|run| run.part == Part::Trunk)
+        .count();
     let written = runs
         .iter()
         .flat_map(|run| run.axes.keys().map(String::as_str));

@@ -11,6 +11,7 @@ pub(super) fn section(result: &AnalysisResult) -> Markup {
     html! {
         (outcome("DLCM", &result.dlcm))
         (outcome("Dense baselines", &result.dense))
+        @if result.has_controls() { (outcome("Controls: the token level alone", &result.control)) }
         @if let Some(gains) = &result.decay {
             h3 { "What the decay takes off" }
             @match &gains.law {

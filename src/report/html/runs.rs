@@ -5,7 +5,7 @@ use crate::quantity::human;
 use crate::store::RunRecord;
 use maud::{Markup, html};
 
-const HEADER: [&str; 14] = [
+const HEADER: [&str; 15] = [
     "run",
     "kind",
     "N",
@@ -18,6 +18,7 @@ const HEADER: [&str; 14] = [
     "bits per byte",
     "FLOPs",
     "concept gain",
+    "concept worth",
     "state",
     "message",
 ];
@@ -26,7 +27,8 @@ pub(super) fn section(stored: &Stored) -> Markup {
     html! {
         p.dim {
             "Losses are held out, in nats per token; FLOPs are training FLOPs spent, a branch's with \
-             its trunk's. "
+             its trunk's. Concept gain: the loss without concepts minus with them, of one model; \
+             concept worth: the loss of its trained control minus its own. "
             span.script hidden { "Click a heading to sort." }
         }
         div.tall {
@@ -41,8 +43,16 @@ pub(super) fn section(stored: &Stored) -> Markup {
 
 fn row(run: &RunRecord, stored: &Stored) -> Markup {
     let (state, class) = standing(run, stored);
-    let dense = run.spec.architecture.is_dense();
-    let concepts = |text: String| if dense { MISSING.to_owned() } else { text };
+    let has_concepts = run.spec.architecture.has_concepts();
+    let concepts = |text: String| {
+        if has_concepts {
+            text
+        } else {
+            MISSING.to_owned()
+        }
+    };
+    let worth = stored.result.concept_worth.known();
+    let worth = worth.and_then(|all| Some(all.of_run(&run.id)?.worth));
     let message = run.message.as_deref().and_then(last_line);
     html! {
         tr id={ "run-" (run.id) } {
@@ -58,6 +68,7 @@ fn row(run: &RunRecord, stored: &Stored) -> Markup {
             td { (decimals(run.bits_per_byte, 4)) }
             td { (run.flops.map_or_else(|| MISSING.to_owned(), |flops| format!("{flops:.2e}"))) }
             td { (decimals(run.concept_gain, 3)) }
+            td { (decimals(worth, 3)) }
             td class=(class) { (state) }
             td.message title=[run.message.as_deref()] { (message.unwrap_or_default()) }
         }

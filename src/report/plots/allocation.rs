@@ -66,6 +66,7 @@ pub(super) fn sheet(result: &AnalysisResult) -> Result<Sheet<'_>, String> {
         charts: vec![Chart::new("", x, y, draw)],
         legend: entries(allocation),
         notes: remarks(allocation),
+        heading: None,
         aside: 88.0,
     })
 }

@@ -15,7 +15,11 @@ const BARS: usize = 18;
 const WIDE: f64 = 8.0;
 
 pub(super) fn sheet(result: &AnalysisResult) -> Result<Sheet<'_>, String> {
-    let laws = [("", &result.dlcm), ("dense ", &result.dense)];
+    let laws = [
+        ("", &result.dlcm),
+        ("dense ", &result.dense),
+        ("control ", &result.control),
+    ];
     let laws: Vec<(&str, &LawReport)> = laws
         .into_iter()
         .filter_map(|(name, outcome)| Some((name, outcome.report()?)))
@@ -41,7 +45,7 @@ pub(super) fn sheet(result: &AnalysisResult) -> Result<Sheet<'_>, String> {
     let mut notes: Vec<String> = laws
         .iter()
         .filter_map(|(name, law)| {
-            let name = if name.is_empty() { "DLCM" } else { "dense" };
+            let name = if name.is_empty() { "DLCM" } else { name.trim() };
             let shown = law.draws.len();
             Some(format!(
                 "{name} law: {}, {shown} of them drawn.",
@@ -62,6 +66,7 @@ pub(super) fn sheet(result: &AnalysisResult) -> Result<Sheet<'_>, String> {
             Entry::mark(series(0).colour, Mark::Square, "resamples"),
         ],
         notes,
+        heading: None,
         aside: 0.0,
     })
 }

@@ -93,10 +93,11 @@ pub(super) fn axes(curves: &[&Curve<'_>], from: f64) -> (Axis, Axis) {
     )
 }
 
-/// Puts before each branch the trunk that it leaves, and leaves trunks out.
+/// Puts before each branch the trunk that it leaves, and leaves trunks and trials out.
 pub(super) fn with_trunks(curves: Vec<Curve<'_>>) -> Vec<Curve<'_>> {
     let (trunks, mut rest): (Vec<_>, Vec<_>) =
         curves.into_iter().partition(|c| c.run.part == Part::Trunk);
+    rest.retain(|curve| curve.run.part != Part::Trial);
     for curve in &mut rest {
         let mut start = curve.run.start_run.as_ref();
         while let Some(piece) = trunks.iter().find(|piece| Some(&piece.run.id) == start) {

@@ -2,7 +2,7 @@
 
 use super::axis::{about, short};
 use super::curve::{Curve, axes, curves};
-use super::kinds::kind;
+use super::kinds::{Kind, kind};
 use super::legend::Entry;
 use super::panel::Panel;
 use super::picture::{Dash, Mark, Picture};
@@ -97,12 +97,10 @@ pub(super) fn sheet<'a>(
         let run = family.branches[0].run;
         let size = about(run.params as f64);
         let title = match kind(run) {
-            None => format!("dense, N ≈ {size}"),
-            Some(ratio) => format!(
-                "N ≈ {size}, R = {}, P = {:.1}",
-                short(ratio),
-                run.concept_share
-            ),
+            kind @ Kind::Ratio(_) => {
+                format!("N ≈ {size}, {}, P = {:.1}", kind.name(), run.concept_share)
+            }
+            other => format!("{}, N ≈ {size}", other.name()),
         };
         let ends = ends.clone();
         let draw = move |picture: &mut Picture, panel: &Panel| {
@@ -132,6 +130,7 @@ pub(super) fn sheet<'a>(
         charts: charts.collect(),
         legend,
         notes,
+        heading: None,
         aside: 0.0,
     })
 }

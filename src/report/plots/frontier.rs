@@ -100,6 +100,7 @@ pub(super) fn sheet(result: &AnalysisResult) -> Result<Sheet<'_>, String> {
             Entry::mark(SHADE, Mark::Square, "beyond the largest run"),
         ],
         notes,
+        heading: None,
         aside: 0.0,
     })
 }

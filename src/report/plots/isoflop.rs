@@ -50,6 +50,7 @@ pub(super) fn sheet(result: &AnalysisResult) -> Result<Sheet<'_>, String> {
              within 10% of a curve's FLOPs, DLCMs of all P and R.",
             result.cost.name()
         )],
+        heading: None,
         aside: 0.0,
     })
 }

@@ -1,15 +1,25 @@
 //! Loss against P: a panel for every N, a curve with its band for every R, a marker for every run.
 
 use super::axis::{Axis, about, range, roomy, short};
+use super::kinds::TOKEN_ONLY;
 use super::legend::Entry;
 use super::panel::Panel;
 use super::picture::Picture;
 use super::sheet::{Chart, Sheet};
 use super::style::series;
-use crate::analysis::{AnalysisResult, LawOutcome, LossCurve, Observed, Uncertainty, levels};
+use crate::analysis::{
+    AnalysisResult, LawOutcome, LossCurve, Observed, Uncertainty, levels, worth_in_words,
+};
+use crate::architecture::ModelKind;
+use crate::run::RunId;
+use std::collections::HashSet;
 
 pub(super) fn sheet(result: &AnalysisResult) -> Result<Sheet<'_>, String> {
-    let runs: Vec<&Observed> = result.runs.iter().filter(|run| !run.dense).collect();
+    let runs: Vec<&Observed> = result
+        .runs
+        .iter()
+        .filter(|run| run.has_concepts())
+        .collect();
     if runs.is_empty() {
         return Err("there are no finished DLCM runs".to_owned());
     }
@@ -39,7 +49,11 @@ pub(super) fn sheet(result: &AnalysisResult) -> Result<Sheet<'_>, String> {
     // that they can be seen.
     let ranges: Vec<[f64; 2]> = sizes
         .iter()
-        .map(|size| losses(&of_size(*size)).unwrap_or([0.0, 1.0]))
+        .map(|size| {
+            let here = of_size(*size);
+            let alone = controls(result, &here).into_iter().map(|(_, loss)| loss);
+            range(losses(&here).into_iter().flatten().chain(alone)).unwrap_or([0.0, 1.0])
+        })
         .collect();
     let span = 1.16
         * ranges
@@ -54,7 +68,10 @@ pub(super) fn sheet(result: &AnalysisResult) -> Result<Sheet<'_>, String> {
             false => Entry::mark(series(k).colour, series(k).mark, text),
         }
     });
-    let legend = entries.collect();
+    let mut legend: Vec<Entry> = entries.collect();
+    if !controls(result, &groups.iter().collect::<Vec<_>>()).is_empty() {
+        legend.push(Entry::both(TOKEN_ONLY, ModelKind::TokenOnly.label()));
+    }
     let charts = sizes.iter().zip(&ranges).map(|(size, [low, high])| {
         let middle = 0.5 * (low + high);
         let y = Axis::linear(
@@ -62,6 +79,7 @@ pub(super) fn sheet(result: &AnalysisResult) -> Result<Sheet<'_>, String> {
             [middle - span / 2.0, middle + span / 2.0],
         );
         let curves: Vec<LossCurve> = of_size(*size).into_iter().cloned().collect();
+        let alone = controls(result, &of_size(*size));
         let ratios = ratios.clone();
         Chart::new(
             format!("N ≈ {}", about(*size)),
@@ -69,6 +87,7 @@ pub(super) fn sheet(result: &AnalysisResult) -> Result<Sheet<'_>, String> {
             y,
             move |picture: &mut Picture, panel: &Panel| {
                 panel.grid(picture);
+                draw_controls(picture, panel, &alone);
                 draw_panel(picture, panel, &curves, &ratios);
             },
         )
@@ -77,6 +96,7 @@ pub(super) fn sheet(result: &AnalysisResult) -> Result<Sheet<'_>, String> {
         charts: charts.collect(),
         legend,
         notes: remarks(result, &groups),
+        heading: None,
         aside: 0.0,
     })
 }
@@ -114,7 +134,8 @@ fn groups(result: &AnalysisResult, runs: &[&Observed]) -> Vec<LossCurve> {
 /// The range of the curves within the sampled P and of the runs.
 fn losses(groups: &[&LossCurve]) -> Option<[f64; 2]> {
     let shares = range(groups.iter().flat_map(|g| g.runs.iter().map(|run| run.0)))?;
-    let [low, high] = roomy(shares, 0.2);
+    // Outside of them a law may rise beyond everything that was measured.
+    let [low, high] = roomy(shares, 0.02);
     range(groups.iter().flat_map(|g| {
         let curve = g
             .points
@@ -125,6 +146,43 @@ fn losses(groups: &[&LossCurve]) -> Option<[f64; 2]> {
             .chain(g.runs.iter().map(|run| run.1))
             .collect::<Vec<_>>()
     }))
+}
+
+/// P and loss of the controls of the runs of these curves: each belongs to the runs whose token level
+/// it is, and stands at their P.
+fn controls(result: &AnalysisResult, groups: &[&LossCurve]) -> Vec<(f64, f64)> {
+    let Some(worth) = result.concept_worth.known() else {
+        return Vec::new();
+    };
+    let runs = groups.iter().flat_map(|group| &group.runs);
+    let ids: HashSet<&RunId> = runs.map(|(_, _, id)| id).collect();
+    let own = worth.runs.iter().filter(|worth| ids.contains(&worth.run));
+    let mut found: Vec<(f64, f64)> = own.map(|run| (run.share, run.control_loss)).collect();
+    found.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1)));
+    // The runs of all R share one.
+    found.dedup();
+    found
+}
+
+/// Draws every control, and a line through their means at each P.
+fn draw_controls(picture: &mut Picture, panel: &Panel, controls: &[(f64, f64)]) {
+    let shares = levels(controls.iter().map(|control| 1.0 + control.0), 0.02);
+    let means = shares.into_iter().map(|share| {
+        let here = controls
+            .iter()
+            .filter(|control| ((1.0 + control.0) / share).ln().abs() < 0.02);
+        let losses: Vec<f64> = here.map(|control| control.1).collect();
+        (
+            share - 1.0,
+            losses.iter().sum::<f64>() / losses.len() as f64,
+        )
+    });
+    let line: Vec<(f64, f64)> = means.collect();
+    let style = TOKEN_ONLY;
+    panel.curve(picture, &line, 1.6, style.dash, style.colour, 1.0);
+    for &control in controls {
+        panel.mark(picture, control, style.mark, 4.0, style.colour);
+    }
 }
 
 fn draw_panel(picture: &mut Picture, panel: &Panel, curves: &[LossCurve], ratios: &[f64]) {
@@ -161,6 +219,9 @@ fn remarks(result: &AnalysisResult, groups: &[LossCurve]) -> Vec<String> {
         "R: tokens per concept. D = {} training tokens. Each marker is one run.",
         short(tokens)
     )];
+    if let Some(worth) = result.concept_worth.known() {
+        words.push(format!("{}.", worth_in_words(worth)));
+    }
     if let Some(noise) = &result.seed_noise {
         words[0].push_str(&format!(
             " Seeds alone move the loss by {:.3} nats (standard deviation).",

@@ -144,6 +144,14 @@ pub fn svg(figure: Figure, material: &Material) -> Result<Result<String, Skipped
     }
 }
 
+/// Returns the title of a figure: that of the savings says whose they are.
+pub fn title(figure: Figure, result: &AnalysisResult) -> String {
+    match (figure, result.savings.known()) {
+        (Figure::Savings, Some(_)) => result.attribution().title(),
+        _ => figure.title().to_owned(),
+    }
+}
+
 /// Says why a figure would not be drawn; `None` where there is something to draw.
 pub fn missing(figure: Figure, material: &Material) -> Option<Skipped> {
     sheet(figure, material).err()

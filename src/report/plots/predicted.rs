@@ -14,7 +14,11 @@ type Judged<'a> = (&'a Observed, &'a Predicted);
 
 /// The fitted laws with their runs.
 fn laws(result: &AnalysisResult) -> Result<Vec<(&'static str, &LawReport)>, String> {
-    let laws = [("DLCM law", &result.dlcm), ("dense law", &result.dense)];
+    let laws = [
+        ("DLCM law", &result.dlcm),
+        ("dense law", &result.dense),
+        ("control law", &result.control),
+    ];
     let fitted = laws.map(|(name, outcome)| Some((name, outcome.report()?)));
     let fitted: Vec<_> = fitted.into_iter().flatten().collect();
     match fitted.is_empty() {
@@ -91,6 +95,7 @@ pub(super) fn sheet(result: &AnalysisResult) -> Result<Sheet<'_>, String> {
         charts: charts.collect(),
         legend,
         notes,
+        heading: None,
         aside: 0.0,
     })
 }
@@ -107,10 +112,10 @@ const QUANTITIES: [Quantity; 5] = [
     }),
     ("D (training tokens)", true, |(run, _)| Some(run.tokens)),
     ("Realised R (tokens per concept)", true, |(run, _)| {
-        (!run.dense).then_some(run.ratio)
+        run.has_concepts().then_some(run.ratio)
     }),
     ("Concept share P", false, |(run, _)| {
-        (!run.dense).then_some(run.share)
+        run.has_concepts().then_some(run.share)
     }),
 ];
 
@@ -183,6 +188,7 @@ pub(super) fn residuals(result: &AnalysisResult) -> Result<Sheet<'_>, String> {
         charts,
         legend: kinds.entries(|style, text| Entry::mark(style.colour, style.mark, text)),
         notes,
+        heading: None,
         aside: 0.0,
     })
 }

@@ -20,7 +20,7 @@ pub(super) fn sheet(runs: &[RunRecord]) -> Result<Sheet<'_>, String> {
     };
     let rows: Vec<(f64, Option<f64>, Option<f64>)> = runs
         .iter()
-        .filter(|run| !run.spec.architecture.is_dense())
+        .filter(|run| run.spec.architecture.has_concepts())
         .map(|run| {
             let declared = run.compression_ratio;
             (
@@ -96,6 +96,7 @@ pub(super) fn sheet(runs: &[RunRecord]) -> Result<Sheet<'_>, String> {
         charts: vec![Chart::new("", x, y, draw)],
         legend,
         notes: vec![note],
+        heading: None,
         aside: 0.0,
     })
 }

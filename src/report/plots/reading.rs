@@ -126,6 +126,7 @@ pub(super) fn by_content<'a>(
              that was declared for the training data."
                 .to_owned(),
         ],
+        heading: None,
         aside: 0.0,
     })
 }
@@ -216,6 +217,7 @@ pub(super) fn by_position<'a>(
         charts,
         legend,
         notes,
+        heading: None,
         aside: 0.0,
     })
 }

@@ -39,6 +39,8 @@ impl<'a> Chart<'a> {
 
 /// A figure that has no size yet.
 pub(super) struct Sheet<'a> {
+    /// What must be read before the panels.
+    pub(super) heading: Option<String>,
     pub(super) charts: Vec<Chart<'a>>,
     pub(super) legend: Vec<Entry>,
     pub(super) notes: Vec<String>,
@@ -193,9 +195,23 @@ impl Sheet<'_> {
         let at = (EDGE, EDGE);
         let room = width - 2.0 * EDGE;
         // The legend is as wide as the panels; a line more does no harm.
-        let above = legend(&mut scratch, at, room - 60.0, &self.legend);
+        let headed = self.head(&mut scratch, at, room);
+        let above = legend(&mut scratch, (EDGE, headed), room - 60.0, &self.legend);
         let below = notes(&mut scratch, at, room, &self.notes);
         above + below + 2.0 * LINE + 8.0
+    }
+
+    /// Writes the heading and returns the y below it.
+    fn head(&self, picture: &mut Picture, at: (f64, f64), room: f64) -> f64 {
+        let Some(heading) = &self.heading else {
+            return at.1;
+        };
+        let mut y = at.1;
+        for line in wrap(heading, room, LABEL) {
+            picture.text((at.0, y), &line, LABEL, Align::Start, INK);
+            y += LINE + 2.0;
+        }
+        y + 2.0
     }
 
     fn draw(&self, mut picture: Picture, grid: &Grid) -> Picture {
@@ -204,7 +220,8 @@ impl Sheet<'_> {
         // Where room is scarce, what stands around the panels begins at the edge.
         let margin = if width < 500.0 { EDGE } else { grid.left };
         let room = width - margin - EDGE;
-        let top = legend(&mut picture, (margin, EDGE + 8.0), room, &self.legend);
+        let headed = self.head(&mut picture, (margin, EDGE + 8.0), room);
+        let top = legend(&mut picture, (margin, headed), room, &self.legend);
         let pitch = grid.above + grid.tall + grid.below;
         for (k, chart) in self.charts.iter().enumerate() {
             let (column, row) = (k % grid.columns, k / grid.columns);

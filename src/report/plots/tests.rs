@@ -1,7 +1,7 @@
 //! Every figure of simulated runs, and of runs with which there is little to draw.
 
 use super::*;
-use crate::analysis::simulated::{self, Grid};
+use crate::analysis::simulated::{self, Controls, Grid, as_stored_before};
 use crate::analysis::{analyse, summary};
 use crate::architecture::solver::ShapeSettings;
 use crate::grid::Analysis;
@@ -124,7 +124,7 @@ fn everything() -> Vec<RunRecord> {
 fn readings(runs: &[RunRecord]) -> Vec<ReadingRecord> {
     let dlcm = runs
         .iter()
-        .filter(|run| !run.spec.architecture.is_dense())
+        .filter(|run| run.spec.architecture.has_concepts())
         .take(2);
     let read = dlcm.map(|run| ReadingRecord {
         run: run.id.clone(),
@@ -175,7 +175,13 @@ fn every_figure_is_drawn_in_both_formats() {
 
 #[test]
 fn texts_have_room_in_every_size() {
-    for grid in [simulated::FIRST, simulated::QUICK] {
+    let with = |controls, grid| Grid { controls, ..grid };
+    for grid in [
+        simulated::FIRST,
+        simulated::QUICK,
+        with(Controls::Worse, simulated::FIRST),
+        with(Controls::AsGood, simulated::QUICK),
+    ] {
         let made = Made::of(grid.runs(), 8);
         made.lay_out();
         let sparse = ["isoflop", "decay", "transfer", "content", "position"];
@@ -205,6 +211,59 @@ fn an_analysis_of_before_draws_what_it_holds() {
             "position"
         ]
     );
+}
+
+/// Reads a figure's words.
+fn words(figure: Figure, made: &Made) -> String {
+    let sheet = sheet(figure, &made.material()).expect("something to draw");
+    sheet.picture(Size::Page).words()
+}
+
+#[test]
+fn a_saving_that_is_not_the_concepts_is_drawn_as_such() {
+    let worthless = Grid {
+        controls: Controls::AsGood,
+        noise: 0.003,
+        ..simulated::FIRST
+    };
+    let with_controls = Made::of(worthless.runs(), 30);
+    // Old results hold no more than that the concepts are unused.
+    let mut unused = simulated::FIRST.runs();
+    unused.iter_mut().for_each(|run| {
+        run.concept_gain = run.concept_gain.map(|_| 0.001);
+    });
+    let mut before = Made::of(unused, 30);
+    before.result = as_stored_before(&before.result);
+    for made in [with_controls, before] {
+        let title = title(Figure::Savings, &made.result);
+        assert!(title.contains("not the concepts'"), "{title}");
+        let words = words(Figure::Savings, &made);
+        assert!(words.contains(&title), "{words}");
+        assert!(words.contains("The saving is not the concepts'"), "{words}");
+        assert!(!words.contains("excludes zero"), "{words}");
+        made.lay_out();
+    }
+}
+
+#[test]
+fn controls_stand_beside_the_models_whose_token_level_they_are() {
+    let grid = Grid {
+        controls: Controls::Worse,
+        dense_sizes: &[200_000, 400_000, 800_000, 1_600_000],
+        noise: 0.003,
+        ..simulated::FIRST
+    };
+    let made = Made::of(grid.runs(), 30);
+    let loss = words(Figure::LossByShare, &made);
+    assert!(loss.contains("token level alone"), "{loss}");
+    let savings = words(Figure::Savings, &made);
+    assert!(
+        savings.contains("against the token level alone"),
+        "{savings}"
+    );
+    assert!(title(Figure::Savings, &made.result).contains("by concepts"));
+    let judged = words(Figure::Predicted, &made);
+    assert!(judged.contains("control law"), "{judged}");
 }
 
 #[test]
@@ -248,6 +307,16 @@ fn little_data_never_breaks_a_figure() {
     Made::of(one_rate, 5).lay_out();
 }
 
+fn with_controls(controls: Controls) -> Vec<RunRecord> {
+    let grid = Grid {
+        controls,
+        dense_sizes: &[200_000, 400_000, 800_000, 1_600_000],
+        noise: 0.005,
+        ..simulated::FIRST
+    };
+    grid.runs()
+}
+
 /// `FIGURES=folder cargo test --release -- --ignored figures_to_look_at` draws simulated
 /// experiments in every size for a look.
 #[test]
@@ -261,6 +330,8 @@ fn figures_to_look_at() {
         ("large", simulated::LARGE.runs()),
         ("quick", simulated::QUICK.runs()),
         ("everything", everything()),
+        ("worthless", with_controls(Controls::AsGood)),
+        ("worthwhile", with_controls(Controls::Worse)),
     ] {
         let mut made = Made::of(runs, 100);
         made.readings = readings(&made.runs);

@@ -1,7 +1,7 @@
 //! Measured time against FLOPs, and the throughput that it means.
 
 use super::axis::{Axis, range};
-use super::kinds::{Kinds, kind};
+use super::kinds::{Kind, Kinds, kind};
 use super::legend::Entry;
 use super::panel::Panel;
 use super::picture::{Align, Dash, Picture};
@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 /// What a run took.
 #[derive(Clone)]
 struct Timed {
-    kind: Option<f64>,
+    kind: Kind,
     params: f64,
     flops: f64,
     seconds: f64,
@@ -91,6 +91,7 @@ pub(super) fn sheet<'a>(
              validation and checkpoints are not in it. Grey: equal FLOPs per second.",
             timed.len()
         )],
+        heading: None,
         aside: 0.0,
     })
 }

@@ -60,9 +60,9 @@ pub(super) fn by_run<'a>(
         let here = thinned(here, CURVES);
         chart(size, (&x, &y), move |picture, panel| {
             for curve in &here {
-                let ratio = kind(curve.run);
-                let (style, dash) = (kinds.series(ratio), shares.dash(curve.run));
-                let width = if ratio.is_none() { 1.8 } else { 1.3 };
+                let kind = kind(curve.run);
+                let (style, dash) = (kinds.series(kind), shares.dash(curve.run));
+                let width = if kind.ratio().is_none() { 1.8 } else { 1.3 };
                 panel.curve(picture, curve.line(), width, dash, style.colour, 0.75);
                 for &at in &curve.held_out {
                     panel.mark(picture, at, style.mark, 2.4, style.colour);
@@ -74,6 +74,7 @@ pub(super) fn by_run<'a>(
         charts: charts.collect(),
         legend,
         notes,
+        heading: None,
         aside: 0.0,
     })
 }
@@ -106,9 +107,9 @@ pub(super) fn by_group<'a>(
     }
     let (x, y) = axes(&curves.iter().collect::<Vec<_>>(), SHOWN_FROM);
     let charts = by_size(curves, &mut notes).into_iter().map(|(size, here)| {
-        let means = kinds.all().filter_map(|ratio| {
-            let group: Vec<_> = here.iter().filter(|c| kind(c.run) == ratio).collect();
-            Some((kinds.series(ratio), Mean::of(&group, &x)?))
+        let means = kinds.all().filter_map(|one| {
+            let group: Vec<_> = here.iter().filter(|c| kind(c.run) == one).collect();
+            Some((kinds.series(one), Mean::of(&group, &x)?))
         });
         let means: Vec<(Series, Mean)> = means.collect();
         chart(size, (&x, &y), move |picture, panel| {
@@ -127,6 +128,7 @@ pub(super) fn by_group<'a>(
         charts: charts.collect(),
         legend,
         notes,
+        heading: None,
         aside: 0.0,
     })
 }
@@ -216,13 +218,14 @@ struct Shares(Vec<f64>);
 
 impl Shares {
     fn of(curves: &[Curve<'_>]) -> Self {
-        let dlcm = curves.iter().filter(|c| kind(c.run).is_some());
+        let dlcm = curves.iter().filter(|c| kind(c.run).ratio().is_some());
         Self(levels(dlcm.map(|c| c.run.concept_share), 0.05))
     }
 
     fn dash(&self, run: &RunRecord) -> Dash {
         let near = |share: &f64| (share / run.concept_share - 1.0).abs() <= 0.06;
-        let place = self.0.iter().position(near).filter(|_| kind(run).is_some());
+        let has_concepts = kind(run).ratio().is_some();
+        let place = self.0.iter().position(near).filter(|_| has_concepts);
         DASHES[place.unwrap_or(0) % DASHES.len()]
     }
 

@@ -1,7 +1,7 @@
 //! Loss against learning rate at every width: whether the best rate stays where it is.
 
 use super::axis::{Axis, about, range, roomy, short};
-use super::kinds::kind;
+use super::kinds::{Kind, kind};
 use super::legend::Entry;
 use super::panel::Panel;
 use super::picture::{Mark, Picture};
@@ -38,7 +38,7 @@ pub(super) fn sheet(runs: &[RunRecord]) -> Result<Sheet<'_>, String> {
         levels(runs.iter().map(|run| rate(&run.spec.recipe.rates)), 1e-6).len() > 1
     });
     let Some((label, rate)) = varied else {
-        return Err("all runs have one learning rate (grid.learning_rate)".to_owned());
+        return Err("all runs have one learning rate (training.learning_rate)".to_owned());
     };
     let base = runs
         .first()
@@ -58,10 +58,11 @@ pub(super) fn sheet(runs: &[RunRecord]) -> Result<Sheet<'_>, String> {
         let width = match &run.spec.architecture {
             Architecture::Dense(shape) => shape.stack.width,
             Architecture::Dlcm(shape) => shape.encoder.width,
+            Architecture::TokenOnly(shape) => shape.encoder.width,
         };
         let title = match kind(run) {
-            None => "dense".to_owned(),
-            Some(ratio) => format!("R = {}, P = {:.1}", short(ratio), run.concept_share),
+            kind @ Kind::Ratio(_) => format!("{}, P = {:.1}", kind.name(), run.concept_share),
+            other => other.name(),
         };
         let title = format!("{title}, D = {}", short(run.tokens as f64));
         let trial = Trial {
@@ -133,6 +134,7 @@ pub(super) fn sheet(runs: &[RunRecord]) -> Result<Sheet<'_>, String> {
         charts: charts.collect(),
         legend,
         notes,
+        heading: None,
         aside: 0.0,
     })
 }

@@ -6,6 +6,14 @@ use crate::event::Measurement;
 use crate::run::RunId;
 use crate::store::{AttemptRecord, RunRecord};
 
+/// A run with what the others say of it.
+pub struct Listed {
+    /// The run.
+    pub record: RunRecord,
+    /// Loss of its trained control minus its own, nats per token.
+    pub concept_worth: Option<f64>,
+}
+
 /// A measurement of a run.
 pub struct Measured {
     /// The run.
@@ -41,133 +49,145 @@ const fn column<R>(
 }
 
 /// The columns of the table of runs, but for those of the axes.
-pub static RUNS: &[TableColumn<RunRecord>] = &[
+pub static RUNS: &[TableColumn<Listed>] = &[
     column(
         "id",
         "",
         "Identity: a hash of architecture, data, recipe and seed",
-        Cell::Text(|run| Some(run.id.0.clone())),
+        Cell::Text(|run| Some(run.record.id.0.clone())),
     ),
     column(
         "kind",
         "",
-        "`dlcm` or `dense`",
-        Cell::Text(|run| Some(run.kind.clone())),
+        "`dlcm`, `dense` or `token_only`, the control",
+        Cell::Text(|run| Some(run.record.kind.clone())),
     ),
     column(
         "state",
         "",
         "`pending`, `running` or `ended`",
-        Cell::Text(|run| Some(run.state.name().to_owned())),
+        Cell::Text(|run| Some(run.record.state.name().to_owned())),
     ),
     column(
         "outcome",
         "",
         "How it, or else its last attempt, ended: `finished`, `diverged`, `out_of_memory`, \
          `crashed`, `interrupted`, `timed_out`, `stalled` or `cancelled`",
-        Cell::Text(|run| run.outcome.map(|outcome| outcome.name().to_owned())),
+        Cell::Text(|run| run.record.outcome.map(|outcome| outcome.name().to_owned())),
     ),
     column(
         "params",
         "parameters",
         "N: parameters without embeddings, of the shape that was built",
-        Cell::Count(|run| Some(run.params)),
+        Cell::Count(|run| Some(run.record.params)),
     ),
     column(
         "tokens",
         "tokens",
         "D: training tokens; a branch's with its trunk's",
-        Cell::Count(|run| Some(run.tokens)),
+        Cell::Count(|run| Some(run.record.tokens)),
     ),
     column(
         "concept_share",
         "share of N",
-        "P: share of N in the concept backbone, of the shape that was built; 0 when dense",
-        Cell::Number(|run| Some(run.concept_share)),
+        "P: share of N in the concept backbone, of the shape that was built; 0 without concepts",
+        Cell::Number(|run| Some(run.record.concept_share)),
     ),
     column(
         "compression_ratio",
         RATIO,
-        "R as declared; 1 when dense",
-        Cell::Number(|run| Some(run.compression_ratio)),
+        "R as declared; 1 without concepts",
+        Cell::Number(|run| Some(run.record.compression_ratio)),
     ),
     column(
         "realised_ratio",
         RATIO,
         "R found in the last validation, with boundaries where the probability passes the threshold",
-        Cell::Number(|run| run.realised_ratio),
+        Cell::Number(|run| run.record.realised_ratio),
     ),
     column(
         "realised_sampled",
         RATIO,
         "R found in the last measured training step, with sampled boundaries",
-        Cell::Number(|run| run.realised_sampled),
+        Cell::Number(|run| run.record.realised_sampled),
+    ),
+    column(
+        "realised_training",
+        RATIO,
+        "R found over the whole training, with training's boundaries",
+        Cell::Number(|run| run.record.realised_training),
     ),
     column(
         "seed",
         "",
         "Seed of initial weights, order of batches and boundary sampling",
-        Cell::Count(|run| Some(run.seed)),
+        Cell::Count(|run| Some(run.record.seed)),
     ),
     column(
         "loss",
         NATS,
         "Held-out loss of the last validation",
-        Cell::Number(|run| run.loss),
+        Cell::Number(|run| run.record.loss),
     ),
     column(
         "bits_per_byte",
         "bits per UTF-8 byte",
         "The same loss, comparable between tokenizers; missing where tokens have no text",
-        Cell::Number(|run| run.bits_per_byte),
+        Cell::Number(|run| run.record.bits_per_byte),
     ),
     column(
         "flops",
         "FLOPs",
         "Training FLOPs spent, convention `exact`, at the R found; a branch's with its trunk's",
-        Cell::Number(|run| run.flops),
+        Cell::Number(|run| run.record.flops),
     ),
     column(
         "planned_flops",
         "FLOPs",
         "Training FLOPs expected at the declared R; a branch's with its trunk's",
-        Cell::Number(|run| Some(run.planned_flops)),
+        Cell::Number(|run| Some(run.record.planned_flops)),
     ),
     column(
         "concept_gain",
         NATS,
         "Held-out loss without concepts minus with them",
-        Cell::Number(|run| run.concept_gain),
+        Cell::Number(|run| run.record.concept_gain),
+    ),
+    column(
+        "concept_worth",
+        NATS,
+        "Held-out loss of its trained control, its token level alone, minus its own; missing without one",
+        Cell::Number(|run| run.concept_worth),
     ),
     column(
         "boundary_gain",
         NATS,
         "Held-out loss with random boundaries at the same rate minus with learned ones",
-        Cell::Number(|run| run.boundary_gain),
+        Cell::Number(|run| run.record.boundary_gain),
     ),
     column(
         "part",
         "",
         "Part of a training: `whole`, `trunk` or `branch`",
-        Cell::Text(|run| Some(run.part.name().to_owned())),
+        Cell::Text(|run| Some(run.record.part.name().to_owned())),
     ),
     column(
         "start_run",
         "",
         "The run from whose end it goes on",
-        Cell::Text(|run| run.start_run.as_ref().map(|run| run.0.clone())),
+        Cell::Text(|run| run.record.start_run.as_ref().map(|run| run.0.clone())),
     ),
     column(
         "retries",
         "",
         "Failures answered by a retry since the run was last made eligible",
-        Cell::Count(|run| Some(run.retries)),
+        Cell::Count(|run| Some(run.record.retries)),
     ),
     column(
         "message",
         "",
         "What was said about how it ended",
-        Cell::Text(|run| run.message.clone()),
+        Cell::Text(|run| run.record.message.clone()),
     ),
 ];
 
@@ -220,6 +240,12 @@ pub static MEASUREMENTS: &[TableColumn<Measured>] = &[
         RATIO,
         "R found in the step, with sampled boundaries",
         Cell::Number(|row| row.measurement.realised_sampled),
+    ),
+    column(
+        "realised_training",
+        RATIO,
+        "R found over all steps so far, with training's boundaries",
+        Cell::Number(|row| row.measurement.realised_training),
     ),
     column(
         "realised_thresholded",

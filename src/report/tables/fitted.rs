@@ -83,7 +83,11 @@ pub(super) fn fitted_parameters(stored: &StoredFit) -> Vec<FittedParameter> {
 
 fn of_analysis(blank: &FittedParameter, result: &AnalysisResult) -> Vec<FittedParameter> {
     let mut rows = Vec::new();
-    for (name, outcome) in [("dlcm", &result.dlcm), ("dense", &result.dense)] {
+    let mut laws = vec![("dlcm", &result.dlcm), ("dense", &result.dense)];
+    if result.has_controls() {
+        laws.push(("token_only", &result.control));
+    }
+    for (name, outcome) in laws {
         match outcome {
             LawOutcome::Fitted(report) => {
                 let law = FittedParameter {

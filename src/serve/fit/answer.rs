@@ -2,7 +2,7 @@
 
 use super::super::problem::Problem;
 use crate::analysis::{
-    Allocation, AnalysisResult, Choice, LawOutcome, LawReport, Maybe, Savings, remarks,
+    Allocation, AnalysisResult, Attribution, Choice, LawOutcome, LawReport, Maybe, Savings, remarks,
 };
 use crate::fit::allocation::Setting;
 use crate::fit::law::Law;
@@ -18,6 +18,8 @@ pub(crate) struct FitAnswer {
     pub(super) laws: Vec<FittedLaw>,
     pub(super) optimum: Outcome<Optimum>,
     pub(super) saving: Outcome<Saving>,
+    /// Whose the saving is; `None` of laws that were fitted one by one.
+    pub(super) attribution: Option<Attribution>,
     pub(super) warnings: Vec<Warned>,
     /// Rows that were not fitted, with reasons.
     pub(super) left_out: Vec<LeftOut>,
@@ -137,10 +139,8 @@ impl FitAnswer {
             *why.entry(&left_out.why).or_default() += 1;
         }
         Self {
-            laws: vec![
-                FittedLaw::of_outcome("DLCM law", &result.dlcm),
-                FittedLaw::of_outcome("Dense law", &result.dense),
-            ],
+            laws: laws(result),
+            attribution: Some(result.attribution()),
             optimum: of_maybe(&result.allocation, Optimum::of_allocation),
             saving: of_maybe(&result.savings, Saving::of_savings),
             warnings,
@@ -155,6 +155,17 @@ impl FitAnswer {
             seconds: 0.0,
         }
     }
+}
+
+fn laws(result: &AnalysisResult) -> Vec<FittedLaw> {
+    let mut laws = vec![
+        FittedLaw::of_outcome("DLCM law", &result.dlcm),
+        FittedLaw::of_outcome("Dense law", &result.dense),
+    ];
+    if result.has_controls() {
+        laws.push(FittedLaw::of_outcome("Control law", &result.control));
+    }
+    laws
 }
 
 fn of_maybe<T, U>(maybe: &Maybe<T>, with: impl Fn(&T) -> U) -> Outcome<U> {

@@ -1,7 +1,7 @@
 //! A report of a thousand runs.
 
 use super::*;
-use crate::analysis::simulated::Grid;
+use crate::analysis::simulated::{Controls, Grid};
 use crate::event::{Event, Line};
 use crate::quantity::human;
 use crate::store::{Ended, PlannedRun, StartedAttempt, Store};
@@ -14,6 +14,7 @@ const THOUSAND: Grid<'static> = Grid {
     ratios: &[2.0, 4.0, 8.0],
     tokens: &[2_000_000, 6_000_000, 20_000_000, 60_000_000],
     dense_sizes: &[200_000, 400_000, 800_000, 1_600_000, 3_200_000],
+    controls: Controls::None,
     seeds: 5,
     noise: 0.005,
     noise_seed: 2,
@@ -37,6 +38,7 @@ async fn filled(store: &Store) -> i64 {
         .map(|run| PlannedRun {
             id: run.id.clone(),
             spec: run.spec.clone(),
+            trial: false,
             flops: run.planned_flops,
             axes: BTreeMap::from_iter(run.axes.clone().into_iter().chain([
                 ("tokens".to_owned(), human(run.tokens as f64)),

@@ -1,6 +1,7 @@
 mod large;
 
 use super::*;
+use crate::analysis::simulated::{Controls, Grid};
 use crate::analysis::{analyse, simulated};
 use crate::architecture::solver::ShapeSettings;
 use crate::grid::Analysis;
@@ -156,7 +157,7 @@ fn the_page_is_well_formed_and_holds_everything() {
         assert!(text.contains(expected), "{expected}");
     }
     assert_eq!(
-        page.matches("<figure ").count() + result_skipped(&text),
+        page.matches("<figure ").count() + result_skipped(&page),
         plots_count()
     );
 }
@@ -165,16 +166,10 @@ fn plots_count() -> usize {
     crate::report::plots::Figure::ALL.len()
 }
 
-fn result_skipped(text: &str) -> usize {
-    match text.split_once("Not drawn") {
-        Some((_, rest)) => rest
-            .split("All runs")
-            .next()
-            .unwrap_or("")
-            .matches(": ")
-            .count(),
-        None => 0,
-    }
+fn result_skipped(page: &str) -> usize {
+    let list = page.split_once("Not drawn</h3>").map(|(_, rest)| rest);
+    let list = list.and_then(|rest| rest.split("</ul>").next());
+    list.map_or(0, |list| list.matches("<li>").count())
 }
 
 #[test]
@@ -214,6 +209,25 @@ fn without_runs_or_fit_the_page_says_why() {
             answer.sentence
         );
         assert!(text.contains(&answer.sentence));
+    }
+}
+
+#[test]
+fn the_page_says_whose_the_saving_is() {
+    for controls in [Controls::AsGood, Controls::Worse] {
+        let grid = Grid {
+            controls,
+            noise: 0.003,
+            ..simulated::FIRST
+        };
+        let (page, result) = page_of("controls", &grid.runs());
+        let text = text_of(&page);
+        let attribution = result.attribution();
+        assert!(text.contains(&attribution.title()), "{attribution:?}");
+        assert!(text.contains(&attribution.words), "{attribution:?}");
+        for part in ["Against the token level alone", "What concepts are worth"] {
+            assert!(text.contains(part), "{part}");
+        }
     }
 }
 
