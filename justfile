@@ -10,7 +10,7 @@ fmt:
 faults:
     cargo test --release --test faults -- --ignored --nocapture
 
-# The README's figure, from about a megabyte of English; half an hour on two cores.
-figure text:
-    cargo run --release -- run experiments/text.yaml --set data.text={{text}}
-    cp results/text/figures/loss_by_share.png docs/figures/
+# The README's figures, from the quickstart.
+figure:
+    cargo run --release -- run experiments/quickstart.yaml
+    cp results/quickstart/figures/loss_by_share.png results/quickstart/figures/savings.png docs/figures/
