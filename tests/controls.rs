@@ -82,11 +82,19 @@ fn every_rule_of_boundaries_and_pooling_trains_and_reads() {
                 .as_f64()
                 .unwrap_or_else(|| panic!("no {key}: {run}"))
         };
-        assert!((number("realised_ratio") - 4.0).abs() < 0.5, "{run}");
-        // What is learned is sampled from the first step's p on; sixteen steps are few.
-        let learned = run["axes"]["model.boundaries"] == "learned";
-        let off = if learned { 2.0 } else { 0.4 };
-        assert!((number("realised_training") - 4.0).abs() < off, "{run}");
+        // 512 held-out tokens and sixteen steps are few: chance moves R, and the first step is sampled
+        // before any p is known.
+        let most = match run["axes"]["model.boundaries"].as_str() {
+            Some("fixed") => [0.01, 0.01],
+            Some("random") => [1.0, 0.4],
+            _ => [0.5, 2.0],
+        };
+        for (key, most) in ["realised_ratio", "realised_training"]
+            .into_iter()
+            .zip(most)
+        {
+            assert!((number(key) - 4.0).abs() < most, "{key} of {run}");
+        }
         assert!(number("concept_gain").is_finite());
         let random = run["axes"]["model.boundaries"] == "random";
         assert_eq!(run["boundary_gain"].is_null(), random, "{run}");
