@@ -261,7 +261,8 @@ fn controls_stand_beside_the_models_whose_token_level_they_are() {
         savings.contains("against the token level alone"),
         "{savings}"
     );
-    assert!(title(Figure::Savings, &made.result).contains("by concepts"));
+    let title = title(Figure::Savings, &made.result);
+    assert!(title.contains("by concepts"), "{}", summary(&made.result));
     let judged = words(Figure::Predicted, &made);
     assert!(judged.contains("control law"), "{judged}");
 }
