@@ -5,7 +5,7 @@ use super::legend::Entry;
 use super::panel::Panel;
 use super::picture::{Dash, Mark, Picture};
 use super::sheet::{Chart, Sheet};
-use super::style::{BEYOND, GREY, INK, RED, SHADE, Series, series};
+use super::style::{BEYOND, GREY, INK, SHADE, Series, series};
 use crate::analysis::{
     AnalysisResult, Attribution, LawOutcome, Maybe, SavingCurve, SavingPoint, Savings,
 };
@@ -94,7 +94,10 @@ fn draw_panel(
         0.16,
     );
     let of_concepts = |p: &SavingPoint| Some(p.parts.as_ref()?.against_control_interval);
-    panel.band(picture, &band(curve, of_concepts), RED, 0.1);
+    // Beyond the trained baselines two wide bands would hide each other.
+    let mut inside = band(curve, of_concepts);
+    inside.retain(|(baseline, ..)| *baseline <= end * 1.03);
+    panel.band(picture, &inside, INK, 0.1);
     let line = |from: f64, to: f64| -> Vec<(f64, f64)> {
         let inside = curve
             .points
@@ -128,7 +131,7 @@ fn draw_panel(
         (point.baseline, saved.map_or(f64::NAN, |v| 100.0 * v))
     });
     let against_control: Vec<(f64, f64)> = against_control.collect();
-    panel.curve(picture, &against_control, 1.8, Dash::Dotted, RED, 1.0);
+    panel.curve(picture, &against_control, 1.8, Dash::Dotted, INK, 1.0);
     for point in &curve.points {
         let Some(saved) = point.training.map(|v| 100.0 * v) else {
             continue;
@@ -167,7 +170,7 @@ fn legend(own: bool, divided: bool) -> Vec<Entry> {
     if divided {
         let alone = ModelKind::TokenOnly.label();
         let text = format!("against the {alone}, at the same loss");
-        entries.push(Entry::line(RED, Dash::Dotted, text));
+        entries.push(Entry::line(INK, Dash::Dotted, text));
     }
     entries.push(Entry::mark(
         SHADE,

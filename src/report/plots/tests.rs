@@ -247,13 +247,7 @@ fn a_saving_that_is_not_the_concepts_is_drawn_as_such() {
 
 #[test]
 fn controls_stand_beside_the_models_whose_token_level_they_are() {
-    let grid = Grid {
-        controls: Controls::Worse,
-        dense_sizes: &[200_000, 400_000, 800_000, 1_600_000],
-        noise: 0.003,
-        ..simulated::FIRST
-    };
-    let made = Made::of(grid.runs(), 30);
+    let made = Made::of(with_controls(Controls::Worse), 60);
     let loss = words(Figure::LossByShare, &made);
     assert!(loss.contains("token level alone"), "{loss}");
     let savings = words(Figure::Savings, &made);
