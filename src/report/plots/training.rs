@@ -9,10 +9,11 @@ use super::picture::{Colour, Dash, Picture};
 use super::sheet::{Chart, Sheet};
 use super::style::{DASHES, Series};
 use crate::analysis::levels;
+use crate::architecture::{Architecture, TokenOnly};
 use crate::event::Measurement;
 use crate::run::{RunId, RunOutcome};
 use crate::store::RunRecord;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// Panels of a figure; more sizes than this are thinned out.
 const PANELS: usize = 9;
@@ -152,7 +153,8 @@ fn chart<'a>(
 
 /// Sorts curves by N; of too many sizes it keeps some and says so.
 fn by_size<'a>(curves: Vec<Curve<'a>>, notes: &mut Vec<String>) -> Vec<(f64, Vec<Curve<'a>>)> {
-    let all = levels(curves.iter().map(|c| c.run.params as f64), 0.05);
+    let own = sizes(&curves);
+    let all = levels(own.iter().copied(), 0.05);
     let every = all.len().div_ceil(PANELS).max(1);
     let mut sizes: Vec<f64> = all.iter().rev().step_by(every).copied().collect();
     sizes.reverse();
@@ -161,14 +163,33 @@ fn by_size<'a>(curves: Vec<Curve<'a>>, notes: &mut Vec<String>) -> Vec<(f64, Vec
     }
     let mut panels: Vec<(f64, Vec<Curve<'a>>)> =
         sizes.into_iter().map(|size| (size, Vec::new())).collect();
-    for curve in curves {
-        let size = curve.run.params as f64;
+    for (curve, size) in curves.into_iter().zip(own) {
         let near = |panel: &&mut (f64, Vec<Curve<'a>>)| (size / panel.0).ln().abs() < 0.05;
         if let Some((_, here)) = panels.iter_mut().find(near) {
             here.push(curve);
         }
     }
     panels
+}
+
+/// The N in whose panel each curve stands: its own, but a token level alone stands beside the model
+/// whose token level it is.
+fn sizes(curves: &[Curve<'_>]) -> Vec<f64> {
+    let mut whole: HashMap<TokenOnly, f64> = HashMap::new();
+    for Curve { run, .. } in curves {
+        if let Architecture::Dlcm(dlcm) = &run.spec.architecture {
+            let size = run.params as f64;
+            whole.entry(dlcm.token_level()).or_insert(size);
+        }
+    }
+    let size = |curve: &Curve<'_>| {
+        let of_whole = match &curve.run.spec.architecture {
+            Architecture::TokenOnly(level) => whole.get(level).copied(),
+            _ => None,
+        };
+        of_whole.unwrap_or(curve.run.params as f64)
+    };
+    curves.iter().map(size).collect()
 }
 
 /// The mean of curves on their common stretch.
