@@ -190,7 +190,8 @@ impl Default for Recipe {
             },
             boundary: BoundaryRecipe {
                 aux_weight: 0.05,
-                temperature: 0.5,
+                // With more of sampling's noise concepts are used less (docs/checks.md).
+                temperature: 0.1,
                 threshold: Threshold::Calibrated,
                 gradient: BoundaryGradient::Detached,
                 regularisation: Regularisation::Global,
