@@ -11,6 +11,7 @@ const MOST = 8;
 const REACHED = [["loss, nats/token", run => fixed(4)(run.loss)], ["bits per byte", run => fixed(4)(run.bits_per_byte)],
   ["FLOPs spent", run => power(run.flops)], ["realised R", run => fixed(3)(run.realised_ratio)],
   ["concept gain, nats/token", run => fixed(4)(run.concept_gain)],
+  ["concept worth, nats/token", run => fixed(4)(run.concept_worth)],
   ["boundary gain, nats/token", run => fixed(4)(run.boundary_gain)], ["state", described]];
 
 export function compareTab(experiment, params, remember, base) {

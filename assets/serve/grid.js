@@ -9,6 +9,7 @@ const METRICS = {
   loss: { text: "Loss", unit: "nats/token", digits: 3 },
   bits_per_byte: { text: "Bits per byte", unit: "bits/byte", digits: 3 },
   concept_gain: { text: "Concept gain", unit: "nats/token", digits: 3 },
+  concept_worth: { text: "Concept worth", unit: "nats/token", digits: 3 },
   boundary_gain: { text: "Boundary gain", unit: "nats/token", digits: 3 },
   realised_ratio: { text: "Realised R", unit: "tokens/concept", digits: 2 },
 };

@@ -21,6 +21,7 @@ const COLUMNS = [
   { key: "flops", text: "Spent", unit: "FLOPs", width: 6, get: run => run.flops, say: power },
   { key: "planned_flops", text: "Planned", unit: "FLOPs", width: 6, get: run => run.planned_flops, say: power },
   { key: "concept_gain", text: "Concept gain", unit: "nats/token", width: 6.6, get: run => run.concept_gain, say: fixed(3) },
+  { key: "concept_worth", text: "Concept worth", unit: "nats/token", width: 6.8, get: run => run.concept_worth, say: fixed(3) },
   { key: "boundary_gain", text: "Boundary gain", unit: "nats/token", width: 6.8, get: run => run.boundary_gain, say: fixed(3) },
   { key: "retries", text: "Retries", width: 4.6, get: run => run.retries, say: String },
   { key: "message", text: "Message", width: 22, get: run => run.message },

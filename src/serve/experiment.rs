@@ -3,13 +3,16 @@
 use super::Context;
 use super::places::Place;
 use super::problem::Problem;
+use crate::analysis::worth_by_run;
+use crate::architecture::ModelKind;
 use crate::orchestrate::blocked_by;
-use crate::store::{Overview, RunRecord, Selection, StoreError};
+use crate::run::RunId;
+use crate::store::{Overview, RunRecord, Selection, Store, StoreError};
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// A results folder with its experiments, or why it cannot be read.
 #[derive(Serialize)]
@@ -79,6 +82,7 @@ struct Columns<'a> {
     flops: Vec<Option<f64>>,
     planned_flops: Vec<f64>,
     concept_gain: Vec<Option<f64>>,
+    concept_worth: Vec<Option<f64>>,
     boundary_gain: Vec<Option<f64>>,
     start_run: Vec<Option<&'a str>>,
     /// The failed run for which a run waits.
@@ -88,7 +92,7 @@ struct Columns<'a> {
 }
 
 impl<'a> Columns<'a> {
-    fn of(runs: &'a [RunRecord<()>]) -> Self {
+    fn of(runs: &'a [RunRecord<()>], worth: &HashMap<RunId, f64>) -> Self {
         fn all<'a, T>(
             runs: &'a [RunRecord<()>],
             value: impl FnMut(&'a RunRecord<()>) -> T,
@@ -123,12 +127,27 @@ impl<'a> Columns<'a> {
             flops: all(runs, |run| run.flops),
             planned_flops: all(runs, |run| run.planned_flops),
             concept_gain: all(runs, |run| run.concept_gain),
+            concept_worth: all(runs, |run| worth.get(&run.id).copied()),
             boundary_gain: all(runs, |run| run.boundary_gain),
             start_run: all(runs, |run| run.start_run.as_ref().map(|run| run.0.as_str())),
             waits_for: all(runs, |run| blocked.get(&run.id).map(|by| by.0.clone())),
             axes: names.into_iter().map(axis).collect(),
         }
     }
+}
+
+/// Finds what concepts are worth in each run that has a control, nats per token.
+async fn worth(
+    store: &Store,
+    experiment: i64,
+    runs: &[RunRecord<()>],
+) -> Result<HashMap<RunId, f64>, StoreError> {
+    // Whole records are read only where there is something to compare.
+    let is_control = |run: &RunRecord<()>| run.kind == ModelKind::TokenOnly.name();
+    if !runs.iter().any(is_control) {
+        return Ok(HashMap::new());
+    }
+    Ok(worth_by_run(&store.runs(experiment).await?))
 }
 
 /// Shows an experiment with all its runs.
@@ -149,7 +168,7 @@ pub(super) async fn show(
             .runs_in_brief(experiment, Selection::Removed)
             .await?
             .len(),
-        runs: Columns::of(&runs),
+        runs: Columns::of(&runs, &worth(&store, experiment, &runs).await?),
     };
     Ok(Json(&shown).into_response())
 }

@@ -100,6 +100,37 @@ fn everything_about_an_experiment_can_be_asked_for() {
 }
 
 #[test]
+fn a_run_with_a_control_says_what_its_concepts_are_worth() {
+    let desk = Desk::new().with("tiny.yaml", TINY);
+    let one = [
+        "--set",
+        "controls=tokens",
+        "--set",
+        "grid.concept_share=0.3",
+    ];
+    desk.done(&[&["run", "tiny.yaml"][..], &one].concat());
+    let mut server = Serving::start(desk.path(), &[]);
+    let runs = server.get("/api/experiments/tiny/tiny").json()["runs"].clone();
+    let column = |name: &str| runs[name].as_array().expect("a column").clone();
+    let (kinds, losses, worths) = (column("kind"), column("loss"), column("concept_worth"));
+    let control = kinds.iter().position(|kind| kind == "token_only");
+    let control = losses[control.expect("a control")]
+        .as_f64()
+        .expect("a loss");
+    let mut compared = 0;
+    for ((kind, loss), worth) in kinds.iter().zip(&losses).zip(&worths) {
+        if kind == "dlcm" {
+            let loss = loss.as_f64().expect("a loss");
+            assert_eq!(worth.as_f64(), Some(control - loss), "{runs}");
+            compared += 1;
+        } else {
+            assert!(worth.is_null(), "{runs}");
+        }
+    }
+    assert!(compared > 0, "{runs}");
+}
+
+#[test]
 fn what_is_not_there_is_said_in_json() {
     let desk = trained();
     let server = Serving::start(desk.path(), &["--results", "results/tiny"]);
