@@ -53,7 +53,7 @@ fn the_shipped_experiments_are_what_their_comments_say() {
     let experiment = parse("experiments/quickstart.yaml", quickstart).expect("valid");
     assert_eq!(experiment.name, "quickstart");
     let dense = |cell: &&Cell| cell.kind == CellKind::Dense;
-    assert_eq!(experiment.cells.iter().filter(dense).count(), 3);
+    assert_eq!(experiment.cells.iter().filter(dense).count(), 4);
     let kinds: HashSet<_> = experiment
         .cells
         .iter()
@@ -66,7 +66,7 @@ fn the_shipped_experiments_are_what_their_comments_say() {
     let experiment = parse_with_overrides("text.yaml", text, &overrides).expect("valid");
     assert_eq!(
         (experiment.name.as_str(), experiment.cells.len()),
-        ("text", 30)
+        ("text", 100)
     );
     assert_eq!(
         experiment.cells[0].data,
