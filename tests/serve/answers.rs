@@ -109,7 +109,7 @@ fn a_run_with_a_control_says_what_its_concepts_are_worth() {
         "grid.concept_share=0.3",
     ];
     desk.done(&[&["run", "tiny.yaml"][..], &one].concat());
-    let mut server = Serving::start(desk.path(), &[]);
+    let server = Serving::start(desk.path(), &[]);
     let runs = server.get("/api/experiments/tiny/tiny").json()["runs"].clone();
     let column = |name: &str| runs[name].as_array().expect("a column").clone();
     let (kinds, losses, worths) = (column("kind"), column("loss"), column("concept_worth"));
