@@ -66,7 +66,7 @@ fn the_shipped_experiments_are_what_their_comments_say() {
     let experiment = parse_with_overrides("text.yaml", text, &overrides).expect("valid");
     assert_eq!(
         (experiment.name.as_str(), experiment.cells.len()),
-        ("text", 100)
+        ("text", 97)
     );
     assert_eq!(
         experiment.cells[0].data,
