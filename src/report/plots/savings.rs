@@ -63,6 +63,12 @@ pub(super) fn sheet(result: &AnalysisResult) -> Result<Sheet<'_>, String> {
     })
 }
 
+/// Says whether a baseline is no larger than those that were trained, whose N differ a little from
+/// those that were asked for.
+fn was_trained(savings: &Savings, baseline: f64) -> bool {
+    baseline <= savings.trained[1] * 1.03
+}
+
 /// The intervals along a curve; an end out of reach is a saving without bound on that side.
 fn band(
     curve: &SavingCurve,
@@ -96,7 +102,7 @@ fn draw_panel(
     let of_concepts = |p: &SavingPoint| Some(p.parts.as_ref()?.against_control_interval);
     // Beyond the trained baselines two wide bands would hide each other.
     let mut inside = band(curve, of_concepts);
-    inside.retain(|(baseline, ..)| *baseline <= end * 1.03);
+    inside.retain(|(baseline, ..)| was_trained(savings, *baseline));
     panel.band(picture, &inside, INK, 0.1);
     let line = |from: f64, to: f64| -> Vec<(f64, f64)> {
         let inside = curve
@@ -107,7 +113,8 @@ fn draw_panel(
             .map(|p| (p.baseline, p.training.map_or(f64::NAN, |v| 100.0 * v)))
             .collect()
     };
-    let trained = curve.points.iter().filter(|p| p.baseline <= end * 1.03);
+    let points = curve.points.iter();
+    let trained = points.filter(|p| was_trained(savings, p.baseline));
     let last = trained.map(|p| p.baseline).fold(0.0, f64::max);
     panel.curve(
         picture,
@@ -199,7 +206,7 @@ fn remarks(
     ));
     let points = || savings.curves.iter().flat_map(|curve| &curve.points);
     let inside: Vec<&SavingPoint> = points()
-        .filter(|p| p.baseline <= savings.trained[1] * 1.03)
+        .filter(|p| was_trained(savings, p.baseline))
         .collect();
     let known = |points: &[&SavingPoint]| points.iter().filter(|p| p.sign_is_known()).count();
     let (certain, all) = (known(&inside), inside.len());
