@@ -4,7 +4,7 @@
 
 use burn::tensor::{Device, Distribution, Int, Tensor, TensorData};
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use orchestrator::model::ops::{self, AdamWStep, Heads, Segments};
+use network::ops::{self, AdamWStep, Heads, Segments};
 use std::hint::black_box;
 
 const BATCH: usize = 8;

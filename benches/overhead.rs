@@ -3,20 +3,21 @@
 //! `cargo bench --bench overhead` measures everything, `… -- runs plan ingest status real` some of
 //! it. Everything it needs it makes, in a temporary folder.
 
-use orchestrator::clock::now;
-use orchestrator::event::{Event, JOURNAL, Line, Measurement};
-use orchestrator::grid::{self, ExecutionSettings};
-use orchestrator::launch::SPEC_FILE;
-use orchestrator::launch::local::{Device, Local};
-use orchestrator::orchestrate::{self, Notice, Observer, Provenance, Setting};
-use orchestrator::plan::{Planned, plan};
-use orchestrator::run::{DataFacts, RunSpec};
-use orchestrator::store::{ExperimentRecord, PlannedRun, Store};
-use orchestrator::train::journal::Journal;
+use campaign::launch::local::{Device, Local};
+use campaign::orchestrate::{self, Notice, Observer, Provenance, Setting};
+use campaign::store::{ExperimentRecord, PlannedRun, Store};
+use experiment::clock::now;
+use experiment::event::{Event, Line, Measurement};
+use experiment::folder::JOURNAL;
+use experiment::folder::SPECIFICATION;
+use experiment::grid::{self, ExecutionSettings};
+use experiment::plan::{Planned, plan};
+use experiment::run::{DataFacts, RunSpec};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
+use trainer::train::journal::Journal;
 
 /// A hundred thousand cells.
 const LARGE: &str = "
@@ -82,7 +83,7 @@ fn runtime() -> tokio::runtime::Runtime {
 
 /// A training process that does nothing but say so.
 fn do_nothing(folder: &Path) {
-    let text = std::fs::read(folder.join(SPEC_FILE)).expect("a specification");
+    let text = std::fs::read(folder.join(SPECIFICATION)).expect("a specification");
     let spec: RunSpec = serde_json::from_slice(&text).expect("a specification");
     let mut journal = Journal::open(folder).expect("a journal");
     let started = Event::Started {
@@ -261,7 +262,7 @@ fn ingest(runs: usize, rows: u64) {
         let folder = folder.path().join("runs").join(&run.id.0);
         std::fs::create_dir_all(&folder).expect("made");
         let spec = serde_json::to_string(&run.spec).expect("JSON");
-        std::fs::write(folder.join(SPEC_FILE), spec).expect("written");
+        std::fs::write(folder.join(SPECIFICATION), spec).expect("written");
         std::fs::write(folder.join(JOURNAL), text.join("\n") + "\n").expect("written");
     }
     let rate = |what: &str, seconds: f64| {

@@ -3,10 +3,10 @@
 //! `cargo bench --bench steps`; `orchestrator bench` prints the same as tokens per second.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use orchestrator::recipe::Recipe;
-use orchestrator::train::shapes::SHAPES;
-use orchestrator::train::timing::time_steps;
+use experiment::recipe::Recipe;
 use std::time::Duration;
+use trainer::train::shapes::SHAPES;
+use trainer::train::timing::time_steps;
 
 const BATCH: usize = 8;
 

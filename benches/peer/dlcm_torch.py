@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The models of `src/model` in eager PyTorch: a second opinion and an opponent.
+"""The models of `crates/network` in eager PyTorch: a second opinion and an opponent.
 
     python3 -m venv /tmp/torch && /tmp/torch/bin/pip install torch==2.9.0
     /tmp/torch/bin/python benches/peer/dlcm_torch.py --architecture shape.json --threads 2

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes the numbers of `tests/golden.rs`: small models in double precision.
+"""Writes the numbers of `crates/trainer/tests/trainer/golden.rs`: small models in double precision.
 
     python3 -m venv /tmp/torch && /tmp/torch/bin/pip install torch==2.9.0
     /tmp/torch/bin/python benches/peer/golden.py

@@ -7,7 +7,7 @@
 Every line says what was done, how long it took, the objective reached (Huber on log residuals,
 summed) and the share of starts that reached the lowest objective seen. Our own times come from
 
-    cargo test --release --test published_fits -- --ignored --nocapture
+    cargo test --release -p scaling_law --test published_fits -- --ignored --nocapture
 """
 
 import argparse

@@ -8,9 +8,10 @@ use std::process::ExitCode;
 
 /// Prints an answer: as one line of JSON, or in words.
 pub(super) fn answer<T: Serialize + Display>(report: &T, json: bool) -> Result<ExitCode, Failure> {
-    print(&match json {
-        true => in_json(report)?,
-        false => report.to_string(),
+    print(&if json {
+        in_json(report)?
+    } else {
+        report.to_string()
     })?;
     Ok(ExitCode::SUCCESS)
 }

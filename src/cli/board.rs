@@ -187,7 +187,7 @@ impl Columns {
             .map_or(missing.to_owned(), |loss| format!("{loss:.4}"));
         let speed = row
             .tokens_per_second
-            .map_or(missing.to_owned(), crate::quantity::human);
+            .map_or(missing.to_owned(), experiment::quantity::human);
         let spark = sparkline(&row.losses, self.spark, self.window.is_utf8);
         self.line([&row.id, &done, &spark, &loss, &speed, &row.label])
     }
@@ -231,9 +231,10 @@ impl Columns {
     }
 
     fn paint(&self, colour: &str, line: &str) -> String {
-        match self.window.has_colour {
-            true => format!("{colour}{line}\x1b[0m"),
-            false => line.to_owned(),
+        if self.window.has_colour {
+            format!("{colour}{line}\x1b[0m")
+        } else {
+            line.to_owned()
         }
     }
 }
@@ -246,9 +247,10 @@ fn percent(share: f64) -> String {
 
 /// Draws values as a line of so many characters, the highest as a full block.
 fn sparkline(values: &[f64], width: usize, is_utf8: bool) -> String {
-    let levels: Vec<char> = match is_utf8 {
-        true => "▁▂▃▄▅▆▇█".chars().collect(),
-        false => "_.,-=+*#".chars().collect(),
+    let levels: Vec<char> = if is_utf8 {
+        "▁▂▃▄▅▆▇█".chars().collect()
+    } else {
+        "_.,-=+*#".chars().collect()
     };
     let finite = || values.iter().copied().filter(|value| value.is_finite());
     let low = finite().fold(f64::INFINITY, f64::min);

@@ -3,12 +3,12 @@
 use super::Failure;
 use super::experiment::{Loaded, cache_folder, data_cache, devices, slots};
 use super::terminal::note;
-use crate::digest;
-use crate::launch::hardware;
-use crate::launch::local::Device;
-use crate::launch::measure::{Setting, measure_together};
-use crate::model::device;
-use crate::plan::{Cost, Costs, Planned, workloads};
+use campaign::launch::hardware;
+use campaign::launch::local::Device;
+use campaign::launch::measure::{Setting, measure_together};
+use experiment::digest;
+use experiment::plan::{Cost, Costs, Planned, workloads};
+use network::device;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -38,9 +38,10 @@ pub(super) fn with_measured_memory(
     planned: &[Planned],
     device: &str,
 ) -> Result<Vec<Planned>, Failure> {
-    let costs = match device::is_cpu(device) {
-        true => Costs::new(planned, &Kept::on(loaded, planned, device).read()),
-        false => costs(loaded, planned, device, false)?,
+    let costs = if device::is_cpu(device) {
+        Costs::new(planned, &Kept::on(loaded, planned, device).read())
+    } else {
+        costs(loaded, planned, device, false)?
     };
     let runs = planned.iter().map(|run| Planned {
         memory: costs.memory(run),
@@ -159,7 +160,7 @@ impl Kept {
         let devices = devices(&loaded.experiment, &[device.to_owned()]);
         let at_once = at_once(&devices, planned, |run| run.memory);
         let machine = serde_json::json!([
-            crate::lock::host(),
+            experiment::lock::host(),
             device,
             model,
             at_once,
@@ -197,7 +198,7 @@ impl Kept {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::tests::planned;
+    use experiment::plan::example::planned;
 
     #[test]
     fn as_many_train_at_once_as_slots_and_memory_allow() {

@@ -1,18 +1,20 @@
 //! Loading an experiment: file and overrides, its data, its plan, its folders.
 
 use super::Failure;
-use crate::analysis::{rates, tunings};
-use crate::architecture::ModelKind;
-use crate::data;
-use crate::grid::{self, Experiment};
-use crate::launch::hardware;
-use crate::launch::local::Device;
-use crate::model::device;
-use crate::plan::{Planned, plan, rounding, trials};
-use crate::run::{DataFacts, DataSpec, Part};
-use crate::store::{DATABASE, RunRecord, Store};
+use campaign::launch::hardware;
+use campaign::launch::local::Device;
+use campaign::store::{RunRecord, Store};
+use experiment::architecture::ModelKind;
+use experiment::folder::DATABASE;
+use experiment::grid::{self, Experiment};
+use experiment::plan::{Planned, plan, rounding, trials};
+use experiment::run::{DataFacts, DataSpec, Part};
+use network::device;
+use scaling_law::analysis::{rates, tunings};
+use scaling_law::row::rows;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use trainer::data;
 
 /// The arguments that name an experiment.
 #[derive(Debug, clap::Args)]
@@ -183,14 +185,6 @@ impl Place {
 }
 
 impl Loaded {
-    /// Says where its results are.
-    pub(super) fn place(&self) -> Place {
-        Place {
-            results: self.results.clone(),
-            name: Some(self.experiment.name.clone()),
-        }
-    }
-
     /// Plans every run, at the rates that trials found, as far as the database knows them.
     ///
     /// # Errors
@@ -206,7 +200,7 @@ impl Loaded {
                 tuned: Vec::new(),
             });
         }
-        let known = super::plan::stored(self).await?;
+        let known = super::commands::plan::stored(self).await?;
         let known: Vec<RunRecord> = trials
             .iter()
             .filter_map(|trial| known.get(&trial.id).cloned())
@@ -221,7 +215,7 @@ impl Loaded {
                 .filter(|trial| trial.spec.architecture.kind() == *kind);
             of_kind.all(|trial| known.iter().any(|record| record.id == trial.id))
         };
-        let mut tunings = tunings(&known);
+        let mut tunings = tunings(&rows(&known));
         tunings.retain(|tuning| complete(&tuning.kind));
         let found = rates(&tunings);
         let asked: BTreeSet<ModelKind> = trials

@@ -1,17 +1,17 @@
 //! How a command fails: the message and the exit status.
 
 use super::terminal::note;
-use crate::data::DataError;
-use crate::fit::FitError;
-use crate::grid::GridError;
-use crate::inference::InferenceError;
-use crate::lock::LockError;
-use crate::orchestrate::{ControlError, OrchestrateError};
+use crate::asked::AskError;
 use crate::rows::RowsError;
-use crate::store::{StoreError, is_of_machine};
-use crate::train::TrainError;
+use campaign::orchestrate::{ControlError, OrchestrateError};
+use campaign::store::{StoreError, is_of_machine};
+use experiment::grid::GridError;
+use experiment::lock::LockError;
 use miette::{Report, miette};
 use std::process::ExitCode;
+use trainer::data::DataError;
+use trainer::inference::InferenceError;
+use trainer::train::TrainError;
 
 /// Exit status when some runs failed or the machine did.
 pub(super) const FAILED: u8 = 1;
@@ -70,9 +70,12 @@ impl From<RowsError> for Failure {
     }
 }
 
-impl From<FitError> for Failure {
-    fn from(error: FitError) -> Self {
-        Self::input(error)
+impl From<AskError> for Failure {
+    fn from(error: AskError) -> Self {
+        match error {
+            AskError::Store(error) => error.into(),
+            error => Self::input(error),
+        }
     }
 }
 

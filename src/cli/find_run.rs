@@ -1,8 +1,8 @@
 //! From what a person calls a run to its folder.
 
 use super::Failure;
-use crate::launch::SPEC_FILE;
-use crate::store::{DATABASE, RunRecord, Store};
+use campaign::store::{RunRecord, Store};
+use experiment::folder::{DATABASE, ResultsFolder, SPECIFICATION};
 use std::path::{Path, PathBuf};
 
 /// Matches that a message lists before it only counts.
@@ -33,14 +33,13 @@ pub(super) struct Stored {
 /// When there is no such run, or more than one, or a database cannot be read.
 pub(super) async fn find_stored(run: &str, results: Option<&Path>) -> Result<Stored, Failure> {
     let path = Path::new(run);
-    let (prefix, places) = match path.join(SPEC_FILE).is_file() {
+    let (prefix, places) = if path.join(SPECIFICATION).is_file() {
         // A run's folder is results/NAME/runs/ID.
-        true => {
-            let path = path.canonicalize().map_err(Failure::input)?;
-            let results = path.ancestors().nth(2).map(Path::to_owned);
-            (name(&path), results.into_iter().collect())
-        }
-        false => (run.to_owned(), places(results)),
+        let path = path.canonicalize().map_err(Failure::input)?;
+        let results = path.ancestors().nth(2).map(Path::to_owned);
+        (name(&path), results.into_iter().collect())
+    } else {
+        (run.to_owned(), places(results))
     };
     let mut found = Vec::new();
     for place in places.iter().filter(|place| place.join(DATABASE).exists()) {
@@ -52,7 +51,7 @@ pub(super) async fn find_stored(run: &str, results: Option<&Path>) -> Result<Sto
     if found.len() > 1 {
         let folders: Vec<PathBuf> = found
             .iter()
-            .map(|(place, _, id)| place.join("runs").join(&id.0))
+            .map(|(place, _, id)| ResultsFolder(place).run(&id))
             .collect();
         return Err(Failure::input(several(
             run,
@@ -80,9 +79,10 @@ pub(super) async fn find_stored(run: &str, results: Option<&Path>) -> Result<Sto
 fn several(run: &str, found: &[&PathBuf]) -> String {
     // The same run can be in two results folders.
     let is_one = found.windows(2).all(|pair| name(pair[0]) == name(pair[1]));
-    let help = match is_one {
-        true => "Give the folder itself, or `--results DIR`.",
-        false => "Give more of the id, or the folder itself.",
+    let help = if is_one {
+        "Give the folder itself, or `--results DIR`."
+    } else {
+        "Give more of the id, or the folder itself."
     };
     format!(
         "{} runs begin with `{run}`:\n{}\n{help}",
@@ -101,20 +101,22 @@ fn places(results: Option<&Path>) -> Vec<PathBuf> {
 
 fn look_up(run: &str, results: Option<&Path>) -> Result<PathBuf, String> {
     let path = Path::new(run);
-    if path.join(SPEC_FILE).is_file() {
+    if path.join(SPECIFICATION).is_file() {
         return Ok(path.to_owned());
     }
     if run.is_empty() || path.components().count() > 1 || run.starts_with('.') {
         return Err(format!(
-            "`{run}` is no run: a run's folder holds `{SPEC_FILE}`, as results/NAME/runs/ID does; \
+            "`{run}` is no run: a run's folder holds `{SPECIFICATION}`, as results/NAME/runs/ID does; \
              an id or the beginning of one works too"
         ));
     }
-    let searched = results.map_or("results/*/runs".into(), |results| results.join("runs"));
+    let searched = results.map_or("results/*/runs".into(), |results| {
+        ResultsFolder(results).runs()
+    });
     let runs: Vec<PathBuf> = places(results)
         .iter()
-        .flat_map(|place| folders(&place.join("runs")))
-        .filter(|folder| folder.join(SPEC_FILE).is_file())
+        .flat_map(|place| folders(&ResultsFolder(place).runs()))
+        .filter(|folder| folder.join(SPECIFICATION).is_file())
         .collect();
     let searched = searched.display();
     let matches = |folder: &&PathBuf| name(folder).starts_with(run);
@@ -168,9 +170,9 @@ mod tests {
     fn results(runs: &[&str]) -> tempfile::TempDir {
         let results = tempfile::tempdir().expect("a folder");
         for run in runs {
-            let folder = results.path().join("runs").join(run);
+            let folder = ResultsFolder(results.path()).runs().join(run);
             std::fs::create_dir_all(&folder).expect("made");
-            std::fs::write(folder.join(SPEC_FILE), "{}").expect("written");
+            std::fs::write(folder.join(SPECIFICATION), "{}").expect("written");
         }
         results
     }

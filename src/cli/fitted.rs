@@ -3,11 +3,13 @@
 use super::Failure;
 use super::fitting::FittingArgs;
 use super::rows::{RowsArgs, Source, law};
-use crate::analysis::CostModel;
-use crate::fit::allocation::{Convention, Cost};
-use crate::quantity::parse_number;
-use crate::study::{self, FitQuestion, Fitted, Remark};
+use crate::asked::{Asked, cost_of_assumed};
 use clap::ValueEnum;
+use experiment::flops::Convention;
+use experiment::quantity::parse_number;
+use scaling_law::analysis::{CostModel, Fitted, Policy, Warning};
+use scaling_law::fit::allocation::Variable;
+use scaling_law::study::{Checks, FitReport, SavingReport, Studied};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -40,17 +42,9 @@ pub(super) struct FittedArgs {
 /// A fitted law, where it comes from, and what is to be known of it.
 pub(super) struct Basis {
     pub(super) fitted: Fitted,
-    pub(super) warnings: Vec<Remark>,
-    /// The rows it was fitted to, and how, where it was fitted here.
-    pub(super) rows: Option<FittedRows>,
-}
-
-/// The rows a law was fitted to, and how.
-pub(super) struct FittedRows {
-    source: Source,
-    question: FitQuestion,
-    /// Dense rows that were left out because the law is not about them.
-    dense: usize,
+    pub(super) warnings: Vec<Warning>,
+    /// What it was fitted to, and how, where it was fitted here.
+    rows: Option<(Asked, Policy, Studied)>,
 }
 
 /// How FLOPs are counted.
@@ -66,12 +60,6 @@ pub(super) enum CountedAs {
     SixN,
 }
 
-/// Vocabulary of models of which no experiment says it.
-const USUAL_VOCAB: usize = 32_768;
-
-/// Smallest N of models of which no data say it.
-const USUAL_SMALLEST: f64 = 1e7;
-
 impl FittedArgs {
     /// Finds the law: fits it, reads it or takes it as stated.
     pub(super) fn load(&self) -> Result<Basis, Failure> {
@@ -83,7 +71,8 @@ impl FittedArgs {
                 rows: None,
             });
         }
-        let law = law(self.law.as_deref().unwrap_or_default())?;
+        let name = self.law.as_deref().unwrap_or_default();
+        let law = law(name)?;
         if !self.rows.are_given() {
             if self.parameters.is_empty() {
                 return Err(Failure::input(
@@ -102,94 +91,72 @@ impl FittedArgs {
                 rows: None,
             });
         }
-        let source = self.rows.load()?;
-        let rows = source.rows(law.as_ref())?;
-        let question = FitQuestion {
-            checks: false,
-            ..self.fitting.question()?
-        };
-        let report = study::fit(&law, &source.table, &rows, &question)?;
+        let Source { asked, .. } = self.rows.load()?;
+        let policy = self.fitting.policy(asked.policy.clone())?;
+        let studied = asked.fit(name, &policy, Checks::NONE)?;
         Ok(Basis {
-            fitted: Fitted::of_report(&law, &report).map_err(Failure::machine)?,
-            warnings: report.warnings,
-            rows: Some(FittedRows {
-                source,
-                question,
-                dense: rows.dense,
-            }),
+            fitted: studied.fitted.clone(),
+            warnings: studied.report.warnings.clone(),
+            rows: Some((asked, policy, studied)),
         })
     }
 }
 
 impl Basis {
-    /// Fits the dense law to the dense rows beside those of a law about concepts; `None` without
-    /// any, or a remark when they cannot be fitted.
-    pub(super) fn dense(&mut self) -> Result<Option<Fitted>, Failure> {
-        let Some(rows) = self.rows.as_ref().filter(|rows| rows.dense > 0) else {
-            return Ok(None);
-        };
-        let law = law("chinchilla")?;
-        let dense = rows.source.rows(law.as_ref())?;
-        match study::fit(&law, &rows.source.table, &dense, &rows.question) {
-            Ok(report) => Ok(Fitted::of_report(&law, &report).ok()),
-            Err(error) => {
-                let message = format!("no dense law, so no saving: {error}");
-                self.warnings.push(Remark::new("no_dense_law", message));
-                Ok(None)
+    /// Returns what settings cost: as is asked for, as the experiment's file counts FLOPs, or 6 for
+    /// each active parameter and token. Warns of what an exact count had to assume.
+    pub(super) fn cost(&mut self, counted: Option<CountedAs>) -> CostModel {
+        let counted = counted.map(CountedAs::convention);
+        let (cost, warning) = match &self.rows {
+            Some((asked, _, studied)) => asked.cost(studied, counted),
+            None => {
+                let smallest = self.fitted.extent(Variable::Params).map(|[low, _]| low);
+                let convention = counted.unwrap_or(Convention::SixNActive);
+                cost_of_assumed(convention, None, smallest)
             }
-        }
+        };
+        self.warnings.extend(warning);
+        cost
     }
 
-    /// Returns what settings cost: as asked, or 6 per (active) parameter and token. Remarks what an
-    /// exact count had to assume.
-    pub(super) fn cost(&mut self, counted: Option<CountedAs>) -> Box<dyn Cost> {
-        let inputs = self.fitted.law.law().inputs();
-        let concepts = inputs.iter().any(|input| input.name == "concept_share");
-        match counted {
-            Some(CountedAs::Exact) => {
-                let source = self.rows.as_ref().map(|rows| &rows.source);
-                let shape = source.and_then(|source| source.shape.clone());
-                let vocab = source.and_then(|source| source.vocab);
-                if shape.is_none() || vocab.is_none() {
-                    let shape = if shape.is_none() {
-                        "sequence length, windows and head sizes are this program's defaults"
-                    } else {
-                        "shapes are the experiment's"
-                    };
-                    let message = format!(
-                        "FLOPs are exact for assumed models: {shape}, the vocabulary has {} \
-                         tokens; name an experiment file that has run for your own",
-                        vocab.unwrap_or(USUAL_VOCAB)
-                    );
-                    self.warnings.push(Remark::new("assumed_shapes", message));
-                }
-                let data = self
-                    .fitted
-                    .ranges
-                    .iter()
-                    .find(|range| range.column == "params");
-                Box::new(CostModel::new(
-                    crate::flops::Convention::Exact,
-                    &shape.unwrap_or_default(),
-                    vocab.unwrap_or(USUAL_VOCAB),
-                    data.map_or(USUAL_SMALLEST, |range| range.lowest),
-                ))
-            }
-            Some(CountedAs::SixN) => Box::new(Convention::SixN),
-            Some(CountedAs::SixNActive) => Box::new(Convention::SixNActive),
-            None if concepts => Box::new(Convention::SixNActive),
-            None => Box::new(Convention::SixN),
+    /// Says what is saved against models without concepts, where rows tell.
+    pub(super) fn saving(
+        &mut self,
+        cost: &CostModel,
+        budget: Option<f64>,
+    ) -> Result<Option<SavingReport>, Failure> {
+        match &mut self.rows {
+            Some((asked, policy, studied)) => Ok(asked.saving(studied, policy, cost, budget)?),
+            None => Ok(None),
         }
     }
 }
 
-/// Reads a stored fit.
-pub(super) fn read_fit(path: &Path) -> Result<(Fitted, Vec<Remark>), Failure> {
+impl CountedAs {
+    fn convention(self) -> Convention {
+        match self {
+            Self::Exact => Convention::Exact,
+            Self::SixNActive => Convention::SixNActive,
+            Self::SixN => Convention::SixN,
+        }
+    }
+}
+
+/// Reads a stored fit, and what limits it.
+pub(super) fn read_fit(path: &Path) -> Result<(Fitted, Vec<Warning>), Failure> {
     let name = path.display();
     let text = std::fs::read_to_string(path).map_err(|error| {
         Failure::input(format!("cannot read {name}: {error}; is the path right?"))
     })?;
-    Fitted::from_json(&text).map_err(|why| Failure::input(format!("{name}: {why}")))
+    let report: FitReport = serde_json::from_str(&text).map_err(|error| {
+        Failure::input(format!(
+            "{name}: this is not the JSON of a fit by this version: {error}; write it with \
+             `orchestrator fit … --law NAME --json`"
+        ))
+    })?;
+    let fitted = report.fitted();
+    let fitted = fitted.map_err(|why| Failure::input(format!("{name}: {why}")))?;
+    Ok((fitted, report.warnings))
 }
 
 /// Splits `name=value`.

@@ -1,44 +1,39 @@
 //! The arguments that say how a law is fitted.
 
 use super::Failure;
-use crate::fit::{Objective, Resampling};
-use crate::study::FitQuestion;
 use clap::ValueEnum;
+use scaling_law::analysis::{Policy, ResampledBy};
+use scaling_law::fit::Objective;
 
 /// The arguments that say how a law is fitted.
 #[derive(Debug, clap::Args)]
 pub(super) struct FittingArgs {
-    /// What is minimised, summed over the residuals of the logarithm of the loss.
-    #[arg(
-        long,
-        value_enum,
-        default_value = "huber",
-        requires = "law",
-        help_heading = "Fitting"
-    )]
-    objective: Minimised,
+    /// What is minimised, summed over the residuals of the logarithm of the loss [default: the
+    /// experiment's file, huber].
+    #[arg(long, value_enum, help_heading = "Fitting")]
+    objective: Option<Minimised>,
 
-    /// Where Huber turns from quadratic to linear [default: 1e-3].
-    #[arg(long, value_name = "DELTA", requires = "law", help_heading = "Fitting")]
+    /// Where Huber turns from quadratic to linear [default: the experiment's file, 1e-3].
+    #[arg(long, value_name = "DELTA", help_heading = "Fitting")]
     delta: Option<f64>,
 
-    /// Refits of resampled runs behind the intervals; 0 for none [default: 1000 when cheap].
-    #[arg(long, value_name = "DRAWS", requires = "law", help_heading = "Fitting")]
+    /// Refits of resampled runs behind the intervals; 0 for none [default: the experiment's file, 1000 when cheap].
+    #[arg(long, value_name = "DRAWS", help_heading = "Fitting")]
     bootstrap: Option<usize>,
 
-    /// How runs are resampled.
-    #[arg(
-        long,
-        value_enum,
-        default_value = "pairs",
-        requires = "law",
-        help_heading = "Fitting"
-    )]
-    resampling: Resampled,
+    /// How a resample is made [default: pairs, or noise where there are fewer than four settings a
+    /// parameter].
+    #[arg(long, value_enum, help_heading = "Fitting")]
+    resampling: Option<Resampled>,
 
-    /// Seed of the resamples.
-    #[arg(long, default_value_t = 0, requires = "law", help_heading = "Fitting")]
-    seed: u64,
+    /// Seed of the resamples [default: the experiment's file, 0].
+    #[arg(long, help_heading = "Fitting")]
+    seed: Option<u64>,
+
+    /// Fit the law of a kind of models as it is written, also where the rows do not determine all of
+    /// it.
+    #[arg(long, help_heading = "Fitting")]
+    whole: bool,
 }
 
 /// What is minimised.
@@ -57,40 +52,45 @@ enum Minimised {
 enum Resampled {
     /// Runs are drawn with replacement.
     Pairs,
-    /// Runs keep their settings; their residuals keep or change sign. For few runs on a grid.
+    /// Runs keep their settings; their residuals keep or change sign.
     Wild,
+    /// Fitted losses get fresh noise. For grids so small that drawing runs loses whole settings.
+    Noise,
 }
 
 impl FittingArgs {
-    /// Returns what is asked of the fit.
-    pub(super) fn question(&self) -> Result<FitQuestion, Failure> {
+    /// Says how laws are fitted: as is asked for, and else by `policy`.
+    pub(super) fn policy(&self, policy: Policy) -> Result<Policy, Failure> {
         let objective = match (self.objective, self.delta) {
-            (Minimised::Huber, None) => Objective::default(),
-            (Minimised::Huber, Some(delta)) if delta > 0.0 && delta.is_finite() => {
+            (None | Some(Minimised::Huber), Some(delta)) if delta > 0.0 && delta.is_finite() => {
                 Objective::Huber { delta }
             }
-            (Minimised::Huber, Some(delta)) => {
+            (None | Some(Minimised::Huber), Some(delta)) => {
                 return Err(Failure::input(format!(
                     "`--delta {delta}` must be above 0; it is a log residual, usually 1e-3"
                 )));
             }
-            (_, Some(_)) => {
+            (Some(_), Some(_)) => {
                 return Err(Failure::input(
                     "`--delta` belongs to `--objective huber`: L1 and L2 have none",
                 ));
             }
-            (Minimised::L1, None) => Objective::L1,
-            (Minimised::L2, None) => Objective::L2,
+            (None, None) => policy.objective,
+            (Some(Minimised::Huber), None) => Objective::default(),
+            (Some(Minimised::L1), None) => Objective::L1,
+            (Some(Minimised::L2), None) => Objective::L2,
         };
-        Ok(FitQuestion {
+        Ok(Policy {
             objective,
-            draws: self.bootstrap,
+            draws: self.bootstrap.or(policy.draws),
             resampling: match self.resampling {
-                Resampled::Pairs => Resampling::Pairs,
-                Resampled::Wild => Resampling::Wild,
+                None => policy.resampling,
+                Some(Resampled::Pairs) => Some(ResampledBy::Pairs),
+                Some(Resampled::Wild) => Some(ResampledBy::Wild),
+                Some(Resampled::Noise) => Some(ResampledBy::Noise),
             },
-            seed: self.seed,
-            ..FitQuestion::default()
+            seed: self.seed.unwrap_or(policy.seed),
+            whole: self.whole,
         })
     }
 }

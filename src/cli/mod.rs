@@ -3,54 +3,28 @@
 // They panic where nobody reads: see `terminal`.
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
-mod allocate;
 mod answer;
 mod axes;
-mod bench;
 mod board;
-mod cancel;
-mod check;
-mod compare;
-mod completions;
-mod coordinates;
+mod commands;
 mod costs;
-mod devices;
 mod experiment;
-mod export;
 mod failure;
 mod find_run;
-mod fit;
 mod fitted;
 mod fitting;
-mod generate;
-mod import;
-mod inspect;
-mod isoflop;
-mod logs;
-mod man;
-mod measure;
-mod plan;
-mod plot;
-mod predict;
 mod progress;
 mod provenance;
-mod prune;
-mod rebuild;
-mod report;
-mod retry;
 mod rows;
-mod run;
-mod schema;
-mod serve;
-mod show;
-mod status;
-mod suggest;
 mod terminal;
-mod train;
 mod trained;
-mod watch;
 
 use clap::{Parser, Subcommand};
+use commands::{
+    allocate, bench, cancel, check, compare, completions, coordinates, devices, export, fit,
+    generate, import, inspect, isoflop, logs, man, measure, plan, plot, predict, prune, rebuild,
+    report, retry, run, schema, serve, show, status, suggest, train,
+};
 pub use failure::Failure;
 use std::io::IsTerminal;
 use std::process::ExitCode;

@@ -2,11 +2,11 @@
 
 use super::board::{Board, Row, Window};
 use super::terminal::{harmless, last_line, note};
-use crate::event::Measurement;
-use crate::orchestrate::{Notice, Observer, Retried};
-use crate::plan::{Open, Pace, Planned, seconds_left};
-use crate::quantity::{Params, Tokens, human};
-use crate::run::{Part, RunId, RunOutcome};
+use campaign::orchestrate::{Notice, Observer, Retried};
+use experiment::event::Measurement;
+use experiment::plan::{Open, Pace, Planned, seconds_left};
+use experiment::quantity::{Params, Tokens, human};
+use experiment::run::{Part, RunId, RunOutcome};
 use indicatif::{ProgressBar, ProgressStyle};
 use signal_hook::consts::SIGWINCH;
 use std::collections::HashMap;
@@ -31,13 +31,14 @@ pub(super) fn label(run: &Planned) -> String {
     let n = Params(params.non_embedding());
     let d = Tokens(run.spec.recipe.tokens);
     let kind = architecture.kind().name();
-    let size = match architecture.has_concepts() {
-        false => format!("{kind} N={n} D={d}"),
-        true => format!(
+    let size = if !architecture.has_concepts() {
+        format!("{kind} N={n} D={d}")
+    } else {
+        format!(
             "{kind} N={n} P={:.2} R={} D={d}",
             params.concept_share(),
             architecture.compression_ratio()
-        ),
+        )
     };
     let part = match run.part() {
         Part::Whole => String::new(),

@@ -1,10 +1,10 @@
 //! Where numbers come from: machine, repository, configuration.
 
-use crate::digest;
-use crate::launch::hardware;
-use crate::lock;
-use crate::model::device;
-use crate::orchestrate::Provenance;
+use campaign::launch::hardware;
+use campaign::orchestrate::Provenance;
+use experiment::digest;
+use experiment::lock;
+use network::device;
 use std::process::Command;
 
 /// The versions of everything that this program was built from.

@@ -1,12 +1,12 @@
 //! The arguments that name rows of runs: an experiment or a file, and which of its rows are meant.
 
 use super::Failure;
-use super::experiment::{ExperimentArgs, Place};
-use crate::architecture::solver::ShapeSettings;
-use crate::fit::law::{Law, by_name};
-use crate::rows::{self, LossUnit, Rows, RowsError, Selection, Table, Wanted};
-use crate::store::Store;
+use super::experiment::ExperimentArgs;
+use crate::asked::Asked;
+use crate::rows::{LossUnit, Selection, Table};
+use campaign::store::Store;
 use clap::ValueEnum;
+use scaling_law::fit::law::{Law, by_name};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -77,15 +77,9 @@ pub(super) struct Home {
     pub(super) experiment: String,
 }
 
-/// The rows that were named, before a law says which columns it reads.
+/// What is asked about the rows that were named, and where answers are stored.
 pub(super) struct Source {
-    pub(super) table: Table,
-    pub(super) selection: Selection,
-    /// What the experiment's file fixes of its models' shapes.
-    pub(super) shape: Option<ShapeSettings>,
-    /// Vocabulary of the experiment's models.
-    pub(super) vocab: Option<usize>,
-    /// Where fits of them are stored.
+    pub(super) asked: Asked,
     pub(super) home: Home,
 }
 
@@ -110,50 +104,40 @@ impl RowsArgs {
         })
     }
 
-    /// Refuses to choose rows where a whole experiment is fitted.
-    pub(super) fn refuse_selection(&self) -> Result<(), Failure> {
-        if self.selection.read()? == Selection::default() {
-            return Ok(());
-        }
-        Err(Failure::input(
-            "--column, --where, --group, --weight, --loss-unit and --tokens-from-flops choose the \
-             rows for one law: give --law NAME too",
-        ))
-    }
-
-    /// Reads the rows that are named.
+    /// Reads the rows that are named: of a file of runs, or of an experiment, with what its own file
+    /// says of their analysis.
     pub(super) fn load(&self) -> Result<Source, Failure> {
         let selection = self.selection.read()?;
         if let Some(path) = &self.csv {
             return Ok(Source {
-                table: Table::read(path)?,
-                selection,
-                shape: None,
-                vocab: None,
+                asked: Asked::of_table(Table::read(path)?, selection),
                 home: self.home_of(path),
             });
         }
         let args = self.experiment_args()?;
         let place = args.place()?;
-        let shape = match args.file.is_file() {
-            true => args
-                .load()?
-                .experiment
-                .cells
-                .first()
-                .map(|cell| cell.shape.clone()),
-            false => None,
+        let file = match args.file.is_file() {
+            true => Some(args.load()?.experiment),
+            false if self.overrides.is_empty() => None,
+            false => {
+                return Err(Failure::input(format!(
+                    "`{}` is where an experiment is stored: --set changes what its file says, so give \
+                     that",
+                    args.file.display()
+                )));
+            }
         };
-        let (table, vocab, experiment) = super::runtime()?.block_on(stored(&place))?;
-        Ok(Source {
-            table,
-            selection,
-            shape,
-            vocab,
-            home: Home {
-                results: place.results,
-                experiment,
-            },
+        super::runtime()?.block_on(async {
+            let store = Store::open(&place.results).await?;
+            let (id, name) = place.find(&store).await?;
+            let asked = Asked::of_experiment(&store, id, &name, file.as_ref(), selection).await?;
+            Ok(Source {
+                asked,
+                home: Home {
+                    results: place.results,
+                    experiment: name,
+                },
+            })
         })
     }
 
@@ -195,23 +179,6 @@ impl SelectionArgs {
             tokens_from_flops: self.tokens_from_flops,
         })
     }
-}
-
-impl Source {
-    /// Chooses the rows for a law.
-    pub(super) fn rows(&self, law: &dyn Law) -> Result<Rows, RowsError> {
-        self.table.select(&Wanted::of_law(law), &self.selection)
-    }
-}
-
-/// Reads an experiment's runs: the one of this name, or the only one.
-async fn stored(place: &Place) -> Result<(Table, Option<usize>, String), Failure> {
-    let store = Store::open(&place.results).await?;
-    let (experiment, name) = place.find(&store).await?;
-    let runs = store.runs(experiment).await?;
-    let vocab = runs.first().map(|run| run.spec.architecture.vocab());
-    let imported = store.imported(experiment).await?;
-    Ok((rows::stored(name.clone(), &runs, &imported)?, vocab, name))
 }
 
 /// Finds a law.

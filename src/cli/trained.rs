@@ -4,8 +4,8 @@ use super::Failure;
 use super::experiment::data_cache;
 use super::find_run::{Stored, find_run, find_stored};
 use super::terminal::note;
-use crate::inference::Trained;
 use std::path::PathBuf;
+use trainer::inference::Trained;
 
 /// The arguments that name a trained run.
 #[derive(Debug, clap::Args)]

@@ -1,6 +1,6 @@
 //! What can be wrong with a table of runs: where, what was found, and what would be right.
 
-use crate::fit::ObservationError;
+use scaling_law::fit::ObservationError;
 use std::path::PathBuf;
 
 /// Why rows cannot be used.
@@ -33,6 +33,17 @@ pub enum RowsError {
         path: PathBuf,
         /// Why.
         why: String,
+    },
+    /// An older version of this program wrote the table.
+    #[error(
+        "{name} was written by an older version of this program: it does not tell the declared R from \
+         the realised one, nor a branch from its trunk, so laws fitted to it would be wrong; write it \
+         again with `orchestrator fit EXPERIMENT` or `orchestrator export EXPERIMENT`, or fit the \
+         experiment itself"
+    )]
+    Older {
+        /// The table.
+        name: String,
     },
     /// The table is larger than can be held.
     #[error("{name} holds more than 4 GiB of text; split it, or keep fewer columns")]

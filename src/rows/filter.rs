@@ -1,8 +1,8 @@
 //! `--where`: which rows are kept.
 
 use super::{RowsError, Table, number};
-use crate::expression::{Expression, Names, NoValue, Value, Wrong};
-use crate::spelling::nearest;
+use experiment::expression::{Expression, Names, NoValue, Value, Wrong};
+use experiment::spelling::nearest;
 
 /// A column as an expression sees it.
 struct Column {

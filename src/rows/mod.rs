@@ -11,14 +11,17 @@
 mod csv;
 mod error;
 mod filter;
+mod own;
 mod parquet;
 mod select;
 mod stored;
 
 pub use error::{BadCell, RowsError};
-pub use select::{LeftOutRows, LossUnit, Rows, Selection, Wanted};
-pub use stored::stored;
+pub use select::{LossUnit, Runs, Selection, Wanted};
+pub use stored::{fitted_rows, stored};
 
+use scaling_law::row::Row;
+use std::collections::BTreeSet;
 use std::path::Path;
 
 /// A table of cells as they are written.
@@ -36,6 +39,8 @@ pub struct Table {
     left_out: Vec<(usize, String)>,
     /// What a reader should know of the whole table.
     remarks: Vec<String>,
+    /// The rows as runs, where this program wrote them; empty, or one for every row.
+    known: Vec<Option<Row>>,
 }
 
 /// What a row is called in messages.
@@ -53,16 +58,18 @@ impl Table {
     /// Reads a file of runs: Parquet when its name ends so, CSV otherwise.
     ///
     /// # Errors
-    /// When it cannot be read, with the line and what would be right.
+    /// When it cannot be read, with the line and what would be right; when it is a table that an older
+    /// version of this program wrote, which cannot be told apart from others' where it matters.
     pub fn read(path: &Path) -> Result<Self, RowsError> {
         let is_parquet = path
             .extension()
             .is_some_and(|extension| extension.eq_ignore_ascii_case("parquet"));
-        if is_parquet {
+        let table = if is_parquet {
             parquet::read(path)
         } else {
             csv::read(path)
-        }
+        }?;
+        stored::recognised(table)
     }
 
     /// Makes a table of cells that are no text file.
@@ -89,7 +96,19 @@ impl Table {
             places,
             left_out: Vec::new(),
             remarks: Vec::new(),
+            known: Vec::new(),
         })
+    }
+
+    /// Leaves out the rows of these runs.
+    pub fn leave_out(&mut self, runs: &BTreeSet<String>, why: &str) {
+        let is_meant = |run: &Option<Row>| run.as_ref().is_some_and(|run| runs.contains(&run.id.0));
+        for (row, run) in self.known.iter_mut().enumerate() {
+            if is_meant(run) {
+                *run = None;
+                self.left_out.push((row, why.to_owned()));
+            }
+        }
     }
 
     /// Returns what messages call it.

@@ -2,10 +2,13 @@
 
 use super::stored::{SOURCE, TRAINED};
 use super::{BadCell, Places, RowsError, Table, filter, number};
-use crate::architecture::ModelKind;
-use crate::fit::law::Law;
-use crate::fit::{Exclusion, Observations};
-use crate::spelling::nearest;
+use experiment::architecture::ModelKind;
+use experiment::run::RunId;
+use experiment::spelling::nearest;
+use scaling_law::fit::law::Law;
+use scaling_law::fit::{Exclusion, Observations};
+use scaling_law::row::Row;
+use scaling_law::study::{LeftOutRows, Rows};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeSet, HashSet};
 use std::f64::consts::LN_2;
@@ -114,24 +117,13 @@ impl Wanted {
     }
 }
 
-/// Rows left out for one reason.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LeftOutRows {
-    /// The reason.
-    pub reason: String,
-    /// Their lines in the file, or their numbers counted from 1.
-    pub lines: Vec<usize>,
-}
-
-/// The rows that are meant, as a fit takes them.
+/// Rows as runs of models.
 #[derive(Clone, Debug)]
-pub struct Rows {
-    /// The observations; their exclusions hold the rows left out.
-    pub observations: Observations,
-    /// What was derived, and what a reader should know of these rows.
+pub struct Runs {
+    /// The rows.
+    pub rows: Vec<Row>,
+    /// What a reader should know of them.
     pub remarks: Vec<String>,
-    /// Dense rows (P = 0) that were left out because the law is not about them.
-    pub dense: usize,
 }
 
 impl Table {
@@ -187,6 +179,16 @@ impl Table {
     /// A missing column, a filter that cannot be used, no row left, or the first bad cell of a row
     /// that is kept.
     pub fn select(&self, wanted: &[Wanted], selection: &Selection) -> Result<Rows, RowsError> {
+        self.selected(wanted, selection, true)
+    }
+
+    /// The same; `separate` says whether models of one kind are meant, as by a law.
+    pub(super) fn selected(
+        &self,
+        wanted: &[Wanted],
+        selection: &Selection,
+        separate: bool,
+    ) -> Result<Rows, RowsError> {
         let names = self.names(selection)?;
         if self.is_empty() {
             return Err(RowsError::Empty {
@@ -196,15 +198,14 @@ impl Table {
         }
         let mut left_out = LeftOut::new(self);
         let mut remarks = self.remarks.clone();
-        for text in &selection.filters {
-            let keep = filter::keep(self, &names, text)?;
-            if keep.iter().all(|keep| *keep) {
-                remarks.push(format!("--where '{text}' leaves out nothing"));
-            }
-            left_out.add(&format!("not {text}"), |row| !keep[row]);
+        remarks.extend(self.filter(&names, selection, &mut left_out)?);
+        let runs = self.runs(selection)?;
+        let mut unread = Vec::new();
+        if separate {
+            self.separate_controls(&names, &mut left_out);
+            unread = self.separate_dense(&names, wanted, &mut left_out);
         }
-        self.separate_controls(&names, &mut left_out);
-        let (dense, unread) = self.separate_dense(&names, wanted, &mut left_out);
+        self.leave_out_without_gain(&names, wanted, &mut left_out);
         self.leave_out_sources_without(&names, wanted, &mut left_out);
         left_out.check(self)?;
         let reader = Reader {
@@ -238,11 +239,111 @@ impl Table {
             left_out.add("of weight 0", |row| weights[row] == 0.0);
             left_out.check(self)?;
         }
+        let observations = left_out.apply(observations);
+        let place = |row: &usize| match self.known.get(*row) {
+            Some(Some(run)) => run.id.clone(),
+            _ => RunId(self.place(*row)),
+        };
         Ok(Rows {
-            observations: left_out.apply(observations),
+            name: self.name.clone(),
+            places: observations.source_rows().iter().map(place).collect(),
+            excluded: self.by_reason(observations.exclusions()),
+            observations,
+            runs: runs.rows,
             remarks,
-            dense,
         })
+    }
+
+    /// Applies the filters; returns what is to be said of them.
+    fn filter(
+        &self,
+        names: &[String],
+        selection: &Selection,
+        left_out: &mut LeftOut,
+    ) -> Result<Vec<String>, RowsError> {
+        let mut remarks = Vec::new();
+        for text in &selection.filters {
+            let keep = filter::keep(self, names, text)?;
+            if keep.iter().all(|keep| *keep) {
+                remarks.push(format!("--where '{text}' leaves out nothing"));
+            }
+            left_out.add(&format!("not {text}"), |row| !keep[row]);
+        }
+        Ok(remarks)
+    }
+
+    /// Lists the rows that the filters keep, those included that no law is fitted to.
+    pub(super) fn kept(
+        &self,
+        names: &[String],
+        selection: &Selection,
+    ) -> Result<Vec<usize>, RowsError> {
+        let mut left_out = LeftOut::of(self.len());
+        self.filter(names, selection, &mut left_out)?;
+        Ok(left_out.kept().collect())
+    }
+
+    /// Reads the rows that the filters keep as runs of models, of every kind.
+    ///
+    /// Rows of others are runs of models where they have N, D and a loss: with concepts where their P
+    /// is above 0, token levels alone where `kind` says so, and dense else. Where runs were trained
+    /// here and others imported, those trained here are meant unless a filter chooses.
+    ///
+    /// # Errors
+    /// When a column that is renamed is not there, or a filter cannot be used.
+    pub fn runs(&self, selection: &Selection) -> Result<Runs, RowsError> {
+        let names = self.names(selection)?;
+        let mut left_out = LeftOut::of(self.len());
+        let mut remarks = self.remarks.clone();
+        remarks.extend(self.filter(&names, selection, &mut left_out)?);
+        if let Some(source) = names.iter().position(|name| name == SOURCE)
+            && selection.filters.is_empty()
+        {
+            let is_trained = |row: usize| self.cell(row, source) == TRAINED;
+            if left_out.kept().any(is_trained) {
+                left_out.add("imported beside runs that were trained here", |row| {
+                    !is_trained(row)
+                });
+            }
+        }
+        let reader = Reader {
+            table: self,
+            names: &names,
+            selection,
+            left_out: &left_out,
+        };
+        let labels = reader.labels().unwrap_or_default();
+        let weights = reader.weights().unwrap_or_default();
+        let as_written = selection.columns.is_empty();
+        let theirs = reader.models();
+        let source = names.iter().position(|name| name == SOURCE);
+        let mut rows = Vec::new();
+        for row in left_out.kept() {
+            let known = self.known.get(row).and_then(Option::as_ref);
+            let mut run = match (known.filter(|_| as_written), &theirs) {
+                (Some(run), _) => run.clone(),
+                (None, Some(theirs)) => match theirs.run(row, RunId(self.place(row))) {
+                    Some(run) => run,
+                    None => continue,
+                },
+                (None, None) => continue,
+            };
+            if let Some(labels) = &labels
+                && (known.is_none() || selection.group.is_some())
+            {
+                run.cluster = labels[row].to_owned();
+            }
+            if let (Some(source), None) = (source, known) {
+                run.data = Some(self.cell(row, source).to_owned());
+            }
+            if let Some(weights) = &weights {
+                run.weight = weights[row];
+            }
+            if run.weight > 0.0 {
+                rows.push(run);
+            }
+        }
+        Ok(Runs { rows, remarks })
     }
 
     /// Leaves out token levels alone, which are controls, unless nothing else is meant: they have no
@@ -257,6 +358,17 @@ impl Table {
         }
     }
 
+    /// Leaves out own runs that a law of decays cannot be about.
+    fn leave_out_without_gain(&self, names: &[String], wanted: &[Wanted], left_out: &mut LeftOut) {
+        const GAIN: &str = "decay_gain";
+        let at = names.iter().position(|name| name == GAIN);
+        if let Some(at) = at.filter(|_| wanted.iter().any(|want| want.name == GAIN)) {
+            left_out.add("it is no branch, or its decay gained nothing", |row| {
+                self.known.get(row).is_some_and(Option::is_some) && self.cell(row, at).is_empty()
+            });
+        }
+    }
+
     /// Leaves out dense rows where the law is about concepts, and hierarchical ones where it is not
     /// and there are both.
     fn separate_dense(
@@ -264,22 +376,19 @@ impl Table {
         names: &[String],
         wanted: &[Wanted],
         left_out: &mut LeftOut,
-    ) -> (usize, Vec<String>) {
+    ) -> Vec<String> {
         let reads = |column: &str| wanted.iter().any(|want| want.name == column);
         let by = wanted.first().map_or("", |want| want.by.as_str());
-        let mut dense = 0;
         if let Some(at) = names.iter().position(|name| name == "concept_share") {
             let share = |row: usize| number(self.cell(row, at));
             let is_dense = |row: usize| share(row) == Some(0.0);
-            dense = left_out.kept().filter(|row| is_dense(*row)).count();
-            if reads("concept_share") {
+            if reads("concept_share") || reads("compression_ratio") {
                 left_out.add(&format!("dense, which {by} is not about"), is_dense);
-            } else if dense > 0 {
+            } else if left_out.kept().any(is_dense) {
                 left_out.add(
                     &format!("it has concepts, which {by} is not about"),
                     |row| share(row).is_some_and(|share| share > 0.0),
                 );
-                dense = 0;
             }
         }
         let varies = |column: &&str| {
@@ -297,7 +406,7 @@ impl Table {
             .map(|column| {
                 format!("`{column}` varies, and {by} does not read it: its effect counts as noise")
             });
-        (dense, unread.collect())
+        unread.collect()
     }
 }
 
@@ -407,9 +516,10 @@ impl Reader<'_> {
             others => format!("; {others} more rows are like it"),
         };
         let theirs = &self.table.header[at];
-        let column = match theirs == &want.name {
-            true => format!("`{theirs}`"),
-            false => format!("`{theirs}` ({})", want.name),
+        let column = if theirs == &want.name {
+            format!("`{theirs}`")
+        } else {
+            format!("`{theirs}` ({})", want.name)
         };
         BadCell {
             name: self.table.name.clone(),
@@ -420,9 +530,10 @@ impl Reader<'_> {
             more: format!(
                 "{others}; correct it, or leave such rows out, as with --where '{} {}'",
                 want.name,
-                match want.above < 0.0 {
-                    true => ">= 0".to_owned(),
-                    false => format!("> {}", want.above),
+                if want.above < 0.0 {
+                    ">= 0".to_owned()
+                } else {
+                    format!("> {}", want.above)
                 }
             ),
         }
@@ -437,6 +548,38 @@ impl Reader<'_> {
             values[row] = number(self.table.cell(row, at)).filter(|value| value.is_finite())?;
         }
         Some(values)
+    }
+
+    /// Reads the columns that make rows of others runs of models; `None` where there is no N, D or loss.
+    fn models(&self) -> Option<Models> {
+        let numbers = |name: &str| {
+            let at = self.names.iter().position(|column| column == name)?;
+            let read = |row: usize| number(self.table.cell(row, at)).unwrap_or(f64::NAN);
+            Some((0..self.table.len()).map(read).collect::<Vec<f64>>())
+        };
+        let params = numbers("params")?;
+        let tokens = numbers("tokens").or_else(|| {
+            let flops = numbers("flops").filter(|_| self.selection.tokens_from_flops)?;
+            let of = |(flops, params): (&f64, &f64)| flops / (6.0 * params);
+            Some(flops.iter().zip(&params).map(of).collect())
+        })?;
+        let factor = match self.selection.loss_unit {
+            LossUnit::Bits => LN_2,
+            LossUnit::Nats => 1.0,
+        };
+        let loss = numbers("loss")?.into_iter().map(|loss| loss * factor);
+        let kind = self.names.iter().position(|column| column == "kind");
+        let of_row = |row: usize| ModelKind::from_name(self.table.cell(row, kind?));
+        Some(Models {
+            params,
+            tokens,
+            loss: loss.collect(),
+            share: numbers("concept_share"),
+            realised: numbers("compression_ratio"),
+            declared: numbers("declared_ratio"),
+            seed: numbers("seed"),
+            kinds: (0..self.table.len()).map(of_row).collect(),
+        })
     }
 
     /// Reads the column that names the runs.
@@ -486,6 +629,49 @@ impl Reader<'_> {
     }
 }
 
+/// The columns by which rows of others are runs of models.
+struct Models {
+    params: Vec<f64>,
+    tokens: Vec<f64>,
+    loss: Vec<f64>,
+    share: Option<Vec<f64>>,
+    realised: Option<Vec<f64>>,
+    declared: Option<Vec<f64>>,
+    seed: Option<Vec<f64>>,
+    kinds: Vec<Option<ModelKind>>,
+}
+
+impl Models {
+    /// Reads a row as a run; `None` where it is none that can be used.
+    fn run(&self, row: usize, id: RunId) -> Option<Row> {
+        let above_zero = |values: &[f64]| Some(values[row]).filter(|v| v.is_finite() && *v > 0.0);
+        let given = |values: &Option<Vec<f64>>| {
+            let values = values.as_ref()?;
+            Some(values[row]).filter(|value| value.is_finite())
+        };
+        let share = given(&self.share).unwrap_or(0.0);
+        let kind = self.kinds[row].unwrap_or(if share > 0.0 {
+            ModelKind::Dlcm
+        } else {
+            ModelKind::Dense
+        });
+        let (params, tokens) = (above_zero(&self.params)?, above_zero(&self.tokens)?);
+        let run = Row::measured(id, kind, params, tokens, above_zero(&self.loss)?);
+        let seed = given(&self.seed).map_or(0, |seed| seed as u64);
+        if kind != ModelKind::Dlcm {
+            return Some(Row { seed, ..run });
+        }
+        let realised = given(&self.realised).filter(|ratio| *ratio >= 1.0)?;
+        Some(Row {
+            concept_share: Some(share).filter(|share| *share > 0.0 && *share < 1.0)?,
+            declared_ratio: given(&self.declared).unwrap_or(realised),
+            realised_ratio: Some(realised),
+            seed,
+            ..run
+        })
+    }
+}
+
 /// Which rows are left out, and why.
 struct LeftOut {
     reasons: Vec<String>,
@@ -494,11 +680,16 @@ struct LeftOut {
 }
 
 impl LeftOut {
-    fn new(table: &Table) -> Self {
-        let mut left_out = Self {
+    /// Leaves out none of so many rows.
+    fn of(rows: usize) -> Self {
+        Self {
             reasons: Vec::new(),
-            of_row: vec![None; table.len()],
-        };
+            of_row: vec![None; rows],
+        }
+    }
+
+    fn new(table: &Table) -> Self {
+        let mut left_out = Self::of(table.len());
         for (row, reason) in &table.left_out {
             left_out.add(reason, |other| other == *row);
         }
@@ -553,7 +744,7 @@ impl LeftOut {
 
 impl Table {
     /// Groups the rows left out by reason, with their lines.
-    pub fn by_reason(&self, exclusions: &[Exclusion]) -> Vec<LeftOutRows> {
+    fn by_reason(&self, exclusions: &[Exclusion]) -> Vec<LeftOutRows> {
         let mut groups: Vec<LeftOutRows> = Vec::new();
         for exclusion in exclusions {
             let line = self.line(exclusion.row);

@@ -1,11 +1,13 @@
-//! The database's runs → a table, and a table's rows → the database.
+//! Runs of this program → a table, and a table's rows → the database.
 
+use super::own::{self, Cells};
 use super::{Places, RowsError, Selection, Table, Wanted};
-use crate::analysis::observed;
-use crate::digest;
-use crate::fit::Observations;
-use crate::run::RunId;
-use crate::store::{FittedRows, ImportedRun, RunRecord};
+use campaign::store::{FittedRows, ImportedRun};
+use experiment::digest;
+use experiment::record::RunRecord;
+use experiment::run::RunId;
+use scaling_law::analysis::Estimate;
+use scaling_law::row::{Row, rows};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write;
@@ -16,6 +18,9 @@ pub(super) const SOURCE: &str = "source";
 /// Source of the runs that were trained here.
 pub(super) const TRAINED: &str = "trained";
 
+/// Cells of a row by their column's name.
+type Named = BTreeMap<String, String>;
+
 /// Makes the table of an experiment's runs: those trained here, then those imported.
 ///
 /// `run` is what varies by itself: the run, or the trunk that branches share. `compression_ratio` is
@@ -23,62 +28,41 @@ pub(super) const TRAINED: &str = "trained";
 /// that cannot be fitted are left out with their reason.
 ///
 /// # Errors
-/// When the table is too large.
+/// When the table is too large, or an imported row of an own table is damaged.
 pub fn stored(
     name: String,
     runs: &[RunRecord],
     imported: &[ImportedRun],
 ) -> Result<Table, RowsError> {
-    let (used, unusable) = observed(runs);
-    let (mut rows, mut places, mut left_out) = (Vec::new(), Vec::new(), Vec::new());
-    for run in runs {
-        let observed = used.iter().find(|observed| observed.id == run.id);
-        if let Some(why) = unusable.iter().find(|unusable| unusable.id == run.id) {
-            left_out.push((rows.len(), why.why.clone()));
-        }
+    let mut all = Vec::new();
+    for (record, row) in runs.iter().zip(rows(runs)) {
         let written = |value: Option<f64>| value.map_or_else(String::new, |v| v.to_string());
-        let cells = [
-            ("id", run.id.0.clone()),
-            (
-                "run",
-                observed.map_or_else(|| run.id.0.clone(), |o| o.cluster().to_owned()),
-            ),
+        let more = [
             (SOURCE, TRAINED.to_owned()),
-            ("kind", run.kind.clone()),
-            ("params", run.params.to_string()),
-            ("tokens", run.tokens.to_string()),
-            ("loss", written(run.loss)),
-            ("flops", written(run.flops)),
-            ("compression_ratio", written(observed.map(|o| o.ratio))),
-            ("declared_ratio", run.compression_ratio.to_string()),
-            ("concept_share", run.concept_share.to_string()),
-            ("seed", run.seed.to_string()),
-            (
-                "unique_tokens",
-                run.spec.facts.train_tokens.min(run.tokens).to_string(),
-            ),
-            ("data", run.spec.facts.fingerprint.clone()),
+            ("flops", written(record.flops)),
         ];
-        rows.push(BTreeMap::from(
-            cells.map(|(name, cell)| (name.to_owned(), cell)),
-        ));
-        places.push(format!("run {}", run.id));
+        let more = more.map(|(name, cell)| (name.to_owned(), cell));
+        all.push((format!("run {}", row.id), BTreeMap::from(more), Some(row)));
     }
     for run in imported {
+        let place = format!("{}, line {}", run.source, run.line);
         let mut cells = run.cells.clone();
         cells.insert(SOURCE.to_owned(), run.source.clone());
         cells
             .entry("run".to_owned())
             .or_insert_with(|| format!("{}:{}", run.source, run.line));
-        rows.push(cells);
-        places.push(format!("{}, line {}", run.source, run.line));
+        let row = if own::is_own(|column| cells.contains_key(column) || column == OPTIONAL) {
+            Some(read(&run.source, &place, &cells)?)
+        } else {
+            None
+        };
+        all.push((place, cells, row));
     }
-    let sets: BTreeSet<&str> = used
-        .iter()
-        .filter_map(|observed| runs.iter().find(|run| run.id == observed.id))
-        .map(|run| run.spec.facts.fingerprint.as_str())
-        .chain(imported.iter().map(|run| run.source.as_str()))
-        .collect();
+    let sets = all.iter().filter_map(|(_, cells, row)| match row {
+        Some(row) => row.unusable().is_none().then(|| row.data.clone())?,
+        None => cells.get(SOURCE).cloned(),
+    });
+    let sets: BTreeSet<String> = sets.collect();
     let mut remarks = Vec::new();
     if sets.len() > 1 {
         remarks.push(format!(
@@ -87,50 +71,183 @@ pub fn stored(
             sets.len()
         ));
     }
-    let header: BTreeSet<&String> = rows.iter().flat_map(BTreeMap::keys).collect();
-    let cells = rows.iter().flat_map(|row| {
-        header
-            .iter()
-            .map(move |name| Cow::Borrowed(row.get(*name).map_or("", String::as_str)))
+    let table = of_rows(name, all)?;
+    Ok(Table { remarks, ..table })
+}
+
+/// A column that an imported row lacks where its cell is empty.
+const OPTIONAL: &str = "realised_ratio";
+
+fn read(table: &str, place: &str, cells: &Named) -> Result<Row, RowsError> {
+    let axes = cells.iter().filter_map(|(name, cell)| {
+        let axis = name.strip_prefix("axis.").filter(|_| !cell.is_empty())?;
+        Some((axis.to_owned(), cell.clone()))
+    });
+    let get = |column: &str| cells.get(column).map(String::as_str);
+    Cells { table, place, get }.row(axes.collect())
+}
+
+/// Takes a table that was read for what it is: an own one is known run by run.
+///
+/// # Errors
+/// When it is one that an older version wrote, or a cell is not as this program wrote it.
+pub(super) fn recognised(table: Table) -> Result<Table, RowsError> {
+    let has = |column: &str| table.header.iter().any(|name| name == column);
+    if own::is_older(has) {
+        return Err(RowsError::Older {
+            name: table.name.clone(),
+        });
+    }
+    if !own::is_own(has) {
+        return Ok(table);
+    }
+    let mut all = Vec::new();
+    for at in 0..table.len() {
+        let cells = table.header.iter().enumerate();
+        let cells: Named = cells
+            .map(|(column, name)| (name.clone(), table.cell(at, column).to_owned()))
+            .filter(|(_, cell)| !cell.is_empty())
+            .collect();
+        let place = table.place(at);
+        let row = read(&table.name, &place, &cells)?;
+        all.push((place, cells, Some(row)));
+    }
+    let lines = (0..table.len()).map(|at| table.line(at) as u32).collect();
+    let made = of_rows(table.name, all)?;
+    Ok(Table {
+        places: Places::Lines(lines),
+        ..made
+    })
+}
+
+/// Makes a table of rows: where they stand, what is written there, and the run that it is.
+fn of_rows(name: String, mut all: Vec<(String, Named, Option<Row>)>) -> Result<Table, RowsError> {
+    let mut left_out = Vec::new();
+    for (at, (_, cells, row)) in all.iter_mut().enumerate() {
+        let Some(row) = row else { continue };
+        if let Some(why) = row.unusable() {
+            left_out.push((at, why));
+        }
+        cells.extend(as_laws_read(row));
+    }
+    let header: BTreeSet<&String> = all.iter().flat_map(|(_, cells, _)| cells.keys()).collect();
+    let cells = all.iter().flat_map(|(_, row, _)| {
+        let header = header.iter();
+        header.map(move |name| Cow::Borrowed(row.get(*name).map_or("", String::as_str)))
     });
     let header = header.iter().map(|name| (*name).clone()).collect();
+    let places = all.iter().map(|(place, _, _)| place.clone()).collect();
     let table = Table::of_cells(name, header, cells, Places::Named(places))?;
     Ok(Table {
         left_out,
-        remarks,
+        known: all.into_iter().map(|(_, _, row)| row).collect(),
         ..table
     })
 }
 
+/// Writes a run under the names that laws and expressions know.
+fn as_laws_read(row: &Row) -> impl Iterator<Item = (String, String)> {
+    let number = |value: Option<f64>| value.map_or_else(String::new, |v| v.to_string());
+    let usable = row.unusable().is_none();
+    let ratio = row.realised_ratio.unwrap_or(1.0);
+    let unique = row.data_tokens.map(|there| there.min(row.tokens));
+    let cells = [
+        ("id", row.id.0.clone()),
+        ("run", row.cluster.clone()),
+        ("kind", row.kind.name().to_owned()),
+        ("part", row.part.name().to_owned()),
+        ("params", row.params.to_string()),
+        ("tokens", row.tokens.to_string()),
+        ("loss", number(row.loss)),
+        ("compression_ratio", number(usable.then_some(ratio))),
+        ("declared_ratio", row.declared_ratio.to_string()),
+        ("concept_share", row.concept_share.to_string()),
+        ("seed", row.seed.to_string()),
+        ("unique_tokens", number(unique)),
+        ("learning_rate", number(row.learning_rate)),
+        ("stable_loss", number(row.stable_loss)),
+        (
+            "decay_gain",
+            number(row.decay_gain().filter(|gain| *gain > 0.0)),
+        ),
+        ("data", row.data.clone().unwrap_or_default()),
+    ];
+    let cells: Vec<(String, String)> = cells
+        .into_iter()
+        .map(|(name, cell)| (name.to_owned(), cell))
+        .collect();
+    let axes = row.axes.iter();
+    let axes: Vec<(String, String)> = axes
+        .map(|(axis, value)| (format!("axis.{axis}"), value.clone()))
+        .collect();
+    cells.into_iter().chain(axes)
+}
+
 impl Table {
+    /// Says whether a row is a run that was trained here.
+    pub fn is_trained(&self, id: &RunId) -> bool {
+        let source = self.header.iter().position(|column| column == SOURCE);
+        let rows = self.known.iter().enumerate();
+        source.is_some_and(|source| {
+            rows.filter(|(_, row)| row.as_ref().is_some_and(|row| row.id == *id))
+                .any(|(at, _)| self.cell(at, source) == TRAINED)
+        })
+    }
+
     /// Makes the runs that an import stores: cells as written, under the names that laws read, and
-    /// losses in nats.
+    /// losses in nats. Of an own table those that were never to be fitted are taken in too, since they
+    /// tell how others were trained; a run without a loss is not, and the second value counts them.
     ///
     /// # Errors
     /// When a column is missing, or a loss is no number above 0.
-    pub fn to_import(&self, selection: &Selection) -> Result<Vec<ImportedRun>, RowsError> {
-        let by = "every import";
-        let mut wanted = vec![Wanted::positive("loss", "nats per token", by)];
-        if selection.tokens_from_flops {
-            wanted.push(Wanted::positive("tokens", "tokens", by));
-        }
-        let data = self.select(&wanted, selection)?.observations;
+    pub fn to_import(&self, selection: &Selection) -> Result<(Vec<ImportedRun>, usize), RowsError> {
         let names = self.names(selection)?;
+        if self.known.is_empty() {
+            let by = "every import";
+            let mut wanted = vec![Wanted::positive("loss", "nats per token", by)];
+            if selection.tokens_from_flops {
+                wanted.push(Wanted::positive("tokens", "tokens", by));
+            }
+            // Models of all kinds: what each is fitted with is not asked yet.
+            let data = self.selected(&wanted, selection, false)?.observations;
+            let rows = data.source_rows().iter().enumerate().map(|(i, &row)| {
+                let read = wanted.iter().filter_map(|want| {
+                    let values = data.column(want.name())?;
+                    Some((want.name().to_owned(), values[i].to_string()))
+                });
+                let loss = data.column("loss").map_or(f64::NAN, |losses| losses[i]);
+                (row, loss, read.collect())
+            });
+            return Ok((self.imported(&names, selection, rows), 0));
+        }
+        let kept = self.kept(&names, selection)?;
+        let loss = |row: &usize| self.known[*row].as_ref().and_then(|run| run.loss);
+        let finite = |row: &usize| loss(row).filter(|loss| loss.is_finite());
+        let rows = kept
+            .iter()
+            .filter_map(|row| Some((*row, finite(row)?, Named::new())));
+        let without = kept.iter().filter(|row| finite(row).is_none()).count();
+        Ok((self.imported(&names, selection, rows), without))
+    }
+
+    /// Makes imported runs of rows with their losses and the cells that were computed.
+    fn imported(
+        &self,
+        names: &[String],
+        selection: &Selection,
+        rows: impl Iterator<Item = (usize, f64, Named)>,
+    ) -> Vec<ImportedRun> {
         let mut seen: HashMap<String, usize> = HashMap::new();
-        let run = |(i, &row): (usize, &usize)| {
+        let run = |(row, loss, computed): (usize, f64, Named)| {
             let named = names
                 .iter()
                 .enumerate()
                 .filter(|(_, name)| !name.is_empty());
-            let mut cells: BTreeMap<String, String> = named
+            let mut cells: Named = named
                 .map(|(column, name)| (name.clone(), self.cell(row, column).to_owned()))
                 .filter(|(_, cell)| !cell.is_empty())
                 .collect();
-            for want in &wanted {
-                if let Some(values) = data.column(want.name()) {
-                    cells.insert(want.name().to_owned(), values[i].to_string());
-                }
-            }
+            cells.extend(computed);
             if let Some(group) = &selection.group
                 && let Some(cell) = cells.get(group).cloned()
             {
@@ -138,6 +255,7 @@ impl Table {
             }
             let mut text = String::new();
             for (name, cell) in &cells {
+                // Writing to a string cannot fail.
                 let _ = writeln!(text, "{name}={cell}");
             }
             let hash = digest::sha256(&text);
@@ -147,70 +265,57 @@ impl Table {
                 id: format!("{}-{times}", &hash[..16]),
                 source: self.name.clone(),
                 line: self.line(row) as u32,
-                loss: data.column("loss").map_or(f64::NAN, |losses| losses[i]),
+                loss,
                 cells,
             }
         };
-        Ok(data.source_rows().iter().enumerate().map(run).collect())
+        rows.map(run).collect()
     }
+}
 
-    /// Lists the runs trained here among the rows that a law took.
-    pub fn trained_runs(&self, data: &Observations) -> Vec<RunId> {
-        let column = |name: &str| self.header.iter().position(|column| column == name);
-        let (Places::Named(_), Some(id), Some(source)) =
-            (&self.places, column("id"), column(SOURCE))
-        else {
-            return Vec::new();
-        };
-        let rows = data.source_rows().iter();
-        rows.filter(|row| self.cell(**row, source) == TRAINED)
-            .map(|row| RunId(self.cell(*row, id).to_owned()))
-            .collect()
+/// Writes the rows that a law took as they are stored with its fit.
+pub fn fitted_rows(estimate: &Estimate) -> FittedRows {
+    let quoted = |text: &str| {
+        if text.contains([',', '"', '\n']) {
+            format!("\"{}\"", text.replace('"', "\"\""))
+        } else {
+            text.to_owned()
+        }
+    };
+    let data = &estimate.data;
+    let columns: Vec<(&str, &[f64])> = data
+        .names()
+        .filter_map(|name| Some((name, data.column(name)?)))
+        .collect();
+    let mut content = "place,run,weight".to_owned();
+    for (name, _) in &columns {
+        content.push(',');
+        content.push_str(&quoted(name));
     }
-
-    /// Writes the rows that a law took as they are stored with its fit.
-    pub fn fitted_rows(&self, data: &Observations) -> FittedRows {
-        let quoted = |text: &str| match text.contains([',', '"', '\n']) {
-            true => format!("\"{}\"", text.replace('"', "\"\"")),
-            false => text.to_owned(),
-        };
-        let columns: Vec<(&str, &[f64])> = data
-            .names()
-            .filter_map(|name| Some((name, data.column(name)?)))
-            .collect();
-        let mut content = "place,run,weight".to_owned();
-        for (name, _) in &columns {
-            content.push(',');
-            content.push_str(&quoted(name));
+    content.push('\n');
+    for (i, row) in estimate.report.predicted.iter().enumerate() {
+        let weight = data.weights().map_or(1.0, |weights| weights[i]);
+        let run = data.cluster_name(data.clusters()[i]);
+        // Writing to a string cannot fail.
+        let _ = write!(content, "{},{},{weight}", quoted(&row.run.0), quoted(run));
+        for (_, values) in &columns {
+            let _ = write!(content, ",{}", values[i]);
         }
         content.push('\n');
-        for (i, &row) in data.source_rows().iter().enumerate() {
-            let weight = data.weights().map_or(1.0, |weights| weights[i]);
-            let run = data.cluster_name(data.clusters()[i]);
-            // Writing to a string cannot fail.
-            let _ = write!(
-                content,
-                "{},{},{weight}",
-                quoted(&self.place(row)),
-                quoted(run)
-            );
-            for (_, values) in &columns {
-                let _ = write!(content, ",{}", values[i]);
-            }
-            content.push('\n');
-        }
-        FittedRows {
-            hash: digest::sha256(&content),
-            n_rows: data.len(),
-            content,
-        }
+    }
+    FittedRows {
+        hash: digest::sha256(&content),
+        n_rows: data.len(),
+        content,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::analysis::simulated;
+    use experiment::architecture::ModelKind;
+    use scaling_law::analysis::{Policy, simulated};
+    use scaling_law::study::Checks;
 
     fn theirs() -> Table {
         let text = "N,tokens,loss,note\n1e9,2e10,4,a\n1e9,2e10,4,a\n2e9,2e10,3.5,\"b, c\"\n";
@@ -227,16 +332,19 @@ mod tests {
 
     #[test]
     fn imported_runs_stand_beside_trained_ones() {
-        let imported = theirs().to_import(&selection()).expect("usable");
+        let imported = theirs().to_import(&selection()).expect("usable").0;
         let ids: BTreeSet<&String> = imported.iter().map(|run| &run.id).collect();
         assert_eq!((imported.len(), ids.len()), (3, 3), "equal rows are two");
-        assert_eq!(imported, theirs().to_import(&selection()).expect("usable"));
+        assert_eq!(
+            imported,
+            theirs().to_import(&selection()).expect("usable").0
+        );
         assert!((imported[0].loss - 4.0 * std::f64::consts::LN_2).abs() < 1e-12);
         let runs = simulated::QUICK.runs();
         let table = stored("both".into(), &runs, &imported).expect("a table");
         assert_eq!(table.len(), runs.len() + 3);
         assert_eq!(table.place(runs.len() + 2), "theirs.csv, line 4");
-        let law = crate::fit::law::by_name("chinchilla").expect("a law");
+        let law = scaling_law::fit::law::by_name("chinchilla").expect("a law");
         let only = Selection {
             filters: vec!["source != trained".into()],
             ..Selection::default()
@@ -264,27 +372,30 @@ mod tests {
         let runs = grid.runs();
         let table = stored("runs".into(), &runs, &[]).expect("a table");
         let count = |law: &str, filters: &[&str]| {
-            let law = crate::fit::law::by_name(law).expect("a law");
+            let law = scaling_law::fit::law::by_name(law).expect("a law");
             let only = Selection {
                 filters: filters.iter().map(ToString::to_string).collect(),
                 ..Selection::default()
             };
             let wanted = Wanted::of_law(law.as_ref());
             let rows = table.select(&wanted, &only).expect("rows");
-            (rows.observations.len(), rows.dense)
+            rows.observations.len()
         };
-        assert_eq!(count("chinchilla", &[]), (2, 0));
-        assert_eq!(count("dlcm", &[]), (8, 2));
+        assert_eq!(count("chinchilla", &[]), 2);
+        assert_eq!(count("dlcm", &[]), 8);
         // Asked for by name they are what is meant.
-        let alone = runs.iter().filter(|run| run.kind == "token_only").count();
-        assert_eq!(count("chinchilla", &["kind = token_only"]), (alone, 0));
+        let alone = runs
+            .iter()
+            .filter(|run| run.kind == ModelKind::TokenOnly)
+            .count();
+        assert_eq!(count("chinchilla", &["kind = token_only"]), alone);
     }
 
     #[test]
     fn a_file_without_a_column_is_left_out_and_one_with_a_gap_is_refused() {
-        let imported = theirs().to_import(&selection()).expect("usable");
+        let imported = theirs().to_import(&selection()).expect("usable").0;
         let runs = simulated::QUICK.runs();
-        let law = crate::fit::law::by_name("dlcm").expect("a law");
+        let law = scaling_law::fit::law::by_name("dlcm").expect("a law");
         let wanted = Wanted::of_law(law.as_ref());
         let table = stored("both".into(), &runs, &imported).expect("a table");
         let rows = table.select(&wanted, &Selection::default()).expect("rows");
@@ -293,7 +404,7 @@ mod tests {
             .select(&wanted, &Selection::default())
             .expect("rows");
         assert_eq!(rows.observations.len(), alone.observations.len());
-        let reasons = table.by_reason(rows.observations.exclusions());
+        let reasons = &rows.excluded;
         let theirs = reasons
             .iter()
             .find(|group| group.reason.contains("theirs.csv"));
@@ -335,7 +446,7 @@ mod tests {
             weight: Some("w".into()),
             ..Selection::default()
         };
-        let law = crate::fit::law::by_name("chinchilla").expect("a law");
+        let law = scaling_law::fit::law::by_name("chinchilla").expect("a law");
         let rows = table
             .select(&Wanted::of_law(law.as_ref()), &by_weight)
             .expect("rows");
@@ -348,7 +459,7 @@ mod tests {
     fn runs_that_read_their_text_again_tell_how_much_there_is() {
         let runs = simulated::QUICK.runs();
         let table = stored("own".into(), &runs, &[]).expect("a table");
-        let law = crate::fit::law::by_name("data_constrained").expect("a law");
+        let law = scaling_law::fit::law::by_name("data_constrained").expect("a law");
         let rows = table
             .select(&Wanted::of_law(law.as_ref()), &Selection::default())
             .expect("rows");
@@ -357,23 +468,81 @@ mod tests {
         assert!(unique.iter().all(|unique| *unique == there as f64));
     }
 
+    /// The table of an experiment as it is written, and read again.
+    fn written(runs: &[RunRecord], name: &str) -> Table {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join(name);
+        let mut table = report::tables::runs(runs).expect("a table");
+        if name.ends_with("csv") {
+            report::tables::write_csv(&mut table, &path).expect("written");
+        } else {
+            let bytes = report::tables::parquet(&mut table).expect("made");
+            std::fs::write(&path, bytes).expect("written");
+        }
+        Table::read(&path).expect("read")
+    }
+
+    #[test]
+    fn own_tables_come_back_run_by_run() {
+        let grid = simulated::Grid {
+            controls: simulated::Controls::Worse,
+            seeds: 2,
+            ..simulated::QUICK
+        };
+        let mut runs = simulated::with_trunks(grid.runs());
+        runs[3].loss = None;
+        runs[3].outcome = Some(experiment::run::RunOutcome::Diverged);
+        runs[5].state = experiment::run::RunState::Pending;
+        runs[5].outcome = None;
+        runs[7].part = experiment::run::Part::Trial;
+        let truth = rows(&runs);
+        for name in ["runs.csv", "runs.parquet"] {
+            let table = written(&runs, name);
+            let read = table.runs(&Selection::default()).expect("runs").rows;
+            assert_eq!(read, truth, "{name}");
+        }
+        let all = written(&runs, "runs.csv");
+        let (imported, without) = all.to_import(&Selection::default()).expect("usable");
+        assert_eq!((imported.len(), without), (runs.len() - 1, 1));
+        let table = stored("theirs".into(), &[], &imported).expect("a table");
+        let read = table.runs(&Selection::default()).expect("runs").rows;
+        let with_loss: Vec<Row> = truth.into_iter().filter(|row| row.loss.is_some()).collect();
+        assert_eq!(read, with_loss);
+    }
+
+    #[test]
+    fn an_older_versions_table_is_refused_with_the_way_out() {
+        let text = "id,kind,params,tokens,compression_ratio,realised_ratio,loss,planned_flops\n";
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("runs.csv");
+        std::fs::write(&path, text).expect("written");
+        let said = Table::read(&path).expect_err("refused").to_string();
+        assert!(
+            said.contains("older version") && said.contains("orchestrator fit"),
+            "{said}"
+        );
+    }
+
     #[test]
     fn fitted_rows_hold_what_the_law_took() {
-        let wanted = [Wanted::positive("loss", "nats per token", "a test")];
+        let text = "N,tokens,loss,note\n1e9,2e10,4,a\n1e9,4e10,3.8,a\n2e9,2e10,3.5,\"b, c\"\n\
+                    4e9,2e10,3,d\n9e9,2e10,3,d\n";
+        let table = super::super::csv::parse("theirs.csv".into(), text.into()).expect("a table");
         let only = Selection {
-            filters: vec!["N < 2e9".into()],
+            columns: vec![("params".into(), "N".into())],
+            filters: vec!["params < 9e9".into()],
             group: Some("note".into()),
             ..Selection::default()
         };
-        let table = theirs();
-        let rows = table.select(&wanted, &only).expect("rows");
-        let stored = table.fitted_rows(&rows.observations);
+        let asked = crate::asked::Asked::of_table(table, only);
+        let law = "power:params";
+        let policy = Policy::default();
+        let fitted = asked.fit(law, &policy, Checks::NONE).expect("fitted");
+        let stored = fitted_rows(&fitted.estimate);
         let lines: Vec<&str> = stored.content.lines().collect();
-        assert_eq!(lines[0], "place,run,weight,loss,tokens");
-        assert_eq!(
-            lines[1..],
-            ["line 2,a,1,4,20000000000", "line 3,a,1,4,20000000000"]
-        );
-        assert_eq!((stored.n_rows, stored.hash.len()), (2, 64));
+        assert_eq!(lines[0], "place,run,weight,params,loss,tokens");
+        assert_eq!(lines[1], "line 2,a,1,1000000000,4,20000000000");
+        assert_eq!(lines[3], "line 4,\"b, c\",1,2000000000,3.5,20000000000");
+        assert_eq!((stored.n_rows, stored.hash.len()), (4, 64));
     }
 }

@@ -2,13 +2,13 @@
 
 use super::Context;
 use super::problem::Problem;
-use crate::orchestrate::{Control, ControlError, Request, Requested};
-use crate::run::RunId;
-use crate::store::{RunRecord, Store};
 use axum::Json;
 use axum::extract::{FromRequestParts, Path};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
+use campaign::orchestrate::{Control, ControlError, Request, Requested};
+use campaign::store::{RunRecord, Store};
+use experiment::run::RunId;
 use serde::Deserialize;
 
 /// The server's context, where it may change something.
@@ -18,13 +18,14 @@ impl FromRequestParts<Context> for Changing {
     type Rejection = Problem;
 
     async fn from_request_parts(_: &mut Parts, context: &Context) -> Result<Self, Problem> {
-        match context.allows_changes {
-            true => Ok(Self(context.clone())),
-            false => Err(Problem::new(
+        if context.allows_changes {
+            Ok(Self(context.clone()))
+        } else {
+            Err(Problem::new(
                 StatusCode::FORBIDDEN,
                 "this page only shows: `orchestrator serve --allow-changes` starts one that can \
-                 cancel runs and try them again",
-            )),
+             cancel runs and try them again",
+            ))
         }
     }
 }

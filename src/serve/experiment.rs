@@ -3,14 +3,15 @@
 use super::Context;
 use super::places::Place;
 use super::problem::Problem;
-use crate::analysis::worth_by_run;
-use crate::architecture::ModelKind;
-use crate::orchestrate::blocked_by;
-use crate::run::RunId;
-use crate::store::{Overview, RunRecord, Selection, Store, StoreError};
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
+use campaign::orchestrate::blocked_by;
+use campaign::store::{Overview, RunRecord, Selection, Store, StoreError};
+use experiment::architecture::ModelKind;
+use experiment::run::RunId;
+use scaling_law::analysis::worth_by_run;
+use scaling_law::row::rows;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -110,7 +111,7 @@ impl<'a> Columns<'a> {
         };
         Self {
             id: all(runs, |run| run.id.0.as_str()),
-            kind: all(runs, |run| run.kind.as_str()),
+            kind: all(runs, |run| run.kind.name()),
             part: all(runs, |run| run.part.name()),
             state: all(runs, |run| run.state.name()),
             outcome: all(runs, |run| run.outcome.map(|outcome| outcome.name())),
@@ -143,11 +144,11 @@ async fn worth(
     runs: &[RunRecord<()>],
 ) -> Result<HashMap<RunId, f64>, StoreError> {
     // Whole records are read only where there is something to compare.
-    let is_control = |run: &RunRecord<()>| run.kind == ModelKind::TokenOnly.name();
+    let is_control = |run: &RunRecord<()>| run.kind == ModelKind::TokenOnly;
     if !runs.iter().any(is_control) {
         return Ok(HashMap::new());
     }
-    Ok(worth_by_run(&store.runs(experiment).await?))
+    Ok(worth_by_run(&rows(&store.runs(experiment).await?)))
 }
 
 /// Shows an experiment with all its runs.

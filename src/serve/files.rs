@@ -2,11 +2,11 @@
 
 use super::Context;
 use super::problem::Problem;
-use crate::report::{ReportError, tables};
 use axum::extract::{Path, State};
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::response::IntoResponse;
 use polars::prelude::DataFrame;
+use report::{ReportError, tables};
 
 /// Answers with the table of an experiment's runs, `runs.csv` or `runs.parquet`.
 pub(super) async fn download(

@@ -5,12 +5,12 @@
 
 use super::Context;
 use super::places::{Place, Places};
-use crate::clock::now;
-use crate::lock::Lock;
-use crate::store::{Progress, Store, StoreError};
 use axum::extract::State;
 use axum::response::Sse;
 use axum::response::sse::Event;
+use campaign::store::{Progress, Store, StoreError};
+use experiment::clock::now;
+use experiment::lock::Lock;
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
 use std::convert::Infallible;

@@ -1,7 +1,8 @@
 //! The results folders that are served, and their databases, opened once.
 
 use super::problem::Problem;
-use crate::store::{DATABASE, Store, StoreError};
+use campaign::store::{Store, StoreError};
+use experiment::folder::DATABASE;
 use std::collections::HashMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};

@@ -1,11 +1,11 @@
 //! What is answered when a question has no answer: JSON with a message.
 
 use super::places::UnknownPlace;
-use crate::store::StoreError;
 use axum::Json;
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
+use campaign::store::StoreError;
 use serde_json::json;
 
 /// Why there is no answer.

@@ -3,13 +3,14 @@
 use super::Context;
 use super::places::Place;
 use super::problem::Problem;
-use crate::event::{Event, Line, Measurement};
-use crate::orchestrate::Tail;
-use crate::run::RunId;
-use crate::store::{RunRecord, Store};
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::response::IntoResponse;
+use campaign::orchestrate::Tail;
+use campaign::store::{RunRecord, Store};
+use experiment::event::{Event, Line, Measurement};
+use experiment::folder::ResultsFolder;
+use experiment::run::RunId;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::fs::File;
@@ -46,7 +47,7 @@ pub(super) async fn show(
     let (place, store, run) = find(&context, &key, &id).await?;
     let attempts = store.history(&run.id).await?;
     let experiments = store.experiments_of(&run.id).await?;
-    let folder = place.folder.join("runs").join(&run.id.0);
+    let folder = ResultsFolder(&place.folder).run(&run.id);
     // A database may come from another machine: of its path to the log the name alone counts.
     let log = attempts.last().and_then(|attempt| {
         let path = std::path::Path::new(&attempt.start.log_path);

@@ -2,8 +2,9 @@
 
 use super::desk::{Desk, Running, wait_until};
 use super::machine::{self, Clock, Disk, Process};
+use experiment::event::{Event, Line};
+use experiment::folder::JOURNAL;
 use nix::sys::signal::Signal;
-use orchestrator::event::{Event, JOURNAL, Line};
 use rand::{Rng, RngCore};
 use rand_chacha::ChaCha8Rng;
 use std::fs::OpenOptions;

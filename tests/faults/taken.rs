@@ -1,8 +1,9 @@
 //! What a finished grid holds, and whether that is what it must hold.
 
 use super::desk::{Desk, RUNS};
-use orchestrator::event::{JOURNAL, Line};
-use orchestrator::store::Store;
+use campaign::store::Store;
+use experiment::event::Line;
+use experiment::folder::JOURNAL;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
@@ -82,7 +83,7 @@ async fn read(results: &Path, wrong: &mut Vec<String>) -> (Taken, Vec<Attempt>) 
         rows.insert(run.id.0.clone(), measured.collect());
         losses.insert(run.id.0, format!("{:?}", run.loss));
     }
-    let path = results.join(orchestrator::store::DATABASE);
+    let path = results.join(experiment::folder::DATABASE);
     let url = format!("sqlite://{}", path.display());
     let pool = sqlx::SqlitePool::connect(&url).await.expect("open");
     let attempts: Vec<(String, i64, Option<String>)> =
@@ -137,7 +138,7 @@ fn check_journal(folder: &Path, attempts: usize, wrong: &mut Vec<String>) {
     let mut places: HashMap<u64, Line> = HashMap::new();
     let mut processes = BTreeSet::new();
     for line in lines {
-        if let orchestrator::event::Event::Started { pid, .. } = line.event {
+        if let experiment::event::Event::Started { pid, .. } = line.event {
             processes.insert(pid);
         }
         if let Some(other) = places.insert(line.seq, line.clone())

@@ -1,16 +1,13 @@
 //! Fits as the page shows them, whatever they come from.
 
-use super::super::problem::Problem;
-use crate::analysis::{
-    Allocation, AnalysisResult, Attribution, Choice, LawOutcome, LawReport, Maybe, Savings, remarks,
+use scaling_law::analysis::{
+    Allocation, AnalysisResult, Attribution, Choice, LawOutcome, LawReport, Maybe, Savings,
+    Warning, remarks,
 };
-use crate::fit::allocation::Setting;
-use crate::fit::law::Law;
-use crate::rows::{LeftOutRows, Rows, Table};
-use crate::study::{AllocationReport, FitReport, Remark, SavingReport};
+use scaling_law::fit::allocation::Setting;
+use scaling_law::study::{AllocationReport, Studied};
 use serde::Serialize;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 /// Everything a fit says.
 #[derive(Serialize)]
@@ -124,36 +121,63 @@ pub(super) struct LeftOut {
 
 impl FitAnswer {
     /// Takes over an analysis of all laws.
-    pub(super) fn of_analysis(
-        result: &AnalysisResult,
-        before: &[Remark],
-        possible: Vec<String>,
-    ) -> Self {
-        let mut warnings = warned(before);
-        warnings.extend(result.warnings.iter().map(|warning| Warned {
-            loud: warning.is_loud(),
-            message: warning.to_string(),
-        }));
+    pub(super) fn of_analysis(result: &AnalysisResult) -> Self {
         let mut why: BTreeMap<&str, usize> = BTreeMap::new();
         for left_out in &result.left_out {
             *why.entry(&left_out.why).or_default() += 1;
         }
+        let left_out = why.into_iter().map(|(why, rows)| LeftOut {
+            rows,
+            why: why.to_owned(),
+        });
         Self {
             laws: laws(result),
             attribution: Some(result.attribution()),
             optimum: of_maybe(&result.allocation, Optimum::of_allocation),
             saving: of_maybe(&result.savings, Saving::of_savings),
-            warnings,
-            left_out: why
-                .into_iter()
-                .map(|(why, rows)| LeftOut {
-                    rows,
-                    why: why.to_owned(),
-                })
-                .collect(),
-            possible,
+            warnings: warned(&result.warnings),
+            left_out: left_out.collect(),
+            possible: Vec::new(),
             seconds: 0.0,
         }
+    }
+
+    /// Takes over the fit of one law, and what is allocated by it.
+    pub(super) fn of_law(
+        name: &str,
+        studied: &Studied,
+        allocated: Result<AllocationReport, String>,
+        budget: f64,
+        warning: Option<Warning>,
+    ) -> Self {
+        let mut warnings = warned(&studied.report.warnings);
+        warnings.extend(warned(&Vec::from_iter(warning)));
+        let excluded = studied.report.excluded.iter().map(|rows| LeftOut {
+            rows: rows.lines.len(),
+            why: rows.reason.clone(),
+        });
+        let mut answer = Self {
+            laws: vec![FittedLaw::of_report(name, &studied.estimate.report)],
+            attribution: None,
+            optimum: Outcome::Unknown(String::new()),
+            saving: Outcome::Unknown("there is no dense law to compare with".to_owned()),
+            warnings,
+            left_out: excluded.collect(),
+            possible: Vec::new(),
+            seconds: 0.0,
+        };
+        match allocated {
+            Ok(report) => {
+                answer.warnings.extend(warned(&report.warnings));
+                answer.optimum = Outcome::Known(Optimum::of_report(&report, budget));
+                if let Some(saving) = report.saving {
+                    answer.saving = of_maybe(&saving.dense, Saving::of_savings);
+                    answer.attribution = saving.attribution;
+                }
+            }
+            Err(why) => answer.optimum = Outcome::Unknown(why),
+        }
+        answer
     }
 }
 
@@ -223,74 +247,6 @@ impl FittedLaw {
     }
 }
 
-/// Takes over a law that was fitted to rows.
-pub(super) fn law(
-    title: &str,
-    law: &Arc<dyn Law>,
-    report: &FitReport,
-    table: &Table,
-    rows: &Rows,
-) -> Result<FittedLaw, Problem> {
-    let parameters = law.parameters().into_iter().filter_map(|parameter| {
-        let name = parameter.name;
-        let interval = report.intervals.get(&name).copied();
-        let unidentified = report.why_unidentified.get(&name);
-        Some(Parameter {
-            unit: parameter.unit.to_owned(),
-            value: *report.parameters.get(&name)?,
-            interval: interval.filter(|ends| ends.iter().all(|end| end.is_finite())),
-            note: match unidentified {
-                Some(why) => Some(format!("not identified: {why}")),
-                None => report
-                    .at_bound
-                    .contains(&name)
-                    .then(|| "on a bound".to_owned()),
-            },
-            name,
-        })
-    });
-    Ok(FittedLaw {
-        title: title.to_owned(),
-        problem: (!report.converged).then(|| "the fit did not converge: do not use it".to_owned()),
-        equation: report.equation.clone(),
-        runs: report.n_runs,
-        r2: report.r2,
-        rms_residual: Some(report.residuals.rms_residual),
-        parameters: parameters.collect(),
-        rows: predicted(law, report, table, rows)?,
-    })
-}
-
-fn predicted(
-    law: &Arc<dyn Law>,
-    report: &FitReport,
-    table: &Table,
-    rows: &Rows,
-) -> Result<Vec<Row>, Problem> {
-    let fitted = crate::study::Fitted::of_report(law, report).map_err(Problem::machine)?;
-    let data = &rows.observations;
-    let inputs = law.inputs();
-    let columns: Option<Vec<&[f64]>> = inputs
-        .iter()
-        .map(|input| data.column(&input.name))
-        .collect();
-    let (Some(columns), Some(observed)) = (columns, data.column(law.response())) else {
-        return Ok(Vec::new());
-    };
-    let id = table.header().iter().position(|column| column == "id");
-    let row = |(i, &at): (usize, &usize)| {
-        let values: Vec<f64> = columns.iter().map(|column| column[i]).collect();
-        let run = id.map(|id| table.cell(at, id).to_owned());
-        Row {
-            run: run.filter(|run| !run.is_empty()),
-            label: table.place(at),
-            observed: observed[i],
-            predicted: fitted.law.predict(&values),
-        }
-    };
-    Ok(data.source_rows().iter().enumerate().map(row).collect())
-}
-
 impl Optimum {
     fn of_allocation(allocation: &Allocation) -> Self {
         let chosen = |choice: &Choice| Chosen {
@@ -345,52 +301,13 @@ impl Saving {
             points: points.collect(),
         }
     }
-
-    pub(super) fn of_report(report: &AllocationReport) -> Outcome<Self> {
-        match &report.saving {
-            None => Outcome::Unknown("there is no dense law to compare with".to_owned()),
-            Some(SavingReport::OutOfReach(unreachable)) => Outcome::Unknown(format!(
-                "the dense loss of {:.3} is out of reach: the lowest found on the same tokens is {:.3}",
-                unreachable.target_loss, unreachable.lowest_loss
-            )),
-            Some(SavingReport::Saved {
-                baseline,
-                training,
-                intervals,
-                ..
-            }) => Outcome::Known(Self {
-                tokens: baseline.tokens,
-                points: vec![SavingPoint {
-                    held_ratio: None,
-                    baseline: baseline.params,
-                    saved: Some(*training),
-                    interval: intervals.as_ref().map_or([None; 2], |known| known.training),
-                    extrapolated: !report.extrapolation.is_empty(),
-                }],
-            }),
-        }
-    }
 }
 
-/// Takes over remarks; those without which a fit must not be read are loud.
-pub(super) fn warned(remarks: &[Remark]) -> Vec<Warned> {
-    const LOUD: [&str; 4] = [
-        "not_converged",
-        "unidentified",
-        "conclusion_moves",
-        "extrapolation",
-    ];
-    let warned = |remark: &Remark| Warned {
-        loud: LOUD.contains(&remark.kind.as_str()),
-        message: remark.message.clone(),
+/// Takes over warnings.
+fn warned(warnings: &[Warning]) -> Vec<Warned> {
+    let warned = |warning: &Warning| Warned {
+        loud: warning.is_loud(),
+        message: warning.to_string(),
     };
-    remarks.iter().map(warned).collect()
-}
-
-/// Takes over rows that were left out.
-pub(super) fn left_out(rows: &LeftOutRows) -> LeftOut {
-    LeftOut {
-        rows: rows.lines.len(),
-        why: rows.reason.clone(),
-    }
+    warnings.iter().map(warned).collect()
 }

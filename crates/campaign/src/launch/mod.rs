@@ -1,0 +1,183 @@
+//! Starting, watching and stopping training processes.
+//!
+//! Owns processes; refuses SQL. A launcher runs a [`Job`] somewhere; what the run has to say
+//! comes through its journal, so a launcher only reports how processes end.
+
+pub mod hardware;
+pub mod local;
+pub mod measure;
+
+use experiment::lock::Holder;
+use experiment::recipe::Precision;
+use experiment::run::{RunId, RunOutcome};
+use std::path::PathBuf;
+
+/// Exit codes of a training process: how it tells its launcher the outcome.
+pub mod exit_code {
+    /// Trained to its last token.
+    pub const FINISHED: i32 = 0;
+    /// Something failed; the journal and the log say what.
+    pub const FAILED: i32 = 1;
+    /// The loss was not a number or passed the bound.
+    pub const DIVERGED: i32 = 3;
+    /// Stopped on request at a checkpoint.
+    pub const INTERRUPTED: i32 = 4;
+}
+
+/// A run to start.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// The run.
+    pub run: RunId,
+    /// Its folder, which holds its specification.
+    pub folder: PathBuf,
+    /// Where prepared data are kept.
+    pub data_cache: PathBuf,
+    /// The device to train on.
+    pub device: String,
+    /// Threads it may use.
+    pub threads: usize,
+    /// What it computes in: some of it is chosen before a process starts.
+    pub precision: Precision,
+    /// Memory it is expected to take, in bytes.
+    pub memory: f64,
+    /// The file that takes its output.
+    pub log: PathBuf,
+}
+
+/// How a process ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exit {
+    /// The run.
+    pub run: RunId,
+    /// Exit code, where it exited.
+    pub code: Option<i32>,
+    /// Signal, where it was killed.
+    pub signal: Option<i32>,
+    /// Whether the system killed a process for memory meanwhile; `None` where it does not say.
+    pub memory_ran_out: Option<bool>,
+    /// The last lines of its log.
+    pub log_tail: String,
+}
+
+impl Exit {
+    /// Classifies the end of a process that nobody asked to stop by force.
+    pub fn outcome(&self) -> RunOutcome {
+        const KILL: i32 = 9;
+        match (self.code, self.signal) {
+            (Some(exit_code::FINISHED), _) => RunOutcome::Finished,
+            (Some(exit_code::DIVERGED), _) => RunOutcome::Diverged,
+            (Some(exit_code::INTERRUPTED), _) => RunOutcome::Interrupted,
+            // The system's out-of-memory killer sends it; so may anybody.
+            (_, Some(KILL)) if self.memory_ran_out.unwrap_or(true) => RunOutcome::OutOfMemory,
+            _ if self.says_out_of_memory() => RunOutcome::OutOfMemory,
+            _ => RunOutcome::Crashed,
+        }
+    }
+
+    /// Says whether its last words are those of Rust's allocator, or of a GPU's.
+    fn says_out_of_memory(&self) -> bool {
+        let said = self.log_tail.to_lowercase();
+        ["memory allocation of", "out of memory", "out_of_memory"]
+            .iter()
+            .any(|words| said.contains(words))
+    }
+
+    /// Says in words how it ended.
+    pub fn describe(&self) -> String {
+        match (self.code, self.signal) {
+            (Some(code), _) => format!("its process ended with status {code}"),
+            (_, Some(signal)) => format!("its process was killed by signal {signal}"),
+            _ => "its process ended".to_owned(),
+        }
+    }
+}
+
+/// Why a job could not be started or watched.
+#[derive(Debug, thiserror::Error)]
+pub enum LaunchError {
+    /// A process could not be started.
+    #[error("cannot start run {run}: {source}")]
+    Start {
+        /// The run.
+        run: RunId,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A process could not be watched.
+    #[error("cannot watch run {run}: {source}")]
+    Watch {
+        /// The run.
+        run: RunId,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+/// A place where jobs run.
+pub trait Launcher {
+    /// Finds a device where a job of so many bytes can start now; `None` when all are full.
+    fn place(&self, memory: f64) -> Option<String>;
+
+    /// Starts a job and returns its process id.
+    ///
+    /// # Errors
+    /// When the process cannot be started.
+    fn start(&mut self, job: &Job) -> Result<u32, LaunchError>;
+
+    /// Collects the jobs that ended since the last call.
+    ///
+    /// # Errors
+    /// When a process cannot be watched.
+    fn ended(&mut self) -> Result<Vec<Exit>, LaunchError>;
+
+    /// Asks a running job to stop at a checkpoint.
+    fn stop(&mut self, run: &RunId);
+
+    /// Kills a running job.
+    fn kill(&mut self, run: &RunId);
+
+    /// Makes a process that trains a run, though this launcher did not start it, end: at a
+    /// checkpoint, or at once `by_force`.
+    fn evict(&mut self, run: &RunId, holder: &Holder, by_force: bool);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ends_are_classified() {
+        use RunOutcome::{Crashed, Diverged, Finished, Interrupted, OutOfMemory};
+        let no_memory = "memory allocation of 9 bytes failed";
+        for (code, signal, memory_ran_out, log, outcome) in [
+            (Some(0), None, None, "", Finished),
+            (Some(3), None, None, "", Diverged),
+            (Some(4), None, None, "", Interrupted),
+            (Some(1), None, None, "boom", Crashed),
+            (Some(101), None, None, "panicked", Crashed),
+            (
+                Some(101),
+                None,
+                None,
+                "CUDA_ERROR_OUT_OF_MEMORY",
+                OutOfMemory,
+            ),
+            (None, Some(9), None, "", OutOfMemory),
+            (None, Some(9), Some(true), "", OutOfMemory),
+            (None, Some(9), Some(false), "", Crashed),
+            (None, Some(6), Some(false), no_memory, OutOfMemory),
+            (None, Some(6), None, "", Crashed),
+            (None, Some(11), None, "", Crashed),
+        ] {
+            let end = Exit {
+                run: RunId("r".into()),
+                code,
+                signal,
+                memory_ran_out,
+                log_tail: log.into(),
+            };
+            assert_eq!(end.outcome(), outcome, "{end:?}");
+        }
+    }
+}

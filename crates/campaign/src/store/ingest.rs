@@ -1,0 +1,104 @@
+//! Journal lines become rows.
+
+use super::{Store, StoreError};
+use experiment::event::{Event, Line, Measurement};
+use experiment::run::RunId;
+use sqlx::{AssertSqlSafe, SqliteConnection};
+
+/// Rows that one statement inserts: enough that its parts cost more than the whole.
+const ROWS: usize = 500;
+
+impl Store {
+    /// Takes in journal lines of a run; lines taken in before change nothing.
+    ///
+    /// # Errors
+    /// When the database refuses; nothing of the batch is then kept.
+    pub async fn ingest(&self, run: &RunId, lines: &[Line]) -> Result<(), StoreError> {
+        let mut transaction = self.begin().await?;
+        take_in(&mut transaction, run, lines).await?;
+        transaction.commit().await?;
+        Ok(())
+    }
+}
+
+/// Takes in journal lines of a run that were not taken in before.
+pub(super) async fn take_in(
+    connection: &mut SqliteConnection,
+    run: &RunId,
+    lines: &[Line],
+) -> Result<(), StoreError> {
+    let (last,): (Option<i64>,) = sqlx::query_as("SELECT last_seq FROM runs WHERE id = ?")
+        .bind(&run.0)
+        .fetch_one(&mut *connection)
+        .await?;
+    let is_new = |line: &&Line| last.is_none_or(|last| line.seq as i64 > last);
+    let new: Vec<&Line> = lines.iter().filter(is_new).collect();
+    let Some(newest) = new.iter().map(|line| line.seq as i64).max() else {
+        return Ok(());
+    };
+    let rows: Vec<&Measurement> = new
+        .iter()
+        .filter_map(|line| match &line.event {
+            Event::Measured(row) => Some(row),
+            _ => None,
+        })
+        .collect();
+    insert(connection, run, &rows).await?;
+    sqlx::query(
+        "UPDATE runs SET last_seq = ?2,
+             (loss, bits_per_byte, realised_ratio, concept_gain, boundary_gain) =
+             (SELECT validation_loss, bits_per_byte, realised_thresholded, concept_gain,
+                     boundary_gain
+              FROM measurements WHERE run_id = ?1 AND validation_loss IS NOT NULL
+              ORDER BY step DESC LIMIT 1),
+             (flops, realised_sampled, realised_training) =
+             (SELECT flops, realised_sampled, realised_training FROM measurements WHERE run_id = ?1
+              ORDER BY step DESC LIMIT 1)
+         WHERE id = ?1",
+    )
+    .bind(&run.0)
+    .bind(newest)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Inserts measurements; a step measured again after a resume replaces its row.
+async fn insert(
+    connection: &mut SqliteConnection,
+    run: &RunId,
+    rows: &[&Measurement],
+) -> Result<(), StoreError> {
+    for rows in rows.chunks(ROWS) {
+        // Parameters without numbers: to look up the numbers of so many takes longest of all.
+        let values = vec!["(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"; rows.len()].join(", ");
+        let statement = format!(
+            "INSERT OR REPLACE INTO measurements
+                 (run_id, step, tokens, flops, loss, validation_loss, bits_per_byte,
+                  realised_sampled, realised_training, realised_thresholded, concept_gain, boundary_gain,
+                  auxiliary_loss, gradient_norm, rate_share, tokens_per_second)
+             SELECT ?, * FROM (VALUES {values})"
+        );
+        let mut query = sqlx::query(AssertSqlSafe(statement)).bind(&run.0);
+        for row in rows {
+            query = query
+                .bind(row.step as i64)
+                .bind(row.tokens as i64)
+                .bind(row.flops)
+                .bind(row.loss)
+                .bind(row.validation_loss)
+                .bind(row.bits_per_byte)
+                .bind(row.realised_sampled)
+                .bind(row.realised_training)
+                .bind(row.realised_thresholded)
+                .bind(row.concept_gain)
+                .bind(row.boundary_gain)
+                .bind(row.auxiliary_loss)
+                .bind(row.gradient_norm)
+                .bind(row.rate_share)
+                .bind(row.tokens_per_second);
+        }
+        query.execute(&mut *connection).await?;
+    }
+    Ok(())
+}

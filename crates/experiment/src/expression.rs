@@ -1,0 +1,215 @@
+//! Expressions that say which cells of a grid, or rows of a table, are kept.
+//!
+//! Comparisons (chained ones too: `0.3 <= concept_share < 0.7`; `=` and `==` are one), arithmetic,
+//! `and`, `or`, `not`, parentheses, numbers with suffixes and words in quotes. What a name stands for
+//! is the caller's: [`Names`] when it is read, a function when it is evaluated.
+
+mod parser;
+
+/// Deeper nesting is refused.
+const MAX_DEPTH: usize = 64;
+
+/// The names an expression may use.
+pub trait Names {
+    /// What a name stands for.
+    type Name;
+
+    /// Finds what a name stands for.
+    ///
+    /// # Errors
+    /// A hint at what was meant.
+    fn find(&self, name: &str) -> Result<Self::Name, String>;
+
+    /// Says whether an unknown name after `==` or `!=` is a word without quotes.
+    fn bare_words(&self) -> bool {
+        false
+    }
+}
+
+/// Where a part of an expression starts and ends in its text.
+pub type Span = (usize, usize);
+
+/// An expression over names of type `N`.
+pub struct Expression<N> {
+    span: Span,
+    node: Operation<N>,
+}
+
+enum Operation<N> {
+    Number(f64),
+    Word(String),
+    Name(N),
+    Negative(Box<Expression<N>>),
+    Arithmetic(Box<Expression<N>>, char, Box<Expression<N>>),
+    /// `first op second op third …`: all neighbours must compare so.
+    Compare(Box<Expression<N>>, Vec<(Comparison, Expression<N>)>),
+    Not(Box<Expression<N>>),
+    All(Vec<Expression<N>>),
+    Any(Vec<Expression<N>>),
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Comparison {
+    Less,
+    AtMost,
+    More,
+    AtLeast,
+    Equal,
+    Unequal,
+}
+
+/// The value of an expression.
+pub enum Value {
+    /// A number.
+    Number(f64),
+    /// A word.
+    Word(String),
+    /// Nothing: unequal to everything, and neither more nor less than anything.
+    Missing,
+    /// The outcome of a comparison.
+    Truth(bool),
+}
+
+/// What is wrong, and where in the expression.
+#[derive(Debug)]
+pub struct Wrong {
+    /// Where.
+    pub span: Span,
+    /// What.
+    pub why: String,
+    /// What would be right; may be empty.
+    pub help: String,
+}
+
+impl Wrong {
+    fn new(span: Span, why: impl Into<String>) -> Self {
+        Self {
+            span,
+            why: why.into(),
+            help: String::new(),
+        }
+    }
+
+    fn help(self, help: impl Into<String>) -> Self {
+        Self {
+            help: help.into(),
+            ..self
+        }
+    }
+}
+
+/// Why a name has no value, and what would be right.
+pub struct NoValue {
+    /// Why.
+    pub why: String,
+    /// What would be right.
+    pub help: String,
+}
+
+impl<N> Expression<N> {
+    /// Reads an expression.
+    ///
+    /// # Errors
+    /// What is wrong with the text.
+    pub fn parse<L: Names<Name = N>>(text: &str, names: &L) -> Result<Self, Wrong> {
+        parser::Parser::new(text, names).and_then(parser::Parser::parse)
+    }
+
+    /// Says whether it holds for what `get` makes of its names.
+    ///
+    /// # Errors
+    /// What cannot be compared or computed.
+    pub fn truth(&self, get: &impl Fn(&N) -> Result<Value, NoValue>) -> Result<bool, Wrong> {
+        match self.value(get)? {
+            Value::Truth(truth) => Ok(truth),
+            _ => Err(Wrong::new(
+                self.span,
+                "a value stands where a comparison is needed",
+            )),
+        }
+    }
+
+    fn number(&self, get: &impl Fn(&N) -> Result<Value, NoValue>) -> Result<f64, Wrong> {
+        match self.value(get)? {
+            Value::Number(number) => Ok(number),
+            Value::Missing => Ok(f64::NAN),
+            _ => Err(Wrong::new(self.span, "this is not a number")),
+        }
+    }
+
+    fn value(&self, get: &impl Fn(&N) -> Result<Value, NoValue>) -> Result<Value, Wrong> {
+        Ok(match &self.node {
+            Operation::Number(number) => Value::Number(*number),
+            Operation::Word(word) => Value::Word(word.clone()),
+            Operation::Name(name) => get(name)
+                .map_err(|missing| Wrong::new(self.span, missing.why).help(missing.help))?,
+            Operation::Negative(inner) => Value::Number(-inner.number(get)?),
+            Operation::Arithmetic(left, operator, right) => {
+                let (left, right) = (left.number(get)?, right.number(get)?);
+                Value::Number(match operator {
+                    '+' => left + right,
+                    '-' => left - right,
+                    '*' => left * right,
+                    _ => left / right,
+                })
+            }
+            Operation::Compare(first, rest) => {
+                let mut left = first.value(get)?;
+                let mut holds = true;
+                for (comparison, expression) in rest {
+                    let right = expression.value(get)?;
+                    holds &= comparison
+                        .holds(&left, &right)
+                        .ok_or_else(|| Wrong::new(self.span, "these cannot be compared"))?;
+                    left = right;
+                }
+                Value::Truth(holds)
+            }
+            Operation::Not(inner) => Value::Truth(!inner.truth(get)?),
+            // No short circuit: a mistake on the right is found in the first cell.
+            Operation::All(parts) => parts
+                .iter()
+                .try_fold(true, |all, part| Ok(part.truth(get)? && all))
+                .map(Value::Truth)?,
+            Operation::Any(parts) => parts
+                .iter()
+                .try_fold(false, |any, part| Ok(part.truth(get)? || any))
+                .map(Value::Truth)?,
+        })
+    }
+}
+
+impl Comparison {
+    const SYMBOLS: [(&'static str, Comparison); 7] = [
+        ("<=", Comparison::AtMost),
+        (">=", Comparison::AtLeast),
+        ("==", Comparison::Equal),
+        ("!=", Comparison::Unequal),
+        ("<", Comparison::Less),
+        (">", Comparison::More),
+        ("=", Comparison::Equal),
+    ];
+
+    fn holds(self, left: &Value, right: &Value) -> Option<bool> {
+        let (equal, less) = match (left, right) {
+            // `0.3M` is 299999.99999999994 in binary: what is written equal is equal.
+            (Value::Number(a), Value::Number(b)) => {
+                let close = (a - b).abs() <= 1e-12 * a.abs().max(b.abs());
+                (a == b || close && a.is_finite() && b.is_finite(), a < b)
+            }
+            (Value::Word(a), Value::Word(b)) if matches!(self, Self::Equal | Self::Unequal) => {
+                (a == b, false)
+            }
+            (Value::Missing, _) | (_, Value::Missing) => return Some(self == Self::Unequal),
+            _ => return None,
+        };
+        Some(match self {
+            Comparison::Less => less && !equal,
+            Comparison::AtMost => less || equal,
+            Comparison::More => !less && !equal,
+            Comparison::AtLeast => !less || equal,
+            Comparison::Equal => equal,
+            Comparison::Unequal => !equal,
+        })
+    }
+}

@@ -1,0 +1,70 @@
+//! What lies where in a results folder and in the folders of its runs: every name is here.
+
+use crate::run::RunId;
+use std::path::{Path, PathBuf};
+
+/// The database of a results folder.
+pub const DATABASE: &str = "orchestrator.db";
+/// The lock of a folder on which somebody works.
+pub const LOCK: &str = ".lock";
+
+/// What a run is, in its folder.
+pub const SPECIFICATION: &str = "run.json";
+/// The journal of a run: its events.
+pub const JOURNAL: &str = "events.jsonl";
+/// A file that changes while a run's process makes progress.
+pub const HEARTBEAT: &str = "heartbeat";
+/// The newest checkpoint of a run that has not ended.
+pub const CHECKPOINT: &str = "checkpoint.safetensors";
+/// The checkpoint before it.
+pub const PREVIOUS_CHECKPOINT: &str = "checkpoint.previous.safetensors";
+/// The weights that a run keeps at its end.
+pub const WEIGHTS: &str = "weights.safetensors";
+/// The state that a trunk keeps, for other runs to go on from.
+pub const END: &str = "end.safetensors";
+
+/// A results folder.
+#[derive(Clone, Copy, Debug)]
+pub struct ResultsFolder<'a>(pub &'a Path);
+
+impl ResultsFolder<'_> {
+    /// The database.
+    pub fn database(self) -> PathBuf {
+        self.0.join(DATABASE)
+    }
+
+    /// The folder of all runs.
+    pub fn runs(self) -> PathBuf {
+        self.0.join("runs")
+    }
+
+    /// The folder of a run.
+    pub fn run(self, id: &RunId) -> PathBuf {
+        self.runs().join(&id.0)
+    }
+
+    /// The folder of the figures.
+    pub fn figures(self) -> PathBuf {
+        self.0.join("figures")
+    }
+
+    /// The report.
+    pub fn report(self) -> PathBuf {
+        self.0.join("report.html")
+    }
+
+    /// The table of runs.
+    pub fn runs_table(self) -> PathBuf {
+        self.0.join("runs.csv")
+    }
+
+    /// The table of fits.
+    pub fn fits_table(self) -> PathBuf {
+        self.0.join("fits.csv")
+    }
+}
+
+/// Names the log of an attempt at a run, in its folder.
+pub fn log_name(attempt: usize) -> String {
+    format!("log.{attempt}.txt")
+}

@@ -1,0 +1,438 @@
+//! The result in words, for a terminal.
+
+use super::allocate::{Allocation, Choice};
+use super::attribution::nats;
+use super::report::{LawOutcome, LawReport, NoiseSource, ParameterEstimate, Uncertainty};
+use super::saving::{SavingPoint, Savings};
+use super::{AnalysisResult, ConceptWorth, DecayGains, LawForm, Maybe, Severity};
+use experiment::quantity::human;
+use std::fmt::Write;
+
+/// Writes the result as plain text: laws, optimum, saving and warnings.
+pub fn summary(result: &AnalysisResult) -> String {
+    let mut text = String::new();
+    // Writing to a string cannot fail.
+    let _ = write_summary(&mut text, result);
+    text
+}
+
+fn write_summary(out: &mut String, result: &AnalysisResult) -> std::fmt::Result {
+    // Details stand with the parameters.
+    let told = result.warnings.iter();
+    let told = told.filter(|warning| warning.severity() < Severity::Detail);
+    let (loud, other): (Vec<_>, Vec<_>) = told.partition(|w| w.is_loud());
+    for warning in loud {
+        writeln!(out, "WARNING: {warning}")?;
+    }
+    write_law(out, "DLCM law", &result.dlcm)?;
+    write_law(out, "Dense law", &result.dense)?;
+    if result.has_controls() {
+        write_law(out, "Control law (token level alone)", &result.control)?;
+    }
+    if let Some(gains) = &result.decay {
+        write_decay(out, gains)?;
+    }
+    writeln!(out)?;
+    match &result.allocation {
+        Maybe::Known(allocation) => write_allocation(out, allocation)?,
+        Maybe::Unknown(why) => writeln!(out, "Optimum: not known: {why}")?,
+    }
+    writeln!(out)?;
+    write_savings(out, result)?;
+    if !other.is_empty() || result.seed_noise.is_none() {
+        writeln!(out, "\nNotes")?;
+    }
+    match result.seed_noise {
+        Some(noise) => writeln!(
+            out,
+            "  - seed noise: {:.3} nats/token (from {} runs of {} settings)",
+            noise.nats, noise.runs, noise.settings
+        )?,
+        None if !result.runs.is_empty() => writeln!(
+            out,
+            "  - no setting was run with two seeds: the noise is only known from what the fit \
+             leaves"
+        )?,
+        None => {}
+    }
+    for warning in other {
+        writeln!(out, "  - {warning}")?;
+    }
+    Ok(())
+}
+
+fn write_law(out: &mut String, title: &str, outcome: &LawOutcome) -> std::fmt::Result {
+    let report = match outcome {
+        LawOutcome::CannotFit { why } => {
+            return writeln!(out, "\n{title}: cannot be fitted: {why}");
+        }
+        LawOutcome::Fitted(report) => report,
+    };
+    writeln!(out, "\n{title}: {}", report.equation)?;
+    for reduction in reductions(report) {
+        writeln!(out, "  reduced: {reduction}")?;
+    }
+    writeln!(out, "  {}", quality(report))?;
+    if let Some(held_out) = held_out(report) {
+        writeln!(out, "  {held_out}")?;
+    }
+    write_parameters(out, &report.parameters)
+}
+
+/// Says in words how well a law fits and where its intervals come from.
+pub fn quality(report: &LawReport) -> String {
+    format!(
+        "{} over {} runs; typical residual {:.2}%; {}",
+        r2(report.r2),
+        report.runs,
+        100.0 * report.rms_residual,
+        intervals_from(report.uncertainty)
+    )
+}
+
+/// Says in words how well the largest runs are predicted from the others; `None` where the others
+/// are too few to try.
+pub fn held_out(report: &LawReport) -> Option<String> {
+    let errors: Vec<f64> = report
+        .held_out
+        .iter()
+        .map(|run| run.predicted / run.observed - 1.0)
+        .collect();
+    if errors.is_empty() {
+        return None;
+    }
+    let mean = |value: fn(f64) -> f64| {
+        errors.iter().map(|error| value(*error)).sum::<f64>() / errors.len() as f64
+    };
+    let worst = errors
+        .iter()
+        .fold(0.0, |worst: f64, error| worst.max(error.abs()));
+    Some(format!(
+        "held out: the {} largest runs, predicted from the others, are off by {:.2}%, {:.2}% at \
+         worst, {:+.2}% bias",
+        errors.len(),
+        100.0 * mean(f64::abs),
+        100.0 * worst,
+        100.0 * mean(|error| error)
+    ))
+}
+
+/// Names a column by the letter that the field gives it.
+pub(super) fn letter(column: &str) -> &str {
+    match column {
+        "params" => "N",
+        "tokens" => "D",
+        "concept_share" => "P",
+        "compression_ratio" => "R",
+        other => other,
+    }
+}
+
+fn write_decay(out: &mut String, gains: &DecayGains) -> std::fmt::Result {
+    let without = match gains.without_gain {
+        0 => String::new(),
+        some => format!("; {some} without a gain are left out"),
+    };
+    let law = match &gains.law {
+        Maybe::Known(law) => law,
+        Maybe::Unknown(why) => {
+            return writeln!(out, "\nDecay law: cannot be fitted: {why}{without}");
+        }
+    };
+    writeln!(out, "\nDecay law: {}", law.equation)?;
+    writeln!(out, "  {} over {} decays{without}", r2(law.r2), law.decays)?;
+    write_parameters(out, &law.parameters)
+}
+
+fn r2(r2: Option<f64>) -> String {
+    r2.map_or_else(|| "R² undefined".to_owned(), |r2| format!("R² = {r2:.4}"))
+}
+
+fn write_parameters(out: &mut String, parameters: &[ParameterEstimate]) -> std::fmt::Result {
+    for parameter in parameters {
+        let interval = parameter.interval.map_or_else(String::new, |[low, high]| {
+            format!("  [{}, {}]", number(low), number(high))
+        });
+        let mut remark = String::new();
+        if let Some(why) = &parameter.unidentified {
+            write!(remark, "  not identified: {why}")?;
+        }
+        if let Some(side) = parameter.at_bound {
+            write!(remark, "  at its {} bound", super::describe::side(side))?;
+        }
+        let value = number(parameter.value);
+        let line = format!(
+            "    {:<10} {value:>10}{interval:<24}{remark}",
+            parameter.name
+        );
+        writeln!(out, "{}", line.trim_end())?;
+    }
+    Ok(())
+}
+
+/// Says in words how a fitted law is less than the whole one; empty for a whole law.
+pub fn reductions(report: &LawReport) -> Vec<String> {
+    let at = report
+        .at_tokens
+        .map_or_else(String::new, |at| format!(" at D = {}", human(at)));
+    match &report.form {
+        LawForm::Named { .. } => Vec::new(),
+        LawForm::Dlcm(form) => form.left_out().into_iter().map(str::to_owned).collect(),
+        LawForm::Chinchilla => Vec::new(),
+        LawForm::DenseAtOneD => vec![format!("holds only{at}; E includes the data term")],
+        LawForm::DenseSharedFloor => vec![format!(
+            "holds only{at}; too few sizes for an E of its own: E is the DLCM law's loss of an \
+             infinite model at that D"
+        )],
+    }
+}
+
+/// Says in words where intervals come from.
+pub(crate) fn intervals_from(uncertainty: Uncertainty) -> String {
+    match uncertainty {
+        Uncertainty::None => "no intervals".to_owned(),
+        Uncertainty::Runs { draws } => {
+            format!("95% intervals from {draws} resamples of whole runs")
+        }
+        Uncertainty::Signs { draws } => {
+            format!("95% intervals from {draws} resamples of residuals, run by run (wild)")
+        }
+        Uncertainty::Profiles => {
+            "95% intervals from profiles, which take rows as independent".to_owned()
+        }
+        Uncertainty::Noise {
+            draws,
+            sigma,
+            source,
+        } => {
+            let source = match source {
+                NoiseSource::Replicates => "as replicates show".to_owned(),
+                NoiseSource::Residuals { freedom } => {
+                    format!("as the fit leaves, {freedom} runs to spare")
+                }
+                NoiseSource::BothLaws => "as both laws' fits leave".to_owned(),
+            };
+            format!(
+                "95% intervals from {draws} refits with {:.1}% noise ({source})",
+                100.0 * sigma
+            )
+        }
+    }
+}
+
+fn write_allocation(out: &mut String, allocation: &Allocation) -> std::fmt::Result {
+    let times = match allocation.times_largest {
+        times if (times - 1.0).abs() < 1e-6 => "the largest run's".to_owned(),
+        times => format!("{} times the largest run's", number(times)),
+    };
+    let origin = if allocation.stated {
+        times
+    } else {
+        format!("no budget was stated: {times}")
+    };
+    writeln!(
+        out,
+        "Optimum for {} training FLOPs ({}; {origin})",
+        human(allocation.budget),
+        allocation.convention
+    )?;
+    if let Some(tokens) = allocation.at_tokens {
+        writeln!(
+            out,
+            "  D is held at {}: runs at one D cannot tell how to divide a budget between N and D",
+            human(tokens)
+        )?;
+    }
+    write_choice(out, "R free", &allocation.best)?;
+    for choice in &allocation.by_ratio {
+        let label = choice
+            .declared_ratio
+            .map_or_else(String::new, |ratio| format!("R = {ratio}"));
+        write_choice(out, &label, choice)?;
+    }
+    Ok(())
+}
+
+fn write_choice(out: &mut String, label: &str, choice: &Choice) -> std::fmt::Result {
+    writeln!(out, "  {label:<7} {}", quantities(choice).join("  "))?;
+    for remark in remarks(choice) {
+        writeln!(out, "          {remark}")?;
+    }
+    Ok(())
+}
+
+/// Lists what a choice comes to, each quantity with its interval, such as `P* = 0.61 [0.52, 0.70]`.
+pub(super) fn quantities(choice: &Choice) -> Vec<String> {
+    let with = |name: &str, value: f64, print: &dyn Fn(f64) -> String| {
+        let interval = choice
+            .intervals
+            .get(name)
+            .map_or_else(String::new, |[low, high]| {
+                format!(" [{}, {}]", print(*low), print(*high))
+            });
+        format!("{}{interval}", print(value))
+    };
+    let setting = &choice.setting;
+    let share = with("concept_share", setting.concept_share, &|p| {
+        format!("{p:.2}")
+    });
+    let mut quantities = vec![
+        format!("P* = {share}"),
+        format!("N* = {}", with("params", setting.params, &human)),
+    ];
+    if choice.declared_ratio.is_none() {
+        let ratio = setting.compression_ratio;
+        let ratio = with("compression_ratio", ratio, &|r| format!("{r:.1}"));
+        quantities.push(format!("R* = {ratio}"));
+    }
+    quantities.push(format!("D = {}", human(setting.tokens)));
+    let loss = with("loss", choice.loss, &|loss| format!("{loss:.3}"));
+    quantities.push(format!("loss {loss}"));
+    quantities
+}
+
+/// Says in words how far a choice is from what was trained and how little it may be determined.
+pub fn remarks(choice: &Choice) -> Vec<String> {
+    let mut remarks = Vec::new();
+    if !choice.undetermined.is_empty() {
+        let names: Vec<_> = choice
+            .undetermined
+            .iter()
+            .map(|name| letter(name))
+            .collect();
+        let names = names.join(" and ");
+        remarks.push(format!(
+            "{names} not determined: the interval covers most of what was trained"
+        ));
+    }
+    if !choice.outside.is_empty() {
+        let far = choice
+            .outside
+            .iter()
+            .map(|o| format!("{} {:.1}x", letter(&o.quantity), o.factor));
+        let far: Vec<_> = far.collect();
+        remarks.push(format!("beyond the runs: {}", far.join(", ")));
+    }
+    if !choice.at_edge.is_empty() {
+        let edges = choice.at_edge.iter().map(|edge| {
+            let (name, end) = edge.split_once(' ').unwrap_or((edge, ""));
+            format!("{} {end}", letter(name))
+        });
+        let edges: Vec<_> = edges.collect();
+        remarks.push(format!(
+            "at the edge of what was trained: {}; better may lie beyond",
+            edges.join(", ")
+        ));
+    }
+    remarks
+}
+
+/// Writes whose the saving is, and then one line for each kind of model that a DLCM is compared with.
+fn write_savings(out: &mut String, result: &AnalysisResult) -> std::fmt::Result {
+    if let Maybe::Known(worth) = &result.concept_worth {
+        writeln!(out, "{}", worth_in_words(worth))?;
+    }
+    let known = [&result.savings, &result.control_savings];
+    let attribution = result.attribution();
+    match known.iter().find_map(|savings| savings.known()) {
+        Some(savings) => writeln!(
+            out,
+            "FLOPs saved at equal loss, D = {} ({}; training and inference alike)\n  {}",
+            human(savings.tokens),
+            savings.convention,
+            attribution.words
+        )?,
+        None if !attribution.may_be_claimed() => writeln!(out, "{}", attribution.words)?,
+        None => {}
+    }
+    let own = match (attribution.may_be_claimed(), attribution.untuned.is_empty()) {
+        (false, _) => "  (not the concepts')",
+        (true, false) => "  (rates not tuned)",
+        (true, true) => "",
+    };
+    let mut line = |against: &str, savings: &Maybe<Savings>| {
+        let savings = match savings {
+            Maybe::Known(savings) => savings,
+            Maybe::Unknown(why) => {
+                return writeln!(out, "FLOPs saved against {against}: not known: {why}");
+            }
+        };
+        match savings.headline(result.best_ratio()) {
+            Some((curve, point)) => writeln!(
+                out,
+                "  R = {}, against {against} N = {}: {}{own}",
+                curve.declared_ratio,
+                human(point.baseline),
+                saved(point)
+            ),
+            None => Ok(()),
+        }
+    };
+    line("dense", &result.savings)?;
+    if result.has_controls() {
+        line("the token level alone,", &result.control_savings)?;
+    }
+    Ok(())
+}
+
+/// Says in words what concepts are worth over a grid.
+pub fn worth_in_words(worth: &ConceptWorth) -> String {
+    format!(
+        "Concepts are worth {} nats/token against the token level alone (median of {} runs, {} above \
+         noise; noise between seeds {:.3}{})",
+        nats(worth.median, worth.interval),
+        worth.runs.len(),
+        worth.above_noise,
+        worth.noise,
+        if worth.noise_is_assumed {
+            ", assumed"
+        } else {
+            ""
+        }
+    )
+}
+
+/// Says in words which share of a baseline's FLOPs is saved, and how sure that is.
+pub fn saved(point: &SavingPoint) -> String {
+    let Some(saved) = point.training else {
+        return "its loss is out of reach of the DLCM law".to_owned();
+    };
+    // Beyond twice the dense FLOPs the number says nothing more.
+    let end = |end: Option<f64>| match end {
+        Some(saved) if saved >= -1.0 => format!("{:+.0}%", 100.0 * saved),
+        _ => "below −100%".to_owned(),
+    };
+    let interval = match point.interval {
+        [None, None] => String::new(),
+        [low, high] => format!(" [{}, {}]", end(low), end(high)),
+    };
+    let doubt = if point.sign_is_known() {
+        ""
+    } else {
+        "  (may be none, or a loss)"
+    };
+    let far = if point.extrapolated {
+        "  extrapolated"
+    } else {
+        ""
+    };
+    let saved = if saved >= -1.0 {
+        end(Some(saved))
+    } else {
+        "costs over twice as much".into()
+    };
+    format!("{saved}{interval}{far}{doubt}")
+}
+
+/// Prints a parameter with three significant digits.
+pub fn number(value: f64) -> String {
+    match value.abs() {
+        // What a fit on a bound leaves is rounding.
+        m if m < 1e-9 => "0".to_owned(),
+        m if (1e-3..1e4).contains(&m) => {
+            let decimals = (2 - m.log10().floor() as i32).clamp(0, 5) as usize;
+            format!("{value:.decimals$}")
+        }
+        _ => format!("{value:.2e}"),
+    }
+}

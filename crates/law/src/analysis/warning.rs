@@ -1,0 +1,549 @@
+//! What a reader must know before believing a result, as values that say themselves in words.
+
+use super::shapes::Proportion;
+use super::summary::number;
+use crate::fit::diagnostics::{Extrapolation, Warning as FitWarning};
+use experiment::quantity::human;
+use experiment::run::RunId;
+use serde::{Deserialize, Serialize, Serializer};
+use std::fmt;
+
+/// Something that limits what the results mean.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Warning {
+    /// Runs that are not fitted.
+    LeftOut {
+        /// How many.
+        runs: usize,
+        /// Of how many.
+        of: usize,
+    },
+    /// The runs were not trained and measured on the same tokens.
+    SeveralDataSets {
+        /// How many different data sets.
+        sets: usize,
+    },
+    /// An axis that the laws know nothing of was varied.
+    OtherAxis {
+        /// The axis.
+        axis: String,
+        /// How many values it takes.
+        values: usize,
+    },
+    /// A loss below the entropy of the data: a leak until proven otherwise.
+    BelowFloor {
+        /// The run.
+        run: RunId,
+        /// Its loss, nats per token.
+        loss: f64,
+        /// The entropy, nats per token.
+        floor: f64,
+    },
+    /// Removing the concepts changes the loss by no more than noise.
+    UnusedConcepts {
+        /// Runs in which it does not.
+        runs: usize,
+        /// Runs in which it was measured.
+        of: usize,
+        /// Median gain, nats per token.
+        median: f64,
+        /// Standard deviation of the loss between seeds, nats per token.
+        noise: f64,
+    },
+    /// Realised R is not what was declared.
+    RatioOff {
+        /// Runs off by more than 2%.
+        runs: usize,
+        /// DLCM runs.
+        of: usize,
+        /// Declared R of the worst.
+        declared: f64,
+        /// Its realised R.
+        realised: f64,
+    },
+    /// Over its training, R was not what was declared: a run's own FLOPs are off the plan.
+    TrainingRatioOff {
+        /// Runs off by more than 5%.
+        runs: usize,
+        /// DLCM runs.
+        of: usize,
+        /// Declared R of the worst.
+        declared: f64,
+        /// Its R over the whole training.
+        realised: f64,
+    },
+    /// Training tokens were seen more than once.
+    Repeats {
+        /// The largest number of passes.
+        epochs: f64,
+    },
+    /// N and D move together, so the law cannot tell them apart.
+    SizesMoveTogether {
+        /// The law.
+        law: String,
+    },
+    /// Fewer runs than a fit needs in order to be checked.
+    Stretched {
+        /// The law.
+        law: String,
+        /// Runs.
+        runs: usize,
+        /// Parameters.
+        parameters: usize,
+    },
+    /// Shapes explain more of what a law leaves than noise between seeds does.
+    Shapes {
+        /// The law.
+        law: String,
+        /// The proportions that explain most, the strongest first.
+        proportions: Vec<Proportion>,
+        /// What they explain, a standard deviation of ln loss.
+        explained: f64,
+        /// Noise, a standard deviation of ln loss.
+        noise: f64,
+        /// Whether the noise is that between seeds; else it is what is left unexplained.
+        from_seeds: bool,
+    },
+    /// The minimisation did not end in a minimum.
+    NotConverged {
+        /// The law.
+        law: String,
+    },
+    /// Runs at other D are left out because they are too few to fit what D does.
+    OneTokenCount {
+        /// The law.
+        law: String,
+        /// The D that is kept.
+        tokens: f64,
+        /// Runs left out.
+        left_out: usize,
+    },
+    /// What the fit engine found.
+    Fit {
+        /// The law.
+        law: String,
+        /// Its warning.
+        warning: FitWarning,
+    },
+    /// A single start reached the minimum.
+    OneStart {
+        /// The law.
+        law: String,
+        /// Starts that reached it.
+        at_minimum: usize,
+        /// Starts that were followed.
+        starts: usize,
+    },
+    /// Parameters that the rows do not determine.
+    Unidentified {
+        /// The law.
+        law: String,
+        /// Their names.
+        parameters: Vec<String>,
+    },
+    /// A parameter sits on its bound.
+    AtBound {
+        /// The law.
+        law: String,
+        /// The parameter.
+        parameter: String,
+        /// The bound.
+        value: f64,
+    },
+    /// Successive residuals go together.
+    NotIndependent {
+        /// The law.
+        law: String,
+    },
+    /// Residuals still follow a column.
+    Trend {
+        /// The law.
+        law: String,
+        /// The column.
+        column: String,
+        /// Change of the log residual per e-fold of it.
+        slope: f64,
+    },
+    /// Nothing says how sure a law is.
+    NoResamples {
+        /// The law.
+        law: String,
+    },
+    /// Other choices of the objective or of the rows lead elsewhere.
+    ConclusionMoves {
+        /// The law.
+        law: String,
+    },
+    /// Too many rows for refits under other choices.
+    NotChecked {
+        /// Rows.
+        rows: usize,
+    },
+    /// What was read, derived or left aside in a table.
+    Rows {
+        /// What.
+        text: String,
+    },
+    /// A place lies outside the data.
+    Extrapolated {
+        /// Whose, such as `dense, `; empty for the law that was asked for.
+        whose: String,
+        /// The quantity and how far.
+        #[serde(flatten)]
+        far: Extrapolation,
+    },
+    /// Some of the places lie outside the data.
+    ExtrapolatedPlaces {
+        /// How many.
+        places: usize,
+        /// Of how many.
+        of: usize,
+    },
+    /// An optimum lies on a bound of what was searched.
+    ActiveBound {
+        /// The quantity.
+        variable: String,
+        /// The bound.
+        value: f64,
+    },
+    /// P or R is not determined: the optimum's interval covers most of what was searched.
+    Undetermined {
+        /// The quantities.
+        variables: Vec<String>,
+    },
+    /// D is held, since runs at one D cannot tell how to divide a budget between N and D.
+    HeldTokens {
+        /// D.
+        tokens: f64,
+    },
+    /// Parameters were stated: nothing says where data end.
+    StatedParameters,
+    /// There is no law to compare with.
+    NoSaving {
+        /// Why.
+        why: String,
+    },
+    /// Exact FLOPs are those of assumed models.
+    AssumedShapes {
+        /// What is assumed, in words.
+        assumed: String,
+    },
+    /// The experiment's file cannot be read by this version.
+    UnreadFile,
+    /// Every run has one value of a column: no resample knows what is not known of it.
+    OneValue {
+        /// The column.
+        column: String,
+    },
+    /// No further run would narrow the optimum.
+    NoMoreRuns,
+    /// Two laws predict equally well.
+    NoDifference {
+        /// One.
+        first: String,
+        /// The other.
+        second: String,
+        /// Whether the difference was held against the noise between seeds.
+        by_seeds: bool,
+    },
+    /// A test of a law could not be made.
+    Problem {
+        /// The law.
+        law: String,
+        /// Why.
+        problem: String,
+    },
+    /// What is known to be wrong with a method.
+    KnownBias {
+        /// What.
+        text: String,
+    },
+}
+
+/// How much a warning matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// Results must not be read without it.
+    Loud,
+    /// Worth a line.
+    Note,
+    /// Stands with the parameters already.
+    Detail,
+}
+
+impl Warning {
+    /// Says how much it matters.
+    pub fn severity(&self) -> Severity {
+        match self {
+            Self::UnusedConcepts { runs, of, .. } | Self::TrainingRatioOff { runs, of, .. }
+                if 2 * runs < *of =>
+            {
+                Severity::Note
+            }
+            Self::UnusedConcepts { .. }
+            | Self::TrainingRatioOff { .. }
+            | Self::SeveralDataSets { .. }
+            | Self::OtherAxis { .. }
+            | Self::BelowFloor { .. }
+            | Self::SizesMoveTogether { .. }
+            | Self::Shapes { .. }
+            | Self::NotConverged { .. }
+            | Self::ConclusionMoves { .. }
+            | Self::Extrapolated { .. }
+            | Self::ExtrapolatedPlaces { .. }
+            | Self::UnreadFile => Severity::Loud,
+            Self::Fit { warning, .. } => match warning {
+                FitWarning::Rises { .. }
+                | FitWarning::LooksLikeBits { .. }
+                | FitWarning::LooksLikePerplexity { .. }
+                | FitWarning::Duplicates { .. } => Severity::Loud,
+                FitWarning::SingleValued { .. } => Severity::Detail,
+                _ => Severity::Note,
+            },
+            Self::Unidentified { .. }
+            | Self::AtBound { .. }
+            | Self::OneStart { .. }
+            | Self::NoResamples { .. }
+            | Self::Trend { .. }
+            | Self::NotIndependent { .. } => Severity::Detail,
+            _ => Severity::Note,
+        }
+    }
+
+    /// Says whether results must not be read without it.
+    pub fn is_loud(&self) -> bool {
+        self.severity() == Severity::Loud
+    }
+}
+
+/// Writes warnings with what programs and people read of them: how severe each is, and in words.
+///
+/// # Errors
+/// Those of the serializer.
+pub(crate) fn in_words<S: Serializer>(warnings: &[Warning], to: S) -> Result<S::Ok, S::Error> {
+    #[derive(Serialize)]
+    struct InWords<'a> {
+        #[serde(flatten)]
+        warning: &'a Warning,
+        severity: Severity,
+        message: String,
+    }
+    to.collect_seq(warnings.iter().map(|warning| InWords {
+        warning,
+        severity: warning.severity(),
+        message: warning.to_string(),
+    }))
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::LeftOut { runs, of } => write!(f, "{runs} of {of} runs are not fitted"),
+            Self::SeveralDataSets { sets } => write!(
+                f,
+                "the runs use {sets} different data sets: their losses cannot be compared"
+            ),
+            Self::OtherAxis { axis, values } => write!(
+                f,
+                "`{axis}` takes {values} values, which the laws know nothing of: its effect counts \
+                 as noise"
+            ),
+            Self::BelowFloor { run, loss, floor } => write!(
+                f,
+                "run {run} has a loss of {loss:.4}, below the data's entropy of {floor:.4}: a leak \
+                 until proven otherwise"
+            ),
+            Self::UnusedConcepts {
+                runs,
+                of,
+                median,
+                noise,
+            } => write!(
+                f,
+                "in {runs} of {of} runs the loss without concepts is within noise of the loss with \
+                 them (median gain {median:.3}, noise {noise:.3} nats/token): the concept term, and \
+                 so P and R, are not identified by such runs"
+            ),
+            Self::RatioOff {
+                runs,
+                of,
+                declared,
+                realised,
+            } => write!(
+                f,
+                "realised R is more than 2% off the declared one in {runs} of {of} runs (worst: \
+                 {declared} declared, {realised:.2} realised); the laws, and the \
+                 FLOPs of allocations, use realised R"
+            ),
+            Self::TrainingRatioOff {
+                runs,
+                of,
+                declared,
+                realised,
+            } => write!(
+                f,
+                "over the whole training R is more than 5% off the declared one in {runs} of {of} \
+                 runs (worst: {declared} declared, {realised:.2} realised): their own FLOPs are off \
+                 the plan"
+            ),
+            Self::Repeats { epochs } => write!(
+                f,
+                "training tokens repeat ({epochs:.1} passes at most): D counts repeats as if they \
+                 were new"
+            ),
+            Self::SizesMoveTogether { law } => write!(
+                f,
+                "{law}: N and D move together in these runs, so how to divide a budget between them \
+                 cannot be told"
+            ),
+            Self::Stretched {
+                law,
+                runs,
+                parameters,
+            } => {
+                write!(
+                    f,
+                    "{law}: {runs} runs for {parameters} parameters leave little to check it"
+                )
+            }
+            Self::Shapes {
+                law,
+                proportions,
+                explained,
+                noise,
+                from_seeds,
+            } => {
+                let names: Vec<String> = proportions.iter().map(Proportion::to_string).collect();
+                write!(
+                    f,
+                    "{law}: shapes explain more of what it leaves than {} ({:.1}% against {:.1}% of \
+                     the loss; by {}): part of what it says of N and P is an effect of shapes; \
+                     `orchestrator plan` shows how they stray",
+                    if *from_seeds {
+                        "seeds do"
+                    } else {
+                        "is left unexplained"
+                    },
+                    100.0 * explained,
+                    100.0 * noise,
+                    names.join(", "),
+                )
+            }
+            Self::NotConverged { law } => {
+                write!(f, "{law}: the fit did not converge; do not use it")
+            }
+            Self::OneTokenCount {
+                law,
+                tokens,
+                left_out,
+            } => write!(
+                f,
+                "{law}: fitted at D = {} only, too few other D for a data term; {left_out} runs at \
+                 other D left out",
+                human(*tokens)
+            ),
+            Self::Fit { law, warning } => write!(f, "{law}: {warning}"),
+            Self::OneStart {
+                law,
+                at_minimum,
+                starts,
+            } => write!(
+                f,
+                "{law}: only {at_minimum} of {starts} starts reached this minimum: there may be a \
+                 lower one"
+            ),
+            Self::Unidentified { law, parameters } => write!(
+                f,
+                "{law}: not determined by these data: {}; use predictions near the data, not these \
+                 values",
+                parameters.join(", ")
+            ),
+            Self::AtBound {
+                law,
+                parameter,
+                value,
+            } => write!(f, "{law}: {parameter} sits on its bound, {value}"),
+            Self::NotIndependent { law } => write!(
+                f,
+                "{law}: successive residuals go together: if rows are points of a trajectory, name \
+                 the runs with --group"
+            ),
+            Self::Trend { law, column, slope } => write!(
+                f,
+                "{law}: residuals still follow {column} ({:+.2}% per e-fold): the law misses \
+                 something along it",
+                100.0 * slope
+            ),
+            Self::NoResamples { law } => write!(
+                f,
+                "{law}: no resamples were drawn, so nothing says how sure this is: --bootstrap 1000 \
+                 does, or `analysis.bootstrap: 1000` in the file"
+            ),
+            Self::ConclusionMoves { law } => write!(
+                f,
+                "{law}: other choices (of δ, or of the rows) lead elsewhere: see sensitivity"
+            ),
+            Self::NotChecked { rows } => write!(
+                f,
+                "{rows} rows are many: nothing was held out and no other choices were tried"
+            ),
+            Self::Rows { text } | Self::KnownBias { text } => f.write_str(text),
+            Self::Extrapolated { whose, far } => write!(f, "{whose}extrapolated: {far}"),
+            Self::ExtrapolatedPlaces { places, of } => write!(
+                f,
+                "{places} of {of} places lie more than 10× outside the data, or outside them in P or R"
+            ),
+            Self::ActiveBound { variable, value } => write!(
+                f,
+                "{variable} lies on its bound, {}: better may lie beyond it",
+                number(*value)
+            ),
+            Self::Undetermined { variables } => write!(
+                f,
+                "not determined: {}: the interval covers most of what was searched",
+                variables.join(", ")
+            ),
+            Self::HeldTokens { tokens } => write!(
+                f,
+                "D is held at {}: runs at one D cannot tell how to divide a budget between N and D",
+                human(*tokens)
+            ),
+            Self::StatedParameters => f.write_str(
+                "the parameters were stated: nothing says where the data end or how sure this is",
+            ),
+            Self::NoSaving { why } => write!(f, "no saving: {why}"),
+            Self::AssumedShapes { assumed } => {
+                write!(f, "FLOPs are exact for assumed models: {assumed}")
+            }
+            Self::UnreadFile => f.write_str(
+                "this version cannot read the experiment's file: what that says about the analysis \
+                 and the shapes of models is not used",
+            ),
+            Self::OneValue { column } => write!(
+                f,
+                "every run has one {column}: the resamples do not know what they do not know of it; \
+                 first train runs at another"
+            ),
+            Self::NoMoreRuns => f.write_str(
+                "no further run narrows the optimum: what is left is noise, or lies beyond these \
+                 sizes",
+            ),
+            Self::NoDifference {
+                first,
+                second,
+                by_seeds,
+            } => write!(
+                f,
+                "`{first}` and `{second}` predict equally well: their errors differ by {}",
+                if *by_seeds {
+                    "less than the noise between seeds"
+                } else {
+                    "less than a twentieth"
+                }
+            ),
+            Self::Problem { law, problem } => write!(f, "{law}: {problem}"),
+        }
+    }
+}

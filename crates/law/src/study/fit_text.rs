@@ -1,0 +1,195 @@
+//! A fit in words, for a terminal.
+
+use super::fit::{FitReport, HeldOutError, SensitivityReport};
+use crate::analysis::{Uncertainty, intervals_from, number};
+use crate::fit::{Objective, law};
+use experiment::quantity::human;
+use std::fmt;
+
+/// Names an objective.
+pub(super) fn objective(objective: Objective) -> String {
+    match objective {
+        Objective::Huber { delta } => format!("Huber, δ = {delta:e}"),
+        Objective::L1 => "L1".to_owned(),
+        Objective::L2 => "L2".to_owned(),
+    }
+}
+
+impl fmt::Display for FitReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let left_out: usize = self.excluded.iter().map(|group| group.lines.len()).sum();
+        writeln!(
+            f,
+            "{} on {}: {} rows of {} runs",
+            self.law, self.data, self.n_rows, self.n_runs
+        )?;
+        if left_out > 0 {
+            let reasons = self.excluded.iter().filter(|group| !group.lines.is_empty());
+            let reasons = reasons.map(|group| format!("{} ({})", group.lines.len(), group.reason));
+            writeln!(f, "  left out: {}", reasons.collect::<Vec<_>>().join(", "))?;
+        }
+        writeln!(f, "  {}", self.equation)?;
+        for reduction in &self.reduced {
+            writeln!(f, "  reduced: {reduction}")?;
+        }
+        writeln!(f, "  {}\n", self.source)?;
+        self.write_parameters(f)?;
+        writeln!(f)?;
+        self.write_quality(f)?;
+        if let Some(sensitivity) = &self.sensitivity {
+            write_sensitivity(f, sensitivity)?;
+        }
+        if !self.warnings.is_empty() {
+            writeln!(f, "\nWarnings")?;
+        }
+        for warning in &self.warnings {
+            writeln!(f, "  ! {warning}")?;
+        }
+        Ok(())
+    }
+}
+
+impl FitReport {
+    fn write_parameters(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // In the order of the equation, not of the alphabet.
+        let names: Vec<String> = match law::by_name(&self.law) {
+            Ok(law) => law.parameters().into_iter().map(|p| p.name).collect(),
+            Err(_) => self.parameters.keys().cloned().collect(),
+        };
+        let width = names.iter().map(String::len).max().unwrap_or(0).max(9);
+        writeln!(
+            f,
+            "  {:<width$}  {:>10}  {:<24}  {:>10}",
+            "parameter", "value", "95% interval", "std. error"
+        )?;
+        for name in &names {
+            let end = |end: &Option<f64>| end.map_or_else(|| "open".to_owned(), number);
+            let interval = match self.intervals.get(name) {
+                None => String::new(),
+                Some([None, None]) => "unknown".to_owned(),
+                Some([low, high]) => format!("[{}, {}]", end(low), end(high)),
+            };
+            let error = self.standard_errors.get(name).copied().flatten();
+            let mut remark = String::new();
+            if let Some(why) = self.why_unidentified.get(name) {
+                remark = format!("  not identified: {why}");
+            }
+            if self.at_bound.contains(name) {
+                remark.push_str("  on its bound");
+            }
+            let value = self.parameters.get(name).copied().unwrap_or(f64::NAN);
+            let line = format!(
+                "  {name:<width$}  {:>10}  {interval:<24}  {:>10}{remark}",
+                number(value),
+                error.map_or_else(String::new, number),
+            );
+            writeln!(f, "{}", line.trim_end())?;
+        }
+        let failed = match self.failed {
+            0 => String::new(),
+            failed => format!("; {failed} could not be fitted"),
+        };
+        let from = match self.uncertainty {
+            Uncertainty::None => {
+                "no intervals; errors from the curvature, which take rows as independent".to_owned()
+            }
+            known => format!("{}{failed}", intervals_from(known)),
+        };
+        writeln!(f, "  {from}")
+    }
+
+    fn write_quality(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "  minimum     {:.6e} ({} on log residuals), {} of {} starts, {} in {:.0} ms",
+            self.objective,
+            objective(self.options.objective),
+            self.starts_at_minimum,
+            self.starts,
+            if self.converged {
+                "converged"
+            } else {
+                "NOT CONVERGED"
+            },
+            1e3 * self.seconds_point_fit
+        )?;
+        writeln!(
+            f,
+            "  quality     R² {}, residuals {:.2}% (typical {:.2}%), condition number {}",
+            self.r2
+                .map_or_else(|| "undefined".to_owned(), |r2| format!("{r2:.5}")),
+            100.0 * self.residuals.rms_residual,
+            100.0 * self.residuals.robust_residual,
+            self.condition_number
+                .map_or_else(|| "infinite".to_owned(), |number| format!("{number:.1e}")),
+        )?;
+        for (column, error) in &self.held_out {
+            write!(f, "  held out    largest {column}")?;
+            match error {
+                HeldOutError::Measured {
+                    from,
+                    n_rows,
+                    mean_error,
+                    worst_error,
+                    bias,
+                } => writeln!(
+                    f,
+                    " (from {}, {n_rows} rows): off by {:.2}%, {:.2}% at worst, {:+.2}% bias",
+                    human(*from),
+                    100.0 * mean_error,
+                    100.0 * worst_error,
+                    100.0 * bias
+                )?,
+                HeldOutError::Unknown { problem } => writeln!(f, ": {problem}")?,
+            }
+        }
+        match &self.seed_noise {
+            Some(noise) => writeln!(
+                f,
+                "  seed noise  {:.4} nats per token from {} settings run more than once; \
+                 differences below {:.4} are noise",
+                noise.nats,
+                noise.settings,
+                noise.floor()
+            ),
+            None => writeln!(f, "  seed noise  unknown: no setting was run twice"),
+        }
+    }
+}
+
+fn write_sensitivity(f: &mut fmt::Formatter<'_>, sensitivity: &SensitivityReport) -> fmt::Result {
+    let reference: Vec<String> = sensitivity
+        .reference
+        .iter()
+        .map(|(name, value)| format!("{name} {}", human(*value)))
+        .collect();
+    let interval = sensitivity
+        .interval
+        .map_or_else(String::new, |[low, high]| format!(" [{low:.4}, {high:.4}]"));
+    writeln!(
+        f,
+        "  ten times   {:.4}{interval} at {} (extrapolated)",
+        sensitivity.prediction,
+        reference.join(", ")
+    )?;
+    let change = |prediction: f64| (prediction / sensitivity.prediction - 1.0).abs();
+    let farthest = sensitivity
+        .refits
+        .iter()
+        .filter_map(|refit| Some((refit.prediction?, &refit.choice)))
+        .max_by(|a, b| change(a.0).total_cmp(&change(b.0)));
+    let Some((prediction, choice)) = farthest else {
+        return Ok(());
+    };
+    let verdict = if sensitivity.moves {
+        "it moves"
+    } else {
+        "it stays"
+    };
+    writeln!(
+        f,
+        "  other ways  {verdict}: at most {:.2}%, to {prediction:.4} ({choice}; {} choices tried)",
+        100.0 * sensitivity.largest_change,
+        sensitivity.refits.len()
+    )
+}

@@ -1,0 +1,108 @@
+//! Losses predicted at named places.
+
+use crate::analysis::{Fitted, PredictedLoss, Warning, in_words, number};
+use experiment::quantity::human;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// Losses predicted at named places.
+#[derive(Clone, Debug, Serialize)]
+pub struct PredictionReport {
+    /// Name of the law.
+    pub law: String,
+    /// What it predicts.
+    pub response: String,
+    /// The predictions, in the order of the places.
+    pub predictions: Vec<PredictedLoss>,
+    /// Standard deviation of the log loss of one run around the law, where it is known.
+    pub noise: Option<f64>,
+    /// What a reader must know.
+    #[serde(serialize_with = "in_words")]
+    pub warnings: Vec<Warning>,
+}
+
+/// Predicts at every place.
+///
+/// # Errors
+/// What is wrong with the first place at which the law has no value.
+pub fn predict(
+    fitted: &Fitted,
+    places: &[BTreeMap<String, f64>],
+) -> Result<PredictionReport, String> {
+    let predictions: Vec<PredictedLoss> = places
+        .iter()
+        .map(|at| fitted.predict(at))
+        .collect::<Result<_, _>>()?;
+    let far = predictions
+        .iter()
+        .filter(|p| !p.extrapolation.is_empty())
+        .count();
+    let mut warnings = Vec::new();
+    if far > 0 {
+        warnings.push(Warning::ExtrapolatedPlaces {
+            places: far,
+            of: predictions.len(),
+        });
+    }
+    if fitted.draws.is_empty() {
+        warnings.push(Warning::NoResamples {
+            law: fitted.law.law().name(),
+        });
+    }
+    let law = fitted.law.law();
+    Ok(PredictionReport {
+        law: law.name(),
+        response: law.response().to_owned(),
+        predictions,
+        noise: fitted.noise,
+        warnings,
+    })
+}
+
+impl fmt::Display for PredictionReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let columns: Vec<&String> = self
+            .predictions
+            .first()
+            .map_or_else(Vec::new, |first| first.at.keys().collect());
+        write!(f, "  ")?;
+        for column in &columns {
+            write!(f, "{column:>width$}  ", width = column.len().max(9))?;
+        }
+        writeln!(f, "{:>9}  95% interval of the law", self.response)?;
+        for prediction in &self.predictions {
+            write!(f, "  ")?;
+            for column in &columns {
+                let value = prediction.at.get(*column).copied().unwrap_or(f64::NAN);
+                write!(f, "{:>width$}  ", human(value), width = column.len().max(9))?;
+            }
+            let interval = prediction
+                .interval
+                .map_or_else(String::new, |[low, high]| format!("[{low:.4}, {high:.4}]"));
+            let far = prediction
+                .extrapolation
+                .iter()
+                .map(|e| format!("{} {}×", e.column, number(e.factor)));
+            let far: Vec<String> = far.collect();
+            let mark = if far.is_empty() {
+                String::new()
+            } else {
+                format!("  extrapolated: {} outside", far.join(", "))
+            };
+            let line = format!("{:>9.4}  {interval:<18}{mark}", prediction.prediction);
+            writeln!(f, "{}", line.trim_end())?;
+        }
+        if let Some(noise) = self.noise {
+            writeln!(
+                f,
+                "  a single run scatters around the law by about {:.2}% more",
+                100.0 * noise
+            )?;
+        }
+        for warning in &self.warnings {
+            writeln!(f, "  ! {warning}")?;
+        }
+        Ok(())
+    }
+}

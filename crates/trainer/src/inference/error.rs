@@ -1,0 +1,63 @@
+//! Why a trained run cannot answer.
+
+use crate::data::DataError;
+use crate::train::TrainError;
+use experiment::run::RunId;
+use std::path::PathBuf;
+
+/// Why a trained run cannot answer.
+#[derive(Debug, thiserror::Error)]
+pub enum InferenceError {
+    /// The run's specification cannot be read.
+    #[error("cannot read {}: {why}", path.display())]
+    Spec {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The run has neither final weights nor a checkpoint.
+    #[error(
+        "{} holds no weights: the run has not been trained to its first checkpoint",
+        .0.display()
+    )]
+    Untrained(PathBuf),
+    /// The weights or the device cannot be used.
+    #[error(transparent)]
+    Weights(#[from] TrainError),
+    /// The data, which hold the tokenizer, cannot be prepared, or have no token for the text.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// The tokenizer cannot be trusted.
+    #[error(
+        "the data files are not those that run {0} was trained on, so tokens may mean something \
+         else; put those back"
+    )]
+    DataChanged(RunId),
+    /// There is nothing to read.
+    #[error("the text is empty; give at least one token")]
+    NoTokens,
+    /// A token is not in the model's vocabulary.
+    #[error("token {token} is outside the run's vocabulary: ids are 0 to {}", vocab - 1)]
+    OutsideVocab {
+        /// The token.
+        token: u32,
+        /// The vocabulary's size.
+        vocab: usize,
+    },
+    /// A dense model was asked about concepts.
+    #[error("run {0} is dense: it has no concepts, and so no positions inside them")]
+    NoConcepts(RunId),
+    /// Two runs do not read the same tokens.
+    #[error(
+        "runs {0} and {1} were trained on different data: a token of the one is not a token of \
+         the other"
+    )]
+    OtherTokens(RunId, RunId),
+    /// The sampling settings make no sense.
+    #[error("{0}")]
+    Sampling(String),
+    /// The logits are not numbers.
+    #[error("the logits after token {0} are not all numbers: did the run diverge?")]
+    NotNumbers(usize),
+}

@@ -1,0 +1,7 @@
+//! One training process: its data, the loop, its checkpoints, and generation from what was trained.
+//!
+//! Speaks to whoever started it by events alone. Refuses SQL and the terminal.
+
+pub mod data;
+pub mod inference;
+pub mod train;

@@ -1,0 +1,106 @@
+//! A run's journal: the file its events are appended to, one JSON line each.
+
+use super::TrainError;
+use experiment::clock::now;
+use experiment::event::{Event, Line};
+use experiment::folder::JOURNAL;
+use std::collections::HashSet;
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+/// An open journal.
+#[derive(Debug)]
+pub struct Journal {
+    file: File,
+    path: PathBuf,
+    next: u64,
+    /// Whether the last line was not written whole.
+    torn: bool,
+    /// Steps whose held-out loss it holds.
+    validated: HashSet<u64>,
+    finished: bool,
+}
+
+impl Journal {
+    /// Opens a run's journal to append to it; after a torn last line comes a new one.
+    ///
+    /// # Errors
+    /// When the file cannot be opened or read.
+    pub fn open(folder: &Path) -> Result<Self, TrainError> {
+        let path = folder.join(JOURNAL);
+        let mut file = OpenOptions::new()
+            .create(true)
+            .read(true)
+            .append(true)
+            .open(&path)
+            .map_err(TrainError::io("open", &path))?;
+        let mut text = Vec::new();
+        file.seek(SeekFrom::Start(0))
+            .map_err(TrainError::io("read", &path))?;
+        file.read_to_end(&mut text)
+            .map_err(TrainError::io("read", &path))?;
+        let mut journal = Self {
+            file,
+            path,
+            next: 0,
+            torn: text.last().is_some_and(|&last| last != b'\n'),
+            validated: HashSet::new(),
+            finished: false,
+        };
+        for line in String::from_utf8_lossy(&text).lines() {
+            let Ok(line) = Line::decode(line) else {
+                continue;
+            };
+            journal.next = journal.next.max(line.seq + 1);
+            match line.event {
+                Event::Measured(row) if row.validation_loss.is_some() => {
+                    journal.validated.insert(row.step);
+                }
+                Event::Finished => journal.finished = true,
+                _ => {}
+            }
+        }
+        Ok(journal)
+    }
+
+    /// Says whether it held the held-out loss after `step` steps when it was opened.
+    pub fn was_validated(&self, step: u64) -> bool {
+        self.validated.contains(&step)
+    }
+
+    /// Says whether it held the end of the run when it was opened.
+    pub fn was_finished(&self) -> bool {
+        self.finished
+    }
+
+    /// Appends an event.
+    ///
+    /// # Errors
+    /// When the line cannot be written.
+    pub fn append(&mut self, event: Event) -> Result<(), TrainError> {
+        let mut text = Line::new(self.next, now(), event).encode();
+        if self.torn {
+            text.insert(0, '\n');
+        }
+        text.push('\n');
+        // One write a line: a crash tears at most the last.
+        self.torn = true;
+        self.file
+            .write_all(text.as_bytes())
+            .map_err(TrainError::io("append to", &self.path))?;
+        self.torn = false;
+        self.next += 1;
+        Ok(())
+    }
+
+    /// Makes everything appended so far safe on disk.
+    ///
+    /// # Errors
+    /// When the system cannot.
+    pub fn sync(&mut self) -> Result<(), TrainError> {
+        self.file
+            .sync_data()
+            .map_err(TrainError::io("sync", &self.path))
+    }
+}

@@ -1,0 +1,4 @@
+//! The training process as a whole: golden numbers of another implementation, and the loop.
+
+mod golden;
+mod training;

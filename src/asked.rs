@@ -1,0 +1,242 @@
+//! What is asked about rows: the rows, how they are to be analysed and what their models are like, put
+//! together in one place for the command line, the page and tests.
+//!
+//! Every question about an experiment goes through here, so that all doors give one answer. Refuses
+//! arguments, pages and printing.
+
+use crate::rows::{self, RowsError, Selection, Table, Wanted};
+use campaign::store::{Store, StoreError};
+use experiment::architecture::solver::ShapeSettings;
+use experiment::flops::Convention;
+use experiment::grid::{self, Analysis, Experiment};
+use experiment::run::RunId;
+use scaling_law::analysis::{
+    AnalysisResult, CostModel, Estimate, Laws, Models, Policy, Warning, analyse_laws,
+};
+use scaling_law::fit::LawError;
+use scaling_law::fit::law::by_name;
+use scaling_law::study::{self, Checks, Rows, SavingReport, Studied, Unfit};
+
+/// Rows, and how they are to be analysed.
+#[derive(Debug)]
+pub struct Asked {
+    /// The rows.
+    pub table: Table,
+    /// Which of them are meant.
+    pub selection: Selection,
+    /// How the experiment's file wants them analysed.
+    pub settings: Analysis,
+    /// How laws are fitted where nothing else is asked for.
+    pub policy: Policy,
+    /// What their models are like, where that is known.
+    pub models: Option<Models>,
+    /// What is to be known before any fit.
+    pub warnings: Vec<Warning>,
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum AskError {
+    /// The rows cannot be used.
+    #[error(transparent)]
+    Rows(#[from] RowsError),
+    /// There is no such law.
+    #[error(transparent)]
+    Law(#[from] LawError),
+    /// The law cannot be fitted to them.
+    #[error(transparent)]
+    Unfit(#[from] Unfit),
+    /// The database refuses.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Vocabulary of models of which nothing says it.
+const USUAL_VOCAB: usize = 32_768;
+
+/// Smallest N of models of which no data say it.
+const USUAL_SMALLEST: f64 = 1e7;
+
+impl Asked {
+    /// Asks about the rows of a table, of whose models nothing is known.
+    pub fn of_table(table: Table, selection: Selection) -> Self {
+        Self {
+            table,
+            selection,
+            settings: Analysis::default(),
+            policy: Policy::default(),
+            models: None,
+            warnings: Vec::new(),
+        }
+    }
+
+    /// Asks about an experiment's runs, those imported included, as its file says: the one that is
+    /// given, or else the one that is stored.
+    ///
+    /// # Errors
+    /// When the database refuses, or its runs cannot be read as rows.
+    pub async fn of_experiment(
+        store: &Store,
+        experiment: i64,
+        name: &str,
+        file: Option<&Experiment>,
+        selection: Selection,
+    ) -> Result<Self, AskError> {
+        let runs = store.runs(experiment).await?;
+        let imported = store.imported(experiment).await?;
+        let vocab = runs.first().map(|run| run.spec.architecture.vocab());
+        let table = rows::stored(name.to_owned(), &runs, &imported)?;
+        let mut asked = Self::of_table(table, selection);
+        let mut shape = None;
+        let mut take = |file: &Experiment| {
+            asked.settings = file.analysis.clone();
+            asked.policy = Policy::from(&file.analysis);
+            shape = file.cells.first().map(|cell| cell.shape.clone());
+        };
+        match file {
+            Some(file) => take(file),
+            None => {
+                let config = store.config(experiment).await?;
+                match (config.is_empty(), grid::parse(name, &config)) {
+                    (true, _) => {}
+                    (false, Ok(file)) => take(&file),
+                    (false, Err(_)) => asked.warnings.push(Warning::UnreadFile),
+                }
+            }
+        }
+        asked.models = vocab.map(|vocab| Models {
+            shape: shape.unwrap_or_default(),
+            vocab,
+        });
+        Ok(asked)
+    }
+
+    /// Analyses the rows as runs of models.
+    ///
+    /// # Errors
+    /// When the rows that are meant cannot be chosen.
+    pub fn analyse(&self, policy: &Policy) -> Result<AnalysisResult, AskError> {
+        let runs = self.table.runs(&self.selection)?;
+        let laws = Laws::of(&runs.rows, policy);
+        let cost = CostModel::of_rows(
+            self.settings.flops_convention,
+            self.models.as_ref(),
+            &laws.used,
+        );
+        let mut result = analyse_laws(&runs.rows, &self.settings, policy, laws, cost);
+        let said = runs.remarks.into_iter().map(|text| Warning::Rows { text });
+        result
+            .warnings
+            .extend(self.warnings.iter().cloned().chain(said));
+        result.warnings.sort_by_key(Warning::severity);
+        Ok(result)
+    }
+
+    /// Chooses the rows for a law.
+    ///
+    /// # Errors
+    /// When there is no such law, or the rows lack what it reads.
+    pub fn rows(&self, law: &str) -> Result<Rows, AskError> {
+        let law = by_name(law)?;
+        let wanted = Wanted::of_law(law.as_ref());
+        Ok(self.table.select(&wanted, &self.selection)?)
+    }
+
+    /// Fits a law to the rows.
+    ///
+    /// # Errors
+    /// When there is no such law, or it cannot be fitted to them.
+    pub fn fit(&self, law: &str, policy: &Policy, checks: Checks) -> Result<Studied, AskError> {
+        let rows = self.rows(law)?;
+        let mut studied = study::fit(law, &rows, policy, checks)?;
+        let before = self.warnings.iter().cloned();
+        studied.report.warnings.splice(0..0, before);
+        Ok(studied)
+    }
+
+    /// Lists the runs trained here among the rows of a fit.
+    pub fn trained(&self, estimate: &Estimate) -> Vec<RunId> {
+        let rows = estimate.report.predicted.iter().map(|row| &row.run);
+        rows.filter(|id| self.table.is_trained(id))
+            .cloned()
+            .collect()
+    }
+
+    /// Says what settings cost by a law that was fitted to the rows: as the experiment's file counts
+    /// FLOPs, or as is asked for.
+    ///
+    /// Exact counts of models of which nothing is known are those of assumed ones, and the warning says
+    /// so.
+    pub fn cost(
+        &self,
+        studied: &Studied,
+        counted: Option<Convention>,
+    ) -> (CostModel, Option<Warning>) {
+        let convention = counted.unwrap_or(self.settings.flops_convention);
+        match (&studied.laws, &self.models) {
+            (Some(laws), Some(_)) => {
+                let models = self.models.as_ref();
+                (CostModel::of_rows(convention, models, &laws.used), None)
+            }
+            (_, None) if counted.is_none() => (CostModel::without_shapes(convention), None),
+            _ => {
+                let smallest = studied.fitted.extent_of("params").map(|[low, _]| low);
+                cost_of_assumed(convention, self.models.as_ref(), smallest)
+            }
+        }
+    }
+
+    /// Says what is saved against models without concepts and whose that is, for a budget of training
+    /// FLOPs; `None` for a law that is not about concepts.
+    ///
+    /// # Errors
+    /// When the rows that are meant cannot be chosen.
+    pub fn saving(
+        &self,
+        studied: &mut Studied,
+        policy: &Policy,
+        cost: &CostModel,
+        budget: Option<f64>,
+    ) -> Result<Option<SavingReport>, AskError> {
+        let about_concepts = studied.fitted.extent_of("concept_share").is_some();
+        let Some(laws) = studied.laws.take().filter(|_| about_concepts) else {
+            return Ok(None);
+        };
+        let runs = self.table.runs(&self.selection)?;
+        let settings = Analysis {
+            budget: budget.or(self.settings.budget),
+            ..self.settings.clone()
+        };
+        let result = analyse_laws(&runs.rows, &settings, policy, laws, cost.clone());
+        Ok(Some(SavingReport::of(&result)))
+    }
+}
+
+/// Says what settings cost where nobody's rows say what models are like: exact counts are those of
+/// assumed models.
+pub fn cost_of_assumed(
+    convention: Convention,
+    models: Option<&Models>,
+    smallest: Option<f64>,
+) -> (CostModel, Option<Warning>) {
+    let assumed = Models {
+        shape: ShapeSettings::default(),
+        vocab: USUAL_VOCAB,
+    };
+    let Models { shape, vocab } = models.unwrap_or(&assumed);
+    let cost = CostModel::new(
+        convention,
+        shape,
+        *vocab,
+        smallest.unwrap_or(USUAL_SMALLEST),
+    );
+    let warning = (convention == Convention::Exact && models.is_none()).then(|| {
+        Warning::AssumedShapes {
+            assumed: format!(
+                "sequence length, windows and head sizes are this program's defaults, the vocabulary \
+                 has {USUAL_VOCAB} tokens; name an experiment that has run for your own"
+            ),
+        }
+    });
+    (cost, warning)
+}

@@ -1,0 +1,44 @@
+//! `orchestrator cancel`: a run that is not wanted after all.
+
+use crate::cli::Failure;
+use crate::cli::answer::in_json;
+use crate::cli::find_run::find_stored;
+use crate::cli::terminal::print;
+use campaign::orchestrate::{Control, Request};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Cancel a run: it stops at a checkpoint, or does not start.
+///
+/// Where an orchestrator is at work it is asked to, and does so within a second or two.
+/// `orchestrator retry` takes it back.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  orchestrator cancel 4f2a")]
+pub(in crate::cli) struct Args {
+    /// The run: its id, the beginning of it, or its folder.
+    run: String,
+
+    /// Results folder to look for it in [default: every folder below results/].
+    #[arg(long, value_name = "DIR")]
+    results: Option<PathBuf>,
+
+    /// Print JSON: what was asked for (`request`), the `runs`, and who was `asked`, null where it is
+    /// done.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(in crate::cli) fn run(args: &Args) -> Result<ExitCode, Failure> {
+    crate::cli::runtime()?.block_on(async {
+        let found = find_stored(&args.run, args.results.as_deref()).await?;
+        let control = Control::over(&found.results, &found.store)?;
+        let came = control.request(Request::Cancel, &[&found.record]).await?;
+        let id = &found.record.id;
+        print(&match (&came.asked, args.json) {
+            (_, true) => in_json(&came)?,
+            (None, false) => format!("{id} is cancelled\n"),
+            (Some(who), false) => format!("{id}: asked {who}\n"),
+        })?;
+        Ok(ExitCode::SUCCESS)
+    })
+}

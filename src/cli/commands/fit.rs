@@ -1,0 +1,184 @@
+//! `orchestrator fit`: fit one law to anybody's runs, or all laws to an experiment, and draw.
+
+use super::plot::Stored;
+use super::report;
+use crate::asked::Asked;
+use crate::cli::Failure;
+use crate::cli::answer::answer;
+use crate::cli::fitting::FittingArgs;
+use crate::cli::rows::{RowsArgs, Source, law};
+use crate::cli::terminal::{note, print};
+use crate::rows;
+use ::report::{plots, tables};
+use campaign::store::{FitRecord, Store};
+use experiment::clock::now;
+use experiment::folder::ResultsFolder;
+use scaling_law::analysis::{self, AnalysisResult, Policy};
+use scaling_law::study::Checks;
+use std::path::Path;
+use std::process::ExitCode;
+
+/// Fit a law to runs: anybody's (--csv) or an experiment's.
+///
+/// With --law, one law is fitted to the rows and judged: its intervals, what the data do not
+/// determine, the error on the largest runs when they are held out, and whether other choices lead
+/// elsewhere. Without it, the laws of all kinds of models among the rows are fitted, the allocation is
+/// printed and the figures are drawn.
+///
+/// dlcm and chinchilla are the laws of kinds of models: as much of them is fitted as the runs of that
+/// kind determine, unless --whole asks for all.
+///
+/// Laws: dlcm, dlcm_decay, chinchilla, kaplan, gamma, data_constrained and power:COLUMN,…
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  orchestrator fit --csv runs.csv --law chinchilla --column \
+    params=n_params --where 'used=1'\n  orchestrator fit experiments/quickstart.yaml --law dlcm \
+    --json\n  orchestrator fit experiments/quickstart.yaml --set analysis.budget=1e15"
+)]
+pub(in crate::cli) struct Args {
+    #[command(flatten)]
+    rows: RowsArgs,
+
+    /// The law, such as chinchilla or power:width,depth,tokens.
+    #[arg(long, value_name = "NAME")]
+    law: Option<String>,
+
+    #[command(flatten)]
+    fitting: FittingArgs,
+
+    /// Profile every parameter: how far it can go while the others make up for it.
+    #[arg(long, requires = "law")]
+    profile: bool,
+
+    /// Print JSON: one object with the fit, its intervals, checks and warnings; without --law, with
+    /// the laws, the allocation and the savings.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(in crate::cli) fn run(args: &Args) -> Result<ExitCode, Failure> {
+    match &args.law {
+        Some(name) => fit_law(args, name),
+        None => fit_experiment(args),
+    }
+}
+
+fn fit_law(args: &Args, name: &str) -> Result<ExitCode, Failure> {
+    law(name)?;
+    let Source { asked, home } = args.rows.load()?;
+    let policy = args.fitting.policy(asked.policy.clone())?;
+    let checks = Checks {
+        profile: args.profile,
+        choices: true,
+    };
+    let studied = asked.fit(name, &policy, checks)?;
+    let status = answer(&studied.report, args.json)?;
+    let record = FitRecord {
+        law: name.to_owned(),
+        result: serde_json::to_value(&studied.report).map_err(Failure::machine)?,
+        runs: asked.trained(&studied.estimate),
+        created_at: now(),
+    };
+    let fitted = rows::fitted_rows(&studied.estimate);
+    let stored = crate::cli::runtime()?.block_on(async {
+        let store = Store::create(&home.results).await?;
+        let id = store
+            .experiment_without_file(&home.experiment, now())
+            .await?;
+        store.save_fit(id, &record, Some(&fitted)).await
+    });
+    // A fit is an answer even where it cannot be kept.
+    match stored {
+        Ok(()) => note!("stored with its rows in {}", home.results.display()),
+        Err(error) => note!("warning: the fit is not stored: {error}"),
+    }
+    Ok(status)
+}
+
+fn fit_experiment(args: &Args) -> Result<ExitCode, Failure> {
+    let Source { asked, home } = args.rows.load()?;
+    let policy = args.fitting.policy(asked.policy.clone())?;
+    crate::cli::runtime()?.block_on(async {
+        let store = Store::create(&home.results).await?;
+        let id = store
+            .experiment_without_file(&home.experiment, now())
+            .await?;
+        fit_and_draw(&store, id, &asked, &policy, &home.results, args.json).await
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Fits, stores the fit, prints the summary, or the whole as JSON, draws the figures and writes the
+/// report.
+pub(in crate::cli) async fn fit_and_draw(
+    store: &Store,
+    experiment: i64,
+    asked: &Asked,
+    policy: &Policy,
+    results: &Path,
+    json: bool,
+) -> Result<(), Failure> {
+    let result = asked.analyse(policy)?;
+    let stored = serde_json::to_value(&result).map_err(Failure::machine)?;
+    print(&if json {
+        format!("{stored}\n")
+    } else {
+        analysis::summary(&result)
+    })?;
+    let fit = FitRecord {
+        law: AnalysisResult::NAME.to_owned(),
+        result: stored,
+        runs: result.runs.iter().map(|run| run.id.clone()).collect(),
+        created_at: now(),
+    };
+    store.save_fit(experiment, &fit, None).await?;
+    let stored = Stored::newest(store, experiment).await?;
+    let stored = stored.ok_or_else(|| Failure::machine("the fit has left the database"))?;
+    let drawn = draw(store, experiment, &stored, results).await?;
+    let file = ResultsFolder(results).report();
+    report::write(store, experiment, &stored, &file).await?;
+    let said = format!("{drawn}report: {}\n", file.display());
+    if json {
+        note!("{}", said.trim_end())
+    } else {
+        print(&said)?
+    }
+    Ok(())
+}
+
+/// Writes the figures and the tables of runs and fits; says what was drawn and where.
+async fn draw(
+    store: &Store,
+    experiment: i64,
+    stored: &Stored,
+    results: &Path,
+) -> Result<String, Failure> {
+    let folder = ResultsFolder(results).figures();
+    let drawn = plots::draw_all(&folder, &stored.material()).map_err(Failure::machine)?;
+    let names: Vec<&str> = drawn
+        .skipped
+        .iter()
+        .map(|skipped| skipped.figure.name())
+        .collect();
+    let skipped = if names.is_empty() {
+        String::new()
+    } else {
+        format!(
+            "not drawn: {} (`orchestrator plot FILE --list` says why)\n",
+            names.join(", ")
+        )
+    };
+    let mut table = tables::runs(&stored.runs).map_err(Failure::machine)?;
+    let csv = ResultsFolder(results).runs_table();
+    tables::write_csv(&mut table, &csv).map_err(Failure::machine)?;
+    let mut table = tables::fits(&store.fits(experiment).await?).map_err(Failure::machine)?;
+    let fits = ResultsFolder(results).fits_table();
+    tables::write_csv(&mut table, &fits).map_err(Failure::machine)?;
+    Ok(format!(
+        "{skipped}{} figure files in {}, runs in {}, fits in {}\n",
+        drawn.files.len(),
+        folder.display(),
+        csv.display(),
+        fits.display()
+    ))
+}

@@ -1,0 +1,138 @@
+//! `orchestrator logs`: what a run said.
+
+use crate::cli::Failure;
+use crate::cli::find_run::find_run;
+use crate::cli::terminal::{harmless, print};
+use campaign::orchestrate::Tail;
+use experiment::clock::utc;
+use experiment::event::{Event, Line};
+use experiment::quantity::{Tokens, human};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// Print what a run said: the events of its journal, and the output of its last process.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  orchestrator logs 4f2a -f")]
+pub(in crate::cli) struct Args {
+    /// The run: its id, the beginning of it, or its folder.
+    run: String,
+
+    /// Results folder to look for it in [default: every folder below results/].
+    #[arg(long, value_name = "DIR")]
+    results: Option<PathBuf>,
+
+    /// Go on as it says more, until it ends.
+    #[arg(short, long)]
+    follow: bool,
+
+    /// Print the journal's lines as they are, JSON each, and no output of processes.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(in crate::cli) fn run(args: &Args) -> Result<ExitCode, Failure> {
+    let folder = find_run(&args.run, args.results.as_deref())?;
+    let mut tail = Tail::new(&folder);
+    let mut output = Output::default();
+    loop {
+        let lines = tail.read()?;
+        print(&if args.json {
+            lines.iter().map(|line| line.encode() + "\n").collect()
+        } else {
+            let said: String = lines.iter().map(describe).collect();
+            said + &harmless(output.read(&folder))
+        })?;
+        let ended = matches!(
+            lines.last().map(|line| &line.event),
+            Some(Event::Finished | Event::Diverged { .. })
+        );
+        if !args.follow || ended {
+            return Ok(ExitCode::SUCCESS);
+        }
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+/// The output of a run's newest process, as far as it was read.
+#[derive(Default)]
+struct Output {
+    file: Option<PathBuf>,
+    offset: usize,
+}
+
+impl Output {
+    /// Reads what is new; a log that cannot be read says nothing.
+    fn read(&mut self, folder: &Path) -> String {
+        let newest = newest_log(folder);
+        if newest != self.file {
+            (self.file, self.offset) = (newest, 0);
+        }
+        let Some(file) = &self.file else {
+            return String::new();
+        };
+        let bytes = std::fs::read(file).unwrap_or_default();
+        let new = bytes.get(self.offset..).unwrap_or_default();
+        let mut text = String::from_utf8_lossy(new).into_owned();
+        if self.offset == 0 && !text.is_empty() {
+            text.insert_str(0, &format!("{}:\n", file.display()));
+        }
+        self.offset = bytes.len();
+        text
+    }
+}
+
+/// Finds the log of the newest attempt: `log.N.txt`, or `log.txt` of an earlier version.
+fn newest_log(folder: &Path) -> Option<PathBuf> {
+    let attempt = |path: &PathBuf| -> Option<u64> {
+        let name = path.file_name()?.to_str()?;
+        match name.strip_prefix("log.")?.strip_suffix("txt")? {
+            "" => Some(0),
+            number => number.strip_suffix('.')?.parse().ok(),
+        }
+    };
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let logs = entries.map(|entry| entry.path());
+    logs.filter(|path| attempt(path).is_some())
+        .max_by_key(|path| attempt(path))
+}
+
+fn describe(line: &Line) -> String {
+    let what = match &line.event {
+        Event::Started {
+            pid,
+            host,
+            device,
+            resumed_step,
+            ..
+        } => {
+            let from = match resumed_step {
+                0 => String::new(),
+                step => format!(", from step {step}"),
+            };
+            format!("started: process {pid} on {host}, {device}{from}")
+        }
+        Event::Measured(row) => {
+            let shown = |name: &str, value: Option<f64>| {
+                value.map_or(String::new(), |value| format!(", {name} {value:.4}"))
+            };
+            format!(
+                "step {}: {} tokens{}{}{}",
+                row.step,
+                Tokens(row.tokens),
+                shown("loss", row.loss),
+                shown("held-out loss", row.validation_loss),
+                row.tokens_per_second.map_or(String::new(), |speed| format!(
+                    ", {} tokens/s",
+                    human(speed)
+                ))
+            )
+        }
+        Event::Checkpointed { step } => format!("checkpoint after step {step}"),
+        Event::Finished => "finished".to_owned(),
+        Event::Diverged { step, .. } => format!("diverged at step {step}"),
+        Event::Interrupted { step } => format!("interrupted after step {step}"),
+        Event::Failed { message } => format!("failed: {}", harmless(message.clone())),
+    };
+    format!("{}  {what}\n", utc(line.time))
+}

@@ -1,0 +1,34 @@
+//! One file a command: its arguments, one call, and what is printed of the answer.
+
+pub(super) mod allocate;
+pub(super) mod bench;
+pub(super) mod cancel;
+pub(super) mod check;
+pub(super) mod compare;
+pub(super) mod completions;
+pub(super) mod coordinates;
+pub(super) mod devices;
+pub(super) mod export;
+pub(super) mod fit;
+pub(super) mod generate;
+pub(super) mod import;
+pub(super) mod inspect;
+pub(super) mod isoflop;
+pub(super) mod logs;
+pub(super) mod man;
+pub(super) mod measure;
+pub(super) mod plan;
+pub(super) mod plot;
+pub(super) mod predict;
+pub(super) mod prune;
+pub(super) mod rebuild;
+pub(super) mod report;
+pub(super) mod retry;
+pub(super) mod run;
+pub(super) mod schema;
+pub(super) mod serve;
+pub(super) mod show;
+pub(super) mod status;
+pub(super) mod suggest;
+pub(super) mod train;
+pub(super) mod watch;

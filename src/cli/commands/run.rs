@@ -1,0 +1,317 @@
+//! `orchestrator run`: plan, train what is missing, store, fit, draw.
+
+use super::fit;
+use crate::asked::Asked;
+use crate::cli::answer::in_json;
+use crate::cli::costs::with_measured_memory;
+use crate::cli::experiment::{
+    DeviceArgs, ExperimentArgs, Loaded, Runs, data_cache, devices, warnings,
+};
+use crate::cli::failure::FAILED;
+use crate::cli::progress::Progress;
+use crate::cli::terminal::{note, print};
+use crate::cli::{Failure, provenance};
+use crate::rows::Selection;
+use campaign::launch::local::{Device, Local};
+use campaign::orchestrate::{self, Limit, Setting, Summary};
+use campaign::store::{ExperimentRecord, PlannedRun, Store};
+use experiment::clock::now;
+use experiment::digest;
+use experiment::lock::Lock;
+use experiment::plan::Planned;
+use experiment::quantity::human_bytes;
+use experiment::run::RunId;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Run an experiment: train what is missing, store it, fit the laws, draw the figures and
+/// write the report.
+///
+/// Running the same file again trains only what is missing. Ctrl-C lets running runs write a
+/// checkpoint and ends; a second one kills them. A run that crashes, stalls or runs out of memory is
+/// tried again; what fails for good waits for `orchestrator retry`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  orchestrator run experiments/quickstart.yaml")]
+pub(in crate::cli) struct Args {
+    #[command(flatten)]
+    experiment: ExperimentArgs,
+
+    #[command(flatten)]
+    devices: DeviceArgs,
+
+    /// Start no more than so many runs.
+    #[arg(long, value_name = "N")]
+    max_runs: Option<usize>,
+
+    /// Start these runs before all others: ids, or beginnings of them.
+    #[arg(long, value_name = "RUN", value_delimiter = ',')]
+    first: Vec<String>,
+
+    /// Print JSON: a line with how many runs came to what, and, once none is left, a line with the
+    /// fit, as `orchestrator fit --json` prints it.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(in crate::cli) fn run(args: &Args) -> Result<ExitCode, Failure> {
+    let loaded = args.experiment.load()?;
+    let device_names = args.devices.names()?;
+    crate::cli::runtime()?.block_on(async {
+        let runs = loaded.runs().await?;
+        for warning in warnings(&runs.planned) {
+            note!("warning: {warning}");
+        }
+        train_and_fit(args, &device_names, &loaded, runs).await
+    })
+}
+
+async fn train_and_fit(
+    args: &Args,
+    device_names: &[String],
+    loaded: &Loaded,
+    mut runs: Runs,
+) -> Result<ExitCode, Failure> {
+    // First the lock: of two that start on a new folder, one would find its database half made.
+    Store::make_folder(&loaded.results)?;
+    let _lock = Lock::take(&loaded.results, "orchestrator")?;
+    let store = Store::create(&loaded.results).await?;
+    let mut setting = Setting {
+        results: loaded.results.clone(),
+        data_cache: data_cache(),
+        execution: loaded.experiment.execution.clone(),
+        max_runs: args.max_runs,
+        first: find_planned(&args.first, &runs.planned)?,
+        provenance: provenance::of(device_names),
+    };
+    if !runs.untuned.is_empty() {
+        // What is trained at the rates that trials find is not known before.
+        let trials = runs.open_trials();
+        note!("{} trials find the learning rates first", trials.len());
+        let (_, summary) = train(&store, device_names, loaded, &trials, &setting).await?;
+        setting.max_runs = setting
+            .max_runs
+            .map(|most| most.saturating_sub(summary.started()));
+        let found = loaded.runs().await?;
+        if !found.untuned.is_empty() {
+            return say_what_is_left(args, &summary, &setting, true);
+        }
+        for line in &found.tuned {
+            note!("learning rate of {line}");
+        }
+        runs = found;
+    }
+    let (experiment, summary) =
+        train(&store, device_names, loaded, &runs.planned, &setting).await?;
+    let left = say_what_is_left(args, &summary, &setting, summary.left > 0)?;
+    if summary.left == 0 {
+        let (file, all) = (&loaded.experiment, Selection::default());
+        let asked = Asked::of_experiment(&store, experiment, &file.name, Some(file), all).await?;
+        let policy = asked.policy.clone();
+        fit::fit_and_draw(
+            &store,
+            experiment,
+            &asked,
+            &policy,
+            &loaded.results,
+            args.json,
+        )
+        .await?;
+    }
+    Ok(left)
+}
+
+/// Says what became of the runs, and how to go on.
+fn say_what_is_left(
+    args: &Args,
+    summary: &Summary,
+    setting: &Setting,
+    more: bool,
+) -> Result<ExitCode, Failure> {
+    if args.json {
+        print(&in_json(summary)?)?
+    } else {
+        note!("{}", describe(summary))
+    }
+    let failed = summary.failed + summary.cancelled > 0;
+    if failed {
+        note!(
+            "`orchestrator retry {}` makes what failed or was cancelled run again",
+            args.experiment.file.display()
+        );
+    }
+    if summary.left > 0 {
+        note!("{}", how_to_continue(summary, setting));
+    }
+    Ok(if failed || more {
+        ExitCode::from(FAILED)
+    } else {
+        ExitCode::SUCCESS
+    })
+}
+
+/// Finds the runs that are not done.
+async fn to_do<'a>(
+    store: &Store,
+    experiment: i64,
+    planned: &'a [Planned],
+    results: &Path,
+) -> Result<Vec<&'a Planned>, Failure> {
+    let stored = store.runs(experiment).await?;
+    let stored = stored.into_iter().map(|run| (run.id.clone(), run));
+    Ok(orchestrate::to_do(planned, &stored.collect(), results))
+}
+
+/// Refuses to start what the disk cannot hold.
+fn check_disk(loaded: &Loaded, to_do: &[&Planned], devices: &[Device]) -> Result<(), Failure> {
+    let slots = devices.iter().map(|device| device.slots).sum();
+    let keep_weights = loaded.experiment.execution.keep_weights;
+    let need = orchestrate::disk_need(to_do, slots, keep_weights);
+    match orchestrate::disk_free(&loaded.results) {
+        Some(free) if need.most > free => Err(Failure::input(format!(
+            "the {} runs to do take up to {} in {}, where {} are free; \
+             `execution.keep_weights: false` keeps no weights, `orchestrator prune` lists what can \
+             go, and `--results DIR` puts them elsewhere",
+            to_do.len(),
+            human_bytes(need.most),
+            loaded.results.display(),
+            human_bytes(free)
+        ))),
+        _ => Ok(()),
+    }
+}
+
+fn describe(summary: &Summary) -> String {
+    let where_any = |number: usize, what: &str| match number {
+        0 => String::new(),
+        number => format!(", {number} {what}"),
+    };
+    format!(
+        "{} finished, {} finished before, {} diverged, {} failed{}{}, {} left",
+        summary.finished,
+        summary.already,
+        summary.diverged,
+        summary.failed,
+        where_any(summary.cancelled, "cancelled"),
+        where_any(summary.blocked, "waiting for a failed trunk"),
+        summary.left
+    )
+}
+
+/// Says what kept runs from starting, and how to go on.
+fn how_to_continue(summary: &Summary, setting: &Setting) -> String {
+    const AGAIN: &str = "run the same command again to continue";
+    match summary.left_by {
+        Some(Limit::MaxRuns) => format!("as many as `--max-runs` allows have run: {AGAIN}"),
+        Some(Limit::MaxTime) => format!("`execution.max_time` has passed: {AGAIN}"),
+        Some(Limit::MaxFlops) => {
+            let most = setting.execution.max_flops.unwrap_or(f64::INFINITY);
+            format!(
+                "the runs left would take the experiment past `execution.max_flops` ({most:e}): raise \
+                 it to continue"
+            )
+        }
+        Some(Limit::Stop) | None => AGAIN.to_owned(),
+    }
+}
+
+/// Finds planned runs by the beginnings of their ids.
+fn find_planned(names: &[String], planned: &[Planned]) -> Result<Vec<RunId>, Failure> {
+    let mut found = Vec::new();
+    for name in names {
+        let before = found.len();
+        let runs = planned.iter().map(|run| run.id.clone());
+        found.extend(runs.filter(|id| id.0.starts_with(name)));
+        if found.len() == before {
+            return Err(Failure::input(format!(
+                "no run of this experiment begins with `{name}`; `orchestrator plan` lists them"
+            )));
+        }
+    }
+    Ok(found)
+}
+
+/// Records the experiment and its plan; returns the experiment's id.
+async fn record(
+    store: &Store,
+    loaded: &Loaded,
+    planned: &[Planned],
+    git_commit: Option<String>,
+) -> Result<i64, Failure> {
+    let config = &loaded.experiment.source.text;
+    let experiment = ExperimentRecord {
+        name: loaded.experiment.name.clone(),
+        config_hash: digest::sha256(config),
+        config: config.clone(),
+        program_version: env!("CARGO_PKG_VERSION").to_owned(),
+        git_commit,
+    };
+    let runs: Vec<PlannedRun> = planned
+        .iter()
+        .map(|run| PlannedRun {
+            id: run.id.clone(),
+            spec: run.spec.clone(),
+            trial: run.trial,
+            flops: run.model_flops(),
+            axes: run.axes.clone(),
+        })
+        .collect();
+    Ok(store.plan(&experiment, &runs, now()).await?)
+}
+
+/// Records an experiment's runs and trains those that are not done; returns the experiment's id too.
+async fn train(
+    store: &Store,
+    device_names: &[String],
+    loaded: &Loaded,
+    planned: &[Planned],
+    setting: &Setting,
+) -> Result<(i64, Summary), Failure> {
+    let git_commit = setting.provenance.git_commit.clone();
+    let experiment = record(store, loaded, planned, git_commit).await?;
+    let devices = devices(&loaded.experiment, device_names);
+    let missing = to_do(store, experiment, planned, &loaded.results).await?;
+    check_disk(loaded, &missing, &devices)?;
+    // Devices of one machine are taken to be alike.
+    let planned = match device_names.first() {
+        Some(name) if !missing.is_empty() => with_measured_memory(loaded, planned, name)?,
+        _ => planned.to_vec(),
+    };
+    let missing = to_do(store, experiment, &planned, &loaded.results).await?;
+    let slots = devices.iter().map(|device| device.slots).sum();
+    let by_urgency = orchestrate::by_urgency(&missing, setting.execution.order, &setting.first);
+    let mut progress = Progress::new(&by_urgency, slots);
+    let program = std::env::current_exe()
+        .map_err(|error| Failure::machine(format!("cannot find this program: {error}")))?;
+    let mut launcher = Local::new(program, devices);
+    let stop = Arc::new(AtomicUsize::new(0));
+    for signal in [SIGINT, SIGTERM] {
+        count_signal(signal, &stop)?;
+    }
+    let summary = orchestrate::run(
+        store,
+        experiment,
+        &planned,
+        setting,
+        &mut launcher,
+        &mut progress,
+        &stop,
+    )
+    .await?;
+    Ok((experiment, summary))
+}
+
+/// Counts a signal instead of dying of it.
+fn count_signal(signal: i32, stop: &Arc<AtomicUsize>) -> Result<(), Failure> {
+    let mut signals = signal_hook::iterator::Signals::new([signal])
+        .map_err(|error| Failure::machine(format!("cannot watch for signals: {error}")))?;
+    let stop = Arc::clone(stop);
+    std::thread::spawn(move || {
+        for _ in signals.forever() {
+            stop.fetch_add(1, Ordering::Relaxed);
+        }
+    });
+    Ok(())
+}

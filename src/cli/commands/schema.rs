@@ -1,0 +1,28 @@
+//! `orchestrator schema`: the JSON Schema of experiment files.
+
+use crate::cli::Failure;
+use crate::cli::terminal::print;
+use experiment::grid;
+use std::process::ExitCode;
+
+/// Print the JSON Schema of experiment files, so that editors complete and check them.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  orchestrator schema > experiment.schema.json\n  orchestrator schema \
+    --markdown > reference.md\n\nThen start an experiment file with:\n  \
+    # yaml-language-server: $schema=experiment.schema.json"
+)]
+pub(in crate::cli) struct Args {
+    /// The same for people, in Markdown: every key with its values, default, unit and an example.
+    #[arg(long)]
+    markdown: bool,
+}
+
+pub(in crate::cli) fn run(args: &Args) -> Result<ExitCode, Failure> {
+    print(&if args.markdown {
+        grid::reference()
+    } else {
+        format!("{:#}\n", grid::schema())
+    })?;
+    Ok(ExitCode::SUCCESS)
+}

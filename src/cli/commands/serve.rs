@@ -1,0 +1,118 @@
+//! `orchestrator serve`: a local web page over the results.
+
+use crate::cli::Failure;
+use crate::cli::terminal::print;
+use crate::serve::{Options, ServeError, Server};
+use experiment::digest;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use std::io::Read;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Serve a web page over the results: grids, runs, training curves, comparisons and fits.
+///
+/// It follows runs as they train, reads beside `orchestrator run` and changes nothing, unless
+/// --allow-changes lets it. Everything comes from this program: no other machine is asked. Ctrl-C
+/// ends it.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  orchestrator serve\n  orchestrator serve --results /data/results \
+    --port 9000"
+)]
+pub(in crate::cli) struct Args {
+    /// Results folders, or folders of them.
+    #[arg(long, value_name = "DIR", num_args = 1.., default_value = "results")]
+    results: Vec<PathBuf>,
+
+    /// Port to listen on; 0 takes a free one.
+    #[arg(long, value_name = "N", default_value_t = 7433)]
+    port: u16,
+
+    /// Address to listen on; any but a local one needs a token.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1")]
+    bind: IpAddr,
+
+    /// What a browser must show [default: none on a local address, else a new one, printed].
+    #[arg(long, value_name = "TOKEN")]
+    token: Option<String>,
+
+    /// Let the page cancel runs and make them eligible again, as `cancel` and `retry` do.
+    #[arg(long)]
+    allow_changes: bool,
+}
+
+pub(in crate::cli) fn run(args: &Args) -> Result<ExitCode, Failure> {
+    for folder in &args.results {
+        if !folder.is_dir() {
+            return Err(Failure::input(format!(
+                "there is no folder {}: name one with --results, or run an experiment first",
+                folder.display()
+            )));
+        }
+    }
+    let token = match &args.token {
+        Some(token) => Some(checked(token)?),
+        None if args.bind.is_loopback() => None,
+        None => Some(new_token()?),
+    };
+    crate::cli::runtime()?.block_on(async {
+        let options = Options {
+            folders: args.results.clone(),
+            address: SocketAddr::new(args.bind, args.port),
+            token: token.clone(),
+            allows_changes: args.allow_changes,
+        };
+        let server = Server::listen(options).await.map_err(|error| match error {
+            ServeError::InUse { .. } | ServeError::Open { .. } => Failure::input(error),
+            ServeError::Listen { .. } => Failure::input(format!("{error}; is --bind right?")),
+        })?;
+        let stopped = stopped()?;
+        let query = token.map_or_else(String::new, |token| format!("?token={token}"));
+        print(&format!(
+            "http://{}/{query}\nCtrl-C ends it.\n",
+            server.address()
+        ))?;
+        server.run(stopped).await;
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+/// Refuses a token that does not fit into an address or a cookie, or can be guessed.
+fn checked(token: &str) -> Result<String, Failure> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-._~".contains(c);
+    if token.len() >= 12 && token.chars().all(plain) {
+        Ok(token.to_owned())
+    } else {
+        Err(Failure::input(
+            "`--token` must be at least 12 letters, digits, `-`, `.`, `_` or `~`",
+        ))
+    }
+}
+
+fn new_token() -> Result<String, Failure> {
+    let mut bytes = [0; 16];
+    std::fs::File::open("/dev/urandom")
+        .and_then(|mut file| file.read_exact(&mut bytes))
+        .map_err(|error| {
+            Failure::machine(format!(
+                "cannot make a token: {error}; give one with --token"
+            ))
+        })?;
+    Ok(digest::hex(&bytes))
+}
+
+/// Waits for Ctrl-C or a request to end.
+fn stopped() -> Result<impl Future<Output = ()>, Failure> {
+    let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM])
+        .map_err(|error| Failure::machine(format!("cannot watch for signals: {error}")))?;
+    let (tell, told) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || {
+        signals.forever().next();
+        // Whoever waited may be gone by now.
+        let _ = tell.send(());
+    });
+    Ok(async {
+        let _ = told.await;
+    })
+}

@@ -1,0 +1,180 @@
+//! `orchestrator show`: everything that is known about a run.
+
+use crate::cli::Failure;
+use crate::cli::find_run::{Stored, find_stored};
+use crate::cli::terminal::{harmless, print};
+use campaign::store::AttemptRecord;
+use experiment::clock::{now, utc};
+use experiment::folder::ResultsFolder;
+use experiment::quantity::{Params, Tokens, human_bytes};
+use experiment::run::RunState;
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// Print everything that is known about a run: where it stands, where its numbers come from, every
+/// attempt, its files and its configuration as resolved.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  orchestrator show 4f2a --json")]
+pub(in crate::cli) struct Args {
+    /// The run: its id, the beginning of it, or its folder.
+    run: String,
+
+    /// Results folder to look for it in [default: every folder below results/].
+    #[arg(long, value_name = "DIR")]
+    results: Option<PathBuf>,
+
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(in crate::cli) fn run(args: &Args) -> Result<ExitCode, Failure> {
+    crate::cli::runtime()?.block_on(async {
+        let found = find_stored(&args.run, args.results.as_deref()).await?;
+        let attempts = found.store.history(&found.record.id).await?;
+        let experiments = found.store.experiments_of(&found.record.id).await?;
+        let folder = ResultsFolder(&found.results).run(&found.record.id);
+        let files = files(&folder);
+        if args.json {
+            let experiments = experiments.iter();
+            let experiments: Vec<Value> = experiments
+                .map(|(name, wanted)| json!({"name": name, "wanted": wanted}))
+                .collect();
+            let mut value = serde_json::to_value(&found.record).map_err(Failure::machine)?;
+            for (key, part) in [
+                ("experiments", json!(experiments)),
+                ("spec", json!(found.record.spec)),
+                ("attempts", json!(attempts)),
+                ("folder", json!(folder)),
+                ("files", json!(files)),
+            ] {
+                value[key] = part;
+            }
+            print(&format!("{value:#}\n"))?;
+        } else {
+            print(&describe(&found, &attempts, &experiments, &folder, &files)?)?;
+        }
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+/// Lists the files in a run's folder with their bytes; none where there is no folder yet.
+fn files(folder: &Path) -> Vec<(String, u64)> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut files: Vec<(String, u64)> = entries
+        .filter_map(|entry| {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            Some((name, entry.metadata().ok()?.len()))
+        })
+        .collect();
+    files.sort();
+    files
+}
+
+fn describe(
+    found: &Stored,
+    attempts: &[AttemptRecord],
+    experiments: &[(String, bool)],
+    folder: &Path,
+    files: &[(String, u64)],
+) -> Result<String, Failure> {
+    let run = &found.record;
+    let mut text = String::new();
+    let mut say = |name: &str, value: String| text += &format!("{name:<14}{value}\n");
+    let unknown = || "-".to_owned();
+    say("run", run.id.to_string());
+    say("kind", super::plan::kind(run.kind, run.part));
+    say("N", Params(run.params).to_string());
+    if run.has_concepts() {
+        say("P", format!("{:.3}", run.concept_share));
+        say("R", format!("{}", run.compression_ratio));
+    }
+    say("D", Tokens(run.tokens).to_string());
+    say("seed", run.seed.to_string());
+    let stands = match (run.state, run.outcome) {
+        (RunState::Ended, Some(outcome)) => outcome.to_string(),
+        (RunState::Pending, Some(outcome)) => format!("pending; the last attempt: {outcome}"),
+        (state, _) => state.to_string(),
+    };
+    say("state", stands);
+    if let Some(message) = &run.message {
+        say("", harmless(message.replace('\n', "\n              ")));
+    }
+    say(
+        "loss",
+        run.loss.map_or_else(unknown, |loss| loss.to_string()),
+    );
+    say(
+        "FLOPs",
+        run.flops
+            .map_or_else(unknown, |flops| format!("{flops:.4e}")),
+    );
+    if let Some(start) = &run.start_run {
+        say("goes on from", start.to_string());
+    }
+    for (name, wanted) in experiments {
+        let removed = if *wanted {
+            ""
+        } else {
+            ", which no longer asks for it"
+        };
+        say("experiment", format!("{name}{removed}"));
+    }
+    say("folder", folder.display().to_string());
+    for (name, bytes) in files {
+        say("", format!("{name}  {}", human_bytes(*bytes as f64)));
+    }
+    for attempt in attempts {
+        say(
+            &format!("attempt {}", attempt.number),
+            describe_attempt(attempt),
+        );
+    }
+    let spec: Value = serde_json::to_value(&run.spec).map_err(Failure::machine)?;
+    say("specification", format!("{spec:#}"));
+    Ok(text)
+}
+
+fn describe_attempt(attempt: &AttemptRecord) -> String {
+    let start = &attempt.start;
+    let ended = attempt.ended_at.unwrap_or_else(now);
+    let mut lines = vec![format!(
+        "{}, {:.1} s from {} UTC",
+        attempt.outcome.map_or("running", |outcome| outcome.name()),
+        // A clock may be set back meanwhile.
+        (ended - start.started_at).max(0.0),
+        utc(start.started_at)
+    )];
+    let ends = [
+        ("exit status", attempt.exit_code),
+        ("signal", attempt.signal),
+    ];
+    for (name, number) in ends {
+        if let Some(number) = number {
+            lines.push(format!("{name} {number}"));
+        }
+    }
+    let optional = |value: &Option<String>| value.clone().unwrap_or_else(|| "unknown".into());
+    lines.push(format!(
+        "on {}, device {} ({}), {} thread(s), micro-batch {}",
+        start.host,
+        start.device,
+        optional(&start.hardware),
+        start.threads,
+        start
+            .micro_batch
+            .map_or("unknown".into(), |rows| rows.to_string()),
+    ));
+    lines.push(format!(
+        "orchestrator {}, lock file {}",
+        start.program_version,
+        optional(&start.lock_hash)
+    ));
+    lines.push(format!("git commit {}", optional(&start.git_commit)));
+    lines.push(format!("log {}", start.log_path));
+    if let Some(message) = &attempt.message {
+        lines.extend(harmless(message.clone()).lines().map(str::to_owned));
+    }
+    lines.join("\n              ")
+}

@@ -1,0 +1,79 @@
+//! `orchestrator train`: the child process of one run. Not for people: `run` starts it.
+
+use crate::cli::terminal::note;
+use campaign::launch::exit_code;
+use experiment::folder::SPECIFICATION;
+use experiment::run::{RunOutcome, RunSpec};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use trainer::train::session::{Place, train};
+
+/// Train one run in this process.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Example:\n  orchestrator train --folder results/quickstart/runs/021d4c0d6641 \
+    --data-cache ~/.cache/orchestrator/data"
+)]
+pub(in crate::cli) struct Args {
+    /// The run's folder.
+    #[arg(long)]
+    folder: PathBuf,
+
+    /// Where prepared data are kept.
+    #[arg(long)]
+    data_cache: PathBuf,
+
+    /// The device.
+    #[arg(long, default_value = "cpu")]
+    device: String,
+
+    /// Stop at a checkpoint when this process is no longer the parent.
+    #[arg(long)]
+    parent: Option<i32>,
+}
+
+pub(in crate::cli) fn run(args: &Args) -> ExitCode {
+    match train_folder(args) {
+        Ok(outcome) => ExitCode::from(match outcome {
+            RunOutcome::Finished => exit_code::FINISHED as u8,
+            RunOutcome::Diverged => exit_code::DIVERGED as u8,
+            RunOutcome::Interrupted => exit_code::INTERRUPTED as u8,
+            // Outcomes that only an orchestrator knows of.
+            RunOutcome::OutOfMemory
+            | RunOutcome::Crashed
+            | RunOutcome::TimedOut
+            | RunOutcome::Stalled
+            | RunOutcome::Cancelled => exit_code::FAILED as u8,
+        }),
+        Err(message) => {
+            note!("{message}");
+            ExitCode::from(exit_code::FAILED as u8)
+        }
+    }
+}
+
+fn train_folder(args: &Args) -> Result<RunOutcome, String> {
+    let path = args.folder.join(SPECIFICATION);
+    let wrong = |error: &dyn std::fmt::Display| format!("cannot read {}: {error}", path.display());
+    let text = std::fs::read(&path).map_err(|error| wrong(&error))?;
+    let spec: RunSpec = serde_json::from_slice(&text).map_err(|error| wrong(&error))?;
+    let asked = Arc::new(AtomicBool::new(false));
+    for signal in [SIGTERM, SIGINT] {
+        signal_hook::flag::register(signal, Arc::clone(&asked))
+            .map_err(|error| format!("cannot watch for signals: {error}"))?;
+    }
+    let orphaned = || {
+        args.parent
+            .is_some_and(|parent| nix::unistd::getppid().as_raw() != parent)
+    };
+    let place = Place {
+        folder: &args.folder,
+        data_cache: &args.data_cache,
+        device: &args.device,
+        should_stop: &|| asked.load(Ordering::Relaxed) || orphaned(),
+    };
+    train(&spec, &place).map_err(|error| error.to_string())
+}

@@ -1,0 +1,6 @@
+//! Stories of people who fit laws, to their own runs and to those of this program.
+
+mod answers;
+mod desk;
+mod doors;
+mod fits;

@@ -1,0 +1,14 @@
+//! The program as its users meet it: commands, files and pages.
+
+mod command_line;
+mod controls;
+mod export;
+mod exports;
+mod fitting;
+mod inference;
+mod layering;
+mod operations;
+mod report;
+mod serve;
+mod stories;
+mod support;

@@ -1,0 +1,168 @@
+//! Results made through the store: of strange names, and of many runs.
+
+use crate::serve::browser::Page;
+use crate::serve::server::Serving;
+use crate::support::Desk;
+use campaign::store::{Ended, ExperimentRecord, PlannedRun, StartedAttempt, Store};
+use experiment::architecture::solver::ShapeSettings;
+use experiment::event::{Event, Line, Measurement};
+use experiment::run::{DataFacts, DataSpec, Execution, RunOutcome, RunSpec, TokenizerSpec};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// What a run is that was never trained.
+fn specification() -> RunSpec {
+    let yaml = "grid: {params: 0.2M, tokens: 1M, concept_share: 0.5, compression_ratio: 4}";
+    let experiment = experiment::grid::parse("t.yaml", yaml).expect("valid");
+    RunSpec {
+        architecture: ShapeSettings::default()
+            .solve_dlcm(200_000, 0.5, 4.0, 256)
+            .expect("a shape"),
+        data: DataSpec::Text {
+            text: vec!["a.txt".into()],
+            tokenizer: TokenizerSpec::Bytes,
+            validation: 0.1,
+        },
+        facts: DataFacts {
+            fingerprint: "f".into(),
+            vocab: 256,
+            train_tokens: 1000,
+            validation_tokens: 100,
+            bytes_per_token: Some(1.0),
+            entropy_floor: None,
+        },
+        recipe: experiment.cells[0].recipe.clone(),
+        seed: 0,
+        execution: Execution {
+            micro_batch: 16,
+            threads: 1,
+            checkpoint_every: Execution::CHECKPOINT_EVERY,
+            start: None,
+            keeps_end: false,
+        },
+    }
+}
+
+fn planned(spec: &RunSpec, seed: u64, axes: &[(&str, String)]) -> PlannedRun {
+    let spec = RunSpec {
+        seed,
+        ..spec.clone()
+    };
+    let axes = axes.iter();
+    PlannedRun {
+        id: spec.id(),
+        spec,
+        trial: false,
+        flops: 1e12,
+        axes: axes
+            .map(|(name, value)| ((*name).to_owned(), value.clone()))
+            .collect(),
+    }
+}
+
+/// Makes the start of an attempt.
+pub(crate) fn attempt(log: &str) -> StartedAttempt {
+    StartedAttempt {
+        host: "h".into(),
+        device: "cpu".into(),
+        hardware: None,
+        threads: 1,
+        micro_batch: None,
+        program_version: "0".into(),
+        git_commit: None,
+        lock_hash: None,
+        started_at: 1.0,
+        log_path: log.into(),
+    }
+}
+
+/// Stores runs; of many, a thousand have ended.
+fn store(results: &Path, name: &str, runs: &[PlannedRun], message: Option<&str>) {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(async {
+        let store = Store::create(results).await.expect("made");
+        let experiment = ExperimentRecord {
+            name: name.to_owned(),
+            config: String::new(),
+            config_hash: String::new(),
+            program_version: "0".into(),
+            git_commit: None,
+        };
+        store.plan(&experiment, runs, 1.0).await.expect("planned");
+        for (i, run) in runs.iter().enumerate().step_by(runs.len().div_ceil(1000)) {
+            let attempt = attempt("log.1.txt");
+            let number = store.start_attempt(&run.id, &attempt).await.expect("begun");
+            let row = Measurement {
+                step: 10,
+                tokens: 40_960,
+                flops: 1e12,
+                loss: Some(3.0),
+                validation_loss: Some(3.0 + (i as f64).sin()),
+                ..Measurement::default()
+            };
+            let line = Line::new(0, 2.0, Event::Measured(row));
+            store.ingest(&run.id, &[line]).await.expect("taken in");
+            let ended = Ended {
+                at: 3.0,
+                outcome: match message {
+                    Some(_) => RunOutcome::Crashed,
+                    None => RunOutcome::Finished,
+                },
+                exit_code: Some(1),
+                signal: None,
+                message: message.map(str::to_owned),
+                tried_again: false,
+                micro_batch: None,
+            };
+            store
+                .end_attempt(&run.id, number, &ended)
+                .await
+                .expect("ended");
+        }
+    });
+}
+
+impl Desk {
+    /// Adds results whose experiment, axis and message are this text.
+    pub(crate) fn with_results(&self, text: &str) {
+        let run = planned(&specification(), 0, &[(text, text.to_owned())]);
+        let results = self.path().join("results/nasty");
+        store(&results, text, &[run], Some(text));
+    }
+}
+
+/// Milliseconds from the request to the first paint, and until all is drawn.
+///
+/// `cargo test --release --test serve -- --ignored --nocapture`
+#[test]
+#[ignore = "makes ten thousand runs"]
+fn ten_thousand_runs_are_drawn_at_once() {
+    let desk = Desk::new();
+    let spec = specification();
+    let runs: Vec<PlannedRun> = (0..10_000)
+        .map(|i| {
+            let axes = [
+                ("params", format!("{}M", i % 10 + 1)),
+                ("concept_share", format!("0.{}", i / 10 % 10)),
+                ("learning_rate", format!("{}e-3", i / 100 % 10)),
+                ("seed", format!("{}", i / 1000)),
+            ];
+            planned(&spec, i, &axes)
+        })
+        .collect();
+    store(&desk.path().join("results/many"), "many", &runs, None);
+    let server = Serving::start(desk.path(), &[]);
+    let mut figures = BTreeMap::new();
+    for tab in ["grid", "runs"] {
+        let Some(page) = Page::open(&format!("{}#/x/many/many/{tab}", server.url)) else {
+            return;
+        };
+        page.until("performance.getEntriesByName('drawn').length");
+        let first =
+            page.value("performance.getEntriesByName('first-contentful-paint')[0].startTime");
+        let drawn = page.value("performance.getEntriesByName('drawn')[0].startTime");
+        figures.insert(tab, (first, drawn));
+        assert_eq!(page.mistakes(), [""; 0]);
+    }
+    eprintln!("ms until the first paint and until all is drawn: {figures:?}");
+}
