@@ -51,7 +51,7 @@ pub(super) async fn find_stored(run: &str, results: Option<&Path>) -> Result<Sto
     if found.len() > 1 {
         let folders: Vec<PathBuf> = found
             .iter()
-            .map(|(place, _, id)| ResultsFolder(place).run(&id))
+            .map(|(place, _, id)| ResultsFolder(place).run(id))
             .collect();
         return Err(Failure::input(several(
             run,

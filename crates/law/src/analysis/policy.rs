@@ -5,7 +5,7 @@ use experiment::grid::Analysis;
 use serde::{Deserialize, Serialize};
 
 /// How laws are fitted.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Policy {
     /// What is minimised.
     pub objective: Objective,
@@ -29,18 +29,6 @@ pub enum ResampledBy {
     Wild,
     /// Fitted losses get fresh noise. For grids so small that drawing runs loses whole settings.
     Noise,
-}
-
-impl Default for Policy {
-    fn default() -> Self {
-        Self {
-            objective: Objective::default(),
-            draws: None,
-            resampling: None,
-            seed: 0,
-            whole: false,
-        }
-    }
 }
 
 impl From<&Analysis> for Policy {

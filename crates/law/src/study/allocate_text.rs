@@ -125,8 +125,11 @@ impl AllocationReport {
         // A law that knows neither P nor R is one of dense models.
         let dense = self.optimum.setting.concept_share == 0.0;
         let concepts = |share: &str, ratio: &str| {
-            let both = format!("  {share:>6}  {ratio:>6}");
-            (!dense).then_some(both).unwrap_or_default()
+            if dense {
+                String::new()
+            } else {
+                format!("  {share:>6}  {ratio:>6}")
+            }
         };
         writeln!(
             f,

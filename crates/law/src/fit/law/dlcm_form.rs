@@ -125,8 +125,11 @@ impl Law for PartialDlcm {
 
     fn equation(&self) -> String {
         let offset = |name: &str| {
-            let offsets = self.form.offsets;
-            offsets.then(|| format!(" + {name}")).unwrap_or_default()
+            if self.form.offsets {
+                format!(" + {name}")
+            } else {
+                String::new()
+            }
         };
         let ratio = if self.form.ratio {
             "·compression_ratio^gamma"
