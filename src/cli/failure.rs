@@ -1,7 +1,7 @@
 //! How a command fails: the message and the exit status.
 
 use super::terminal::note;
-use crate::asked::AskError;
+use crate::application::{AskError, Refused};
 use crate::rows::RowsError;
 use campaign::orchestrate::{ControlError, OrchestrateError};
 use campaign::store::{StoreError, is_of_machine};
@@ -67,6 +67,18 @@ impl From<DataError> for Failure {
 impl From<RowsError> for Failure {
     fn from(error: RowsError) -> Self {
         Self::input(error)
+    }
+}
+
+impl From<Refused> for Failure {
+    fn from(error: Refused) -> Self {
+        match error {
+            Refused::Input(message) => Self::input(message),
+            Refused::Machine(message) => Self::machine(message),
+            Refused::Grid(error) => error.into(),
+            Refused::Data(error) => error.into(),
+            Refused::Store(error) => error.into(),
+        }
     }
 }
 

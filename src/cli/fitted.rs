@@ -3,7 +3,7 @@
 use super::Failure;
 use super::fitting::FittingArgs;
 use super::rows::{RowsArgs, Source, law};
-use crate::asked::{Asked, cost_of_assumed};
+use crate::application::{Asked, cost_of_assumed};
 use clap::ValueEnum;
 use experiment::flops::Convention;
 use experiment::quantity::parse_number;

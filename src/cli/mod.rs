@@ -7,7 +7,6 @@ mod answer;
 mod axes;
 mod board;
 mod commands;
-mod costs;
 mod experiment;
 mod failure;
 mod find_run;

@@ -2,7 +2,7 @@
 
 use super::Failure;
 use super::experiment::ExperimentArgs;
-use crate::asked::Asked;
+use crate::application::Asked;
 use crate::rows::{LossUnit, Selection, Table};
 use campaign::store::Store;
 use clap::ValueEnum;

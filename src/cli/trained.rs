@@ -1,9 +1,9 @@
 //! Naming a trained run, and loading it.
 
 use super::Failure;
-use super::experiment::data_cache;
 use super::find_run::{Stored, find_run, find_stored};
 use super::terminal::note;
+use crate::application::data_cache;
 use std::path::PathBuf;
 use trainer::inference::Trained;
 

@@ -534,7 +534,7 @@ mod tests {
             group: Some("note".into()),
             ..Selection::default()
         };
-        let asked = crate::asked::Asked::of_table(table, only);
+        let asked = crate::application::Asked::of_table(table, only);
         let law = "power:params";
         let policy = Policy::default();
         let fitted = asked.fit(law, &policy, Checks::NONE).expect("fitted");

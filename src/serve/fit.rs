@@ -4,7 +4,7 @@ mod answer;
 
 use super::Context;
 use super::problem::Problem;
-use crate::asked::{AskError, Asked};
+use crate::application::{AskError, Asked};
 use crate::rows::{Selection, Table};
 use answer::FitAnswer;
 use axum::Json;

@@ -34,8 +34,11 @@ const ORDER: &[(&str, &[&str])] = &[
         "src",
         &[
             // Reads files: rows of CSV, Parquet and the database, as laws take them.
-            "rows", "asked", // A local web page over the database.
-            "serve", "cli",
+            "rows",
+            "application",
+            // A local web page over the database.
+            "serve",
+            "cli",
         ],
     ),
 ];
@@ -43,7 +46,6 @@ const ORDER: &[(&str, &[&str])] = &[
 /// Modules that may not know a crate that theirs depends on.
 const STRANGERS: &[(&str, &[&str])] = &[
     ("rows", &["network", "trainer"]),
-    ("asked", &["network", "trainer"]),
     ("serve", &["network", "trainer"]),
 ];
 

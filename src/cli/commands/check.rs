@@ -1,8 +1,9 @@
 //! `orchestrator check`: is this experiment file right?
 
+use crate::application::warnings;
 use crate::cli::Failure;
 use crate::cli::answer::answer;
-use crate::cli::experiment::{ExperimentArgs, warnings};
+use crate::cli::experiment::ExperimentArgs;
 use std::fmt;
 use std::process::ExitCode;
 

@@ -2,7 +2,7 @@
 
 use super::plot::Stored;
 use super::report;
-use crate::asked::Asked;
+use crate::application::Asked;
 use crate::cli::Failure;
 use crate::cli::answer::answer;
 use crate::cli::fitting::FittingArgs;

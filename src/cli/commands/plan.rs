@@ -1,15 +1,15 @@
 //! `orchestrator plan`: what would run, and what it would cost.
 
+use crate::application::{Loaded, Runs, devices, slots, warnings};
+use crate::application::{at_once, costs};
 use crate::cli::Failure;
 use crate::cli::axes::Columns;
-use crate::cli::costs::{at_once, costs};
-use crate::cli::experiment::{DeviceArgs, ExperimentArgs, Loaded, Runs, devices, slots, warnings};
-use crate::cli::terminal::print;
+use crate::cli::experiment::{DeviceArgs, ExperimentArgs};
+use crate::cli::terminal::{note, print};
 use campaign::orchestrate::{by_urgency, disk_free, disk_need, to_do};
-use campaign::store::{RunRecord, Store};
+use campaign::store::RunRecord;
 use experiment::architecture::{Architecture, ModelKind};
 use experiment::flops::Convention;
-use experiment::folder::ResultsFolder;
 use experiment::plan::{Costs, LevelRange, Planned, Shapes, Task, makespan, shapes};
 use experiment::quantity::{Flops, Params, Tokens, human_bytes};
 use experiment::run::{Part, RunId};
@@ -51,11 +51,13 @@ pub(in crate::cli) fn run(args: &Args) -> Result<ExitCode, Failure> {
         untuned,
         tuned,
     } = runtime.block_on(loaded.runs())?;
-    let stored = runtime.block_on(stored(&loaded))?;
+    let stored = runtime.block_on(loaded.stored())?;
     let names = args.devices.names()?;
     // Devices of one machine are taken to be alike.
     let costs = match (args.no_time, names.first()) {
-        (false, Some(name)) => costs(&loaded, &planned, name, args.measure_again)?,
+        (false, Some(name)) => costs(&loaded, &planned, name, args.measure_again, &|said| {
+            note!("{said}")
+        })?,
         _ => Costs::default(),
     };
     let devices = devices(&loaded.experiment, &names);
@@ -96,22 +98,6 @@ struct Outlook<'a> {
     costs: &'a Costs,
     /// Runs that train at once.
     at_once: usize,
-}
-
-/// Reads the runs stored already; none when there is no database yet.
-pub(in crate::cli) async fn stored(loaded: &Loaded) -> Result<HashMap<RunId, RunRecord>, Failure> {
-    if !ResultsFolder(&loaded.results).database().exists() {
-        return Ok(HashMap::new());
-    }
-    let store = Store::open(&loaded.results).await?;
-    let Some(experiment) = store.experiment(&loaded.experiment.name).await? else {
-        return Ok(HashMap::new());
-    };
-    let runs = store.runs(experiment).await?;
-    Ok(runs
-        .into_iter()
-        .map(|record| (record.id.clone(), record))
-        .collect())
 }
 
 /// Writes what kind of model a run trains, and which part of its training.

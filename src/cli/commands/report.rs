@@ -2,7 +2,7 @@
 
 use super::fit;
 use super::plot::Stored;
-use crate::asked::Asked;
+use crate::application::Asked;
 use crate::cli::Failure;
 use crate::cli::experiment::ExperimentArgs;
 use crate::cli::terminal::print;

@@ -1,12 +1,11 @@
 //! `orchestrator run`: plan, train what is missing, store, fit, draw.
 
 use super::fit;
-use crate::asked::Asked;
+use crate::application::Asked;
+use crate::application::with_measured_memory;
+use crate::application::{Loaded, Runs, data_cache, devices, warnings};
 use crate::cli::answer::in_json;
-use crate::cli::costs::with_measured_memory;
-use crate::cli::experiment::{
-    DeviceArgs, ExperimentArgs, Loaded, Runs, data_cache, devices, warnings,
-};
+use crate::cli::experiment::{DeviceArgs, ExperimentArgs};
 use crate::cli::failure::FAILED;
 use crate::cli::progress::Progress;
 use crate::cli::terminal::{note, print};
@@ -276,7 +275,9 @@ async fn train(
     check_disk(loaded, &missing, &devices)?;
     // Devices of one machine are taken to be alike.
     let planned = match device_names.first() {
-        Some(name) if !missing.is_empty() => with_measured_memory(loaded, planned, name)?,
+        Some(name) if !missing.is_empty() => {
+            with_measured_memory(loaded, planned, name, &|said| note!("{said}"))?
+        }
         _ => planned.to_vec(),
     };
     let missing = to_do(store, experiment, &planned, &loaded.results).await?;

@@ -26,6 +26,7 @@ mod summary;
 mod suspicion;
 mod tuning;
 mod warning;
+mod warning_text;
 mod worth;
 
 pub mod simulated;

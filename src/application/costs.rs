@@ -1,8 +1,6 @@
 //! What the runs of a grid take on this machine: measured once, and kept beside prepared data.
 
-use super::Failure;
-use super::experiment::{Loaded, cache_folder, data_cache, devices, slots};
-use super::terminal::note;
+use super::{Loaded, Refused, cache_folder, data_cache, devices, slots};
 use campaign::launch::hardware;
 use campaign::launch::local::Device;
 use campaign::launch::measure::{Setting, measure_together};
@@ -33,15 +31,16 @@ struct Kept {
 ///
 /// On a GPU, where memory decides how many runs share it, what is missing is measured; on the CPU
 /// what `plan` measured is taken.
-pub(super) fn with_measured_memory(
+pub fn with_measured_memory(
     loaded: &Loaded,
     planned: &[Planned],
     device: &str,
-) -> Result<Vec<Planned>, Failure> {
+    say: &dyn Fn(String),
+) -> Result<Vec<Planned>, Refused> {
     let costs = if device::is_cpu(device) {
         Costs::new(planned, &Kept::on(loaded, planned, device).read())
     } else {
-        costs(loaded, planned, device, false)?
+        costs(loaded, planned, device, false, say)?
     };
     let runs = planned.iter().map(|run| Planned {
         memory: costs.memory(run),
@@ -54,12 +53,13 @@ pub(super) fn with_measured_memory(
 ///
 /// As many processes as the grid would run train at once. A run that cannot be measured is told of
 /// and left out. `again` measures everything anew.
-pub(super) fn costs(
+pub fn costs(
     loaded: &Loaded,
     planned: &[Planned],
     device: &str,
     again: bool,
-) -> Result<Costs, Failure> {
+    say: &dyn Fn(String),
+) -> Result<Costs, Refused> {
     let kept = Kept::on(loaded, planned, device);
     let mut known = kept.read();
     let mut missing = workloads(planned);
@@ -72,15 +72,15 @@ pub(super) fn costs(
         return Ok(Costs::new(planned, &known));
     }
     let at_once = kept.at_once;
-    note!(
+    say(format!(
         "measuring what {} take on {device}, {at_once} at once: up to {MOST_SECONDS:.0} s",
         match missing.len() {
             1 => "the steps of 1 model".to_owned(),
             several => format!("the steps of {several} models"),
         }
-    );
+    ));
     let program = std::env::current_exe()
-        .map_err(|error| Failure::machine(format!("cannot find this program: {error}")))?;
+        .map_err(|error| Refused::machine(format!("cannot find this program: {error}")))?;
     let setting = Setting {
         program: &program,
         data_cache: &data_cache(),
@@ -108,7 +108,9 @@ pub(super) fn costs(
             }
         }
         for (run, why) in failed {
-            note!("warning: what run {run} takes could not be measured: {why}");
+            say(format!(
+                "warning: what run {run} takes could not be measured: {why}"
+            ));
         }
         kept.write(&known);
     }
@@ -128,11 +130,7 @@ fn slower(a: Cost, b: Cost) -> Cost {
 
 /// Counts the processes that train at once on some devices: their slots, as far as the largest of the
 /// runs fit into their memory.
-pub(super) fn at_once(
-    devices: &[Device],
-    planned: &[Planned],
-    memory: impl Fn(&Planned) -> f64,
-) -> usize {
+pub fn at_once(devices: &[Device], planned: &[Planned], memory: impl Fn(&Planned) -> f64) -> usize {
     let mut memories: Vec<f64> = planned.iter().map(memory).collect();
     memories.sort_by(|a, b| b.total_cmp(a));
     let fit = |device: &Device| {

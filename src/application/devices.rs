@@ -1,0 +1,61 @@
+//! Where runs train, and how many at once.
+
+use campaign::launch::hardware;
+use campaign::launch::local::Device;
+use experiment::grid::Experiment;
+use network::device;
+
+/// Counts the processes that train at once and the threads of each.
+pub fn slots(experiment: &Experiment) -> (usize, usize) {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = experiment.execution.threads.unwrap_or(1);
+    (
+        experiment
+            .execution
+            .parallel
+            .unwrap_or((cores / threads).max(1)),
+        threads,
+    )
+}
+
+/// Most runs that share a GPU where the file does not say: more are slowed down by the others' starts
+/// of kernels, and by the cores that feed them.
+const RUNS_ON_A_GPU: usize = 8;
+
+/// Lists the devices that runs train on, with the runs that each takes at once.
+///
+/// A GPU takes as many as its free memory and this machine's cores allow.
+pub fn devices(experiment: &Experiment, names: &[String]) -> Vec<Device> {
+    let (parallel, _) = slots(experiment);
+    let settings = &experiment.execution;
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let any_gpu = names.iter().any(|name| device::gpu_index(name).is_some());
+    let gpus = any_gpu.then(hardware::gpus).and_then(Result::ok);
+    let gpus = gpus.unwrap_or_default();
+    let mut left = settings.parallel.unwrap_or(usize::MAX);
+    let devices = names.iter().map(|name| {
+        let gpu = device::gpu_index(name);
+        let slots = match (settings.per_device, gpu) {
+            (Some(slots), _) => slots,
+            (None, None) => parallel,
+            (None, Some(_)) => (cores / names.len()).clamp(1, RUNS_ON_A_GPU),
+        };
+        let slots = slots.min(left);
+        left -= slots;
+        let memory = match gpu {
+            None => hardware::machine_memory(),
+            Some(index) => gpus.get(index).map(|gpu| gpu.free_memory_bytes as f64),
+        };
+        Device {
+            name: name.clone(),
+            slots,
+            memory,
+            overhead: if gpu.is_some() { GPU_CONTEXT } else { 0.0 },
+        }
+    });
+    devices.collect()
+}
+
+/// Memory of a GPU that a process takes before it holds a tensor, in bytes: CUDA's context, its
+/// libraries' kernels and workspaces.
+const GPU_CONTEXT: f64 = 0.8e9;

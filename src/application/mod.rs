@@ -1,0 +1,18 @@
+//! What the program does, for whoever asks: the command line, the page and tests.
+//!
+//! Owns experiments by name, their plans, devices and costs, and everything that is asked about rows
+//! ([`Asked`]). Refuses arguments and printing.
+
+mod asked;
+mod costs;
+mod devices;
+mod error;
+mod experiment;
+mod folders;
+
+pub use asked::{AskError, Asked, cost_of_assumed};
+pub use costs::{at_once, costs, with_measured_memory};
+pub use devices::{devices, slots};
+pub use error::Refused;
+pub use experiment::{Loaded, Named, Place, Runs, warnings};
+pub use folders::{cache_folder, data_cache};
