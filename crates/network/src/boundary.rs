@@ -79,7 +79,7 @@ pub struct Segmentation {
     pub(crate) segments: Segments,
     /// The first token of every segment, [batch, concepts]; 0 for a segment that a row does not
     /// have. Only where they are read: [`needs_starts`].
-    pub(crate) starts: Option<Tensor<2, Int>>,
+    pub starts: Option<Tensor<2, Int>>,
 }
 
 /// Says whether the first tokens of segments are read by themselves: where concepts are made of them,
@@ -108,7 +108,7 @@ impl Segmentation {
 
 /// Numbers the segments that boundaries make, from 0 in each row; and says for how many a device has
 /// room, which is the most of any row or a little more.
-pub(crate) fn number(boundaries: &[bool], seq_len: usize, device: &Device) -> (Vec<i32>, usize) {
+pub fn number(boundaries: &[bool], seq_len: usize, device: &Device) -> (Vec<i32>, usize) {
     let mut index = Vec::with_capacity(boundaries.len());
     let mut concepts = 0;
     for row in boundaries.chunks_exact(seq_len) {
@@ -128,7 +128,7 @@ pub(crate) fn number(boundaries: &[bool], seq_len: usize, device: &Device) -> (V
 }
 
 /// Finds the first token of every segment; 0 for a segment that a row does not have.
-pub(crate) fn starts(boundaries: &[bool], seq_len: usize, concepts: usize) -> Vec<i32> {
+pub fn starts(boundaries: &[bool], seq_len: usize, concepts: usize) -> Vec<i32> {
     let rows = boundaries.chunks_exact(seq_len);
     let mut starts = vec![0i32; rows.len() * concepts];
     for (row, starts) in rows.zip(starts.chunks_exact_mut(concepts)) {

@@ -54,7 +54,7 @@ pub struct Boundaries {
 
 impl Boundaries {
     /// Reads probabilities [batch, seq_len] from the device and decides.
-    pub(crate) fn decide(probability: Tensor<2>, decision: &Decision) -> Self {
+    pub fn decide(probability: Tensor<2>, decision: &Decision) -> Self {
         let [_, seq_len] = probability.dims();
         let read = probability.clone().inner().into_data();
         let probabilities: Vec<f32> = read.iter::<f32>().collect();
