@@ -156,10 +156,9 @@ impl Asked {
 
     /// Lists the runs trained here among the rows of a fit.
     pub fn trained(&self, estimate: &Estimate) -> Vec<RunId> {
+        let trained = self.table.trained();
         let rows = estimate.report.predicted.iter().map(|row| &row.run);
-        rows.filter(|id| self.table.is_trained(id))
-            .cloned()
-            .collect()
+        rows.filter(|id| trained.contains(*id)).cloned().collect()
     }
 
     /// Says what settings cost by a law that was fitted to the rows: as the experiment's file counts

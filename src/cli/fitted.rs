@@ -9,7 +9,7 @@ use experiment::flops::Convention;
 use experiment::quantity::parse_number;
 use scaling_law::analysis::{CostModel, Fitted, Policy, Warning};
 use scaling_law::fit::allocation::Variable;
-use scaling_law::study::{Checks, FitReport, SavingReport, Studied};
+use scaling_law::study::{Checks, SavingReport, StoredFit, Studied};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -148,15 +148,15 @@ pub(super) fn read_fit(path: &Path) -> Result<(Fitted, Vec<Warning>), Failure> {
     let text = std::fs::read_to_string(path).map_err(|error| {
         Failure::input(format!("cannot read {name}: {error}; is the path right?"))
     })?;
-    let report: FitReport = serde_json::from_str(&text).map_err(|error| {
+    let stored: StoredFit = serde_json::from_str(&text).map_err(|error| {
         Failure::input(format!(
-            "{name}: this is not the JSON of a fit by this version: {error}; write it with \
+            "{name}: this is not the JSON of a fit: {error}; write it with \
              `orchestrator fit … --law NAME --json`"
         ))
     })?;
-    let fitted = report.fitted();
+    let fitted = stored.fitted();
     let fitted = fitted.map_err(|why| Failure::input(format!("{name}: {why}")))?;
-    Ok((fitted, report.warnings))
+    Ok((fitted, stored.warnings()))
 }
 
 /// Splits `name=value`.

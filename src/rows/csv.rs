@@ -77,6 +77,7 @@ pub(super) fn parse(name: String, text: String) -> Result<Table, RowsError> {
         places: Places::Lines(lines),
         left_out: Vec::new(),
         remarks: Vec::new(),
+        set_aside: Vec::new(),
         known: Vec::new(),
     })
 }

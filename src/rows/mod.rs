@@ -39,6 +39,8 @@ pub struct Table {
     left_out: Vec<(usize, String)>,
     /// What a reader should know of the whole table.
     remarks: Vec<String>,
+    /// Rows that are not meant, whatever is asked, with the reason.
+    set_aside: Vec<(usize, String)>,
     /// The rows as runs, where this program wrote them; empty, or one for every row.
     known: Vec<Option<Row>>,
 }
@@ -96,19 +98,18 @@ impl Table {
             places,
             left_out: Vec::new(),
             remarks: Vec::new(),
+            set_aside: Vec::new(),
             known: Vec::new(),
         })
     }
 
-    /// Leaves out the rows of these runs.
+    /// Leaves out the rows of these runs, whatever is asked.
     pub fn leave_out(&mut self, runs: &BTreeSet<String>, why: &str) {
         let is_meant = |run: &Option<Row>| run.as_ref().is_some_and(|run| runs.contains(&run.id.0));
-        for (row, run) in self.known.iter_mut().enumerate() {
-            if is_meant(run) {
-                *run = None;
-                self.left_out.push((row, why.to_owned()));
-            }
-        }
+        let rows = self.known.iter().enumerate();
+        let rows = rows.filter(|(_, run)| is_meant(run));
+        self.set_aside
+            .extend(rows.map(|(row, _)| (row, why.to_owned())));
     }
 
     /// Returns what messages call it.

@@ -3,6 +3,7 @@
 mod left_out;
 mod models;
 mod reader;
+mod runs;
 
 use super::stored::{SOURCE, TRAINED};
 use super::{Places, RowsError, Table, filter, number};
@@ -11,9 +12,9 @@ use experiment::run::RunId;
 use experiment::spelling::nearest;
 use left_out::LeftOut;
 use reader::Reader;
+pub use runs::Runs;
 use scaling_law::fit::law::Law;
 use scaling_law::fit::{Exclusion, Observations};
-use scaling_law::row::Row;
 use scaling_law::study::{LeftOutRows, Rows};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeSet, HashSet};
@@ -122,15 +123,6 @@ impl Wanted {
     }
 }
 
-/// Rows as runs of models.
-#[derive(Clone, Debug)]
-pub struct Runs {
-    /// The rows.
-    pub rows: Vec<Row>,
-    /// What a reader should know of them.
-    pub remarks: Vec<String>,
-}
-
 impl Table {
     /// Returns the columns by the names that laws know.
     ///
@@ -202,9 +194,10 @@ impl Table {
             });
         }
         let mut left_out = LeftOut::new(self);
-        let mut remarks = self.remarks.clone();
-        remarks.extend(self.filter(&names, selection, &mut left_out)?);
+        self.filter(&names, selection, &mut left_out)?;
         let runs = self.runs(selection)?;
+        self.leave_out_imported(&names, selection, &mut left_out);
+        let mut remarks = runs.remarks;
         let mut unread = Vec::new();
         if separate {
             self.separate_controls(&names, &mut left_out);
@@ -269,12 +262,38 @@ impl Table {
         let mut remarks = Vec::new();
         for text in &selection.filters {
             let keep = filter::keep(self, names, text)?;
-            if keep.iter().all(|keep| *keep) {
-                remarks.push(format!("--where '{text}' leaves out nothing"));
-            }
+            let kept = keep.iter().filter(|keep| **keep).count();
+            remarks.push(if kept == keep.len() {
+                format!("--where '{text}' leaves out nothing")
+            } else {
+                format!("--where '{text}' keeps {kept} of {} rows", keep.len())
+            });
             left_out.add(&format!("not {text}"), |row| !keep[row]);
         }
         Ok(remarks)
+    }
+
+    /// Leaves out imported rows beside runs that were trained here, unless a filter chooses by where
+    /// rows come from; says how many.
+    fn leave_out_imported(
+        &self,
+        names: &[String],
+        selection: &Selection,
+        left_out: &mut LeftOut,
+    ) -> usize {
+        let at = names.iter().position(|name| name == SOURCE);
+        let chosen = selection.filters.iter().any(|text| text.contains(SOURCE));
+        let (Some(at), false, Places::Named(_)) = (at, chosen, &self.places) else {
+            return 0;
+        };
+        let is_trained = |row: usize| self.cell(row, at) == TRAINED;
+        if !left_out.kept().any(is_trained) {
+            return 0;
+        }
+        let imported = left_out.kept().filter(|row| !is_trained(*row)).count();
+        let why = "imported, beside runs that were trained here (--where by `source` chooses)";
+        left_out.add(why, |row| !is_trained(row));
+        imported
     }
 
     /// Lists the rows that the filters keep, those included that no law is fitted to.
@@ -283,72 +302,9 @@ impl Table {
         names: &[String],
         selection: &Selection,
     ) -> Result<Vec<usize>, RowsError> {
-        let mut left_out = LeftOut::of(self.len());
+        let mut left_out = LeftOut::of(self);
         self.filter(names, selection, &mut left_out)?;
         Ok(left_out.kept().collect())
-    }
-
-    /// Reads the rows that the filters keep as runs of models, of every kind.
-    ///
-    /// Rows of others are runs of models where they have N, D and a loss: with concepts where their P
-    /// is above 0, token levels alone where `kind` says so, and dense else. Where runs were trained
-    /// here and others imported, those trained here are meant unless a filter chooses.
-    ///
-    /// # Errors
-    /// When a column that is renamed is not there, or a filter cannot be used.
-    pub fn runs(&self, selection: &Selection) -> Result<Runs, RowsError> {
-        let names = self.names(selection)?;
-        let mut left_out = LeftOut::of(self.len());
-        let mut remarks = self.remarks.clone();
-        remarks.extend(self.filter(&names, selection, &mut left_out)?);
-        if let Some(source) = names.iter().position(|name| name == SOURCE)
-            && selection.filters.is_empty()
-        {
-            let is_trained = |row: usize| self.cell(row, source) == TRAINED;
-            if left_out.kept().any(is_trained) {
-                left_out.add("imported beside runs that were trained here", |row| {
-                    !is_trained(row)
-                });
-            }
-        }
-        let reader = Reader {
-            table: self,
-            names: &names,
-            selection,
-            left_out: &left_out,
-        };
-        let labels = reader.labels().unwrap_or_default();
-        let weights = reader.weights().unwrap_or_default();
-        let as_written = selection.columns.is_empty();
-        let theirs = reader.models();
-        let source = names.iter().position(|name| name == SOURCE);
-        let mut rows = Vec::new();
-        for row in left_out.kept() {
-            let known = self.known.get(row).and_then(Option::as_ref);
-            let mut run = match (known.filter(|_| as_written), &theirs) {
-                (Some(run), _) => run.clone(),
-                (None, Some(theirs)) => match theirs.run(row, RunId(self.place(row))) {
-                    Some(run) => run,
-                    None => continue,
-                },
-                (None, None) => continue,
-            };
-            if let Some(labels) = &labels
-                && (known.is_none() || selection.group.is_some())
-            {
-                run.cluster = labels[row].to_owned();
-            }
-            if let (Some(source), None) = (source, known) {
-                run.data = Some(self.cell(row, source).to_owned());
-            }
-            if let Some(weights) = &weights {
-                run.weight = weights[row];
-            }
-            if run.weight > 0.0 {
-                rows.push(run);
-            }
-        }
-        Ok(Runs { rows, remarks })
     }
 
     /// Leaves out token levels alone, which are controls, unless nothing else is meant: they have no

@@ -9,7 +9,7 @@ use experiment::run::RunId;
 use scaling_law::analysis::Estimate;
 use scaling_law::row::{Row, rows};
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt::Write;
 
 /// Column that says where a run comes from: [`TRAINED`], or the file that was imported.
@@ -184,14 +184,14 @@ fn as_laws_read(row: &Row) -> impl Iterator<Item = (String, String)> {
 }
 
 impl Table {
-    /// Says whether a row is a run that was trained here.
-    pub fn is_trained(&self, id: &RunId) -> bool {
+    /// Lists the runs that were trained here.
+    pub fn trained(&self) -> HashSet<RunId> {
         let source = self.header.iter().position(|column| column == SOURCE);
+        let is_trained = |at: usize| source.is_some_and(|source| self.cell(at, source) == TRAINED);
         let rows = self.known.iter().enumerate();
-        source.is_some_and(|source| {
-            rows.filter(|(_, row)| row.as_ref().is_some_and(|row| row.id == *id))
-                .any(|(at, _)| self.cell(at, source) == TRAINED)
-        })
+        rows.filter(|(at, _)| is_trained(*at))
+            .filter_map(|(_, row)| Some(row.as_ref()?.id.clone()))
+            .collect()
     }
 
     /// Makes the runs that an import stores: cells as written, under the names that laws read, and
@@ -398,7 +398,11 @@ mod tests {
         let law = scaling_law::fit::law::by_name("dlcm").expect("a law");
         let wanted = Wanted::of_law(law.as_ref());
         let table = stored("both".into(), &runs, &imported).expect("a table");
-        let rows = table.select(&wanted, &Selection::default()).expect("rows");
+        let both = Selection {
+            filters: vec!["source != nobody".into()],
+            ..Selection::default()
+        };
+        let rows = table.select(&wanted, &both).expect("rows");
         let trained = stored("alone".into(), &runs, &[]).expect("a table");
         let alone = trained
             .select(&wanted, &Selection::default())
@@ -415,6 +419,12 @@ mod tests {
             theirs.reason
         );
         assert_eq!(theirs.lines.len(), 3);
+        let unasked = table.select(&wanted, &Selection::default()).expect("rows");
+        let reason = &unasked.excluded[0].reason;
+        assert!(
+            reason.contains("beside runs that were trained here"),
+            "{reason}"
+        );
         let only = Selection {
             filters: vec!["source != trained".into()],
             ..Selection::default()
@@ -432,9 +442,7 @@ mod tests {
             run.cells.extend(cells);
         }
         let table = stored("both".into(), &runs, &gap).expect("a table");
-        let said = table
-            .select(&wanted, &Selection::default())
-            .expect_err("a gap");
+        let said = table.select(&wanted, &both).expect_err("a gap");
         assert!(said.to_string().contains("line 4"), "{said}");
     }
 

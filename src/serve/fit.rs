@@ -65,7 +65,7 @@ pub(super) async fn answer(
     let selection = Selection::default();
     let asked = Asked::of_experiment(&store, experiment, &name, None, selection).await;
     let mut asked = asked.map_err(Problem::input)?;
-    asked.table.leave_out(&question.exclude, "left out by hand");
+    asked.table.leave_out(&question.exclude, "excluded by hand");
     asked.settings.budget = question.budget.or(asked.settings.budget);
     asked.policy.draws = Some(question.draws);
     let _turn = context.fitting.acquire().await.map_err(Problem::machine)?;
@@ -76,6 +76,7 @@ pub(super) async fn answer(
             law => one_law(&asked, law)?,
         };
         answer.possible = possible(&asked.table);
+        answer.keep_runs(&asked.table.trained());
         answer.seconds = started.elapsed().as_secs_f64();
         Ok(answer)
     });

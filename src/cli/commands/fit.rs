@@ -168,17 +168,22 @@ async fn draw(
             names.join(", ")
         )
     };
-    let mut table = tables::runs(&stored.runs).map_err(Failure::machine)?;
-    let csv = ResultsFolder(results).runs_table();
-    tables::write_csv(&mut table, &csv).map_err(Failure::machine)?;
+    // Without runs trained here a table of runs may be somebody's own file.
+    let runs = if stored.runs.is_empty() {
+        String::new()
+    } else {
+        let mut table = tables::runs(&stored.runs).map_err(Failure::machine)?;
+        let csv = ResultsFolder(results).runs_table();
+        tables::write_csv(&mut table, &csv).map_err(Failure::machine)?;
+        format!(", runs in {}", csv.display())
+    };
     let mut table = tables::fits(&store.fits(experiment).await?).map_err(Failure::machine)?;
     let fits = ResultsFolder(results).fits_table();
     tables::write_csv(&mut table, &fits).map_err(Failure::machine)?;
     Ok(format!(
-        "{skipped}{} figure files in {}, runs in {}, fits in {}\n",
+        "{skipped}{} figure files in {}{runs}, fits in {}\n",
         drawn.files.len(),
         folder.display(),
-        csv.display(),
         fits.display()
     ))
 }

@@ -11,16 +11,21 @@ pub(super) struct LeftOut {
 }
 
 impl LeftOut {
-    /// Leaves out none of so many rows.
-    pub(super) fn of(rows: usize) -> Self {
-        Self {
+    /// Leaves out the rows that are not meant whatever is asked.
+    pub(super) fn of(table: &Table) -> Self {
+        let mut left_out = Self {
             reasons: Vec::new(),
-            of_row: vec![None; rows],
+            of_row: vec![None; table.len()],
+        };
+        for (row, reason) in &table.set_aside {
+            left_out.add(reason, |other| other == *row);
         }
+        left_out
     }
 
+    /// Leaves out those too that no law is fitted to.
     pub(super) fn new(table: &Table) -> Self {
-        let mut left_out = Self::of(table.len());
+        let mut left_out = Self::of(table);
         for (row, reason) in &table.left_out {
             left_out.add(reason, |other| other == *row);
         }

@@ -17,28 +17,43 @@ pub(super) struct Models {
 }
 
 impl Models {
-    /// Reads a row as a run; `None` where it is none that can be used.
-    pub(super) fn run(&self, row: usize, id: RunId) -> Option<Row> {
-        let above_zero = |values: &[f64]| Some(values[row]).filter(|v| v.is_finite() && *v > 0.0);
+    /// Reads a row as a run.
+    ///
+    /// # Errors
+    /// Why it is none that can be used.
+    pub(super) fn run(&self, row: usize, id: RunId) -> Result<Row, String> {
+        let above_zero = |name: &str, values: &[f64]| {
+            let value = Some(values[row]).filter(|v| v.is_finite() && *v > 0.0);
+            value.ok_or_else(|| format!("`{name}` is no number above 0"))
+        };
         let given = |values: &Option<Vec<f64>>| {
             let values = values.as_ref()?;
             Some(values[row]).filter(|value| value.is_finite())
         };
-        let share = given(&self.share).unwrap_or(0.0);
+        let share = match &self.share {
+            None => 0.0,
+            Some(values) => values[row],
+        };
+        if !(0.0..1.0).contains(&share) {
+            return Err("`concept_share` is no share of at least 0 and below 1".to_owned());
+        }
         let kind = self.kinds[row].unwrap_or(if share > 0.0 {
             ModelKind::Dlcm
         } else {
             ModelKind::Dense
         });
-        let (params, tokens) = (above_zero(&self.params)?, above_zero(&self.tokens)?);
-        let run = Row::measured(id, kind, params, tokens, above_zero(&self.loss)?);
+        let params = above_zero("params", &self.params)?;
+        let tokens = above_zero("tokens", &self.tokens)?;
+        let loss = above_zero("loss", &self.loss)?;
+        let run = Row::measured(id, kind, params, tokens, loss);
         let seed = given(&self.seed).map_or(0, |seed| seed as u64);
         if kind != ModelKind::Dlcm {
-            return Some(Row { seed, ..run });
+            return Ok(Row { seed, ..run });
         }
-        let realised = given(&self.realised).filter(|ratio| *ratio >= 1.0)?;
-        Some(Row {
-            concept_share: Some(share).filter(|share| *share > 0.0 && *share < 1.0)?,
+        let realised = given(&self.realised).filter(|ratio| *ratio >= 1.0);
+        let realised = realised.ok_or("`compression_ratio` is no number of at least 1")?;
+        Ok(Row {
+            concept_share: share,
             declared_ratio: given(&self.declared).unwrap_or(realised),
             realised_ratio: Some(realised),
             seed,

@@ -1,5 +1,6 @@
 //! Fits as the page shows them, whatever they come from.
 
+use experiment::run::RunId;
 use scaling_law::analysis::{
     Allocation, AnalysisResult, Attribution, Choice, LawOutcome, LawReport, Maybe, Savings,
     Warning, remarks,
@@ -7,7 +8,7 @@ use scaling_law::analysis::{
 use scaling_law::fit::allocation::Setting;
 use scaling_law::study::{AllocationReport, Studied};
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 /// Everything a fit says.
 #[derive(Serialize)]
@@ -120,6 +121,14 @@ pub(super) struct LeftOut {
 }
 
 impl FitAnswer {
+    /// Keeps the run of a row where there is one to show.
+    pub(super) fn keep_runs(&mut self, trained: &HashSet<RunId>) {
+        for row in self.laws.iter_mut().flat_map(|law| &mut law.rows) {
+            let run = row.run.take();
+            row.run = run.filter(|id| trained.contains(&RunId(id.clone())));
+        }
+    }
+
     /// Takes over an analysis of all laws.
     pub(super) fn of_analysis(result: &AnalysisResult) -> Self {
         let mut why: BTreeMap<&str, usize> = BTreeMap::new();

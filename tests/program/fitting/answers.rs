@@ -309,7 +309,7 @@ fn a_stored_fit_answers_as_its_rows_do() {
         "100",
     ];
     let fit = desk.done(&[&["fit"], &source[..], &["--json"]].concat());
-    std::fs::write(desk.path().join("fit.json"), fit).expect("written");
+    std::fs::write(desk.path().join("fit.json"), &fit).expect("written");
     let stored = ["--fit", "fit.json"];
     let at = [
         "--at",
@@ -333,6 +333,28 @@ fn a_stored_fit_answers_as_its_rows_do() {
             .expect("marks")
             .len(),
         2
+    );
+    // Earlier versions named less, and otherwise.
+    let mut earlier: serde_json::Value = serde_json::from_str(&fit).expect("JSON");
+    let fields = earlier.as_object_mut().expect("an object");
+    for name in [
+        "at_tokens",
+        "reduced",
+        "ratios",
+        "intervals_from",
+        "failed_draws",
+    ] {
+        fields.remove(name);
+    }
+    fields["warnings"] = serde_json::json!([{"code": "trend", "message": "it rises"}]);
+    std::fs::write(desk.path().join("earlier.json"), earlier.to_string()).expect("written");
+    let from_earlier = desk.json(&[&["predict", "--fit", "earlier.json"], &at[..]].concat());
+    assert_eq!(from_rows["predictions"], from_earlier["predictions"]);
+    let warnings = from_earlier["warnings"].as_array().expect("a list");
+    assert!(
+        warnings
+            .iter()
+            .any(|warning| warning["message"] == "it rises")
     );
     // What limits the fit is said with it.
     let few = ["--csv", "few.csv", "--law", "chinchilla"];

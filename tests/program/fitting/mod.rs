@@ -4,3 +4,4 @@ mod answers;
 mod desk;
 mod doors;
 mod fits;
+mod rows;

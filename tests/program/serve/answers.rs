@@ -96,6 +96,12 @@ fn everything_about_an_experiment_can_be_asked_for() {
             .expect("laws")
             .contains(&"dlcm".into())
     );
+    let one = shown["runs"]["id"][0].as_str().expect("an id");
+    let question = format!(r#"{{"law": "all", "draws": 0, "exclude": ["{one}"]}}"#);
+    let without = server.post("/api/experiments/tiny/tiny/fit", &question, "");
+    let without = without.json().to_string();
+    let by_hand = "1 rows are left out: excluded by hand";
+    assert!(without.contains(by_hand), "{without}");
     assert_eq!(server.interrupt(), Some(0), "Ctrl-C is no failure");
 }
 

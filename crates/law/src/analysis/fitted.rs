@@ -108,6 +108,12 @@ impl Fitted {
         }
     }
 
+    /// Says whether a D is the one at which it holds.
+    pub(crate) fn holds_at(&self, tokens: f64) -> bool {
+        let at = self.at_tokens;
+        at.is_some_and(|at| (tokens / at).ln().abs() < super::SAME_SIZE)
+    }
+
     fn knows_ratio(&self) -> bool {
         DlcmForm::named(&self.law.law().name()).is_none_or(|form| form.ratio)
     }
@@ -120,12 +126,7 @@ impl Fitted {
         let inputs = self.law.law().inputs();
         let names: Vec<&str> = inputs.iter().map(|input| input.name.as_str()).collect();
         // What a law of one D does not read may be named all the same, where it is that D.
-        let held = |name: &str, value: f64| {
-            name == Variable::Tokens.name()
-                && self
-                    .at_tokens
-                    .is_some_and(|at| (value / at).ln().abs() < super::SAME_SIZE)
-        };
+        let held = |name: &str, value: f64| name == Variable::Tokens.name() && self.holds_at(value);
         let strange = at
             .iter()
             .find(|(name, value)| !names.contains(&name.as_str()) && !held(name, **value));

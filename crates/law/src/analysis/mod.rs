@@ -85,6 +85,9 @@ pub struct AnalysisResult {
     pub version: u32,
     /// What was asked for.
     pub settings: Analysis,
+    /// How the laws were fitted; `None` in results of versions that kept to the settings.
+    #[serde(default)]
+    policy: Option<Policy>,
     /// What settings cost.
     pub cost: CostModel,
     /// The runs that were fitted.
@@ -139,6 +142,12 @@ impl AnalysisResult {
     /// Says whose the saving is, from what the result holds: of those that earlier versions stored too.
     pub fn attribution(&self) -> Attribution {
         attribution::attribution(self)
+    }
+
+    /// Says how the laws were fitted.
+    pub fn policy(&self) -> Policy {
+        let told = self.policy.clone();
+        told.unwrap_or_else(|| Policy::from(&self.settings))
     }
 
     /// Returns the R of the best setting.
@@ -270,6 +279,7 @@ pub fn analyse_laws(
     let mut result = AnalysisResult {
         version: RESULT_VERSION,
         settings: settings.clone(),
+        policy: Some(policy.clone()),
         cost,
         runs: used,
         left_out,

@@ -1,6 +1,7 @@
 //! What a fit minimises: a sum over rows of a function of the log residual.
 
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// The function of the residual `ln(predicted) − ln(observed)` that is summed over rows.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -15,6 +16,16 @@ pub enum Objective {
     L1,
     /// Half the squared residual `r²/2`.
     L2,
+}
+
+impl fmt::Display for Objective {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Huber { delta } => write!(f, "Huber, δ = {delta:e}"),
+            Self::L1 => f.write_str("L1"),
+            Self::L2 => f.write_str("L2"),
+        }
+    }
 }
 
 impl Default for Objective {

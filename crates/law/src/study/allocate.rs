@@ -9,6 +9,7 @@ use crate::fit::allocation::{
     Variable, active_bounds, extrapolates, frontier,
 };
 use crate::fit::diagnostics::Extrapolation;
+use experiment::quantity::human;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -187,6 +188,17 @@ pub enum CannotAllocate {
         /// Its value.
         value: f64,
     },
+    /// D is stated for a law that holds at one D.
+    #[error(
+        "law `{law}` holds at D = {} alone, the one D of its runs: it cannot say what another D does",
+        human(*at)
+    )]
+    OtherTokens {
+        /// The law.
+        law: String,
+        /// Its D.
+        at: f64,
+    },
     /// The law predicts something else than a loss.
     #[error("law `{law}` predicts `{response}`, which is not a loss to be made small")]
     NoLoss {
@@ -307,6 +319,15 @@ fn domain(
     for variable in Variable::ALL {
         let stated = question.bounds.iter().find(|(other, _)| *other == variable);
         let held = variable == Variable::Tokens && fitted.at_tokens.is_some();
+        if let (Some((_, range)), Some(at)) = (stated, fitted.at_tokens)
+            && variable == Variable::Tokens
+            && !(range.is_fixed() && fitted.holds_at(range.low))
+        {
+            return Err(CannotAllocate::OtherTokens {
+                law: fitted.law.law().name(),
+                at,
+            });
+        }
         if let Some((_, range)) = stated {
             if !surface.uses(variable) && !sizes.contains(&variable) {
                 return Err(CannotAllocate::NotRead {

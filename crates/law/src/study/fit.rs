@@ -8,11 +8,9 @@ use crate::analysis::{
 use crate::fit::diagnostics::{
     Change, DataRange, Goodness, Sensitivity, Which, held_out_largest, sensitivity,
 };
-use crate::fit::law::{Law, by_name};
-use crate::fit::{
-    FitError, FitOptions, FittedLaw, LawError, Observations, Profile, interval, profile,
-};
-use serde::{Deserialize, Serialize};
+use crate::fit::law::Law;
+use crate::fit::{FitError, FitOptions, Observations, Profile, interval, profile};
+use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
@@ -59,7 +57,7 @@ pub struct Studied {
 }
 
 /// A fitted law and how far it can be believed.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize)]
 pub struct FitReport {
     /// Name of the law.
     pub law: String,
@@ -68,10 +66,8 @@ pub struct FitReport {
     /// Where the equation comes from.
     pub source: String,
     /// The one D at which it holds; null when it knows what D does.
-    #[serde(default)]
     pub at_tokens: Option<f64>,
     /// How it is less than the law as it is written, in words.
-    #[serde(default)]
     pub reduced: Vec<String>,
     /// What was fitted.
     pub data: String,
@@ -121,12 +117,11 @@ pub struct FitReport {
     /// Noise between runs that differ in their seed alone.
     pub seed_noise: Option<SeedNoise>,
     /// Profiles, where they were asked for.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub profiles: Vec<Profile>,
     /// Range of every input.
     pub ranges: Vec<DataRange>,
     /// Declared values of R, each with the mean of what was realised; empty for a law without R.
-    #[serde(default)]
     pub ratios: Vec<(f64, f64)>,
     /// Rows left out.
     pub excluded: Vec<LeftOutRows>,
@@ -142,7 +137,7 @@ pub struct FitReport {
 }
 
 /// An error on rows that were held out, or why there is none.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum HeldOutError {
     /// The error.
@@ -166,7 +161,7 @@ pub enum HeldOutError {
 }
 
 /// Whether the conclusion moves under choices that could as well have been made.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct SensitivityReport {
     /// The reference: 10× the largest value of every resource, medians of the rest.
     pub reference: BTreeMap<String, f64>,
@@ -183,14 +178,14 @@ pub struct SensitivityReport {
 }
 
 /// The prediction under another choice.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Moved {
     /// The choice in words.
     pub choice: String,
     /// The prediction; null when the law could not be fitted.
     pub prediction: Option<f64>,
     /// Why it could not.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
 }
 
@@ -382,29 +377,6 @@ fn describe(estimate: &Estimate, profile: bool) -> Result<FitReport, FitError> {
     })
 }
 
-impl FitReport {
-    /// Makes the law ready to predict.
-    ///
-    /// # Errors
-    /// [`LawError`] when the report is not of a law that this version knows.
-    pub fn fitted(&self) -> Result<Fitted, LawError> {
-        let law = by_name(&self.law)?;
-        let draws = self.draws.iter();
-        let draws = draws.map(|draw| FittedLaw::from_parts(law.clone(), draw.clone()));
-        Ok(Fitted {
-            draws: draws.collect::<Result<_, _>>()?,
-            law: FittedLaw::from_named(law, |name| self.parameters.get(name).copied())?,
-            ranges: self.ranges.clone(),
-            ratios: self.ratios.clone(),
-            at_tokens: self.at_tokens,
-            noise: match self.seed_noise {
-                Some(noise) => Some(noise.log),
-                None => Some(self.residuals.robust_residual),
-            },
-        })
-    }
-}
-
 /// Holds out the rows with the most of every resource.
 fn held_out(
     law: &Arc<dyn Law>,
@@ -486,7 +458,7 @@ fn moves(
 
 fn choice(change: &Change) -> String {
     match change {
-        Change::Objective(objective) => super::fit_text::objective(*objective),
+        Change::Objective(objective) => objective.to_string(),
         Change::WithoutSmallest(column) => format!("without the smallest tenth of {column}"),
         Change::WithoutWorst(rows) => format!("without the {rows} worst rows"),
     }

@@ -2,18 +2,9 @@
 
 use super::fit::{FitReport, HeldOutError, SensitivityReport};
 use crate::analysis::{Uncertainty, intervals_from, number};
-use crate::fit::{Objective, law};
+use crate::fit::law;
 use experiment::quantity::human;
 use std::fmt;
-
-/// Names an objective.
-pub(super) fn objective(objective: Objective) -> String {
-    match objective {
-        Objective::Huber { delta } => format!("Huber, δ = {delta:e}"),
-        Objective::L1 => "L1".to_owned(),
-        Objective::L2 => "L2".to_owned(),
-    }
-}
 
 impl fmt::Display for FitReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -103,7 +94,7 @@ impl FitReport {
             f,
             "  minimum     {:.6e} ({} on log residuals), {} of {} starts, {} in {:.0} ms",
             self.objective,
-            objective(self.options.objective),
+            self.options.objective,
             self.starts_at_minimum,
             self.starts,
             if self.converged {

@@ -16,6 +16,7 @@ mod fit_text;
 mod isoflop;
 mod predict;
 mod rows;
+mod stored;
 mod suggest;
 
 pub use allocate::{
@@ -27,4 +28,5 @@ pub use fit::{Checks, FitReport, HeldOutError, Moved, SensitivityReport, Studied
 pub use isoflop::{IsoflopReport, NumberedApproach, isoflop};
 pub use predict::{PredictionReport, predict};
 pub use rows::{LeftOutRows, Rows};
+pub use stored::StoredFit;
 pub use suggest::{SuggestQuestion, SuggestionReport, suggest};

@@ -42,12 +42,15 @@ impl Rows {
 
     /// Finds the kind of model that a law of this name is about, among those there are runs of.
     pub(super) fn kind(&self, law: &str) -> Option<ModelKind> {
-        let has = |kind: &ModelKind| self.runs.iter().any(|run| run.kind == *kind);
-        let about: &[ModelKind] = match law {
-            "dlcm" => &[ModelKind::Dlcm],
-            "chinchilla" => &[ModelKind::Dense, ModelKind::TokenOnly],
-            _ => &[],
-        };
-        about.iter().copied().find(has)
+        let usable = self.runs.iter().filter(|run| run.unusable().is_none());
+        let has = |kind: ModelKind| usable.clone().any(|run| run.kind == kind);
+        let (dlcm, dense) = (has(ModelKind::Dlcm), has(ModelKind::Dense));
+        match law {
+            "dlcm" if dlcm => Some(ModelKind::Dlcm),
+            "chinchilla" if dense => Some(ModelKind::Dense),
+            // Where nothing else is there, the controls are what is meant.
+            "chinchilla" if !dlcm && has(ModelKind::TokenOnly) => Some(ModelKind::TokenOnly),
+            _ => None,
+        }
     }
 }

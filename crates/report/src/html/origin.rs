@@ -9,6 +9,7 @@ use maud::{Markup, html};
 
 pub(super) fn section(stored: &Stored) -> Markup {
     let experiment = stored.experiment;
+    let policy = stored.result.policy();
     let file = in_shell(&format!("{}.yaml", experiment.name));
     html! {
         p { "Save the configuration below as " code { (file) } ", with its data in place, then:" }
@@ -22,9 +23,9 @@ pub(super) fn section(stored: &Stored) -> Markup {
             dd { code { (experiment.config_hash) } }
             dt { "analysis" }
             dd {
-                (utc(stored.analysed_at)) " UTC; " (stored.result.settings.bootstrap)
-                " resamples, seed " (stored.result.settings.seed) ", Huber δ = "
-                (stored.result.settings.huber_delta)
+                (utc(stored.analysed_at)) " UTC; "
+                @if let Some(draws) = policy.draws { (draws) " resamples, " }
+                "seed " (policy.seed) ", " (policy.objective)
             }
         }
         h3 { "Data" }
