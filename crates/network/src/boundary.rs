@@ -76,7 +76,8 @@ const BUCKET: usize = 32;
 /// Which segment every token is in, and where segments start, on a device.
 #[derive(Clone, Debug)]
 pub struct Segmentation {
-    pub(crate) segments: Segments,
+    /// Which segment every token is in.
+    pub segments: Segments,
     /// The first token of every segment, [batch, concepts]; 0 for a segment that a row does not
     /// have. Only where they are read: [`needs_starts`].
     pub starts: Option<Tensor<2, Int>>,
