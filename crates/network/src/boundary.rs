@@ -79,7 +79,7 @@ pub struct Segmentation {
     /// Which segment every token is in.
     pub segments: Segments,
     /// The first token of every segment, [batch, concepts]; 0 for a segment that a row does not
-    /// have. Only where they are read: [`needs_starts`].
+    /// have. Only where they are read: [`Network::needs_starts`](crate::Network::needs_starts).
     pub starts: Option<Tensor<2, Int>>,
 }
 
