@@ -2,7 +2,7 @@
 
 use super::estimate::{Estimate, predict};
 use super::observe::{Observed, levels, of_kind};
-use super::{LEVEL, interval};
+use super::{LEVEL, interval, same_size};
 use experiment::architecture::ModelKind;
 use experiment::run::RunId;
 use serde::{Deserialize, Serialize};
@@ -93,10 +93,10 @@ pub(super) fn curves(estimate: &Estimate, runs: &[Observed]) -> Vec<LossCurve> {
     curves
 }
 
-/// Returns the runs whose value lies within 5% of `at`.
+/// Returns the runs whose value is `at`.
 fn at_level<'a>(runs: &[&'a Observed], at: f64, value: fn(&Observed) -> f64) -> Vec<&'a Observed> {
     runs.iter()
         .copied()
-        .filter(|run| (value(run) / at).ln().abs() < 0.05)
+        .filter(|run| same_size(value(run), at))
         .collect()
 }

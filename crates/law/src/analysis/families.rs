@@ -1,13 +1,13 @@
 //! Which form of which law the runs of a kind of model are fitted with: the fullest that they
 //! determine.
 
-use super::SAME_SIZE;
 use super::estimate::{Estimate, Task, count_settings, estimate};
 use super::laws::LawForm;
 use super::observe::{Observed, SeedNoise, Sorted, levels, of_kind, sort};
 use super::policy::Policy;
 use super::report::{CannotFit, LeftOut};
 use super::warning::Warning;
+use super::{SAME_SIZE, same_size};
 use crate::fit::law::DlcmForm;
 use crate::fit::{Observations, fit};
 use crate::row::Row;
@@ -277,7 +277,7 @@ fn check_axes(runs: &[&Observed]) -> Result<(), CannotFit> {
 }
 
 fn is_at(run: &Observed, at: Option<f64>) -> bool {
-    at.is_none_or(|at| (run.tokens / at).ln().abs() < SAME_SIZE)
+    at.is_none_or(|at| same_size(run.tokens, at))
 }
 
 fn confine<'a>(runs: &[&'a Observed], at: Option<f64>) -> Vec<&'a Observed> {

@@ -111,7 +111,7 @@ impl Fitted {
     /// Says whether a D is the one at which it holds.
     pub(crate) fn holds_at(&self, tokens: f64) -> bool {
         let at = self.at_tokens;
-        at.is_some_and(|at| (tokens / at).ln().abs() < super::SAME_SIZE)
+        at.is_some_and(|at| super::same_size(tokens, at))
     }
 
     fn knows_ratio(&self) -> bool {

@@ -207,6 +207,11 @@ pub struct Models {
 /// Sizes within this relative distance count as one: solvers reach N within 1%.
 const SAME_SIZE: f64 = 0.05;
 
+/// Says whether two values of N, D or R are one.
+fn same_size(a: f64, b: f64) -> bool {
+    (a / b).ln().abs() < SAME_SIZE
+}
+
 /// Analyses rows under the policy that follows from the settings.
 ///
 /// `models` is what the rows' models are like: the cost of sizes that were not trained follows from

@@ -6,7 +6,7 @@ use super::cost::{CostModel, TokenOnlyCost};
 use super::families::called;
 use super::fitted::Fitted;
 use super::parts::{Control, SavingParts};
-use super::{LEVEL, Maybe, SAME_SIZE, thin};
+use super::{LEVEL, Maybe, same_size, thin};
 use crate::fit::allocation::{
     AllocationError, Baseline, Cost, Domain, Range, SavingInterval, Surface, Variable, saving,
     saving_draws,
@@ -156,7 +156,7 @@ pub(crate) fn savings_against(dlcm: &Fitted, dense: &Fitted, cost: &CostModel) -
 /// The D at which both laws speak; `None` when there is none.
 fn common_tokens(dlcm: &Fitted, baseline: &Fitted) -> Option<f64> {
     match (dlcm.at_tokens, baseline.at_tokens) {
-        (Some(a), Some(b)) => ((a / b).ln().abs() < SAME_SIZE).then_some(a),
+        (Some(a), Some(b)) => same_size(a, b).then_some(a),
         (Some(at), None) | (None, Some(at)) => Some(at),
         (None, None) => baseline.extent(Variable::Tokens).map(|[_, most]| most),
     }
@@ -221,7 +221,7 @@ fn control<'a>(
 ) -> Result<Option<Control<'a>>, AllocationError> {
     let holds = |law: &&Fitted| {
         let at = law.at_tokens;
-        at.is_none_or(|at| (at / tokens).ln().abs() < SAME_SIZE)
+        at.is_none_or(|at| same_size(at, tokens))
     };
     let Some(law) = law.filter(holds) else {
         return Ok(None);

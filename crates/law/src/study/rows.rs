@@ -1,6 +1,5 @@
 //! The rows that a question is about.
 
-use crate::analysis::{Laws, Policy};
 use crate::fit::Observations;
 use crate::row::Row;
 use experiment::architecture::ModelKind;
@@ -35,11 +34,6 @@ pub struct Rows {
 }
 
 impl Rows {
-    /// Fits the laws of the kinds of models among the rows; `None` where they are no runs of models.
-    pub fn laws(&self, policy: &Policy) -> Option<Laws> {
-        (!self.runs.is_empty()).then(|| Laws::of(&self.runs, policy))
-    }
-
     /// Finds the kind of model that a law of this name is about, among those there are runs of.
     pub(super) fn kind(&self, law: &str) -> Option<ModelKind> {
         let usable = self.runs.iter().filter(|run| run.unusable().is_none());
