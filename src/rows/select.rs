@@ -369,9 +369,7 @@ impl Table {
             });
         unread.collect()
     }
-}
 
-impl Table {
     /// Leaves out the imported files that have nothing in a column that is wanted: they are about
     /// something else. A file with some of its cells empty is damaged instead, and refused.
     fn leave_out_sources_without(
@@ -401,9 +399,7 @@ impl Table {
             }
         }
     }
-}
 
-impl Table {
     /// Groups the rows left out by reason, with their lines.
     fn by_reason(&self, exclusions: &[Exclusion]) -> Vec<LeftOutRows> {
         let mut groups: Vec<LeftOutRows> = Vec::new();

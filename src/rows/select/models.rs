@@ -22,10 +22,6 @@ impl Models {
     /// # Errors
     /// Why it is none that can be used.
     pub(super) fn run(&self, row: usize, id: RunId) -> Result<Row, String> {
-        let above_zero = |name: &str, values: &[f64]| {
-            let value = Some(values[row]).filter(|v| v.is_finite() && *v > 0.0);
-            value.ok_or_else(|| format!("`{name}` is no number above 0"))
-        };
         let given = |values: &Option<Vec<f64>>| {
             let values = values.as_ref()?;
             Some(values[row]).filter(|value| value.is_finite())
@@ -34,17 +30,15 @@ impl Models {
             None => 0.0,
             Some(values) => values[row],
         };
-        if !(0.0..1.0).contains(&share) {
-            return Err("`concept_share` is no share of at least 0 and below 1".to_owned());
-        }
+        let share = is_share(share)?;
         let kind = self.kinds[row].unwrap_or(if share > 0.0 {
             ModelKind::Dlcm
         } else {
             ModelKind::Dense
         });
-        let params = above_zero("params", &self.params)?;
-        let tokens = above_zero("tokens", &self.tokens)?;
-        let loss = above_zero("loss", &self.loss)?;
+        let params = above_zero("params", self.params[row])?;
+        let tokens = above_zero("tokens", self.tokens[row])?;
+        let loss = above_zero("loss", self.loss[row])?;
         let run = Row::measured(id, kind, params, tokens, loss);
         let seed = given(&self.seed).map_or(0, |seed| seed as u64);
         if kind != ModelKind::Dlcm {
@@ -60,4 +54,45 @@ impl Models {
             ..run
         })
     }
+    /// Takes the columns that were named for a run of this program in place of its own.
+    ///
+    /// # Errors
+    /// Why it is none that can be used.
+    pub(super) fn renamed(
+        &self,
+        run: &Row,
+        row: usize,
+        columns: &[(String, String)],
+    ) -> Result<Row, String> {
+        let mut run = run.clone();
+        let about_concepts = run.kind == ModelKind::Dlcm;
+        for (name, _) in columns {
+            match (name.as_str(), &self.share, &self.realised, &self.declared) {
+                ("params", ..) => run.params = above_zero(name, self.params[row])?,
+                ("tokens", ..) => run.tokens = above_zero(name, self.tokens[row])?,
+                ("loss", ..) => run.loss = Some(above_zero(name, self.loss[row])?),
+                ("concept_share", Some(share), ..) if about_concepts => {
+                    run.concept_share = is_share(share[row])?;
+                }
+                ("compression_ratio", _, Some(ratio), _) if about_concepts => {
+                    run.realised_ratio = Some(above_zero(name, ratio[row])?);
+                }
+                ("declared_ratio", .., Some(ratio)) if about_concepts => {
+                    run.declared_ratio = above_zero(name, ratio[row])?;
+                }
+                _ => {}
+            }
+        }
+        Ok(run)
+    }
+}
+
+fn above_zero(name: &str, value: f64) -> Result<f64, String> {
+    let value = Some(value).filter(|value| value.is_finite() && *value > 0.0);
+    value.ok_or_else(|| format!("`{name}` is no number above 0"))
+}
+
+fn is_share(value: f64) -> Result<f64, String> {
+    let share = Some(value).filter(|value| (0.0..1.0).contains(value));
+    share.ok_or_else(|| "`concept_share` is no share of at least 0 and below 1".to_owned())
 }

@@ -60,7 +60,9 @@ impl Table {
         for row in left_out.kept() {
             let known = self.known.get(row).and_then(Option::as_ref);
             let run = match (known, &theirs) {
-                (Some(run), _) => Ok(self.renamed(run, row, &names, selection)),
+                (Some(run), Some(theirs)) => theirs.renamed(run, row, &selection.columns),
+                (Some(run), None) if selection.columns.is_empty() => Ok(run.clone()),
+                (Some(_), None) => Err("its N, D or loss is named for another column".to_owned()),
                 (None, Some(theirs)) => theirs.run(row, RunId(self.place(row))),
                 (None, None) => continue,
             };
@@ -93,26 +95,5 @@ impl Table {
         let told = unusable.iter();
         remarks.extend(told.map(|(why, rows)| format!("{rows} rows are left out: {why}")));
         Ok(Runs { rows, remarks })
-    }
-
-    /// Takes the columns that were named for a run of this program in place of its own.
-    fn renamed(&self, run: &Row, row: usize, names: &[String], selection: &Selection) -> Row {
-        let mut run = run.clone();
-        for (standard, _) in &selection.columns {
-            let at = names.iter().position(|name| name == standard);
-            let Some(value) = at.and_then(|at| number(self.cell(row, at))) else {
-                continue;
-            };
-            match standard.as_str() {
-                "params" => run.params = value,
-                "tokens" => run.tokens = value,
-                "concept_share" => run.concept_share = value,
-                "declared_ratio" => run.declared_ratio = value,
-                "compression_ratio" => run.realised_ratio = Some(value),
-                "loss" => run.loss = Some(value),
-                _ => {}
-            }
-        }
-        run
     }
 }
