@@ -3,35 +3,64 @@
 use super::{Places, RowsError, Table};
 use polars::prelude::*;
 use std::borrow::Cow;
-use std::path::Path;
+use std::io::Cursor;
 
-pub(super) fn read(path: &Path) -> Result<Table, RowsError> {
-    let file = std::fs::File::open(path).map_err(|source| RowsError::Read {
-        path: path.to_owned(),
-        source,
-    })?;
+pub(super) fn read(name: String, file: Cursor<Vec<u8>>) -> Result<Table, RowsError> {
     let refused = |error: PolarsError| RowsError::Parquet {
-        path: path.to_owned(),
+        name: name.clone(),
         why: error.to_string(),
     };
-    let frame = ParquetReader::new(file).finish().map_err(refused)?;
-    let header: Vec<String> = frame
-        .get_column_names()
-        .into_iter()
-        .map(ToString::to_string)
-        .collect();
-    let columns = frame
-        .columns()
-        .iter()
-        .map(written)
-        .collect::<Result<Vec<_>, _>>()
+    let mut reader = ParquetReader::new(file);
+    let schema = reader.schema().map_err(refused)?;
+    let (mut readable, mut unread) = (Vec::new(), Vec::new());
+    for (at, (column, field)) in schema.iter().enumerate() {
+        if is_readable(field.dtype()) {
+            readable.push(at);
+        } else {
+            unread.push((column.to_string(), format!("{:?}", field.dtype())));
+        }
+    }
+    let frame = reader
+        .with_projection(Some(readable))
+        .finish()
         .map_err(refused)?;
+    let (mut header, mut columns) = (Vec::new(), Vec::new());
+    for column in frame.columns() {
+        match written(column) {
+            Ok(cells) => {
+                header.push(column.name().to_string());
+                columns.push(cells);
+            }
+            Err(_) => unread.push((column.name().to_string(), column.dtype().to_string())),
+        }
+    }
     let cells = (0..frame.height()).flat_map(|row| {
         columns
             .iter()
             .map(move |column| Cow::Borrowed(column[row].as_str()))
     });
-    Table::of_cells(path.display().to_string(), header, cells, Places::Numbers)
+    let table = Table::of_cells(name, header, cells, Places::Numbers)?;
+    Ok(Table { unread, ..table })
+}
+
+/// Says whether a column holds what cells are: numbers, words, or true and false.
+///
+/// The others are not read at all: polars panics at some of them without features that nobody needs.
+fn is_readable(kind: &ArrowDataType) -> bool {
+    match kind {
+        ArrowDataType::Dictionary(_, values, _) => is_readable(values),
+        ArrowDataType::Utf8 | ArrowDataType::LargeUtf8 | ArrowDataType::Utf8View => true,
+        ArrowDataType::Boolean | ArrowDataType::Float32 | ArrowDataType::Float64 => true,
+        ArrowDataType::Int8
+        | ArrowDataType::Int16
+        | ArrowDataType::Int32
+        | ArrowDataType::Int64
+        | ArrowDataType::UInt8
+        | ArrowDataType::UInt16
+        | ArrowDataType::UInt32
+        | ArrowDataType::UInt64 => true,
+        _ => false,
+    }
 }
 
 /// Writes a column's values so that reading them gives them back; null is empty.

@@ -5,3 +5,5 @@ mod desk;
 mod doors;
 mod fits;
 mod rows;
+mod tables;
+mod units;

@@ -1,7 +1,7 @@
 //! Runs that other people trained, and the exact rows behind a fit.
 
 use super::{Store, StoreError, content};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A run that somebody else trained.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
@@ -64,7 +64,8 @@ impl Store {
         Ok(id)
     }
 
-    /// Takes in the runs of a file, in place of those of an earlier import of it.
+    /// Takes in runs of a file, in place of those of an earlier import of it that it no longer holds:
+    /// `whole` are the identities of all that it holds, whether they are taken in now or not.
     ///
     /// # Errors
     /// When the database refuses; nothing is then changed.
@@ -73,6 +74,7 @@ impl Store {
         experiment: i64,
         source: &str,
         runs: &[ImportedRun],
+        whole: &BTreeSet<String>,
         now: f64,
     ) -> Result<Imported, StoreError> {
         let mut transaction = self.begin().await?;
@@ -82,8 +84,8 @@ impl Store {
                 .bind(source)
                 .fetch_all(&mut *transaction)
                 .await?;
-        let mut gone: std::collections::HashSet<String> =
-            before.into_iter().map(|(id,)| id).collect();
+        let before = before.into_iter().map(|(id,)| id);
+        let mut gone: BTreeSet<String> = before.filter(|id| !whole.contains(id)).collect();
         let mut added = 0;
         for run in runs {
             gone.remove(&run.id);
@@ -227,7 +229,7 @@ mod tests {
             [(&first, 2, 0, 0), (&first, 0, 2, 0), (&second, 1, 1, 1)]
         {
             let done = store
-                .import(experiment, "theirs.csv", runs, 1.0)
+                .import(experiment, "theirs.csv", runs, &BTreeSet::new(), 1.0)
                 .await
                 .expect("taken in");
             let expected = Imported {

@@ -134,7 +134,7 @@ async fn who_reads_and_then_writes_waits_for_another_writer() {
         tokio::time::sleep(Duration::from_millis(100)).await;
         store.ingest(&run.id, &lines).await.expect("waits");
         store
-            .import(experiment, "a.csv", &[], 1.0)
+            .import(experiment, "a.csv", &[], &Default::default(), 1.0)
             .await
             .expect("waits");
     };

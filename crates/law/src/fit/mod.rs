@@ -40,6 +40,7 @@ pub use bootstrap::{Bootstrap, BootstrapOptions, Resampling, bootstrap};
 pub use estimate::{Fit, FitError, FitOptions, Prediction, fit};
 pub use law::{FittedLaw, Law, LawError};
 pub use objective::Objective;
-pub use observations::{Exclusion, ObservationError, Observations, Row};
+pub use observations::{Exclusion, ObservationError, Observations, Row, VARIANT};
 pub use profile::{Profile, ProfilePoint, profile};
 pub use solve::Outcome;
+pub(crate) use solve::median;
