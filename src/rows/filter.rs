@@ -46,7 +46,8 @@ impl Names for Columns<'_> {
 
     fn find(&self, name: &str) -> Result<Column, String> {
         let names = || self.header.iter().map(String::as_str);
-        if names().any(|column| column == name) {
+        let unread = self.table.unread.iter().any(|(column, _)| column == name);
+        if unread || names().any(|column| column == name) {
             let found = self.table.position(self.header, name, "");
             let index = found.map_err(|why| why.to_string())?;
             return Ok(Column {

@@ -5,36 +5,33 @@ use polars::prelude::*;
 use std::borrow::Cow;
 use std::io::Cursor;
 
-pub(super) fn read(name: String, file: Cursor<Vec<u8>>) -> Result<Table, RowsError> {
+pub(super) fn read(name: String, file: &[u8]) -> Result<Table, RowsError> {
     let refused = |error: PolarsError| RowsError::Parquet {
         name: name.clone(),
         why: error.to_string(),
     };
-    let mut reader = ParquetReader::new(file);
-    let schema = reader.schema().map_err(refused)?;
-    let (mut readable, mut unread) = (Vec::new(), Vec::new());
+    let reader = || ParquetReader::new(Cursor::new(file));
+    let mut whole = reader();
+    let rows = whole.num_rows().map_err(refused)?;
+    let schema = whole.schema().map_err(refused)?;
+    let (mut header, mut columns, mut unread) = (Vec::new(), Vec::new(), Vec::new());
+    // One by one: a column that cannot be read takes no other with it.
     for (at, (column, field)) in schema.iter().enumerate() {
-        if is_readable(field.dtype()) {
-            readable.push(at);
-        } else {
-            unread.push((column.to_string(), format!("{:?}", field.dtype())));
-        }
-    }
-    let frame = reader
-        .with_projection(Some(readable))
-        .finish()
-        .map_err(refused)?;
-    let (mut header, mut columns) = (Vec::new(), Vec::new());
-    for column in frame.columns() {
-        match written(column) {
-            Ok(cells) => {
-                header.push(column.name().to_string());
+        let kind = field.dtype();
+        let cells = is_readable(kind).then(|| {
+            let frame = reader().with_projection(Some(vec![at])).finish();
+            frame.and_then(|frame| written(&frame.columns()[0]))
+        });
+        match cells {
+            Some(Ok(cells)) => {
+                header.push(column.to_string());
                 columns.push(cells);
             }
-            Err(_) => unread.push((column.name().to_string(), column.dtype().to_string())),
+            Some(Err(why)) => unread.push((column.to_string(), format!("{kind:?} ({why})"))),
+            None => unread.push((column.to_string(), format!("{kind:?}"))),
         }
     }
-    let cells = (0..frame.height()).flat_map(|row| {
+    let cells = (0..rows).flat_map(|row| {
         columns
             .iter()
             .map(move |column| Cow::Borrowed(column[row].as_str()))

@@ -3,7 +3,7 @@
 //! What a file holds is told by its content; its name is not asked.
 
 use super::{Places, RowsError, Table, csv, json, parquet};
-use std::io::{Cursor, Read};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// Column that names the file of a row, where a pattern names several.
@@ -46,7 +46,7 @@ fn of_bytes(name: String, bytes: Vec<u8>) -> Result<Table, RowsError> {
         return Err(RowsError::TooLarge { name });
     }
     if bytes.starts_with(b"PAR1") {
-        return parquet::read(name, Cursor::new(bytes));
+        return parquet::read(name, &bytes);
     }
     if let Some(what) = no_table(&bytes) {
         return Err(RowsError::NoTable { name, what });

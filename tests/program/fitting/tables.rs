@@ -245,6 +245,32 @@ fn what_is_no_table_or_no_column_is_told() {
     }
 }
 
+/// `types.parquet` has a column of each of Arrow's types beside `params`, `tokens` and `loss`, which are
+/// exactly of the law of [`TRUTH`]; PyArrow 26 wrote it.
+#[test]
+fn columns_of_types_that_are_not_read_stand_in_nobodys_way() {
+    let file = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/tests/program/fitting/types.parquet"
+    );
+    let desk = Desk::new();
+    for filter in ["split=train or split=test", "big=a", "params > 0"] {
+        let told = desk.json(&fit(file, &["--where", filter]));
+        assert_eq!(told["n_rows"], 16, "{filter}");
+        is_truth(&told, &TRUTH, filter);
+    }
+    for column in [
+        "when", "day", "clock", "took", "price", "cfg", "list", "map", "bytes", "f16",
+    ] {
+        let said = desk.refused(&fit(file, &["--where", &format!("{column} > 1")]));
+        let told = format!("column `{column}` holds");
+        assert!(
+            said.contains(&told) && said.contains("which is not read"),
+            "{said}"
+        );
+    }
+}
+
 #[test]
 fn an_import_takes_in_what_it_reads_and_counts_the_rest() {
     let csv = chinchilla(&SIZES, &TOKENS);
