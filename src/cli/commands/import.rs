@@ -92,15 +92,15 @@ pub(in crate::cli) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let source = args.file.display().to_string();
     let mut without_loss = 0;
     let done = if args.remove {
-        crate::cli::runtime()?.block_on(remove(name, &source, &results))?
+        crate::cli::block_on(remove(name, &source, &results))?
     } else {
         let table = Table::read(&args.file)?;
         let (runs, without) = table.to_import(&args.selection.read()?)?;
         without_loss = without;
-        crate::cli::runtime()?.block_on(async {
+        crate::cli::block_on(async {
             let store = Store::create(&results).await?;
             let experiment = store.experiment_without_file(name, now()).await?;
-            store.import(experiment, &source, &runs, now()).await
+            Ok(store.import(experiment, &source, &runs, now()).await?)
         })?
     };
     let report = Report {
