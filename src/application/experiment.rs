@@ -195,11 +195,12 @@ impl Loaded {
         if !ResultsFolder(&self.results).database().exists() {
             return Ok(HashMap::new());
         }
-        let store = Store::open(&self.results).await?;
-        let Some(experiment) = store.experiment(&self.experiment.name).await? else {
-            return Ok(HashMap::new());
+        let store = Store::open_to_read(&self.results).await?;
+        let runs = match store.experiment(&self.experiment.name).await? {
+            Some(experiment) => store.runs(experiment).await?,
+            None => Vec::new(),
         };
-        let runs = store.runs(experiment).await?;
+        store.close().await;
         Ok(runs
             .into_iter()
             .map(|record| (record.id.clone(), record))

@@ -3,10 +3,12 @@
 use super::Failure;
 use super::experiment::ExperimentArgs;
 use super::fitted::pair;
+use super::terminal::note;
 use crate::application::Asked;
 use crate::rows::{LossUnit, Scale, Selection, Table};
-use campaign::store::Store;
+use campaign::store::{Store, StoreError};
 use clap::ValueEnum;
+use experiment::clock::now;
 use scaling_law::fit::law::{Law, by_name};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -88,6 +90,29 @@ enum Unit {
 pub(super) struct Home {
     pub(super) results: PathBuf,
     pub(super) experiment: String,
+    /// The table whose fits it holds, where it is not an experiment of its own.
+    table: Option<PathBuf>,
+}
+
+impl Home {
+    /// Finds the experiment that keeps fits, or records it; says so where it has another name than its
+    /// table.
+    pub(super) async fn find(&self, store: &Store) -> Result<i64, StoreError> {
+        let Some(table) = &self.table else {
+            return store.experiment_without_file(&self.experiment, now()).await;
+        };
+        let found = store.experiment_of_table(&self.experiment, table, now());
+        let (id, name) = found.await?;
+        if name != self.experiment {
+            note!(
+                "{} keeps fits of another table as `{}`: those of {} are kept as `{name}`",
+                self.results.display(),
+                self.experiment,
+                table.display()
+            );
+        }
+        Ok(id)
+    }
 }
 
 /// What is asked about the rows that were named, and where answers are stored.
@@ -140,8 +165,8 @@ impl RowsArgs {
                 )));
             }
         };
-        super::runtime()?.block_on(async {
-            let store = Store::open(&place.results).await?;
+        super::block_on(async {
+            let store = super::open_to_read(&place.results).await?;
             let (id, name) = place.find(&store).await?;
             let asked = Asked::of_experiment(&store, id, &name, file.as_ref(), selection).await?;
             Ok(Source {
@@ -149,6 +174,7 @@ impl RowsArgs {
                 home: Home {
                     results: place.results,
                     experiment: name,
+                    table: None,
                 },
             })
         })
@@ -168,6 +194,7 @@ impl RowsArgs {
         Home {
             results: self.results.clone().unwrap_or_else(folder),
             experiment: stem.into_owned(),
+            table: Some(path.canonicalize().unwrap_or_else(|_| path.to_owned())),
         }
     }
 }

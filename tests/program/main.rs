@@ -10,5 +10,6 @@ mod layering;
 mod operations;
 mod report;
 mod serve;
+mod storage;
 mod stories;
 mod support;

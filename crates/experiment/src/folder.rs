@@ -43,6 +43,11 @@ impl ResultsFolder<'_> {
         self.runs().join(&id.0)
     }
 
+    /// The folder of what is written about an experiment beside the first one here.
+    pub fn experiment(self, name: &str) -> PathBuf {
+        self.0.join("experiments").join(name)
+    }
+
     /// The folder of the figures.
     pub fn figures(self) -> PathBuf {
         self.0.join("figures")

@@ -40,7 +40,7 @@ impl fmt::Display for Checked {
 
 pub(in crate::cli) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let loaded = args.experiment.load()?;
-    let planned = crate::cli::runtime()?.block_on(loaded.runs())?.planned;
+    let planned = crate::cli::block_on(async { Ok(loaded.runs().await?) })?.planned;
     let checked = Checked {
         runs: planned.len(),
         warnings: warnings(&planned),

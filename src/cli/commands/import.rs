@@ -90,7 +90,7 @@ pub(in crate::cli) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let source = args.file.display().to_string();
     let mut left_out = BTreeMap::new();
     let done = if args.remove {
-        crate::cli::runtime()?.block_on(remove(name, &source, &results))?
+        crate::cli::block_on(remove(name, &source, &results))?
     } else {
         let selection = args.selection.read()?;
         let table = Table::read(&args.file)?.scaled(&selection)?;
@@ -100,12 +100,11 @@ pub(in crate::cli) fn run(args: &Args) -> Result<ExitCode, Failure> {
             left_out: aside,
         } = table.to_import(&selection)?;
         left_out.extend(aside);
-        crate::cli::runtime()?.block_on(async {
+        crate::cli::block_on(async {
             let store = Store::create(&results).await?;
             let experiment = store.experiment_without_file(name, now()).await?;
-            store
-                .import(experiment, &source, &runs, &whole, now())
-                .await
+            let done = store.import(experiment, &source, &runs, &whole, now());
+            Ok(done.await?)
         })?
     };
     let report = Report {

@@ -4,7 +4,7 @@ use crate::cli::Failure;
 use crate::cli::find_run::Stored;
 use crate::cli::terminal::{harmless, note, print, wants_colour};
 use crate::cli::trained::{TrainedArgs, parse_tokens};
-use campaign::store::{ReadContent, ReadPosition, ReadingRecord};
+use campaign::store::{ReadContent, ReadPosition, ReadingRecord, Store};
 use experiment::clock::now;
 use serde_json::{Value, json};
 use std::io::IsTerminal;
@@ -126,8 +126,10 @@ fn keep(
         contents: contents.collect(),
         positions: positions.collect(),
     };
-    crate::cli::runtime()?.block_on(async {
+    crate::cli::block_on(async {
         let Stored { results, store, .. } = args.trained.stored().await?;
+        store.close().await;
+        let store = Store::open(&results).await?;
         store.save_reading(&reading, now()).await?;
         note!(
             "kept in {}: `orchestrator plot` draws it",

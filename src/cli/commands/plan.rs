@@ -45,13 +45,13 @@ pub(in crate::cli) struct Args {
 
 pub(in crate::cli) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let loaded = args.experiment.load()?;
-    let runtime = crate::cli::runtime()?;
+    let (runs, stored) =
+        crate::cli::block_on(async { Ok((loaded.runs().await?, loaded.stored().await?)) })?;
     let Runs {
         planned,
         untuned,
         tuned,
-    } = runtime.block_on(loaded.runs())?;
-    let stored = runtime.block_on(loaded.stored())?;
+    } = runs;
     let names = args.devices.names()?;
     // Devices of one machine are taken to be alike.
     let costs = match (args.no_time, names.first()) {

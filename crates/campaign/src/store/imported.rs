@@ -41,29 +41,6 @@ pub struct FittedRows {
 }
 
 impl Store {
-    /// Finds an experiment, or records one that has no file of its own: it holds imported runs.
-    ///
-    /// # Errors
-    /// When the database refuses.
-    pub async fn experiment_without_file(&self, name: &str, now: f64) -> Result<i64, StoreError> {
-        sqlx::query(
-            "INSERT INTO experiments
-                 (name, config, config_hash, program_version, created_at, updated_at)
-             VALUES (?, '', '', ?, ?, ?) ON CONFLICT (name) DO NOTHING",
-        )
-        .bind(name)
-        .bind(env!("CARGO_PKG_VERSION"))
-        .bind(now)
-        .bind(now)
-        .execute(&self.pool)
-        .await?;
-        let (id,): (i64,) = sqlx::query_as("SELECT id FROM experiments WHERE name = ?")
-            .bind(name)
-            .fetch_one(&self.pool)
-            .await?;
-        Ok(id)
-    }
-
     /// Takes in runs of a file, in place of those of an earlier import of it that it no longer holds:
     /// `whole` are the identities of all that it holds, whether they are taken in now or not.
     ///
@@ -160,20 +137,6 @@ impl Store {
                 .fetch_one(&self.pool)
                 .await?;
         Ok(count as u64)
-    }
-
-    /// Stores the rows behind a fit, once however often they are fitted.
-    pub(super) async fn save_rows(&self, rows: &FittedRows) -> Result<(), StoreError> {
-        sqlx::query(
-            "INSERT INTO fitted_rows (hash, n_rows, content) VALUES (?, ?, ?)
-             ON CONFLICT (hash) DO NOTHING",
-        )
-        .bind(&rows.hash)
-        .bind(rows.n_rows as i64)
-        .bind(&rows.content)
-        .execute(&self.pool)
-        .await?;
-        Ok(())
     }
 
     /// Reads the rows behind the newest fit of a law, as CSV; `None` where none are stored.

@@ -1,3 +1,4 @@
+mod opening;
 mod versions;
 
 use super::*;
@@ -7,6 +8,7 @@ use experiment::run::{
     DataFacts, DataSpec, Execution, Part, RunOutcome, RunState, Start, TokenizerSpec,
 };
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 fn spec(seed: u64) -> RunSpec {
     let recipe = experiment::grid::parse(
