@@ -2,6 +2,7 @@
 
 use super::Failure;
 use clap::ValueEnum;
+use experiment::quantity::Draws;
 use scaling_law::analysis::{Policy, ResampledBy};
 use scaling_law::fit::Objective;
 
@@ -19,7 +20,7 @@ pub(super) struct FittingArgs {
 
     /// Refits of resampled runs behind the intervals; 0 for none [default: the experiment's file, 1000 when cheap].
     #[arg(long, value_name = "DRAWS", help_heading = "Fitting")]
-    bootstrap: Option<usize>,
+    bootstrap: Option<Draws>,
 
     /// How a resample is made [default: pairs, or noise where there are fewer than four settings a
     /// parameter].
@@ -82,7 +83,7 @@ impl FittingArgs {
         };
         Ok(Policy {
             objective,
-            draws: self.bootstrap.or(policy.draws),
+            draws: self.bootstrap.map(Draws::get).or(policy.draws),
             resampling: match self.resampling {
                 None => policy.resampling,
                 Some(Resampled::Pairs) => Some(ResampledBy::Pairs),

@@ -177,7 +177,8 @@ pub(super) struct Progress {
     screen: Option<Screen>,
     failed: Vec<Row>,
     drawn: Instant,
-    left: Option<Duration>,
+    /// Seconds.
+    left: Option<f64>,
     estimated: Option<Instant>,
 }
 
@@ -261,7 +262,7 @@ impl Progress {
             }
         };
         let open: Vec<Open> = left.iter().map(open).collect();
-        self.left = seconds_left(&open, &paces, self.slots).map(Duration::from_secs_f64);
+        self.left = seconds_left(&open, &paces, self.slots);
     }
 
     fn whole(&mut self) -> String {
@@ -388,7 +389,7 @@ impl Progress {
         run.stand = Stand::Waiting;
         let again = match retried.micro_batch {
             Some(rows) => format!("again with {rows} sequences at a time"),
-            None => format!("again in {}", words(retried.after)),
+            None => format!("again in {}", words(retried.after.as_secs_f64())),
         };
         let (id, outcome) = (&retried.run, retried.outcome);
         let mut text = format!("{id} {outcome}, {again}: {}", run.label);
@@ -458,8 +459,9 @@ fn indented(message: Option<&str>) -> String {
 }
 
 /// Writes a duration as people say it.
-pub(super) fn words(duration: Duration) -> String {
-    match duration.as_secs() {
+pub(super) fn words(seconds: f64) -> String {
+    // An estimate may be any number, of a plan of any size.
+    match seconds as u64 {
         s @ 0..90 => format!("{s} s"),
         s @ 90..5400 => format!("{} min", (s + 30) / 60),
         s => format!("{:.1} h", s as f64 / 3600.0),

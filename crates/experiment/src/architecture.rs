@@ -7,6 +7,16 @@ pub mod solver;
 
 use serde::{Deserialize, Serialize};
 
+// Bounds that no model passes; beyond them a unit is wrong, and counts would overflow.
+/// The widest residual stream.
+pub const MOST_WIDTH: u64 = 1 << 20;
+/// The most blocks of a stack.
+pub const MOST_LAYERS: u64 = 1 << 12;
+/// The longest sequence, in tokens.
+pub const MOST_SEQUENCE: u64 = 1 << 24;
+/// The largest vocabulary.
+pub const MOST_VOCAB: u64 = 1 << 24;
+
 /// A stack of identical pre-norm Transformer blocks: grouped-query attention, then SwiGLU.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Stack {

@@ -30,7 +30,7 @@ use section::Declared;
 use crate::architecture::ModelKind;
 use crate::architecture::solver::ShapeSettings;
 use crate::flops::Convention;
-use crate::quantity::{Flops, Params, TokenBudget};
+use crate::quantity::{Draws, Flops, Params, Seconds, TokenBudget};
 use crate::recipe::Recipe;
 use crate::run::{DataSpec, Execution};
 use serde::{Deserialize, Serialize};
@@ -84,7 +84,7 @@ pub struct Analysis {
     /// δ of the Huber loss on log residuals.
     pub huber_delta: f64,
     /// Resamples of runs behind every interval.
-    pub bootstrap: usize,
+    pub bootstrap: Draws,
     /// Seed of the resampling and of the fit's starts.
     pub seed: u64,
 }
@@ -96,7 +96,7 @@ impl Default for Analysis {
             budget: None,
             flops_convention,
             huber_delta: 1e-3,
-            bootstrap: 1000,
+            bootstrap: Draws::from(1000),
             seed: 0,
         }
     }
@@ -107,8 +107,8 @@ impl Default for Analysis {
 pub struct ExecutionSettings {
     /// Sequences in one forward pass, a divisor of every batch; `None` for the whole batch.
     pub micro_batch: Option<usize>,
-    /// Seconds between two checkpoints of a run.
-    pub checkpoint_every: f64,
+    /// Time between two checkpoints of a run.
+    pub checkpoint_every: Seconds,
     /// Threads of a run; `None` leaves it to the launcher.
     pub threads: Option<usize>,
     /// Runs at once; `None` leaves it to the launcher.
@@ -119,16 +119,16 @@ pub struct ExecutionSettings {
     pub order: Order,
     /// How often a run that failed is tried again.
     pub retries: usize,
-    /// Seconds before the first retry; each later one waits twice as long.
-    pub back_off: f64,
-    /// Seconds after which an attempt is ended; `None` for no limit.
-    pub time_limit: Option<f64>,
-    /// Seconds without a sign of life after which an attempt is killed.
-    pub stall_limit: f64,
+    /// Time before the first retry; each later one waits twice as long.
+    pub back_off: Seconds,
+    /// Time after which an attempt is ended; `None` for no limit.
+    pub time_limit: Option<Seconds>,
+    /// Time without a sign of life after which an attempt is killed.
+    pub stall_limit: Seconds,
     /// Training FLOPs of all runs together beyond which none starts.
     pub max_flops: Option<f64>,
-    /// Seconds after which no run starts.
-    pub max_time: Option<f64>,
+    /// Time after which no run starts.
+    pub max_time: Option<Seconds>,
     /// Whether a run's weights are kept when it has finished.
     pub keep_weights: bool,
 }
@@ -137,15 +137,15 @@ impl Default for ExecutionSettings {
     fn default() -> Self {
         Self {
             micro_batch: None,
-            checkpoint_every: Execution::CHECKPOINT_EVERY,
+            checkpoint_every: Seconds::from(Execution::CHECKPOINT_EVERY),
             threads: None,
             parallel: None,
             per_device: None,
             order: Order::Longest,
             retries: 2,
-            back_off: 5.0,
+            back_off: Seconds::from(5),
             time_limit: None,
-            stall_limit: 900.0,
+            stall_limit: Seconds::from(900),
             max_flops: None,
             max_time: None,
             keep_weights: true,

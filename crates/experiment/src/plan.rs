@@ -14,7 +14,7 @@ use crate::architecture::Architecture;
 use crate::architecture::solver::{ShapeError, Straying};
 use crate::flops::Convention;
 use crate::grid::{Cell, CellKind, ControlSize, Experiment, GridError, Location, Size};
-use crate::quantity::{Params, TokenBudget};
+use crate::quantity::{MOST_TOKENS, Params, TokenBudget};
 use crate::run::{DataFacts, DataSpec, Execution, Part, RunId, RunSpec};
 use rayon::prelude::*;
 use std::collections::hash_map::Entry;
@@ -146,6 +146,12 @@ fn declare(
         }
         _ => shapes.size(cell, facts.vocab)?,
     };
+    if tokens > MOST_TOKENS {
+        return Err(cell.location.error(
+            "this is a budget of more than 1e18 tokens",
+            "give fewer `tokens` or `flops`, or more `params`",
+        ));
+    }
     let mut recipe = cell.recipe.clone();
     // Whole steps only, and never more than was asked for when that fills at least one.
     recipe.tokens = whole_steps(tokens, (recipe.batch * architecture.seq_len()) as u64);
@@ -154,7 +160,7 @@ fn declare(
         execution: Execution {
             micro_batch: experiment.execution.micro_batch.unwrap_or(recipe.batch),
             threads: experiment.execution.threads.unwrap_or(1),
-            checkpoint_every: experiment.execution.checkpoint_every,
+            checkpoint_every: experiment.execution.checkpoint_every.get(),
             start: None,
             keeps_end: false,
         },

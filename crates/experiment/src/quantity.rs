@@ -4,6 +4,8 @@
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
 
 /// A number of parameters (N), non-embedding unless a name says otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -13,9 +15,108 @@ pub struct Params(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Tokens(pub u64);
 
+/// More tokens than were ever written: beyond it a unit is wrong.
+pub const MOST_TOKENS: u64 = 1_000_000_000_000_000_000;
+
 /// A number of floating-point operations (C); a multiply-add is two.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd, Serialize, Deserialize)]
 pub struct Flops(pub f64);
+
+/// A length of time, from nothing to a century: clocks and sums of times hold every one.
+///
+/// # Units
+/// Seconds.
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[serde(try_from = "f64", into = "f64")]
+pub struct Seconds(f64);
+
+impl Seconds {
+    /// The longest time: beyond it a unit is wrong.
+    pub const MOST: f64 = 36_500.0 * 86_400.0;
+
+    /// Returns the number of seconds.
+    pub fn get(self) -> f64 {
+        self.0
+    }
+
+    /// Returns the time as the clock counts it.
+    pub fn duration(self) -> Duration {
+        Duration::from_secs_f64(self.0)
+    }
+}
+
+impl From<u16> for Seconds {
+    fn from(seconds: u16) -> Self {
+        Self(f64::from(seconds))
+    }
+}
+
+impl From<Seconds> for f64 {
+    fn from(time: Seconds) -> Self {
+        time.0
+    }
+}
+
+impl TryFrom<f64> for Seconds {
+    type Error = QuantityError;
+
+    fn try_from(seconds: f64) -> Result<Self, QuantityError> {
+        if (0.0..=Self::MOST).contains(&seconds) {
+            Ok(Self(seconds))
+        } else {
+            Err(QuantityError::NoTime(format!("{seconds:?}")))
+        }
+    }
+}
+
+/// A number of resamples; 0 for none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "u64", into = "u64")]
+pub struct Draws(u32);
+
+impl Draws {
+    /// The largest number: intervals stand still long before, and all draws are kept in memory.
+    pub const MOST: u32 = 1_000_000;
+
+    /// Returns the number.
+    pub fn get(self) -> usize {
+        self.0 as usize
+    }
+}
+
+impl From<u16> for Draws {
+    fn from(draws: u16) -> Self {
+        Self(u32::from(draws))
+    }
+}
+
+impl From<Draws> for u64 {
+    fn from(draws: Draws) -> Self {
+        u64::from(draws.0)
+    }
+}
+
+impl TryFrom<u64> for Draws {
+    type Error = QuantityError;
+
+    fn try_from(draws: u64) -> Result<Self, QuantityError> {
+        match u32::try_from(draws) {
+            Ok(draws) if draws <= Self::MOST => Ok(Self(draws)),
+            _ => Err(QuantityError::TooManyDraws(draws)),
+        }
+    }
+}
+
+impl FromStr for Draws {
+    type Err = QuantityError;
+
+    fn from_str(text: &str) -> Result<Self, QuantityError> {
+        match text.trim() {
+            "0" => Ok(Self(0)),
+            text => parse_count(text)?.try_into(),
+        }
+    }
+}
 
 /// A training-token budget as written: absolute, or in proportion to the parameters.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -61,6 +162,18 @@ pub enum QuantityError {
     /// A count has to be a whole number.
     #[error("`{0}` is not a whole number")]
     NotWhole(String),
+    /// Larger than what can be counted.
+    #[error("`{0}` is too large")]
+    TooLarge(String),
+    /// Some readers of YAML take such a number for an octal one.
+    #[error("`{0}` begins with a zero, which may mean an octal number; write it without")]
+    LeadingZero(String),
+    /// Not a time that anybody waits.
+    #[error("{0} seconds are no time from 0 to 36500 days")]
+    NoTime(String),
+    /// More resamples than anybody needs.
+    #[error("{0} resamples are too many: at most {most}, of which 1000 are usual", most = Draws::MOST)]
+    TooManyDraws(u64),
 }
 
 const MULTIPLIERS: [(&str, f64); 6] = [
@@ -94,6 +207,14 @@ pub fn parse_number(text: &str) -> Result<f64, QuantityError> {
         })
         .map_or(trimmed.len(), |(i, _)| i);
     let (number, suffix) = trimmed.split_at(digits_end);
+    let digits = number.trim_start_matches(['+', '-']).as_bytes();
+    if digits.first() == Some(&b'0')
+        && digits
+            .get(1)
+            .is_some_and(|c| c.is_ascii_digit() || *c == b'_')
+    {
+        return Err(QuantityError::LeadingZero(text.to_owned()));
+    }
     let value: f64 = number
         .replace('_', "")
         .parse()
@@ -112,6 +233,9 @@ pub fn parse_number(text: &str) -> Result<f64, QuantityError> {
             })?
     };
     let value = value * multiplier;
+    if value == f64::INFINITY {
+        return Err(QuantityError::TooLarge(text.to_owned()));
+    }
     if !value.is_finite() || value <= 0.0 {
         return Err(QuantityError::NotPositive(text.to_owned()));
     }
@@ -124,10 +248,17 @@ pub fn parse_number(text: &str) -> Result<f64, QuantityError> {
 /// As [`parse_number`], and when the result is not a whole number.
 pub fn parse_count(text: &str) -> Result<u64, QuantityError> {
     let value = parse_number(text)?;
+    // Every digit of a seed counts, also where a float has none for it.
+    if let Ok(exact) = text.trim().replace('_', "").parse() {
+        return Ok(exact);
+    }
     let rounded = value.round();
     // `0.3M` is 299999.99999999994 in binary: a whole number as the writer meant it.
-    if (value - rounded).abs() > 1e-6 * value.max(1.0) || rounded < 1.0 {
+    if (value - rounded).abs() > 4.0 * f64::EPSILON * value || rounded < 1.0 {
         return Err(QuantityError::NotWhole(text.to_owned()));
+    }
+    if rounded >= u64::MAX as f64 {
+        return Err(QuantityError::TooLarge(text.to_owned()));
     }
     Ok(rounded as u64)
 }
@@ -244,6 +375,8 @@ mod tests {
             ("1.5 K", 1_500),
             ("2.5e3", 2_500),
             ("1e+3", 1_000),
+            ("9007199254740993", 9_007_199_254_740_993),
+            ("18446744073709551615", u64::MAX),
         ] {
             assert_eq!(parse_count(text), Ok(value), "{text}");
         }
@@ -271,10 +404,25 @@ mod tests {
             parse_count("0.5"),
             Err(QuantityError::NotWhole(_))
         ));
-        assert!(matches!(
-            parse_count("1e400"),
-            Err(QuantityError::NotPositive(_))
-        ));
+        for large in ["1e400", "1e30", "18446744073709551616"] {
+            assert!(matches!(
+                parse_count(large),
+                Err(QuantityError::TooLarge(_))
+            ));
+        }
+        for octal in ["012", "0_1", "-007M"] {
+            assert!(matches!(
+                parse_count(octal),
+                Err(QuantityError::LeadingZero(_))
+            ));
+        }
+        assert_eq!(parse_number("0.5"), Ok(0.5));
+        for uneven in ["1500000.4", "1.2345678901M"] {
+            assert!(matches!(
+                parse_count(uneven),
+                Err(QuantityError::NotWhole(_))
+            ));
+        }
         assert!(matches!(parse_count(""), Err(QuantityError::NotANumber(_))));
         assert!(matches!(
             parse_count("é"),
@@ -296,6 +444,25 @@ mod tests {
             parse_token_budget("1M"),
             Ok(TokenBudget::Absolute(Tokens(1_000_000)))
         );
+    }
+
+    #[test]
+    fn times_and_resamples_are_those_that_somebody_waits_for() {
+        for time in [0.0, 0.015, 5.0, Seconds::MOST] {
+            assert_eq!(Seconds::try_from(time).map(Seconds::get), Ok(time));
+        }
+        for no_time in [-1.0, 1e300, f64::INFINITY, f64::NAN] {
+            assert!(Seconds::try_from(no_time).is_err(), "{no_time}");
+        }
+        let read = |text: &str| serde_json::from_str::<Seconds>(text).map(Seconds::get);
+        assert_eq!(read("90.5").ok(), Some(90.5));
+        assert!(read("1e300").is_err());
+        assert_eq!("1_000".parse::<Draws>().map(Draws::get), Ok(1000));
+        assert_eq!("0".parse::<Draws>().map(Draws::get), Ok(0));
+        for wrong in ["99999999999", "-1", "1.5", "many", ""] {
+            assert!(wrong.parse::<Draws>().is_err(), "{wrong}");
+        }
+        assert!(serde_json::from_str::<Draws>("1000001").is_err());
     }
 
     #[test]

@@ -4,6 +4,9 @@
 
 use serde::{Deserialize, Serialize};
 
+/// The most sequences of an optimizer step: beyond it a unit is wrong.
+pub const MOST_BATCH: u64 = 1 << 20;
+
 /// How the boundary threshold of evaluation is found.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -2,6 +2,10 @@
 //!
 //! Owns the specification and the stable content hash; refuses IO.
 
+mod sound;
+
+pub use sound::SpecError;
+
 use crate::architecture::Architecture;
 use crate::digest;
 use crate::recipe::Recipe;
@@ -265,12 +269,12 @@ pub enum Part {
 
 /// What runs were carried out with before it could be set.
 fn checkpoint_every() -> f64 {
-    Execution::CHECKPOINT_EVERY
+    f64::from(Execution::CHECKPOINT_EVERY)
 }
 
 impl Execution {
     /// Seconds between two checkpoints where nothing else is asked for.
-    pub const CHECKPOINT_EVERY: f64 = 60.0;
+    pub const CHECKPOINT_EVERY: u16 = 60;
 
     /// Says which part of a training is carried out, `trial` whether to find a learning rate.
     pub fn part(&self, trial: bool) -> Part {
@@ -305,7 +309,9 @@ impl RunSpec {
     pub fn own_tokens(&self) -> u64 {
         let before = self.execution.start.as_ref().map_or(0, |start| start.step);
         let step = (self.recipe.batch * self.architecture.seq_len()) as u64;
-        self.recipe.tokens.saturating_sub(before * step)
+        self.recipe
+            .tokens
+            .saturating_sub(before.saturating_mul(step))
     }
 
     /// Computes the run's identity: 12 hexadecimal digits of SHA-256 over canonical JSON.

@@ -40,7 +40,7 @@ pub(in crate::cli) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let mut lines = std::io::stdin().lock().lines();
     let text = lines.next().unwrap_or_else(|| Ok(String::new()));
     let text = text.map_err(Failure::machine)?;
-    let spec: RunSpec = serde_json::from_str(&text)
+    let spec = RunSpec::read(text.as_bytes())
         .map_err(|error| Failure::input(format!("cannot read the run's specification: {error}")))?;
     let measuring = Measuring {
         data_cache: &args.data_cache,

@@ -59,7 +59,7 @@ fn train_folder(args: &Args) -> Result<RunOutcome, String> {
     let path = args.folder.join(SPECIFICATION);
     let wrong = |error: &dyn std::fmt::Display| format!("cannot read {}: {error}", path.display());
     let text = std::fs::read(&path).map_err(|error| wrong(&error))?;
-    let spec: RunSpec = serde_json::from_slice(&text).map_err(|error| wrong(&error))?;
+    let spec = RunSpec::read(&text).map_err(|error| wrong(&error))?;
     let asked = Arc::new(AtomicBool::new(false));
     for signal in [SIGTERM, SIGINT] {
         signal_hook::flag::register(signal, Arc::clone(&asked))

@@ -10,7 +10,6 @@ use experiment::plan::{Open, Pace, seconds_left};
 use experiment::quantity::{Params, Tokens};
 use experiment::run::{RunId, RunState};
 use std::collections::HashMap;
-use std::time::Duration;
 
 type Run = RunRecord<()>;
 
@@ -34,7 +33,7 @@ pub(in crate::cli) async fn screen(
     }
     board.done = shares.done();
     board.whole = match shares.seconds_left() {
-        Some(left) => format!("{} left; {summary}", words(Duration::from_secs_f64(left))),
+        Some(left) => format!("{} left; {summary}", words(left)),
         None => summary.to_owned(),
     };
     let lines = board.draw(Window::now());

@@ -8,7 +8,7 @@ use experiment::grid::ExecutionSettings;
 use experiment::plan::Planned;
 use experiment::run::RunOutcome;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// A run being trained.
 pub(super) struct Active<'a> {
@@ -72,7 +72,7 @@ impl<'a> Active<'a> {
 
     /// Judges whether it may go on, knowing whether it `said` something since the last time.
     pub(super) fn judge(&mut self, said: bool, settings: &ExecutionSettings) -> Option<Verdict> {
-        let stall_limit = Duration::from_secs_f64(settings.stall_limit);
+        let stall_limit = settings.stall_limit.duration();
         if self.pulse.quiet(said) > stall_limit {
             self.condemn(RunOutcome::Stalled);
             return Some(Verdict::Kill);
@@ -80,8 +80,8 @@ impl<'a> Active<'a> {
         if let Some((_, since)) = self.condemned {
             return (since.elapsed() > stall_limit).then_some(Verdict::Kill);
         }
-        let limit = settings.time_limit?;
-        (self.started.elapsed().as_secs_f64() > limit).then(|| {
+        let limit = settings.time_limit?.duration();
+        (self.started.elapsed() > limit).then(|| {
             self.condemn(RunOutcome::TimedOut);
             Verdict::Stop
         })
@@ -114,11 +114,11 @@ impl<'a> Active<'a> {
             RunOutcome::Cancelled => Some("cancelled".to_owned()),
             RunOutcome::Stalled => Some(format!(
                 "no sign of life for {} s (execution.stall_limit)",
-                settings.stall_limit
+                settings.stall_limit.get()
             )),
             RunOutcome::TimedOut => Some(format!(
                 "not done within {} s (execution.time_limit)",
-                settings.time_limit.unwrap_or_default()
+                settings.time_limit.map_or(0.0, f64::from)
             )),
             RunOutcome::Crashed | RunOutcome::OutOfMemory => {
                 let described = exit.describe();

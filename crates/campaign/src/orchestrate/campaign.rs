@@ -160,9 +160,9 @@ impl<'a> Campaign<'a, '_> {
     }
 
     fn is_in_time(&self) -> bool {
-        let seconds = self.began.elapsed().as_secs_f64();
-        let in_time = |most: f64| seconds < most;
-        self.setting.execution.max_time.is_none_or(in_time)
+        let passed = self.began.elapsed();
+        let most = self.setting.execution.max_time;
+        most.is_none_or(|most| passed < most.duration())
     }
 
     /// Finds what keeps the runs that are left from starting.
@@ -215,7 +215,7 @@ impl<'a> Campaign<'a, '_> {
             self.observer.notice(notice);
         }
         let since = self.held.entry(run.id.clone()).or_insert(Instant::now());
-        let by_force = since.elapsed().as_secs_f64() > self.setting.execution.stall_limit;
+        let by_force = since.elapsed() > self.setting.execution.stall_limit.duration();
         self.launcher.evict(&run.id, holder, by_force);
         self.queue.again(run, Instant::now() + HELD);
     }

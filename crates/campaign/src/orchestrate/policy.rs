@@ -45,10 +45,9 @@ pub(super) fn answer(
         RunOutcome::OutOfMemory => smaller(micro_batch, batch).map_or(Answer::End, Answer::Smaller),
         RunOutcome::Crashed | RunOutcome::Stalled if tries.retries < settings.retries as u64 => {
             // Beyond an hour nothing is gained by waiting longer.
-            let seconds = settings.back_off * 2f64.powi(tries.retries.min(30) as i32);
-            Answer::Retry(Duration::from_secs_f64(
-                seconds.min(settings.back_off.max(3600.0)),
-            ))
+            let first = settings.back_off.get();
+            let seconds = first * 2f64.powi(tries.retries.min(30) as i32);
+            Answer::Retry(Duration::from_secs_f64(seconds.min(first.max(3600.0))))
         }
         RunOutcome::Crashed | RunOutcome::Stalled => Answer::End,
     }

@@ -82,7 +82,7 @@ fn read_beside(folders: &[PathBuf]) -> JoinHandle<Result<Vec<Folder>, Orchestrat
 
 fn read(folder: &Path) -> Result<PlannedRun, String> {
     let text = std::fs::read(folder.join(SPECIFICATION)).map_err(|error| error.to_string())?;
-    let spec: RunSpec = serde_json::from_slice(&text).map_err(|error| error.to_string())?;
+    let spec = RunSpec::read(&text).map_err(|error| error.to_string())?;
     let id = spec.id();
     let name = folder.file_name().map(|name| name.to_string_lossy());
     if name.as_deref() != Some(&*id.0) {

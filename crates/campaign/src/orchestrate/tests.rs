@@ -12,6 +12,7 @@ use experiment::grid::parse;
 use experiment::lock::{Holder, Lock};
 use experiment::plan::Planned;
 use experiment::plan::example::planned;
+use experiment::quantity::Seconds;
 use experiment::run::RunState;
 use std::io::Write;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -340,8 +341,8 @@ async fn what_gives_no_sign_of_life_is_killed_and_what_takes_too_long_is_stopped
     assert_eq!(theatre.outcomes(0).await, [Stalled, Stalled, Finished]);
 
     let mut theatre = Theatre::new(THREE).await;
-    theatre.setting.execution.stall_limit = 30.0;
-    theatre.setting.execution.time_limit = Some(0.02);
+    theatre.setting.execution.stall_limit = Seconds::from(30);
+    theatre.setting.execution.time_limit = Seconds::try_from(0.02).ok();
     theatre.plays(1, &[Act::Wait]);
     let summary = theatre.run().await;
     assert_eq!((summary.finished, summary.failed), (2, 1));
@@ -374,7 +375,7 @@ async fn caps_leave_what_would_pass_them() {
         "the smallest still fits"
     );
     theatre.setting.execution.max_flops = None;
-    theatre.setting.execution.max_time = Some(0.0);
+    theatre.setting.execution.max_time = Some(Seconds::from(0));
     let summary = theatre.run().await;
     assert_eq!((summary.left, summary.left_by), (1, Some(Limit::MaxTime)));
     theatre.setting.execution.max_time = None;
@@ -390,7 +391,7 @@ async fn a_request_to_stop_leaves_what_can_be_continued() {
         (1, Act::Finish, Finished),
     ] {
         let mut theatre = Theatre::new(THREE).await;
-        theatre.setting.execution.stall_limit = 30.0;
+        theatre.setting.execution.stall_limit = Seconds::from(30);
         for run in 0..3 {
             theatre.plays(run, &[act]);
         }

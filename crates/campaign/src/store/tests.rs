@@ -44,7 +44,7 @@ fn spec(seed: u64) -> RunSpec {
         execution: Execution {
             micro_batch: 16,
             threads: 1,
-            checkpoint_every: Execution::CHECKPOINT_EVERY,
+            checkpoint_every: f64::from(Execution::CHECKPOINT_EVERY),
             start: None,
             keeps_end: false,
         },

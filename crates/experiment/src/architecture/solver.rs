@@ -57,6 +57,48 @@ pub struct ShapeSettings {
     pub dense_width: Option<usize>,
 }
 
+/// What shape settings are told apart by.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct SettingsKey(
+    (usize, Window, BoundaryRule, Pooling),
+    usize,
+    Option<u64>,
+    [Option<usize>; 4],
+    [Option<usize>; 4],
+);
+
+impl ShapeSettings {
+    /// Returns what they are told apart by, to look them up.
+    pub(crate) fn key(&self) -> SettingsKey {
+        let Self {
+            seq_len,
+            token_window,
+            boundaries,
+            pooling,
+            head_size,
+            query_group,
+            concept_width_ratio,
+            d_token,
+            d_concept,
+            encoder_layers,
+            backbone_layers,
+            decoder_layers,
+            dense_layers,
+            dense_width,
+        } = *self;
+        let ratio = concept_width_ratio.map(f64::to_bits);
+        let rules = (seq_len, token_window, boundaries, pooling);
+        let layers = [
+            encoder_layers,
+            backbone_layers,
+            decoder_layers,
+            dense_layers,
+        ];
+        let widths = [head_size, d_token, d_concept, dense_width];
+        SettingsKey(rules, query_group, ratio, layers, widths)
+    }
+}
+
 impl Default for ShapeSettings {
     fn default() -> Self {
         Self {

@@ -4,7 +4,7 @@ use super::Size;
 use super::draft::{DataKind, Draft};
 use super::places::Places;
 use super::source::Problem;
-use crate::architecture::solver::{ShapeError, ShapeSettings};
+use crate::architecture::solver::{SettingsKey, ShapeError, ShapeSettings};
 use crate::quantity::{Flops, Params};
 use std::collections::HashMap;
 
@@ -25,11 +25,12 @@ const SHAPE_KEYS: [&str; 10] = [
 /// Checks cells; what was found about a shape is kept for the cells that share it.
 #[derive(Default)]
 pub(super) struct Checker {
-    shapes: HashMap<ShapeKey, Vec<(ShapeSettings, Option<String>)>>,
+    /// What is wrong with a shape.
+    shapes: HashMap<ShapeKey, Option<String>>,
 }
 
-/// Dense or not, N and the bits of P.
-type ShapeKey = (bool, Option<u64>, Option<u64>);
+/// Dense or not, N, the bits of P, and the settings.
+type ShapeKey = (bool, Option<u64>, Option<u64>, SettingsKey);
 
 impl Checker {
     /// Checks a cell and finds how it is sized.
@@ -82,21 +83,16 @@ impl Checker {
             dense,
             params.map(|n| n.0),
             draft.concept_share.map(f64::to_bits),
+            draft.shape.key(),
         );
-        let known = self.shapes.entry(key).or_default();
-        let found = match known.iter().find(|(settings, _)| *settings == draft.shape) {
-            Some((_, found)) => found.clone(),
-            None => {
-                let found = solve(draft, dense, params)
-                    .err()
-                    .map(|error| error.to_string());
-                known.push((draft.shape.clone(), found.clone()));
-                found
-            }
+        let solved = || {
+            solve(draft, dense, params)
+                .err()
+                .map(|error| error.to_string())
         };
-        match found {
+        match self.shapes.entry(key).or_insert_with(solved) {
             None => Ok(()),
-            Some(why) => Err(places.label(Problem::new(why), &SHAPE_KEYS).help(
+            Some(why) => Err(places.label(Problem::new(&**why), &SHAPE_KEYS).help(
                 "shapes come within 1% of N and 0.01 of P, with whole heads and layers; \
                      `orchestrator plan` shows what was reached",
             )),

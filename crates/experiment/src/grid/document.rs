@@ -3,11 +3,13 @@
 //! serde_yaml gives the values, a marker parser the places; the two are walked side by side, so
 //! that anchors, flow style and quoting mean here exactly what they mean to serde_yaml.
 
+mod merge;
 mod skeleton;
 
 use super::source::{Location, Problem, Source};
 use serde_yaml::Value;
 use skeleton::{Places, Shape, Skeleton, Trouble};
+use std::rc::Rc;
 use std::sync::Arc;
 
 /// A value with its place.
@@ -15,6 +17,8 @@ use std::sync::Arc;
 pub(super) struct Node {
     pub(super) location: Location,
     pub(super) content: Content,
+    /// Whether another place names it, or something in it, by an anchor.
+    pub(super) is_named: bool,
 }
 
 /// What a node holds.
@@ -106,6 +110,7 @@ impl Node {
                 let node = Node {
                     location: at.clone(),
                     content,
+                    is_named: false,
                 };
                 entries.push(Entry {
                     key: (*first).to_owned(),
@@ -121,7 +126,7 @@ impl Node {
 /// Reads the text of `source` from byte `from` on.
 pub(super) fn read(source: &Arc<Source>, from: usize) -> Result<Node, Problem> {
     let text = source.text.get(from..).unwrap_or_default();
-    refuse_binary(source, text)?;
+    refuse_binary(source)?;
     let places = Places::new(source, from, text);
     let skeleton = places.read(text);
     if let Err(Trouble::Meaning(problem)) = skeleton {
@@ -130,11 +135,15 @@ pub(super) fn read(source: &Arc<Source>, from: usize) -> Result<Node, Problem> {
     let value: Value =
         serde_yaml::from_str(text).map_err(|error| syntax(source, from, text, &error))?;
     match skeleton {
-        Ok(skeleton) => combine(&skeleton, value).ok_or_else(|| {
-            Problem::new("this YAML can be read in more than one way")
-                .label(&skeleton.location, "")
-                .help("write it more plainly: one document, no tags, plain keys")
-        }),
+        Ok(skeleton) => {
+            let mut node = combine(&skeleton, value).ok_or_else(|| {
+                Problem::new("this YAML can be read in more than one way")
+                    .label(&skeleton.location, "")
+                    .help("write it more plainly: one document, no tags, plain keys")
+            })?;
+            merge::merge(&mut node)?;
+            Ok(node)
+        }
         Err(Trouble::Syntax(problem) | Trouble::Meaning(problem)) => Err(problem),
     }
 }
@@ -146,9 +155,9 @@ pub(super) fn empty(source: &Source) -> Problem {
 }
 
 /// Refuses text that no one wrote by hand, before it is printed to a terminal.
-fn refuse_binary(source: &Arc<Source>, text: &str) -> Result<(), Problem> {
+fn refuse_binary(source: &Arc<Source>) -> Result<(), Problem> {
     let unprintable = |c: char| (c.is_control() && !"\n\r\t".contains(c)) || c == '\u{fffe}';
-    let Some((offset, found)) = text.char_indices().find(|&(_, c)| unprintable(c)) else {
+    let Some((offset, found)) = source.text.char_indices().find(|&(_, c)| unprintable(c)) else {
         return Ok(());
     };
     let at = Location::new(source, offset, offset);
@@ -205,7 +214,10 @@ fn syntax(source: &Arc<Source>, from: usize, text: &str, error: &serde_yaml::Err
 }
 
 /// Joins places and values; `None` when the two parsers disagree about the structure.
-fn combine(skeleton: &Skeleton, value: Value) -> Option<Node> {
+///
+/// What an alias names is owned by its place and by the alias: nothing else counts more than one owner.
+fn combine(skeleton: &Rc<Skeleton>, value: Value) -> Option<Node> {
+    let mut is_named = Rc::strong_count(skeleton) > 1;
     let content = match (&skeleton.shape, value) {
         (Shape::Alias(target), value) => combine(target, value)?.content,
         (Shape::List(items), Value::Sequence(values)) if items.len() == values.len() => {
@@ -213,21 +225,24 @@ fn combine(skeleton: &Skeleton, value: Value) -> Option<Node> {
                 .iter()
                 .zip(values)
                 .map(|(item, value)| combine(item, value));
-            Content::List(nodes.collect::<Option<_>>()?)
+            let nodes = nodes.collect::<Option<Vec<_>>>()?;
+            is_named |= nodes.iter().any(|node| node.is_named);
+            Content::List(nodes)
         }
         (Shape::Map(entries), Value::Mapping(values)) if entries.len() == values.len() => {
-            let nodes = entries
+            let entries = entries
                 .iter()
                 .zip(values)
                 .map(|((key, at, item), (_, value))| {
-                    let node = combine(item, value)?;
                     Some(Entry {
                         key: key.clone(),
                         key_location: at.clone(),
-                        node,
+                        node: combine(item, value)?,
                     })
                 });
-            Content::Map(nodes.collect::<Option<_>>()?)
+            let entries = entries.collect::<Option<Vec<_>>>()?;
+            is_named |= entries.iter().any(|entry| entry.node.is_named);
+            Content::Map(entries)
         }
         (Shape::List(_) | Shape::Map(_), _)
         | (_, Value::Sequence(_) | Value::Mapping(_) | Value::Tagged(_)) => return None,
@@ -239,6 +254,7 @@ fn combine(skeleton: &Skeleton, value: Value) -> Option<Node> {
     Some(Node {
         location: skeleton.location.clone(),
         content,
+        is_named,
     })
 }
 

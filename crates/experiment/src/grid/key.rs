@@ -3,7 +3,7 @@
 use super::document::{Content, Node};
 use super::draft::Draft;
 use super::source::{Location, Problem};
-use crate::quantity::{self, TokenBudget};
+use crate::quantity::{self, Draws, MOST_TOKENS, QuantityError, Seconds, TokenBudget};
 use crate::spelling::nearest;
 use serde_yaml::Value;
 use std::sync::Arc;
@@ -52,7 +52,9 @@ pub(super) enum Form {
     /// A number.
     Number(Range, fn(&mut Draft, f64)),
     /// A duration, in seconds where it has no unit.
-    Duration(fn(&mut Draft, f64)),
+    Duration(fn(&mut Draft, Seconds)),
+    /// A number of resamples.
+    Draws(fn(&mut Draft, Draws)),
     /// A token budget.
     Budget(fn(&mut Draft, TokenBudget)),
     /// A path, with this ending if it is not empty.
@@ -163,6 +165,8 @@ enum Set {
     Count(fn(&mut Draft, u64), u64),
     Flag(fn(&mut Draft, bool), bool),
     Number(fn(&mut Draft, f64), f64),
+    Duration(fn(&mut Draft, Seconds), Seconds),
+    Draws(fn(&mut Draft, Draws), Draws),
     Budget(fn(&mut Draft, TokenBudget), TokenBudget),
     Path(fn(&mut Draft, &str), Arc<str>),
     Paths(fn(&mut Draft, &[String]), Arc<[String]>),
@@ -176,6 +180,8 @@ impl Assignment {
             Set::Count(set, n) => set(draft, *n),
             Set::Flag(set, on) => set(draft, *on),
             Set::Number(set, x) => set(draft, *x),
+            Set::Duration(set, time) => set(draft, *time),
+            Set::Draws(set, draws) => set(draft, *draws),
             Set::Budget(set, budget) => set(draft, *budget),
             Set::Path(set, path) => set(draft, path),
             Set::Paths(set, paths) => set(draft, paths),
@@ -359,6 +365,10 @@ impl Form {
             Form::Flag(_) => "`true` or `false`".into(),
             Form::Number(range, _) => format!("a number {}", range.describe()),
             Form::Duration(_) => "a duration such as 90s, 10min, 2h or 1.5d".into(),
+            Form::Draws(_) => format!(
+                "a whole number from 0 to {}",
+                written(f64::from(Draws::MOST))
+            ),
             Form::Budget(_) => "a number of tokens such as 0.5M, or `20 per param`".into(),
             Form::Path("", _) => "a path".into(),
             Form::Path(ending, _) => format!("the path of a {ending} file"),
@@ -406,10 +416,14 @@ impl Form {
                     }
                     _ => number(value, written)?,
                 };
-                if !Range::FROM_ZERO.contains(seconds) {
-                    return Err(format!("must be {}", Range::FROM_ZERO.describe()));
-                }
-                Ok(Set::Number(*set, seconds))
+                let time = Seconds::try_from(seconds);
+                let time = time.map_err(|_| "must be a time from 0 to 36500d".to_owned())?;
+                Ok(Set::Duration(*set, time))
+            }
+            Form::Draws(set) => {
+                let draws = Draws::try_from(count(value, written)?);
+                let draws = draws.map_err(|_| format!("must be at most {}", Draws::MOST))?;
+                Ok(Set::Draws(*set, draws))
             }
             Form::Budget(set) => {
                 let budget = match value {
@@ -443,9 +457,6 @@ impl Form {
     }
 }
 
-/// More tokens than were ever written: beyond it a unit is wrong.
-const MOST_TOKENS: u64 = 1_000_000_000_000_000_000;
-
 /// Reads a number, with or without a suffix; zero and negative ones too.
 fn number(value: &Value, written: &str) -> Result<f64, String> {
     match value {
@@ -464,7 +475,10 @@ fn count(value: &Value, written: &str) -> Result<u64, String> {
             (None, Some(x)) if x < 0.0 => Err("must not be negative".into()),
             // Through text, so that `1e6` is whole by the same rule as `1M`.
             (None, Some(x)) => {
-                quantity::parse_count(&format!("{x}")).map_err(|_| "not a whole number".into())
+                quantity::parse_count(&format!("{x:?}")).map_err(|error| match error {
+                    QuantityError::TooLarge(_) => "too large".into(),
+                    _ => "not a whole number".into(),
+                })
             }
             (None, None) => Err("not a number".into()),
         },

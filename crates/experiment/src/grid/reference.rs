@@ -17,6 +17,8 @@ prints the same as JSON Schema, with which an editor completes and checks. A fil
   said otherwise: `learning_rate: [2e-3, 4e-3]` trains everything twice. Axes combine to a product.
 - **Paths with dots** are keys inside keys: `data.tokenizer.bpe.vocab: 1024` is written
   `data: {tokenizer: {bpe: {vocab: 1024}}}`, and with its dots after `--set`.
+- **Anchors and merge keys** share values: with `shared: &shared {batch: 4}`, a top-level key of any name,
+  `training: {<<: *shared, clip: 2}` has both. What a mapping has itself stands in place of what it merges.
 - Two of `params`, `tokens` and `flops` are given, the third is solved.
 - An unknown key, a wrong unit and a value out of range are errors that name line and column.
 ";

@@ -2,7 +2,9 @@
 
 use super::draft::Draft;
 use super::key::{Form, Key, Range, Role, Shown};
+use super::section::LONGEST_NAME;
 use super::settings::{AXES, CONTROLS, GROUPS, NAME, OWN_TRAINING, RULES, settings};
+use crate::quantity::{Draws, Seconds};
 use serde_json::{Map, Value, json};
 
 /// A number with a suffix.
@@ -23,7 +25,7 @@ pub fn schema() -> Value {
     );
     put(&mut root, "title", json!("orchestrator experiment"));
     let name = json!({
-        "type": "string", "pattern": "^[A-Za-z0-9_-][A-Za-z0-9._-]*$",
+        "type": "string", "maxLength": LONGEST_NAME, "pattern": "^[A-Za-z0-9_][A-Za-z0-9._-]*$",
         "description": NAME,
     });
     insert(&mut root, "name", name);
@@ -211,9 +213,15 @@ fn form(form: &Form) -> Vec<Value> {
         Form::Flag(_) => vec![json!({"type": "boolean"})],
         Form::Number(range, _) => vec![number(range), quantity],
         Form::Duration(_) => vec![
-            json!({"type": "number", "minimum": 0}),
+            json!({"type": "number", "minimum": 0, "maximum": Seconds::MOST}),
             json!({"type": "string", "pattern": DURATION}),
         ],
+        Form::Draws(_) => {
+            vec![
+                json!({"type": "integer", "minimum": 0, "maximum": Draws::MOST}),
+                quantity,
+            ]
+        }
         Form::Budget(_) => vec![
             json!({"type": "integer", "minimum": 1}),
             quantity,

@@ -63,6 +63,8 @@ pub(super) fn read(root: &Node, file: &str) -> Result<Declared, GridError> {
             "name" => name = Some(reader.name(&entry.node)),
             "grid" | "baselines" | "controls" => {}
             section if SECTIONS.contains(&section) => reader.walk(section, &entry.node),
+            // What merge keys and aliases share needs a place; a slip of a section's name is none.
+            name if entry.node.is_named && nearest(name, SECTIONS).is_none() => {}
             _ => reader.unknown(entry, "", &SECTIONS),
         }
     }
@@ -131,6 +133,14 @@ pub(super) fn stands_in(own: &[Axis], key: &Key) -> bool {
     })
 }
 
+/// The longest name, in bytes: a folder's has at most 255 of them, and some are added to it.
+pub(super) const LONGEST_NAME: usize = 200;
+
+/// Says whether results can be stored under a name, and named on a command line.
+fn is_name(name: &str) -> bool {
+    !name.is_empty() && !name.starts_with(['.', '-']) && name.chars().all(is_name_character)
+}
+
 fn is_name_character(c: char) -> bool {
     c.is_ascii_alphanumeric() || "._-".contains(c)
 }
@@ -149,20 +159,20 @@ impl Reader {
     }
 
     fn name(&mut self, node: &Node) -> String {
-        match &node.content {
-            Content::Scalar { written, .. }
-                if !written.is_empty()
-                    && !written.starts_with('.')
-                    && written.chars().all(is_name_character) =>
-            {
+        let refused = match &node.content {
+            Content::Scalar { written, .. } if written.len() > LONGEST_NAME => {
+                format!("a `name` of {} bytes is too long", written.len())
+            }
+            Content::Scalar { written, .. } if is_name(written) && !node.is_null() => {
                 return written.clone();
             }
-            _ => {}
-        }
+            _ => format!("`name` cannot be {}", node.describe()),
+        };
         self.problems.push(
-            Problem::new(format!("`name` cannot be {}", node.describe()))
-                .label(&node.location, "")
-                .help("results are stored under it: use letters, digits, `.`, `_` and `-`"),
+            Problem::new(refused).label(&node.location, "").help(format!(
+                "results are stored under it: use up to {LONGEST_NAME} letters, digits, `.`, `_` and \
+                 `-`, the first a letter, a digit or `_`"
+            )),
         );
         String::new()
     }
@@ -186,8 +196,17 @@ impl Reader {
             .chars()
             .map(|c| if is_name_character(c) { c } else { '-' })
             .collect();
-        match name.trim_start_matches('.') {
+        match name.trim_start_matches(['.', '-']) {
             "" => "experiment".into(),
+            name if name.len() > LONGEST_NAME => {
+                let message = format!(
+                    "the name of `{file}` is too long for results: {} bytes",
+                    name.len()
+                );
+                let help = format!("add `name: NAME`, of up to {LONGEST_NAME} bytes");
+                self.problems.push(Problem::new(message).help(help));
+                String::new()
+            }
             name => name.to_owned(),
         }
     }

@@ -7,12 +7,12 @@ mod training;
 
 use super::draft::{DataKind, Draft};
 use super::key::{Form, Key, Range, Role, Shown};
+use crate::architecture::{
+    MOST_LAYERS as LAYERS, MOST_SEQUENCE as SEQUENCE, MOST_VOCAB as VOCAB, MOST_WIDTH as WIDTH,
+};
 use crate::quantity::{Params, TokenBudget};
 
-// Bounds that no model passes; beyond them a unit is wrong, and counts would overflow.
-const WIDTH: u64 = 1 << 20;
-const LAYERS: u64 = 1 << 12;
-const SEQUENCE: u64 = 1 << 24;
+/// More tokens than one text has; beyond it a unit is wrong.
 const MANY: u64 = 1 << 40;
 
 /// The mappings of a file that hold keys, and what they are for.

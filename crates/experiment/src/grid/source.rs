@@ -1,6 +1,8 @@
 //! Where something was written, and what is said about it when it is wrong.
 
-use miette::{Diagnostic, LabeledSpan, NamedSource, SourceCode};
+use miette::{
+    Diagnostic, LabeledSpan, MietteError, MietteSpanContents, SourceCode, SourceSpan, SpanContents,
+};
 use std::fmt;
 use std::sync::Arc;
 
@@ -11,6 +13,48 @@ pub struct Source {
     pub name: String,
     /// The whole text.
     pub text: String,
+}
+
+/// Shows what is said of a text under its name.
+impl SourceCode for Source {
+    fn read_span<'a>(
+        &'a self,
+        span: &SourceSpan,
+        before: usize,
+        after: usize,
+    ) -> Result<Box<dyn SpanContents<'a> + 'a>, MietteError> {
+        let part = self.text.read_span(span, before, after)?;
+        let (line, column, lines) = (part.line(), part.column(), part.line_count());
+        let named = MietteSpanContents::new_named(
+            printable(self.name.clone()),
+            part.data(),
+            *part.span(),
+            line,
+            column,
+            lines,
+        );
+        Ok(Box::new(named.with_language("yaml")))
+    }
+}
+
+/// Writes out the characters that a terminal would act on, or that would show a text in another order.
+fn printable(text: String) -> String {
+    let acts = |c: char| {
+        c.is_control() && c != '\n'
+            || "\u{202a}\u{202b}\u{202c}\u{202d}\u{202e}\u{2066}\u{2067}\u{2068}\u{2069}"
+                .contains(c)
+    };
+    if !text.contains(acts) {
+        return text;
+    }
+    let shown = |c: char| {
+        if acts(c) {
+            c.escape_unicode().to_string()
+        } else {
+            c.to_string()
+        }
+    };
+    text.chars().map(shown).collect()
 }
 
 /// A stretch of a [`Source`].
@@ -100,7 +144,7 @@ pub struct Problem {
 impl Problem {
     pub(super) fn new(message: impl Into<String>) -> Self {
         Self {
-            message: message.into(),
+            message: printable(message.into()),
             labels: Vec::new(),
             help: None,
         }
@@ -113,13 +157,13 @@ impl Problem {
             .first()
             .is_none_or(|(first, _)| first.source == location.source)
         {
-            self.labels.push((location.clone(), text.into()));
+            self.labels.push((location.clone(), printable(text.into())));
         }
         self
     }
 
     pub(super) fn help(mut self, help: impl Into<String>) -> Self {
-        let help = help.into();
+        let help = printable(help.into());
         self.help = (!help.is_empty()).then_some(help);
         self
     }
@@ -128,13 +172,10 @@ impl Problem {
     pub fn location(&self) -> Option<&Location> {
         self.labels.first().map(|(location, _)| location)
     }
-
-    fn named_source(&self) -> Option<NamedSource<String>> {
-        self.location().map(|at| {
-            NamedSource::new(&at.source.name, at.source.text.clone()).with_language("yaml")
-        })
-    }
 }
+
+/// More problems than anybody reads at once.
+const MOST_SHOWN: usize = 20;
 
 /// What is wrong with an experiment file: at least one problem, in the order of the file.
 #[derive(Debug, thiserror::Error)]
@@ -144,34 +185,33 @@ pub struct GridError {
 }
 
 impl GridError {
-    /// The problems, in the order of the file.
+    /// The problems, in the order of the file; of very many the first.
     pub fn problems(&self) -> impl Iterator<Item = &Problem> {
-        self.shown.iter().map(|shown| &shown.problem)
+        self.shown.iter().map(|shown| &shown.0)
     }
 
     fn first_message(&self) -> &str {
         self.shown
             .first()
-            .map_or("the experiment file is wrong", |shown| {
-                &shown.problem.message
-            })
+            .map_or("the experiment file is wrong", |shown| &shown.0.message)
     }
 }
 
 impl From<Vec<Problem>> for GridError {
     fn from(mut problems: Vec<Problem>) -> Self {
-        problems.sort_by_key(|problem| {
+        problems.sort_by_cached_key(|problem| {
             problem
                 .location()
                 .map(|at| (at.source.name.clone(), at.offset))
         });
-        let shown = problems
-            .into_iter()
-            .map(|problem| Shown {
-                text: problem.named_source(),
-                problem,
-            })
-            .collect();
+        // What stands at an anchor is read once for every place that names it.
+        problems.dedup();
+        let more = problems.len().saturating_sub(MOST_SHOWN);
+        if more > 0 {
+            problems.truncate(MOST_SHOWN);
+            problems.push(Problem::new(format!("{more} more problems are not shown")));
+        }
+        let shown = problems.into_iter().map(Shown).collect();
         Self { shown }
     }
 }
@@ -182,31 +222,26 @@ impl From<Problem> for GridError {
     }
 }
 
-/// A problem with its source in the form in which it is printed.
+/// A problem in the form in which it is printed.
 #[derive(Debug, thiserror::Error)]
-#[error("{problem}")]
-struct Shown {
-    problem: Problem,
-    text: Option<NamedSource<String>>,
-}
+#[error("{0}")]
+struct Shown(Problem);
 
 impl Diagnostic for Shown {
     fn help(&self) -> Option<Box<dyn fmt::Display + '_>> {
-        self.problem
-            .help
-            .as_ref()
-            .map(|help| Box::new(help) as Box<dyn fmt::Display>)
+        let help = self.0.help.as_ref()?;
+        Some(Box::new(help))
     }
 
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
-        Some(Box::new(self.problem.labels.iter().map(|(at, text)| {
+        Some(Box::new(self.0.labels.iter().map(|(at, text)| {
             let text = (!text.is_empty()).then(|| text.clone());
             LabeledSpan::new(text, at.offset, at.length)
         })))
     }
 
     fn source_code(&self) -> Option<&dyn SourceCode> {
-        self.text.as_ref().map(|text| text as &dyn SourceCode)
+        Some(&*self.0.location()?.source)
     }
 }
 

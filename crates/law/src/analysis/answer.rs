@@ -113,10 +113,11 @@ mod tests {
     use super::*;
     use crate::analysis::simulated;
     use experiment::grid::Analysis;
+    use experiment::quantity::Draws;
 
     fn answered(runs: &[experiment::record::RunRecord]) -> (AnalysisResult, Answer) {
         let settings = Analysis {
-            bootstrap: 30,
+            bootstrap: Draws::from(30),
             ..Analysis::default()
         };
         let result = simulated::tuned(simulated::analysed(runs, &settings));

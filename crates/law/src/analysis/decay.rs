@@ -137,6 +137,7 @@ mod tests {
     use super::*;
     use experiment::architecture::ModelKind;
     use experiment::grid::Analysis;
+    use experiment::quantity::Draws;
     use experiment::record::RunRecord;
     use experiment::run::Part;
 
@@ -162,7 +163,7 @@ mod tests {
 
     fn analysed(runs: &[RunRecord]) -> super::super::AnalysisResult {
         let settings = Analysis {
-            bootstrap: 20,
+            bootstrap: Draws::from(20),
             ..Analysis::default()
         };
         super::super::simulated::analysed(runs, &settings)

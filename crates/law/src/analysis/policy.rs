@@ -38,7 +38,7 @@ impl From<&Analysis> for Policy {
             objective: Objective::Huber {
                 delta: settings.huber_delta,
             },
-            draws: Some(settings.bootstrap),
+            draws: Some(settings.bootstrap.get()),
             seed: settings.seed,
             ..Self::default()
         }

@@ -328,6 +328,7 @@ mod tests {
     use crate::analysis::{AnalysisResult, simulated};
     use experiment::architecture::solver::levels;
     use experiment::grid::Analysis;
+    use experiment::quantity::Draws;
     use experiment::record::RunRecord;
 
     const WIDE: Grid<'static> = Grid {
@@ -344,7 +345,7 @@ mod tests {
 
     fn analysed(runs: &[RunRecord]) -> AnalysisResult {
         let settings = Analysis {
-            bootstrap: 0,
+            bootstrap: Draws::from(0),
             ..Analysis::default()
         };
         simulated::analysed(runs, &settings)

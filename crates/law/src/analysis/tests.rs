@@ -3,14 +3,15 @@ use super::*;
 use crate::fit::allocation::{Baseline, Budget, Domain, Range, Surface, Variable, optimum, saving};
 use crate::row::rows;
 use experiment::flops::Convention;
+use experiment::quantity::Draws;
 use experiment::record::RunRecord;
 use experiment::run::{RunOutcome, RunState};
 
 mod attribution;
 
-fn analysed(runs: &[RunRecord], bootstrap: usize) -> AnalysisResult {
+fn analysed(runs: &[RunRecord], bootstrap: u16) -> AnalysisResult {
     let settings = Analysis {
-        bootstrap,
+        bootstrap: Draws::from(bootstrap),
         ..Analysis::default()
     };
     // Rates that were not tuned are a story of their own.
@@ -318,7 +319,7 @@ fn truth(result: &AnalysisResult, runs: &[RunRecord], declared: f64) -> (f64, f6
 #[test]
 fn conventions_are_named() {
     let settings = Analysis {
-        bootstrap: 5,
+        bootstrap: Draws::from(5),
         flops_convention: Convention::SixNActive,
         ..Analysis::default()
     };

@@ -300,6 +300,7 @@ mod tests {
     use super::super::size::Size;
     use super::*;
     use experiment::grid::Analysis;
+    use experiment::quantity::Draws;
     use scaling_law::analysis::simulated;
 
     #[test]
@@ -317,7 +318,7 @@ mod tests {
             ..simulated::QUICK
         };
         let settings = Analysis {
-            bootstrap: 40,
+            bootstrap: Draws::from(40),
             ..Analysis::default()
         };
         let result = simulated::analysed(&grid.runs(), &settings);

@@ -3,6 +3,7 @@
 use super::*;
 use campaign::store::{ReadContent, ReadPosition};
 use experiment::grid::Analysis;
+use experiment::quantity::Draws;
 use scaling_law::analysis::simulated::{self, Controls, Grid, as_stored_before};
 use scaling_law::analysis::summary;
 
@@ -15,9 +16,9 @@ struct Made {
 }
 
 impl Made {
-    fn of(runs: Vec<RunRecord>, bootstrap: usize) -> Self {
+    fn of(runs: Vec<RunRecord>, bootstrap: u16) -> Self {
         let settings = Analysis {
-            bootstrap,
+            bootstrap: Draws::from(bootstrap),
             ..Analysis::default()
         };
         let result = simulated::analysed(&runs, &settings);

@@ -147,5 +147,5 @@ pub fn read_spec(folder: &Path) -> Result<RunSpec, InferenceError> {
         why,
     };
     let text = std::fs::read(&path).map_err(|error| wrong(error.to_string()))?;
-    serde_json::from_slice(&text).map_err(|error| wrong(error.to_string()))
+    RunSpec::read(&text).map_err(|error| wrong(error.to_string()))
 }

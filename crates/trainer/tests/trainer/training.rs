@@ -48,7 +48,7 @@ fn spec(architecture: impl FnOnce(usize) -> Architecture, recipe: Recipe) -> Run
         execution: Execution {
             micro_batch: 8,
             threads: 1,
-            checkpoint_every: Execution::CHECKPOINT_EVERY,
+            checkpoint_every: f64::from(Execution::CHECKPOINT_EVERY),
             start: None,
             keeps_end: false,
         },

@@ -7,7 +7,7 @@ use crate::store::Ended;
 #[tokio::test]
 async fn runs_are_cancelled_while_they_train_and_while_they_wait() {
     let mut theatre = Theatre::new(THREE).await;
-    theatre.setting.execution.stall_limit = 30.0;
+    theatre.setting.execution.stall_limit = Seconds::from(30);
     theatre.stage.slots = 1;
     theatre.plays(2, &[Act::Wait]);
     for run in [2, 0] {
@@ -44,7 +44,7 @@ async fn runs_are_cancelled_while_they_train_and_while_they_wait() {
 async fn a_failed_run_is_tried_again_while_others_train() {
     let mut theatre = Theatre::new(THREE).await;
     theatre.setting.execution.retries = 0;
-    theatre.setting.execution.stall_limit = 30.0;
+    theatre.setting.execution.stall_limit = Seconds::from(30);
     theatre.stage.slots = 2;
     theatre.plays(2, &[Act::Wait, Act::Wait]);
     theatre.plays(1, &[Act::Fail]);
@@ -159,7 +159,7 @@ async fn a_blocked_run_can_be_cancelled() {
 async fn a_run_that_is_tried_again_is_paid_for_once() {
     let mut theatre = Theatre::new(THREE).await;
     theatre.setting.execution.retries = 0;
-    theatre.setting.execution.stall_limit = 30.0;
+    theatre.setting.execution.stall_limit = Seconds::from(30);
     theatre.stage.slots = 1;
     theatre.plays(0, &[Act::Fail]);
     theatre.setting.max_runs = None;

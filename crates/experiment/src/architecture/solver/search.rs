@@ -2,7 +2,8 @@
 
 use super::proportions::{ENCODER_SHARE, USUAL_FEED_FORWARD};
 use super::{PARAMS_TOLERANCE, SHARE_TOLERANCE, ShapeError, ShapeSettings};
-use crate::architecture::{Dlcm, Stack};
+use crate::architecture::{Dlcm, MOST_LAYERS, Stack};
+use std::borrow::Cow;
 
 /// Smallest and largest feed-forward width over width that are built at all.
 const FEED_FORWARD: (f64, f64) = (0.25, 8.0);
@@ -68,7 +69,10 @@ impl Blocks {
         let depths = match fixed {
             Some(layers) => layers.max(1)..=layers.max(1),
             // One more than the two nearest: whole hidden units may miss the target with either.
-            None => below.saturating_sub(1).max(least)..=(below + 1).max(least),
+            None => {
+                let below = below.min(MOST_LAYERS as usize - 1);
+                below.saturating_sub(1).max(least)..=(below + 1).max(least)
+            }
         };
         depths.map(move |layers| {
             let ratio = self.feed_forward(target, layers) / self.width;
@@ -143,29 +147,37 @@ impl<T> Found<T> {
     }
 }
 
-/// Finds the entry nearest to a value in ratio.
-fn nearest(widths: &[usize], to: f64) -> usize {
-    let off = |width: usize| (width as f64 / to).ln().abs();
-    let mut best = widths[0];
-    for &width in widths {
-        if off(width) < off(best) {
-            best = width;
+/// Finds the stack whose width is nearest to a value in ratio, the first of several.
+fn nearest(stacks: &[Stack], to: f64) -> &Stack {
+    let off = |stack: &Stack| (stack.width as f64 / to).ln().abs();
+    let mut best = &stacks[0];
+    for stack in stacks {
+        if off(stack) < off(best) {
+            best = stack;
         }
     }
     best
+}
+
+/// Lists the stacks whose width is off that of `aim` by at most `most` in logarithm, with how far.
+fn near<'a>(stacks: &'a [Stack], aim: &Stack, most: f64) -> Vec<(&'a Stack, f64)> {
+    let off = |stack: &Stack| (stack.width as f64 / aim.width as f64).ln().abs();
+    let all = stacks.iter().map(|stack| (stack, off(stack)));
+    all.filter(|(_, off)| *off <= most).collect()
 }
 
 /// The search for a DLCM of one N.
 pub(super) struct Levels<'a> {
     settings: &'a ShapeSettings,
     params: u64,
-    /// Widths to choose from.
-    token: Vec<usize>,
-    concept: Vec<usize>,
+    /// Stacks without blocks of the widths to choose from, ascending: how a width is cut into heads
+    /// is found once.
+    token: Vec<Stack>,
+    concept: Vec<Stack>,
 }
 
-/// A token and a concept width.
-type Pair = (usize, usize);
+/// Stacks without blocks of a token and a concept width.
+type Pair<'a> = (&'a Stack, Cow<'a, Stack>);
 
 impl<'a> Levels<'a> {
     /// Prepares the search.
@@ -175,16 +187,24 @@ impl<'a> Levels<'a> {
     pub(super) fn new(settings: &'a ShapeSettings, params: u64) -> Result<Self, ShapeError> {
         // Even the attention of one wider block is more than N.
         let most = (params as f64).sqrt() as usize;
-        let token = settings.widths("d_token", settings.d_token, params, most)?;
+        let stacks = |name, fixed: Option<usize>, most| {
+            let widths = settings.widths(name, fixed, params, most)?.into_iter();
+            let stack = |width| settings.empty_stack(width, params, fixed.is_some());
+            Ok::<Vec<Stack>, ShapeError>(widths.map(stack).collect())
+        };
         // As wide as any token width, so that there is something to name as the closest.
-        let most = most.max(settings.d_token.unwrap_or(0));
-        let concept = settings.widths("d_concept", settings.d_concept, params, most)?;
+        let widest = most.max(settings.d_token.unwrap_or(0));
         Ok(Self {
+            token: stacks("d_token", settings.d_token, most)?,
+            concept: stacks("d_concept", settings.d_concept, widest)?,
             settings,
             params,
-            token,
-            concept,
         })
+    }
+
+    fn concept_stack(&self, width: usize) -> Stack {
+        let is_fixed = self.settings.d_concept.is_some();
+        self.settings.empty_stack(width, self.params, is_fixed)
     }
 
     /// Finds the shape of concept share `share`.
@@ -193,12 +213,12 @@ impl<'a> Levels<'a> {
     /// When no shape comes within the tolerances.
     pub(super) fn solve(&self, share: f64) -> Result<Dlcm, ShapeError> {
         let aim = self.widths();
-        let mut best = self.fill(share, aim);
+        let mut best = self.fill(share, &aim);
         if best.reached {
             return Ok(best.shape);
         }
-        for pair in self.by_straying(aim, f64::INFINITY) {
-            let found = self.fill(share, pair);
+        for pair in self.by_straying(&aim, f64::INFINITY) {
+            let found = self.fill(share, &pair);
             if found.reached {
                 return Ok(found.shape);
             }
@@ -208,47 +228,46 @@ impl<'a> Levels<'a> {
     }
 
     /// Finds the widths of this N: those nearest to the smooth ones that serve a wide range of P.
-    fn widths(&self) -> Pair {
+    fn widths(&self) -> Pair<'_> {
         let smooth = self.settings.smooth_widths(self.params as f64);
         let token = nearest(&self.token, smooth.token);
         let concept = if smooth.tied {
-            self.settings.width_ratio(self.params as f64) * token as f64
+            self.settings.width_ratio(self.params as f64) * token.width as f64
         } else {
             smooth.concept
         };
-        let aim = (token, nearest(&self.concept, concept).max(token));
+        let concept = nearest(&self.concept, concept);
+        // Concepts are as wide as tokens at least, though that be no width to choose from.
+        let concept = match concept.width < token.width {
+            true => Cow::Owned(self.concept_stack(token.width)),
+            false => Cow::Borrowed(concept),
+        };
+        let aim = (token, concept);
         // Beyond twice or half the width another range of P is better.
-        let near = || self.by_straying(aim, std::f64::consts::LN_2);
+        let near = || self.by_straying(&aim, std::f64::consts::LN_2);
         SERVED
             .iter()
             .find_map(|shares| {
-                let serves = |&pair: &Pair| shares.iter().all(|share| self.serves(*share, pair));
-                Some(aim)
-                    .filter(serves)
-                    .or_else(|| near().into_iter().find(serves))
+                let serves = |pair: &Pair| shares.iter().all(|share| self.serves(*share, pair));
+                match serves(&aim) {
+                    true => Some(aim.clone()),
+                    false => near().into_iter().find(serves),
+                }
             })
             .unwrap_or(aim)
     }
 
     /// Lists pairs of widths by how far they are from `aim`, no width by more than `most` in
     /// logarithm.
-    fn by_straying(&self, aim: Pair, most: f64) -> Vec<Pair> {
-        let off = |width: usize, aim: usize| (width as f64 / aim as f64).ln().abs();
-        let near = |widths: &[usize], aim: usize| -> Vec<(usize, f64)> {
-            widths
-                .iter()
-                .map(|&width| (width, off(width, aim)))
-                .filter(|(_, off)| *off <= most)
-                .collect()
-        };
-        let concepts = near(&self.concept, aim.1);
-        let mut pairs: Vec<(f64, Pair)> = near(&self.token, aim.0)
+    fn by_straying(&self, aim: &Pair, most: f64) -> Vec<Pair<'_>> {
+        let concepts = near(&self.concept, &aim.1, most);
+        let mut pairs: Vec<(f64, Pair)> = near(&self.token, aim.0, most)
             .into_iter()
             .flat_map(|(token, off)| {
                 concepts
                     .iter()
-                    .filter(move |(concept, _)| *concept >= token)
-                    .map(move |(concept, more)| (off + more, (token, *concept)))
+                    .filter(|(concept, _)| concept.width >= token.width)
+                    .map(move |&(concept, more)| (off + more, (token, Cow::Borrowed(concept))))
             })
             .collect();
         pairs.sort_by(|a, b| a.0.total_cmp(&b.0));
@@ -256,27 +275,24 @@ impl<'a> Levels<'a> {
     }
 
     /// Says whether widths reach a P with feed-forward networks that are worth their name.
-    fn serves(&self, share: f64, pair: Pair) -> bool {
+    fn serves(&self, share: f64, pair: &Pair) -> bool {
         let found = self.fill(share, pair);
         let wide = |stack: &Stack| stack.ffn as f64 >= FEED_FORWARD_BY_CHOICE * stack.width as f64;
         found.reached && wide(&found.shape.encoder) && wide(&found.shape.backbone)
     }
 
     /// Fills given widths with blocks.
-    fn fill(&self, share: f64, (token, concept): Pair) -> Found<Dlcm> {
+    fn fill(&self, share: f64, (token, concept): &Pair) -> Found<Dlcm> {
         let settings = self.settings;
         let n = self.params as f64;
-        let stack =
-            |width, fixed: Option<usize>| settings.empty_stack(width, self.params, fixed.is_some());
-        let token = stack(token, settings.d_token);
         let mut shape = Dlcm {
             vocab: 0,
             seq_len: settings.seq_len,
             token_window: settings.token_window,
             compression_ratio: 1.0,
-            encoder: token.clone(),
-            backbone: stack(concept, settings.d_concept),
-            decoder: token.clone(),
+            encoder: (*token).clone(),
+            backbone: concept.clone().into_owned(),
+            decoder: (*token).clone(),
             boundaries: settings.boundaries,
             pooling: settings.pooling,
         };

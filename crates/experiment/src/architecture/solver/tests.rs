@@ -2,6 +2,7 @@
 
 use super::*;
 use proptest::prelude::*;
+use sha2::{Digest, Sha256};
 
 fn reached(architecture: &Architecture) -> (f64, f64) {
     let params = architecture.params();
@@ -227,4 +228,78 @@ proptest! {
             prop_assert!(dlcm.backbone.width >= dlcm.encoder.width);
         }
     }
+}
+
+#[test]
+fn shapes_are_those_of_earlier_versions() {
+    let default = ShapeSettings::default;
+    let settings = [
+        default(),
+        ShapeSettings {
+            head_size: Some(32),
+            query_group: 4,
+            ..default()
+        },
+        ShapeSettings {
+            concept_width_ratio: Some(1.0),
+            pooling: Pooling::Boundary,
+            ..default()
+        },
+        ShapeSettings {
+            query_group: 3,
+            boundaries: BoundaryRule::Fixed,
+            ..default()
+        },
+        ShapeSettings {
+            d_token: Some(64),
+            ..default()
+        },
+        ShapeSettings {
+            d_token: Some(96),
+            d_concept: Some(128),
+            head_size: Some(16),
+            ..default()
+        },
+        ShapeSettings {
+            backbone_layers: Some(5),
+            dense_layers: Some(7),
+            ..default()
+        },
+        ShapeSettings {
+            encoder_layers: Some(3),
+            decoder_layers: Some(2),
+            ..default()
+        },
+        ShapeSettings {
+            decoder_layers: Some(1),
+            dense_width: Some(128),
+            ..default()
+        },
+    ];
+    let mut digest = Sha256::new();
+    for settings in &settings {
+        let is_narrow = settings.d_token.or(settings.dense_width).is_some();
+        let most = if is_narrow {
+            100_000_000
+        } else {
+            1_000_000_000_000
+        };
+        let sizes = (3..12).flat_map(|k| [10, 22, 46].map(|m| m * 10_u64.pow(k)));
+        for params in sizes.filter(|params| *params <= most) {
+            let shares = [0.05, 0.15, 0.3, 0.5, 0.7, 0.85, 0.95];
+            let of_concepts = shares.map(|share| settings.solve_dlcm(params, share, 4.0, 256));
+            let without = [
+                settings.solve_dense(params, 256),
+                settings.solve_token_only(params, 256),
+            ];
+            for shape in of_concepts.iter().chain(&without) {
+                digest.update(format!("{params} {shape:?}\n"));
+            }
+        }
+    }
+    // Runs keep their names only as long as they keep their shapes.
+    assert_eq!(
+        crate::digest::hex(&digest.finalize()[..8]),
+        "a4b634bb992fd7b0"
+    );
 }

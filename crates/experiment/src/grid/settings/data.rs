@@ -1,6 +1,6 @@
 //! The keys of `data`.
 
-use super::{MANY, SEQUENCE, count, key, word};
+use super::{MANY, SEQUENCE, VOCAB, count, key, word};
 use crate::grid::key::{Form, Key, Range, Role, Shown};
 use crate::run::{LanguageKind, TokenWidth, TokenizerSpec};
 use std::path::PathBuf;
@@ -212,7 +212,7 @@ pub(super) static KEYS: &[Key] = &[
         "Entries of the BPE vocabulary, the 256 bytes included.",
         "tokens",
         "4096",
-        &[Form::Count(257, 1 << 24, |d, n| {
+        &[Form::Count(257, VOCAB, |d, n| {
             d.data.tokenizer = TokenizerSpec::Bpe { vocab: n as usize };
         })],
         |d| match d.data.tokenizer {
@@ -273,7 +273,7 @@ pub(super) static KEYS: &[Key] = &[
         "Vocabulary size: all tokens are below it.",
         "tokens",
         "50257",
-        &[Form::Count(2, 1 << 24, |d, n| d.data.vocab = Some(n))],
+        &[Form::Count(2, VOCAB, |d, n| d.data.vocab = Some(n))],
         |_| Shown::Nothing,
     ),
 ];

@@ -73,10 +73,8 @@ pub(super) static KEYS: &[Key] = &[
         "Resamples of runs behind every interval.",
         "resamples",
         "400",
-        &[Form::Count(0, 1 << 24, |d, n| {
-            d.analysis.bootstrap = n as usize
-        })],
-        |d| count(d.analysis.bootstrap),
+        &[Form::Draws(|d, draws| d.analysis.bootstrap = draws)],
+        |d| count(d.analysis.bootstrap.get()),
     ),
     key(
         "analysis.seed",
@@ -105,7 +103,7 @@ pub(super) static KEYS: &[Key] = &[
         "seconds",
         "5min",
         &[Form::Duration(|d, x| d.execution.checkpoint_every = x)],
-        |d| Shown::Number(d.execution.checkpoint_every),
+        |d| Shown::Number(d.execution.checkpoint_every.get()),
     ),
     key(
         "execution.threads",
@@ -178,7 +176,7 @@ pub(super) static KEYS: &[Key] = &[
         "seconds",
         "30s",
         &[Form::Duration(|d, x| d.execution.back_off = x)],
-        |d| Shown::Number(d.execution.back_off),
+        |d| Shown::Number(d.execution.back_off.get()),
     ),
     key(
         "execution.time_limit",
@@ -198,7 +196,7 @@ pub(super) static KEYS: &[Key] = &[
         "seconds",
         "1h",
         &[Form::Duration(|d, x| d.execution.stall_limit = x)],
-        |d| Shown::Number(d.execution.stall_limit),
+        |d| Shown::Number(d.execution.stall_limit.get()),
     ),
     key(
         "execution.max_flops",

@@ -2,7 +2,7 @@
 
 use super::{MANY, WIDTH, count, key, word};
 use crate::grid::key::{Form, Key, Range, Role, Shown};
-use crate::recipe::{BoundaryGradient, Precision, Regularisation, Threshold};
+use crate::recipe::{BoundaryGradient, MOST_BATCH, Precision, Regularisation, Threshold};
 
 pub(super) static KEYS: &[Key] = &[
     key(
@@ -11,7 +11,9 @@ pub(super) static KEYS: &[Key] = &[
         "Sequences in an optimizer step.",
         "sequences",
         "32",
-        &[Form::Count(1, 1 << 20, |d, n| d.recipe.batch = n as usize)],
+        &[Form::Count(1, MOST_BATCH, |d, n| {
+            d.recipe.batch = n as usize
+        })],
         |d| count(d.recipe.batch),
     ),
     key(

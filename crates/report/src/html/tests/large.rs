@@ -3,7 +3,7 @@
 use super::*;
 use campaign::store::{Ended, PlannedRun, StartedAttempt, Store};
 use experiment::event::{Event, Line};
-use experiment::quantity::human;
+use experiment::quantity::{Draws, human};
 use scaling_law::analysis::simulated::{Controls, Grid};
 use std::time::Instant;
 
@@ -118,7 +118,7 @@ async fn a_thousand_runs() {
     let machines = store.machines(id).await.expect("read");
     let read = start.elapsed();
     let settings = Analysis {
-        bootstrap: 100,
+        bootstrap: Draws::from(100),
         ..Analysis::default()
     };
     let result = simulated::analysed(&runs, &settings);

@@ -3,6 +3,7 @@ mod large;
 use super::*;
 use campaign::orchestrate::blocked_by;
 use experiment::grid::Analysis;
+use experiment::quantity::Draws;
 use experiment::run::RunOutcome;
 use scaling_law::analysis::simulated;
 use scaling_law::analysis::simulated::{Controls, Grid};
@@ -33,7 +34,7 @@ fn experiment(name: &str) -> ExperimentRecord {
 /// Makes the page of some runs, and the analysis in it.
 fn page_of(name: &str, runs: &[RunRecord]) -> (String, AnalysisResult) {
     let settings = Analysis {
-        bootstrap: 30,
+        bootstrap: Draws::from(30),
         ..Analysis::default()
     };
     let result = simulated::analysed(runs, &settings);
