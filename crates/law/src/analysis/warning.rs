@@ -287,7 +287,7 @@ pub enum Warning {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
-    /// The result means nothing; said before it.
+    /// The result may mean nothing: said before it.
     Void,
     /// Results must not be read without it.
     Loud,
@@ -306,9 +306,13 @@ impl Warning {
             {
                 Severity::Note
             }
-            Self::DescribesNothing { .. } => Severity::Void,
-            Self::UnusedConcepts { .. }
+            Self::DescribesNothing { .. }
             | Self::NoModel { .. }
+            | Self::Fit {
+                warning: FitWarning::Rises { .. } | FitWarning::RisesAlong { .. },
+                ..
+            } => Severity::Void,
+            Self::UnusedConcepts { .. }
             | Self::FlopsUnit { .. }
             | Self::TrainingRatioOff { .. }
             | Self::SeveralDataSets { .. }
@@ -322,9 +326,7 @@ impl Warning {
             | Self::ExtrapolatedPlaces { .. }
             | Self::UnreadFile => Severity::Loud,
             Self::Fit { warning, .. } => match warning {
-                FitWarning::Rises { .. }
-                | FitWarning::RisesAlong { .. }
-                | FitWarning::LooksLikeBits { .. }
+                FitWarning::LooksLikeBits { .. }
                 | FitWarning::LooksLikePerplexity { .. }
                 | FitWarning::Duplicates { .. } => Severity::Loud,
                 FitWarning::SingleValued { .. } => Severity::Detail,
@@ -345,7 +347,7 @@ impl Warning {
         self.severity() <= Severity::Loud
     }
 
-    /// Says whether the result means nothing.
+    /// Says whether the result may mean nothing.
     pub fn is_void(&self) -> bool {
         self.severity() == Severity::Void
     }

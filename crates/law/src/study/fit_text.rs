@@ -37,7 +37,7 @@ impl fmt::Display for FitReport {
     }
 }
 
-/// Says first why a result means nothing.
+/// Says first why a result may mean nothing.
 pub(super) fn write_void(f: &mut fmt::Formatter<'_>, warnings: &[Warning]) -> fmt::Result {
     let mut void = warnings.iter().filter(|warning| warning.is_void());
     void.try_for_each(|warning| writeln!(f, "! {warning}\n"))

@@ -82,6 +82,9 @@ pub fn isoflop(rows: &Rows, approaches: &[u8], per_decade: usize, tolerance: f64
 
 impl fmt::Display for IsoflopReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for warning in self.warnings.iter().filter(|warning| warning.is_loud()) {
+            writeln!(f, "! {warning}\n")?;
+        }
         writeln!(
             f,
             "The optimum without a law, from {}: {} rows",
