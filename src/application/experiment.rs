@@ -161,8 +161,10 @@ impl Place {
     pub async fn find(&self, store: &Store) -> Result<(i64, String), Refused> {
         let results = self.results.display();
         let known = store.experiments().await?;
+        let with_runs = store.experiments_with_runs().await?;
         let name = match (&self.name, known.as_slice()) {
             (Some(name), _) | (None, [name]) => name.clone(),
+            (None, _) if with_runs.len() == 1 => with_runs[0].clone(),
             (None, []) => {
                 return Err(Refused::input(format!("{results} holds no experiment")));
             }

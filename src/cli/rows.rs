@@ -194,7 +194,12 @@ impl RowsArgs {
         Home {
             results: self.results.clone().unwrap_or_else(folder),
             experiment: stem.into_owned(),
-            table: Some(path.canonicalize().unwrap_or_else(|_| path.to_owned())),
+            // A pattern is no file that there is.
+            table: Some(
+                path.canonicalize()
+                    .or_else(|_| std::path::absolute(path))
+                    .unwrap_or_else(|_| path.to_owned()),
+            ),
         }
     }
 }

@@ -52,11 +52,10 @@ impl Store {
         }
         let mut own = name.to_owned();
         for number in 2.. {
-            // One that holds nothing but fits, of a version that did not say of which table, is taken over.
+            // One without a file, of which nobody has said yet whose fits it holds, is taken over: it may hold
+            // the rows of this table, or fits of a version that did not say of which.
             let taken: Option<(bool,)> = sqlx::query_as(
-                "SELECT source IS NOT NULL OR config <> '' OR EXISTS
-                     (SELECT 1 FROM imported_runs WHERE experiment_id = experiments.id)
-                 FROM experiments WHERE name = ?",
+                "SELECT source IS NOT NULL OR config <> '' FROM experiments WHERE name = ?",
             )
             .bind(&own)
             .fetch_optional(&mut *transaction)
@@ -81,6 +80,22 @@ impl Store {
         .await?;
         transaction.commit().await?;
         Ok((id, own))
+    }
+
+    /// Lists the names of the experiments that hold runs, trained here or imported, and not only fits of a
+    /// table.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn experiments_with_runs(&self) -> Result<Vec<String>, StoreError> {
+        let rows: Vec<(String,)> = sqlx::query_as(
+            "SELECT name FROM experiments WHERE config <> '' OR EXISTS
+                 (SELECT 1 FROM imported_runs WHERE experiment_id = experiments.id)
+             ORDER BY name",
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        Ok(rows.into_iter().map(|(name,)| name).collect())
     }
 
     /// Finds the folder of the figures, tables and reports of an experiment: the results folder, and of
@@ -142,6 +157,8 @@ mod tests {
         let plan = store.plan(&experiment(), &[planned(0)], 1.0).await;
         let planned = plan.expect("planned");
         assert_eq!(outputs(planned).await, folder.path());
+        let with_runs = store.experiments_with_runs().await.expect("read");
+        assert_eq!(with_runs, ["e"]);
         assert_eq!(outputs(first).await, folder.path().join("experiments/runs"));
 
         // What an earlier version recorded without saying of which table.

@@ -259,23 +259,40 @@ impl Store {
                 Self::of_copy(folder, None).await
             }
             Err(StoreError::Open { source, .. }) if needs_to_write(&source) => {
+                // On a full disk there may be no room for a copy either.
+                if is_of_disk(&source)
+                    && let Ok((store, found)) = Self::open_alone(&path).await
+                    && found == known()
+                {
+                    return Ok(store);
+                }
                 Self::open_copy(&path).await
             }
             Err(error) => Err(error),
         }
     }
 
-    /// Opens a database where it is, and says of which version it is.
+    /// Opens a database where it is to read it, and says of which version it is.
     async fn open_in_place(path: &Path) -> Result<(Self, i64), StoreError> {
         // Where there is no write-ahead log one is made to read, which only a connection that could write
         // removes again. One that is there may be somebody's.
         let is_shared = path.parent().and_then(shared_filesystem).is_some();
-        let options = SqliteConnectOptions::new()
-            .filename(path)
-            .read_only(is_shared || beside(path, "-wal").exists())
-            .pragma("query_only", "ON")
-            .busy_timeout(PATIENCE)
-            .disable_statement_logging();
+        let only_reads = is_shared || beside(path, "-wal").exists();
+        Self::reading(path, options(path).read_only(only_reads)).await
+    }
+
+    /// Opens a database to read it where nobody else uses it: processes then need no index to share
+    /// (<https://sqlite.org/wal.html#noshm>).
+    async fn open_alone(path: &Path) -> Result<(Self, i64), StoreError> {
+        let alone = options(path).locking_mode(SqliteLockingMode::Exclusive);
+        Self::reading(path, alone).await
+    }
+
+    async fn reading(
+        path: &Path,
+        options: SqliteConnectOptions,
+    ) -> Result<(Self, i64), StoreError> {
+        let options = options.pragma("query_only", "ON");
         let store = Self::of_options(path, options, false).await?;
         let failed = of_file(path);
         let mut connection = store.pool.acquire().await.map_err(failed)?;
