@@ -7,6 +7,7 @@ use crate::cli::find_run::find_run;
 use crate::cli::terminal::note;
 use campaign::store::Store;
 use clap::{ArgGroup, ValueEnum};
+use experiment::folder::TOKENIZER;
 use experiment::run::RunId;
 use report::export::{ExportError, Format, TableFormat};
 use std::fmt;
@@ -14,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use trainer::inference::read_spec;
 use trainer::train::TrainError;
-use trainer::train::export::export;
+use trainer::train::export::{export, tokenizer};
 
 /// Write an experiment's numbers, or a run's weights, for other programs.
 ///
@@ -22,8 +23,8 @@ use trainer::train::export::export;
 /// JSON document, event files for TensorBoard, or files that scripts/wandb_import.py takes to Weights
 /// & Biases. docs/exports.md says what each file holds, with units. What is missing stays missing.
 ///
-/// With --safetensors: a run's weights, with what is needed to use them elsewhere; docs/weights.md
-/// says how. A run without final weights gives those of its newest checkpoint.
+/// With --safetensors: a run's weights, with what is needed to use them elsewhere, and its tokenizer
+/// beside them as tokenizer.json; docs/weights.md says how. A run without final weights gives those of its newest checkpoint.
 #[derive(Debug, clap::Args)]
 #[command(group(ArgGroup::new("what").required(true).args(["format", "safetensors"])))]
 #[command(after_help = "Examples:\n  \
@@ -66,7 +67,7 @@ pub(in crate::cli) struct Args {
     force: bool,
 
     /// Print JSON: an object whose `files` array holds what was written; of weights the
-    /// run, step and file.
+    /// run, step, file and tokenizer.
     #[arg(long)]
     json: bool,
 }
@@ -96,6 +97,8 @@ struct Weights {
     run: RunId,
     step: u64,
     file: PathBuf,
+    /// Beside it; `None` where tokens are bytes or no text.
+    tokenizer: Option<PathBuf>,
 }
 
 impl fmt::Display for Weights {
@@ -106,7 +109,11 @@ impl fmt::Display for Weights {
             self.run,
             self.step,
             self.file.display()
-        )
+        )?;
+        match &self.tokenizer {
+            Some(tokenizer) => writeln!(f, "tokenizer: {}", tokenizer.display()),
+            None => Ok(()),
+        }
     }
 }
 
@@ -234,6 +241,18 @@ fn weights(args: &Args, file: &Path) -> Result<ExitCode, Failure> {
         )));
     }
     let spec = read_spec(&folder)?;
+    let beside = file.with_file_name(TOKENIZER);
+    let own = tokenizer(&folder);
+    if let Some(own) = &own
+        && !args.force
+        && std::fs::read(&beside).is_ok_and(|other| other != *own)
+    {
+        return Err(Failure::input(format!(
+            "{} exists and is another run's tokenizer: give a file in another folder, or --force to \
+             replace it",
+            beside.display()
+        )));
+    }
     let exported = export(&folder, &spec, file).map_err(|error| match error {
         TrainError::Io { .. } => Failure::input(error),
         error => error.into(),
@@ -257,6 +276,7 @@ fn weights(args: &Args, file: &Path) -> Result<ExitCode, Failure> {
         run: spec.id(),
         step: progress.step,
         file: file.to_owned(),
+        tokenizer: own.map(|_| beside),
     };
     answer(&weights, args.json)
 }

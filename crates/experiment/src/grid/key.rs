@@ -55,8 +55,10 @@ pub(super) enum Form {
     Duration(fn(&mut Draft, f64)),
     /// A token budget.
     Budget(fn(&mut Draft, TokenBudget)),
-    /// A path, with this ending if it is not empty.
+    /// A path with this ending.
     Path(&'static str, fn(&mut Draft, &str)),
+    /// A name that somebody else gave.
+    Name(fn(&mut Draft, &str)),
     /// One path or glob, or a list of them.
     Paths(fn(&mut Draft, &[String])),
     /// A list of so many different numbers, or more.
@@ -360,8 +362,8 @@ impl Form {
             Form::Number(range, _) => format!("a number {}", range.describe()),
             Form::Duration(_) => "a duration such as 90s, 10min, 2h or 1.5d".into(),
             Form::Budget(_) => "a number of tokens such as 0.5M, or `20 per param`".into(),
-            Form::Path("", _) => "a path".into(),
             Form::Path(ending, _) => format!("the path of a {ending} file"),
+            Form::Name(_) => "a name".into(),
             Form::Paths(_) => "a path or glob, or a list of them".into(),
             Form::Numbers(least, range, _) => {
                 format!("a list of {least} or more numbers {}", range.describe())
@@ -431,6 +433,12 @@ impl Form {
                     Ok(Set::Path(*set, text.as_str().into()))
                 }
                 _ => Err(format!("not {}", self.describe())),
+            },
+            Form::Name(set) => match value {
+                Value::String(text) if !text.is_empty() => {
+                    Ok(Set::Path(*set, text.as_str().into()))
+                }
+                _ => Err("not a name; put it in quotes".into()),
             },
             Form::Paths(set) => match value {
                 Value::String(text) if !text.is_empty() => {
