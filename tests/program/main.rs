@@ -2,6 +2,7 @@
 
 mod command_line;
 mod controls;
+mod data;
 mod export;
 mod exports;
 mod fitting;

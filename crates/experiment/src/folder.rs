@@ -14,6 +14,8 @@ pub const SPECIFICATION: &str = "run.json";
 pub const JOURNAL: &str = "events.jsonl";
 /// A file that changes while a run's process makes progress.
 pub const HEARTBEAT: &str = "heartbeat";
+/// The tokenizer of a run whose tokens stand for text.
+pub const TOKENIZER: &str = "tokenizer.json";
 /// The newest checkpoint of a run that has not ended.
 pub const CHECKPOINT: &str = "checkpoint.safetensors";
 /// The checkpoint before it.

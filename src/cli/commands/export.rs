@@ -7,6 +7,7 @@ use crate::cli::experiment::ExperimentArgs;
 use crate::cli::find_run::find_run;
 use crate::cli::terminal::note;
 use clap::{ArgGroup, ValueEnum};
+use experiment::folder::TOKENIZER;
 use experiment::run::RunId;
 use report::export::{ExportError, Format, TableFormat};
 use std::fmt;
@@ -15,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use trainer::inference::read_spec;
 use trainer::train::TrainError;
-use trainer::train::export::export;
+use trainer::train::export::{export, tokenizer};
 
 /// Write an experiment's numbers, or a run's weights, for other programs.
 ///
@@ -26,8 +27,9 @@ use trainer::train::export::export;
 /// With --database: a copy of the database as one file, whole as it stands at one moment, also while runs
 /// go on.
 ///
-/// With --safetensors: a run's weights, with what is needed to use them elsewhere; docs/weights.md
-/// says how. A run without final weights gives those of its newest checkpoint.
+/// With --safetensors: a run's weights, with what is needed to use them elsewhere, and its tokenizer
+/// beside them as tokenizer.json; docs/weights.md says how. A run without final weights gives those of
+/// its newest checkpoint.
 #[derive(Debug, clap::Args)]
 #[command(group(ArgGroup::new("what").required(true).args(["format", "safetensors", "database"])))]
 #[command(after_help = "Examples:\n  \
@@ -75,7 +77,7 @@ pub(in crate::cli) struct Args {
     force: bool,
 
     /// Print JSON: an object whose `files` array holds what was written; of weights the
-    /// run, step and file.
+    /// run, step, file and tokenizer.
     #[arg(long)]
     json: bool,
 }
@@ -105,6 +107,8 @@ struct Weights {
     run: RunId,
     step: u64,
     file: PathBuf,
+    /// Beside it; `None` where tokens are bytes or no text.
+    tokenizer: Option<PathBuf>,
 }
 
 impl fmt::Display for Weights {
@@ -115,7 +119,11 @@ impl fmt::Display for Weights {
             self.run,
             self.step,
             self.file.display()
-        )
+        )?;
+        match &self.tokenizer {
+            Some(tokenizer) => writeln!(f, "tokenizer: {}", tokenizer.display()),
+            None => Ok(()),
+        }
     }
 }
 
@@ -283,6 +291,18 @@ fn weights(args: &Args, file: &Path) -> Result<ExitCode, Failure> {
     let folder = find_run(&subject, args.results.as_deref())?;
     writable(args, file, "--safetensors model.safetensors")?;
     let spec = read_spec(&folder)?;
+    let beside = file.with_file_name(TOKENIZER);
+    let own = tokenizer(&folder);
+    if let Some(own) = &own
+        && !args.force
+        && std::fs::read(&beside).is_ok_and(|other| other != *own)
+    {
+        return Err(Failure::input(format!(
+            "{} exists and is another run's tokenizer: give a file in another folder, or --force to \
+             replace it",
+            beside.display()
+        )));
+    }
     let exported = export(&folder, &spec, file).map_err(|error| match error {
         TrainError::Io { .. } => Failure::input(error),
         error => error.into(),
@@ -306,6 +326,7 @@ fn weights(args: &Args, file: &Path) -> Result<ExitCode, Failure> {
         run: spec.id(),
         step: progress.step,
         file: file.to_owned(),
+        tokenizer: own.map(|_| beside),
     };
     answer(&weights, args.json)
 }

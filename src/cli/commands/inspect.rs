@@ -172,8 +172,11 @@ fn read(args: &Args, trained: &Trained) -> Result<Vec<Content>, Failure> {
     let content = |label: Option<String>, tokens: Vec<u32>, text: Option<&str>| {
         let reading = trained.read(&tokens)?;
         // The text's own length, where it is known, is exact for every tokenizer.
-        let bytes = trained.bytes(&tokens);
-        let totals = reading.totals(bytes.map(|bytes| text.map_or(bytes, |it| it.len() as f64)));
+        let vocabulary = trained.vocabulary();
+        let totals = reading.totals(match text {
+            Some(text) => vocabulary.bytes_of(text, &tokens),
+            None => vocabulary.bytes(&tokens),
+        });
         Ok::<_, InferenceError>(Content {
             label,
             reading,
@@ -248,7 +251,7 @@ fn by_concept(trained: &Trained, reading: &Reading) -> String {
     let mut from = 0;
     for t in 1..=tokens.len() {
         if t == tokens.len() || starts(t) {
-            texts.push(harmless(trained.shown(&tokens[from..t])));
+            texts.push(harmless(trained.vocabulary().shown(&tokens[from..t])));
             from = t;
         }
     }
@@ -306,7 +309,7 @@ fn per_token(trained: &Trained, reading: &Reading) -> String {
         "id", "text", "p", "boundary", "concept", "loss"
     );
     for (t, &token) in reading.tokens.iter().enumerate() {
-        let shown = format!("{:?}", trained.token_text(token));
+        let shown = format!("{:?}", trained.vocabulary().token_text(token));
         let p = segmentation.map(|it| f64::from(it.probabilities[t]));
         let starts = segmentation.is_some_and(|it| it.boundaries[t]);
         let concept = concepts.as_ref();
@@ -414,7 +417,7 @@ fn arrays(
     let text = reading
         .tokens
         .iter()
-        .map(|&token| trained.token_text(token));
+        .map(|&token| trained.vocabulary().token_text(token));
     let losses = reading.losses.iter().map(|&loss| Some(loss));
     let segmentation = reading.segmentation.as_ref();
     json!({

@@ -3,7 +3,7 @@
 use super::fit;
 use crate::application::Asked;
 use crate::application::with_measured_memory;
-use crate::application::{Loaded, Runs, data_cache, devices, warnings};
+use crate::application::{Loaded, Runs, data_cache, devices};
 use crate::cli::answer::in_json;
 use crate::cli::experiment::{DeviceArgs, ExperimentArgs};
 use crate::cli::failure::FAILED;
@@ -59,7 +59,7 @@ pub(in crate::cli) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let device_names = args.devices.names()?;
     crate::cli::block_on(async {
         let runs = loaded.runs().await?;
-        for warning in warnings(&runs.planned) {
+        for warning in runs.warnings() {
             note!("warning: {warning}");
         }
         train_and_fit(args, &device_names, &loaded, runs).await
