@@ -3,10 +3,12 @@
 use super::desk::{Desk, Running, wait_until};
 use super::machine::{self, Clock, Disk, Process};
 use experiment::event::{Event, Line};
-use experiment::folder::JOURNAL;
+use experiment::folder::{DATABASE, JOURNAL};
 use nix::sys::signal::Signal;
 use rand::{Rng, RngCore};
 use rand_chacha::ChaCha8Rng;
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions, Connection};
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -79,6 +81,7 @@ pub(super) static FAULTS: &[Fault] = &[
     fault("process that never ends", false, never_end),
     fault("process that ends without a result", false, end_early),
     fault("second orchestrator", false, second_orchestrator),
+    fault("database held by another process", false, hold_database),
 ];
 
 fn kill_training(desk: &mut Desk, rng: &mut ChaCha8Rng, seconds: f64) -> Injection {
@@ -481,5 +484,36 @@ fn second_orchestrator(desk: &mut Desk, rng: &mut ChaCha8Rng, seconds: f64) -> I
     match second.and_then(|status| status.code()) {
         Some(1 | 2) if said.contains("another orchestrator works on") && named => end(running),
         code => Wrong(format!("a second orchestrator ended with {code:?}")),
+    }
+}
+
+/// Writes to the database for longer than a statement waits; the command at work has to wait on.
+fn hold_database(desk: &mut Desk, rng: &mut ChaCha8Rng, seconds: f64) -> Injection {
+    /// Longer than the busy timeout of 30 s.
+    const HELD: Duration = Duration::from_secs(32);
+    let Some(mut running) = desk.start_and_wait(rng, seconds) else {
+        return Missed;
+    };
+    let options = SqliteConnectOptions::new()
+        .filename(desk.results().join(DATABASE))
+        .busy_timeout(PATIENCE);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    runtime.block_on(async {
+        let mut connection = options.connect().await.expect("open");
+        let writing = connection.begin_with("BEGIN IMMEDIATE").await;
+        let writing = writing.expect("begun");
+        tokio::time::sleep(HELD).await;
+        drop(writing);
+        connection.close().await.expect("closed");
+    });
+    let held = desk.said().contains("the database is locked: process");
+    match running.wait(PATIENCE).and_then(|status| status.code()) {
+        Some(0) if held => Done,
+        // Nothing was left to write.
+        Some(0) => Missed,
+        code => Wrong(format!("the command ended with {code:?}")),
     }
 }
