@@ -37,7 +37,7 @@ pub(in crate::cli) struct Args {
     #[arg(long, value_name = "STRING", allow_hyphen_values = true)]
     text: Option<String>,
 
-    /// A UTF-8 file, with a label if you like; give several to compare them.
+    /// A file, read as the run's text was, with a label if you like; give several to compare them.
     #[arg(long, value_name = "[LABEL=]FILE")]
     file: Vec<String>,
 
@@ -191,7 +191,7 @@ fn read(args: &Args, trained: &Trained) -> Result<Vec<Content>, Failure> {
     }
     let files = args.file.iter().map(|given| {
         let (label, path) = labelled(given);
-        let text = data::read_text(Path::new(path))?;
+        let text = data::read_text(Path::new(path), &trained.spec.data)?;
         trained
             .encode(&text)
             .and_then(|tokens| content(Some(label), tokens, Some(&text)))

@@ -191,36 +191,43 @@ fn is_lines(text: &str) -> bool {
     lines.take(LOOKED_AT).all(is_object)
 }
 
-/// What documents hold, and the fields of the first without a text.
+/// What documents hold, and what those without a text have instead.
 struct Found {
     texts: Vec<Document>,
-    fields: Option<String>,
+    fields: Vec<String>,
 }
 
 impl Found {
-    fn of(documents: Vec<Result<String, String>>) -> Self {
-        let fields = documents.iter().find_map(|it| it.as_ref().err().cloned());
+    fn of(documents: Vec<Result<String, Vec<String>>>) -> Self {
+        /// More would not be read.
+        const LISTED: usize = 12;
+        let mut fields: Vec<String> = Vec::new();
+        for field in documents
+            .iter()
+            .filter_map(|it| it.as_ref().err())
+            .flatten()
+        {
+            if fields.len() < LISTED && !fields.contains(field) {
+                fields.push(field.clone());
+            }
+        }
         let texts = documents.into_iter().map(Result::ok).collect();
         Self { texts, fields }
     }
 }
 
 /// Takes the text of a JSON document; what it has instead is the error.
-fn document(value: Value, field: &str) -> Result<String, String> {
+fn document(value: Value, field: &str) -> Result<String, Vec<String>> {
     match value {
         Value::Object(mut fields) => match fields.remove(field) {
             Some(Value::String(text)) => Ok(text),
-            Some(Value::Null) => Err(format!("`{field}`, which is null")),
-            Some(_) => Err(format!("`{field}`, which is no string")),
-            None => Err(fields
-                .keys()
-                .map(|key| format!("`{key}`"))
-                .collect::<Vec<_>>()
-                .join(", ")),
+            Some(Value::Null) => Err(vec![format!("`{field}`, which is null")]),
+            Some(_) => Err(vec![format!("`{field}`, which is no string")]),
+            None => Err(fields.keys().map(|key| format!("`{key}`")).collect()),
         },
         // A line that is a string alone can only be the text.
         Value::String(text) => Ok(text),
-        _ => Err("no fields".into()),
+        _ => Err(Vec::new()),
     }
 }
 
@@ -251,14 +258,10 @@ fn parquet(path: &Path, bytes: Vec<u8>, field: &str) -> Result<Found, DataError>
     let mut reader = ParquetReader::new(Cursor::new(bytes));
     let schema = reader.schema().map_err(damaged)?;
     let names = schema.iter_names().map(|name| format!("`{name}`"));
-    let names = names.collect::<Vec<_>>().join(", ");
-    let missing = |found: String| DataError::NoText {
-        path: path.into(),
-        field: field.to_owned(),
-        found,
-    };
+    let names: Vec<String> = names.collect();
+    let missing = |found: &[String]| DataError::no_text(path, field, found);
     if !schema.iter_names().any(|name| name == field) {
-        return Err(missing(names));
+        return Err(missing(&names));
     }
     let frame = reader
         .with_columns(Some(vec![field.to_owned()]))
@@ -268,13 +271,13 @@ fn parquet(path: &Path, bytes: Vec<u8>, field: &str) -> Result<Found, DataError>
     // Strings may be stored once each (`cat`), or as bytes.
     let kind = column.dtype().to_string();
     if !["str", "cat", "enum", "binary"].contains(&kind.as_str()) {
-        return Err(missing(format!("`{field}`, which is of type {kind}")));
+        return Err(missing(&[format!("`{field}`, which is of type {kind}")]));
     }
     let column = column.cast(&DataType::String).map_err(damaged)?;
     let texts = column.str().map_err(damaged)?;
     Ok(Found {
         texts: texts.iter().map(|text| text.map(str::to_owned)).collect(),
-        fields: Some(names),
+        fields: names,
     })
 }
 
@@ -295,13 +298,7 @@ fn documents(path: &Path, how: Reading, form: &str, found: Found) -> Result<Text
         }
     }
     if read.ends.is_empty() {
-        return Err(DataError::NoText {
-            path: path.into(),
-            field: how.field.to_owned(),
-            found: found
-                .fields
-                .unwrap_or_else(|| "nothing but empty texts".into()),
-        });
+        return Err(DataError::no_text(path, how.field, &found.fields));
     }
     Ok(read)
 }

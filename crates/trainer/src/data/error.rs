@@ -87,7 +87,7 @@ pub enum DataError {
     },
     /// No document of a file has a text where it is looked for.
     #[error(
-        "no document of `{}` has its text under `{field}`: it has {found}; name the field with \
+        "no document of `{}` has its text under `{field}`: they have {found}; name the field with \
          `text_field` under `data`",
         path.display()
     )]
@@ -227,6 +227,18 @@ pub enum DataError {
 }
 
 impl DataError {
+    /// Says which fields documents have instead of the one with their text.
+    pub(super) fn no_text(path: &std::path::Path, field: &str, found: &[String]) -> Self {
+        Self::NoText {
+            path: path.into(),
+            field: field.to_owned(),
+            found: match found {
+                [] => "nothing but empty texts".to_owned(),
+                found => found.join(", "),
+            },
+        }
+    }
+
     /// Names a form of file that is not read.
     pub(super) fn foreign(path: &std::path::Path, what: &str, right: &str) -> Self {
         Self::Foreign {

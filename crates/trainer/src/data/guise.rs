@@ -87,7 +87,14 @@ pub(super) fn doubt(bytes: &[u8], width: TokenWidth, vocab: usize) -> Option<(St
     }
     let layout = wider(&bytes, width, vocab)
         .or_else(|| swapped(&bytes, width, vocab))
-        .or_else(|| narrower(&bytes, width, vocab))?;
+        .or_else(|| narrower(&bytes, width, vocab));
+    let Some(layout) = layout else {
+        return alternates(&bytes, width, vocab).then(|| {
+            let looks = "has tokens of one kind at even places and of another at odd ones";
+            let right = "check that it holds ids, and their `width`";
+            (looks.to_owned(), right.to_owned())
+        });
+    };
     let looks = format!("looks like {layout}, read as {}-byte ones", width.bytes());
     Some((looks, layout.advice()))
 }
@@ -198,6 +205,19 @@ fn narrower(bytes: &[u8], width: TokenWidth, vocab: usize) -> Option<Layout> {
     found.map(layout)
 }
 
+/// Says whether the higher bytes of tokens at even places are of another kind than those at odd ones,
+/// as in halves of wider numbers. With few ids, text may be made so.
+fn alternates(bytes: &[u8], width: TokenWidth, vocab: usize) -> bool {
+    const OTHER: f64 = 0.5;
+    let size = width.bytes();
+    if vocab < 1 << 15 || bytes.len() / size < 128 * ENOUGH {
+        return false;
+    }
+    let highest = [size - 1, 2 * size - 1];
+    let [even, odd] = highest.map(|place| histogram(bytes, place, 2 * size));
+    distance(&even, &odd) > OTHER
+}
+
 /// Shares of each byte at one place of units of `size` bytes.
 fn histogram(bytes: &[u8], place: usize, size: usize) -> [f64; 256] {
     let mut shares = [0.0; 256];
@@ -244,9 +264,12 @@ mod tests {
 
     fn written(ids: &[u64], layout: Layout) -> Vec<u8> {
         let size = layout.width.bytes();
-        let write = |id: &u64| match layout.big_endian {
-            true => id.to_be_bytes()[8 - size..].to_vec(),
-            false => id.to_le_bytes()[..size].to_vec(),
+        let write = |id: &u64| {
+            if layout.big_endian {
+                id.to_be_bytes()[8 - size..].to_vec()
+            } else {
+                id.to_le_bytes()[..size].to_vec()
+            }
         };
         ids.iter().flat_map(write).collect()
     }
@@ -313,6 +336,16 @@ mod tests {
         );
         let (looks, _) = doubt(&bytes, TokenWidth::U16, 1 << 16).unwrap();
         assert!(looks.starts_with("looks like 1-byte tokens"), "{looks}");
+    }
+
+    #[test]
+    fn numbers_that_are_no_ids_are_not_read_as_pairs_of_them() {
+        let mut random = ChaCha8Rng::seed_from_u64(5);
+        let floats: Vec<u8> = (0..20_000)
+            .flat_map(|_| (random.random::<f32>() - 0.5).to_le_bytes())
+            .collect();
+        let (looks, _) = doubt(&floats, TokenWidth::U16, 1 << 16).unwrap();
+        assert!(looks.contains("at even places"), "{looks}");
     }
 
     #[test]

@@ -8,6 +8,7 @@
 //! cache folder makes all calls but the first cheap, and any number of processes may share it.
 
 pub mod batches;
+mod bpe;
 mod cache;
 mod documents;
 mod doubt;
@@ -21,7 +22,9 @@ mod stream;
 mod summary;
 pub mod synthetic;
 mod text;
+mod token_file;
 pub mod tokenizer;
+mod tokenizer_json;
 mod tokens;
 mod vocabulary;
 

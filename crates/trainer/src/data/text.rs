@@ -11,7 +11,7 @@ use super::tokenizer::Tokenizer;
 use super::vocabulary::Vocabulary;
 use super::{DataError, Dataset, fingerprint};
 use experiment::digest;
-use experiment::run::{DataFacts, TEXT_FIELD, TextForm, TokenWidth, TokenizerSpec};
+use experiment::run::{DataFacts, DataSpec, TEXT_FIELD, TextForm, TokenWidth, TokenizerSpec};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::path::Path;
@@ -188,16 +188,26 @@ fn summary(files: &[Found], sources: &[Source]) -> Summary {
     }
 }
 
-/// Reads a text file whole, plain or compressed, as `inspect` is given one.
+/// Reads the text of a file as a run's data are read, as `inspect` is given one.
 ///
 /// # Errors
-/// If it is missing, a directory, empty, unreadable or not UTF-8.
-pub fn read_text(path: &Path) -> Result<String, DataError> {
-    let plain = Reading {
-        field: TEXT_FIELD,
-        form: TextForm::Plain,
+/// If it is missing, a directory, empty, unreadable, not UTF-8 or without a text.
+pub fn read_text(path: &Path, data: &DataSpec) -> Result<String, DataError> {
+    let reading = match data {
+        DataSpec::Text {
+            text_field,
+            text_form,
+            ..
+        } => Reading {
+            field: text_field,
+            form: *text_form,
+        },
+        DataSpec::Synthetic(_) | DataSpec::Tokens { .. } => Reading {
+            field: TEXT_FIELD,
+            form: TextForm::Plain,
+        },
     };
-    Ok(documents::read(path, plain, &mut Doubts::new(true))?.text)
+    Ok(documents::read(path, reading, &mut Doubts::new(true))?.text)
 }
 
 /// Reads a file and finds where its tail of the given share begins: where a document does, else after
@@ -519,7 +529,8 @@ mod tests {
         fn head_and_tail_are_the_file(text in "[a的\n]{2,60}", share in 0.01f64..0.99) {
             let folder = Folder::new();
             let path = folder.file("a.txt", &text);
-            let whole = read_text(Path::new(&path)).unwrap();
+            let plainly = DataSpec::text(Vec::new(), TokenizerSpec::Bytes, share);
+            let whole = read_text(Path::new(&path), &plainly).unwrap();
             prop_assert_eq!(&whole, &text);
             let (train, validation) = whole.split_at(cut(&whole, &[], share));
             prop_assert_eq!(format!("{train}{validation}"), text);

@@ -1,8 +1,10 @@
 //! Text to token ids and back: bytes, a trained byte-level BPE, or an existing `tokenizer.json`.
 
 use super::DataError;
+use super::bpe::{TRAINER, train};
 use super::cache::Entry;
 use super::fidelity::Lost;
+use super::tokenizer_json::{is_byte_level, own_decoder, unknown};
 use experiment::digest;
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
@@ -11,25 +13,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
-use tokenizers::decoders::bpe::BPEDecoder;
-use tokenizers::decoders::wordpiece;
-use tokenizers::models::bpe::{BPE, BpeTrainer};
-use tokenizers::pre_tokenizers::byte_level::ByteLevel;
-use tokenizers::{
-    DecoderWrapper, ModelWrapper, NormalizerWrapper, OffsetReferential, OffsetType,
-    PostProcessorWrapper, PreTokenizedString, PreTokenizer, PreTokenizerWrapper,
-    SplitDelimiterBehavior, TokenizerBuilder, Trainer,
-};
 
 /// Bytes of text handed to a tokenizer at a time; fixed, so that ids do not depend on threads.
-const PIECE: usize = 1 << 18;
-
-/// Changes whenever training could give other merges, so that old caches are not taken for new.
-const TRAINER: &str = "byte-level bpe 2, tokenizers 0.22";
-
-/// Bytes of the longest word that merges are learned from: the time for a merge grows with the square
-/// of a word's length, and text without spaces is one word. Longer ones are cut.
-const LONGEST_WORD: usize = 512;
+pub(super) const PIECE: usize = 1 << 18;
 
 /// A model has a row for every id up to the largest; beyond this an id is a mistake.
 const MOST_ENTRIES: usize = 1 << 24;
@@ -336,81 +322,6 @@ impl Progress {
     }
 }
 
-/// Finds the token that a model gives for text without one.
-fn unknown(json: &[u8], tokenizer: &tokenizers::Tokenizer) -> Option<u32> {
-    #[derive(serde::Deserialize)]
-    struct File {
-        model: Model,
-    }
-    #[derive(serde::Deserialize)]
-    struct Model {
-        #[serde(default)]
-        unk_token: Option<String>,
-        #[serde(default)]
-        unk_id: Option<u32>,
-    }
-    let File { model } = serde_json::from_slice(json).ok()?;
-    let by_name = model
-        .unk_token
-        .and_then(|name| tokenizer.token_to_id(&name));
-    by_name.or(model.unk_id)
-}
-
-/// The parts of which a tokenizer cuts text, one after the other.
-fn cutters(tokenizer: &tokenizers::Tokenizer) -> &[PreTokenizerWrapper] {
-    match tokenizer.get_pre_tokenizer() {
-        Some(PreTokenizerWrapper::Sequence(sequence)) => sequence.as_ref(),
-        Some(one) => std::slice::from_ref(one),
-        None => &[],
-    }
-}
-
-/// Says whether a vocabulary writes every byte as a character of its own and none is left out, added
-/// or changed before.
-fn is_byte_level(tokenizer: &tokenizers::Tokenizer) -> bool {
-    let keeps_all = |cutter: &PreTokenizerWrapper| match cutter {
-        PreTokenizerWrapper::ByteLevel(level) => !level.add_prefix_space,
-        PreTokenizerWrapper::Split(split) => split.behavior != SplitDelimiterBehavior::Removed,
-        PreTokenizerWrapper::Digits(_) => true,
-        _ => false,
-    };
-    let cutters = cutters(tokenizer);
-    let is_level =
-        |cutter: &PreTokenizerWrapper| matches!(cutter, PreTokenizerWrapper::ByteLevel(_));
-    let mut alphabet = ByteLevel::alphabet().into_iter();
-    matches!(tokenizer.get_model(), ModelWrapper::BPE(_))
-        && tokenizer.get_normalizer().is_none()
-        && cutters.iter().any(is_level)
-        && cutters.iter().all(keeps_all)
-        && alphabet.all(|byte| {
-            tokenizer
-                .token_to_id(byte.encode_utf8(&mut [0; 4]))
-                .is_some()
-        })
-}
-
-/// The decoder that undoes what a tokenizer does to text, for one whose file names none.
-fn own_decoder(tokenizer: &tokenizers::Tokenizer) -> Option<DecoderWrapper> {
-    for cutter in cutters(tokenizer) {
-        match cutter {
-            PreTokenizerWrapper::ByteLevel(level) => return Some((*level).into()),
-            PreTokenizerWrapper::Metaspace(space) => return Some(space.clone().into()),
-            _ => {}
-        }
-    }
-    match tokenizer.get_model() {
-        ModelWrapper::WordPiece(model) => {
-            let prefix = model.continuing_subword_prefix.clone();
-            Some(wordpiece::WordPiece::new(prefix, true).into())
-        }
-        ModelWrapper::BPE(model) => {
-            let suffix = model.end_of_word_suffix.clone();
-            suffix.map(|suffix| BPEDecoder::new(suffix).into())
-        }
-        _ => None,
-    }
-}
-
 impl fmt::Debug for Tokenizer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Tokenizer")
@@ -419,69 +330,9 @@ impl fmt::Debug for Tokenizer {
     }
 }
 
-/// Trains a byte-level BPE and returns its `tokenizer.json`.
-///
-/// The trainer orders merges by count and then by ids, both free of hash order and of threads:
-/// the same texts give the same file (tested).
-fn train(vocab: usize, texts: &[&str]) -> Result<String, DataError> {
-    let failed = |error: tokenizers::Error| DataError::Tokenizer {
-        action: "to train",
-        reason: error.to_string(),
-    };
-    let level = ByteLevel::default()
-        .add_prefix_space(false)
-        .trim_offsets(false);
-    let bytes: usize = texts.iter().map(|text| text.len()).sum();
-    tracing::info!(target: "progress", "training a BPE of {vocab} entries on {bytes} bytes of text");
-    let mut trainer = BpeTrainer::builder()
-        .vocab_size(vocab)
-        // A merge seen once stands for nothing that comes again.
-        .min_frequency(2)
-        .initial_alphabet(ByteLevel::alphabet().into_iter().collect())
-        .show_progress(false)
-        .build();
-    let words = |text: &str| {
-        let mut cut = PreTokenizedString::from(text);
-        level.pre_tokenize(&mut cut)?;
-        let words = cut.get_splits(OffsetReferential::Original, OffsetType::Byte);
-        Ok(words
-            .into_iter()
-            .flat_map(|(word, ..)| bounded(word))
-            .collect())
-    };
-    let pieces = texts.iter().flat_map(|text| pieces(text, PIECE));
-    trainer.feed(pieces, words).map_err(failed)?;
-    let mut model = BPE::default();
-    trainer.train(&mut model).map_err(failed)?;
-    let tokenizer = TokenizerBuilder::<
-        BPE,
-        NormalizerWrapper,
-        PreTokenizerWrapper,
-        PostProcessorWrapper,
-        DecoderWrapper,
-    >::new()
-    .with_model(model)
-    .with_pre_tokenizer(Some(level.into()))
-    .with_decoder(Some(level.into()))
-    .build()
-    .map_err(failed)?;
-    tokenizer.to_string(false).map_err(failed)
-}
-
-/// Cuts a word, a character of which is a byte, into words that are not too long.
-fn bounded(word: &str) -> Vec<String> {
-    // A character takes two bytes at most.
-    if word.len() <= LONGEST_WORD {
-        return vec![word.to_owned()];
-    }
-    let characters: Vec<char> = word.chars().collect();
-    let parts = characters.chunks(LONGEST_WORD);
-    parts.map(|part| part.iter().collect()).collect()
-}
-
 /// Cuts text into pieces of about `size` bytes, each but the first beginning with the first of a
 /// run of white space if there is one in reach.
-fn pieces(text: &str, size: usize) -> Vec<&str> {
+pub(super) fn pieces(text: &str, size: usize) -> Vec<&str> {
     let mut pieces = Vec::new();
     let mut rest = text;
     while rest.len() > size {
