@@ -85,7 +85,7 @@ impl Asked {
         let runs = store.runs(experiment).await?;
         let imported = store.imported(experiment).await?;
         let vocab = runs.first().map(|run| run.spec.architecture.vocab());
-        let table = rows::stored(name.to_owned(), &runs, &imported)?;
+        let table = rows::stored(name.to_owned(), &runs, &imported)?.scaled(&selection)?;
         let mut asked = Self::of_table(table, selection);
         let mut shape = None;
         let mut take = |file: &Experiment| {

@@ -24,7 +24,8 @@ const RUNS_ON_A_GPU: usize = 8;
 
 /// Lists the devices that runs train on, with the runs that each takes at once.
 ///
-/// A GPU takes as many as its free memory and this machine's cores allow.
+/// A GPU takes as many as its free memory and this machine's cores allow, and one where its driver does not
+/// say how much memory that is.
 pub fn devices(experiment: &Experiment, names: &[String]) -> Vec<Device> {
     let (parallel, _) = slots(experiment);
     let settings = &experiment.execution;
@@ -38,7 +39,11 @@ pub fn devices(experiment: &Experiment, names: &[String]) -> Vec<Device> {
         let slots = match (settings.per_device, gpu) {
             (Some(slots), _) => slots,
             (None, None) => parallel,
-            (None, Some(_)) => (cores / names.len()).clamp(1, RUNS_ON_A_GPU),
+            (None, Some(index)) if index < gpus.len() => {
+                (cores / names.len()).clamp(1, RUNS_ON_A_GPU)
+            }
+            // Of how much memory it has nothing is known: several at once might not fit.
+            (None, Some(_)) => 1,
         };
         let slots = slots.min(left);
         left -= slots;

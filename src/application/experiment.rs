@@ -11,7 +11,7 @@ use scaling_law::analysis::{rates, tunings};
 use scaling_law::row::rows;
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
-use trainer::data;
+use trainer::data::{self, Described};
 
 /// An experiment as it is named: by its file, or by where it is stored.
 #[derive(Clone, Debug)]
@@ -41,9 +41,20 @@ pub struct Runs {
     pub untuned: Vec<ModelKind>,
     /// What trials found of the others, in words.
     pub tuned: Vec<String>,
+    /// What the data are, each once.
+    pub data: Vec<Described>,
 }
 
 impl Runs {
+    /// Says what looks wrong with the data, and what the experiment will not be that its file may lead
+    /// one to expect.
+    pub fn warnings(&self) -> Vec<String> {
+        let data = self.data.iter().flat_map(|data| &data.summary.warnings);
+        let mut warnings: Vec<String> = data.cloned().collect();
+        warnings.extend(doubts(&self.planned));
+        warnings
+    }
+
     /// Returns the trials of the families whose rate is not found yet.
     pub fn open_trials(&self) -> Vec<Planned> {
         let is_open =
@@ -195,11 +206,12 @@ impl Loaded {
         if !ResultsFolder(&self.results).database().exists() {
             return Ok(HashMap::new());
         }
-        let store = Store::open(&self.results).await?;
-        let Some(experiment) = store.experiment(&self.experiment.name).await? else {
-            return Ok(HashMap::new());
+        let store = Store::open_to_read(&self.results).await?;
+        let runs = match store.experiment(&self.experiment.name).await? {
+            Some(experiment) => store.runs(experiment).await?,
+            None => Vec::new(),
         };
-        let runs = store.runs(experiment).await?;
+        store.close().await;
         Ok(runs
             .into_iter()
             .map(|record| (record.id.clone(), record))
@@ -211,14 +223,16 @@ impl Loaded {
     /// # Errors
     /// When data, plan or database are wrong.
     pub async fn runs(&self) -> Result<Runs, Refused> {
-        let facts = self.prepare()?;
-        let planned = self.plan(&facts, &self.experiment)?;
+        let prepared = self.prepare()?;
+        let data: Vec<Described> = prepared.iter().map(|it| it.described.clone()).collect();
+        let planned = self.plan(&prepared, &self.experiment)?;
         let trials = trials(&self.experiment, &planned);
         if trials.is_empty() {
             return Ok(Runs {
                 planned,
                 untuned: Vec::new(),
                 tuned: Vec::new(),
+                data,
             });
         }
         let known = self.stored().await?;
@@ -244,7 +258,7 @@ impl Loaded {
             .map(|trial| trial.spec.architecture.kind())
             .collect();
         let experiment = self.experiment.clone().with_rates(&found);
-        let planned = self.plan(&facts, &experiment)?;
+        let planned = self.plan(&prepared, &experiment)?;
         // A trial at the best rate is one of the others, once it is known which that is.
         let is_other = |trial: &Planned| {
             found.contains_key(&trial.spec.architecture.kind())
@@ -264,42 +278,48 @@ impl Loaded {
                 .filter(|kind| !found.contains_key(kind))
                 .collect(),
             tuned: tunings.iter().map(ToString::to_string).collect(),
+            data,
         })
     }
 
     /// Prepares the data of every cell.
-    fn prepare(&self) -> Result<Vec<(DataSpec, DataFacts)>, Refused> {
+    fn prepare(&self) -> Result<Vec<Prepared>, Refused> {
         let cache = data_cache();
-        let mut known: Vec<(DataSpec, DataFacts)> = Vec::new();
+        let mut known: Vec<Prepared> = Vec::new();
         for cell in &self.experiment.cells {
-            if known.iter().all(|(spec, _)| *spec != cell.data) {
+            if known.iter().all(|known| known.spec != cell.data) {
                 let dataset = data::prepare(&cell.data, &cache)?;
-                known.push((cell.data.clone(), dataset.facts));
+                known.push(Prepared {
+                    spec: cell.data.clone(),
+                    described: dataset.describe(),
+                    facts: dataset.facts,
+                });
             }
-            if let Some((_, facts)) = known.iter().find(|(spec, _)| *spec == cell.data) {
-                check_length(facts, cell.shape.seq_len)?;
+            if let Some(known) = known.iter().find(|known| known.spec == cell.data) {
+                check_length(&known.facts, cell.shape.seq_len)?;
             }
         }
         Ok(known)
     }
 
-    fn plan(
-        &self,
-        known: &[(DataSpec, DataFacts)],
-        experiment: &Experiment,
-    ) -> Result<Vec<Planned>, Refused> {
+    fn plan(&self, known: &[Prepared], experiment: &Experiment) -> Result<Vec<Planned>, Refused> {
         let facts = |spec: &DataSpec| {
-            known
-                .iter()
-                .find(|(known, _)| known == spec)
-                .map(|(_, facts)| facts.clone())
+            let known = known.iter().find(|known| known.spec == *spec);
+            known.map(|known| known.facts.clone())
         };
         Ok(plan(experiment, &facts)?)
     }
 }
 
+/// Data that were read, and what was found.
+struct Prepared {
+    spec: DataSpec,
+    facts: DataFacts,
+    described: Described,
+}
+
 /// Says what a planned experiment will not be that its file may lead one to expect.
-pub fn warnings(planned: &[Planned]) -> Vec<String> {
+fn doubts(planned: &[Planned]) -> Vec<String> {
     let epochs = planned.iter().map(|run| run.epochs).fold(0.0, f64::max);
     let mut warnings = rounding(planned);
     if epochs > 1.0 {

@@ -14,5 +14,5 @@ pub use asked::{AskError, Asked, cost_of_assumed};
 pub use costs::{at_once, costs, with_measured_memory};
 pub use devices::{devices, slots};
 pub use error::Refused;
-pub use experiment::{Loaded, Named, Place, Runs, warnings};
+pub use experiment::{Loaded, Named, Place, Runs};
 pub use folders::{cache_folder, data_cache};

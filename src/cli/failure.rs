@@ -102,12 +102,14 @@ impl From<StoreError> for Failure {
         match error {
             StoreError::Folder { .. }
             | StoreError::Newer { .. }
-            | StoreError::Older { .. }
+            | StoreError::Unreadable { .. }
             | StoreError::Missing { .. } => Self::input(error),
             StoreError::Open { ref source, .. } if !is_of_machine(source) => Self::input(error),
-            StoreError::Open { .. } | StoreError::Sql(_) | StoreError::Content { .. } => {
-                Self::machine(error)
-            }
+            StoreError::Open { .. }
+            | StoreError::Locked { .. }
+            | StoreError::Copy { .. }
+            | StoreError::Sql(_)
+            | StoreError::Content { .. } => Self::machine(error),
         }
     }
 }

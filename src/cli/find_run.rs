@@ -18,7 +18,7 @@ pub(super) fn find_run(run: &str, results: Option<&Path>) -> Result<PathBuf, Fai
     look_up(run, results).map_err(Failure::input)
 }
 
-/// A run in a database.
+/// A run in a database, which is open to be read.
 pub(super) struct Stored {
     pub(super) results: PathBuf,
     pub(super) store: Store,
@@ -43,7 +43,7 @@ pub(super) async fn find_stored(run: &str, results: Option<&Path>) -> Result<Sto
     };
     let mut found = Vec::new();
     for place in places.iter().filter(|place| place.join(DATABASE).exists()) {
-        let store = Store::open(place).await?;
+        let store = super::open_to_read(place).await?;
         for id in store.runs_beginning_with(&prefix).await? {
             found.push((place, store.clone(), id));
         }

@@ -15,9 +15,11 @@ mod fitting;
 mod progress;
 mod provenance;
 mod rows;
+mod stops;
 mod terminal;
 mod trained;
 
+use campaign::store::Store;
 use clap::{Parser, Subcommand};
 use commands::{
     allocate, bench, cancel, check, compare, completions, coordinates, devices, export, fit,
@@ -26,6 +28,7 @@ use commands::{
 };
 pub use failure::Failure;
 use std::io::IsTerminal;
+use std::path::Path;
 use std::process::ExitCode;
 
 /// Scaling-law experiments for hierarchical token/concept language models.
@@ -86,7 +89,7 @@ pub fn main() -> ExitCode {
     tracing_subscriber::fmt()
         .with_env_filter(
             tracing_subscriber::EnvFilter::try_from_default_env()
-                .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn")),
+                .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn,progress=info")),
         )
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal() && terminal::wants_colour())
@@ -132,12 +135,27 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Starts the runtime that the database needs.
-fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
-    tokio::runtime::Builder::new_current_thread()
+/// Carries out what needs the database, and closes whatever it has opened, however it ended: a process
+/// that ends before leaves its last rows outside the file.
+fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|error| Failure::machine(format!("cannot start the runtime: {error}")))
+        .map_err(|error| Failure::machine(format!("cannot start the runtime: {error}")))?;
+    runtime.block_on(async {
+        let done = work.await;
+        Store::close_all().await;
+        done
+    })
+}
+
+/// Opens the database of a results folder to read it; says what cannot be seen of it.
+async fn open_to_read(results: &Path) -> Result<Store, Failure> {
+    let store = Store::open_to_read(results).await?;
+    if let Some(remark) = store.remark() {
+        terminal::note!("warning: {remark}");
+    }
+    Ok(store)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Live progress: a board on a terminal, plain lines elsewhere.
 
 use super::board::{Board, Row, Window};
-use super::terminal::{harmless, last_line, note};
+use super::terminal::{harmless, last_line, note, tamed};
 use campaign::orchestrate::{Notice, Observer, Retried};
 use experiment::event::Measurement;
 use experiment::plan::{Open, Pace, Planned, seconds_left};
@@ -282,7 +282,7 @@ impl Progress {
 
     fn say(&self, text: &str) {
         match &self.screen {
-            Some(screen) => screen.place.println(text),
+            Some(screen) => screen.place.println(tamed(text)),
             None => note!("{text}"),
         }
     }
@@ -407,6 +407,11 @@ impl Observer for Progress {
             Notice::Retried(retried) => self.retried(&retried),
             Notice::Held(id, holder) => self.say(&format!(
                 "{id} waits for {holder}, which still works on it and is asked to stop"
+            )),
+            Notice::Left(id, of) => self.say(&format!(
+                "{id}: {} was asked to cancel it and ended before it did; `orchestrator cancel {id}` \
+                 cancels it",
+                of.describe()
             )),
             Notice::Reopened(id) => self.reopened(&id),
             Notice::Blocked(id, why) => self.blocked(&id, &why),

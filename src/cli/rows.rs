@@ -2,10 +2,13 @@
 
 use super::Failure;
 use super::experiment::ExperimentArgs;
+use super::fitted::pair;
+use super::terminal::note;
 use crate::application::Asked;
-use crate::rows::{LossUnit, Selection, Table};
-use campaign::store::Store;
+use crate::rows::{LossUnit, Scale, Selection, Table};
+use campaign::store::{Store, StoreError};
 use clap::ValueEnum;
+use experiment::clock::now;
 use scaling_law::fit::law::{Law, by_name};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -25,7 +28,8 @@ pub(super) struct RowsArgs {
     #[arg(long, value_name = "DIR")]
     results: Option<PathBuf>,
 
-    /// Anybody's runs instead: a CSV file with a header (or a Parquet file).
+    /// Anybody's runs instead: a table (CSV, JSON lines or Parquet, compressed or not), `-` for standard
+    /// input, or a pattern in quotes that names one file a run.
     #[arg(long, value_name = "FILE", help_heading = "Rows")]
     pub(super) csv: Option<PathBuf>,
 
@@ -40,9 +44,20 @@ pub(super) struct SelectionArgs {
     #[arg(long = "column", value_name = "STANDARD=THEIRS", help_heading = "Rows")]
     columns: Vec<String>,
 
-    /// Keep only rows for which this holds, as in 'used=1' or 'params < 1e9 and split=train'.
+    /// Keep only rows for which this holds, as in 'used=true' or 'params < 1e9 and split=train'; names
+    /// that are no plain word stand between backticks.
     #[arg(long = "where", value_name = "EXPRESSION", help_heading = "Rows")]
     filters: Vec<String>,
+
+    /// The unit of a column, by its name or the laws': a factor, or log10 or ln where it holds
+    /// logarithms, as in `flops=1e9` for GFLOPs.
+    #[arg(long = "scale", value_name = "COLUMN=FACTOR", help_heading = "Rows")]
+    scales: Vec<String>,
+
+    /// Keep of every setting only the rows with the best value of this column, as in `lr`: that of the
+    /// lowest mean loss.
+    #[arg(long = "best-of", value_name = "COLUMN", help_heading = "Rows")]
+    best_of: Vec<String>,
 
     /// Column that names the runs: rows of one run stay together [default: run, if there is one].
     #[arg(long, value_name = "COLUMN", help_heading = "Rows")]
@@ -75,6 +90,29 @@ enum Unit {
 pub(super) struct Home {
     pub(super) results: PathBuf,
     pub(super) experiment: String,
+    /// The table whose fits it holds, where it is not an experiment of its own.
+    table: Option<PathBuf>,
+}
+
+impl Home {
+    /// Finds the experiment that keeps fits, or records it; says so where it has another name than its
+    /// table.
+    pub(super) async fn find(&self, store: &Store) -> Result<i64, StoreError> {
+        let Some(table) = &self.table else {
+            return store.experiment_without_file(&self.experiment, now()).await;
+        };
+        let found = store.experiment_of_table(&self.experiment, table, now());
+        let (id, name) = found.await?;
+        if name != self.experiment {
+            note!(
+                "{} keeps fits of another table as `{}`: those of {} are kept as `{name}`",
+                self.results.display(),
+                self.experiment,
+                table.display()
+            );
+        }
+        Ok(id)
+    }
 }
 
 /// What is asked about the rows that were named, and where answers are stored.
@@ -110,7 +148,7 @@ impl RowsArgs {
         let selection = self.selection.read()?;
         if let Some(path) = &self.csv {
             return Ok(Source {
-                asked: Asked::of_table(Table::read(path)?, selection),
+                asked: Asked::of_table(Table::read(path)?.scaled(&selection)?, selection),
                 home: self.home_of(path),
             });
         }
@@ -127,8 +165,8 @@ impl RowsArgs {
                 )));
             }
         };
-        super::runtime()?.block_on(async {
-            let store = Store::open(&place.results).await?;
+        super::block_on(async {
+            let store = super::open_to_read(&place.results).await?;
             let (id, name) = place.find(&store).await?;
             let asked = Asked::of_experiment(&store, id, &name, file.as_ref(), selection).await?;
             Ok(Source {
@@ -136,18 +174,27 @@ impl RowsArgs {
                 home: Home {
                     results: place.results,
                     experiment: name,
+                    table: None,
                 },
             })
         })
     }
 
-    /// Fits of a file are stored as those of an experiment of its name.
+    /// Fits of a file are stored as those of an experiment of its name; of several files that of their
+    /// folder.
     fn home_of(&self, path: &Path) -> Home {
-        let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+        let is_pattern = |name: &str| name.contains(['*', '?', '[']);
+        let mut named = path.ancestors().filter_map(Path::file_stem);
+        let plain = named.find(|name| !is_pattern(&name.to_string_lossy()));
+        let stem = match plain.unwrap_or_default().to_string_lossy() {
+            stem if stem.is_empty() || stem == "-" => "table".into(),
+            stem => stem,
+        };
         let folder = || Path::new("results").join(stem.as_ref());
         Home {
             results: self.results.clone().unwrap_or_else(folder),
             experiment: stem.into_owned(),
+            table: Some(path.canonicalize().unwrap_or_else(|_| path.to_owned())),
         }
     }
 }
@@ -167,7 +214,16 @@ impl SelectionArgs {
                     ))
                 })
         });
+        let scales = self.scales.iter().map(|given| {
+            let (column, scale) = pair("--scale", given)?;
+            let scale: Scale = scale
+                .parse()
+                .map_err(|error| Failure::input(format!("`--scale {given}`: {error}")))?;
+            Ok((column.to_owned(), scale))
+        });
         Ok(Selection {
+            scales: scales.collect::<Result<_, Failure>>()?,
+            best_of: self.best_of.clone(),
             columns: columns.collect::<Result<_, _>>()?,
             filters: self.filters.clone(),
             group: self.group.clone(),

@@ -16,6 +16,37 @@ pub(super) fn harmless(text: String) -> String {
     text.chars().map(shown).collect()
 }
 
+/// Takes out the control characters that a terminal would act on, but for line ends and colours: names in
+/// files and databases may hold any.
+pub(super) fn tamed(text: &str) -> String {
+    let mut tame = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(c) = rest.chars().next() {
+        let colour = colour(rest);
+        let (shown, length) = match c {
+            _ if colour > 0 => (&rest[..colour], colour),
+            '\n' | '\t' => (&rest[..1], 1),
+            c if c.is_control() => ("\u{fffd}", c.len_utf8()),
+            c => (&rest[..c.len_utf8()], c.len_utf8()),
+        };
+        tame.push_str(shown);
+        rest = &rest[length..];
+    }
+    tame
+}
+
+/// Measures the sequence that sets a colour at the start of a text, such as `ESC[31m`; 0 where there is none.
+fn colour(text: &str) -> usize {
+    let Some(rest) = text.strip_prefix("\x1b[") else {
+        return 0;
+    };
+    let numbers = rest.find(|c: char| !c.is_ascii_digit() && c != ';');
+    match numbers {
+        Some(end) if rest[end..].starts_with('m') => 2 + end + 1,
+        _ => 0,
+    }
+}
+
 /// Tells whether colours are not refused (<https://no-color.org>).
 pub(super) fn wants_colour() -> bool {
     std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
@@ -29,6 +60,15 @@ pub(super) fn last_line(message: &str) -> Option<String> {
 
 /// Prints a result; a reader that has gone, as `head` goes, wants no more of it.
 pub(super) fn print(text: &str) -> Result<(), Failure> {
+    if std::io::stdout().is_terminal() {
+        draw(&tamed(text))
+    } else {
+        draw(text)
+    }
+}
+
+/// Prints as it is what moves about on a terminal.
+pub(super) fn draw(text: &str) -> Result<(), Failure> {
     let mut out = std::io::stdout();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
@@ -49,7 +89,31 @@ pub(super) use note;
 
 /// See [`note`].
 pub(super) fn say(text: std::fmt::Arguments) {
-    let line = format!("{text}\n");
+    let mut line = format!("{text}\n");
+    if std::io::stderr().is_terminal() {
+        line = tamed(&line);
+    }
     // There is no third place to say that it could not be said.
     let _ = std::io::stderr().write_all(line.as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_control_characters_only_line_ends_and_colours_reach_a_terminal() {
+        for (text, expected) in [
+            ("plain é\n\tend", "plain é\n\tend"),
+            (
+                "\x1b[31mred\x1b[0m \x1b[30;46mblue",
+                "\x1b[31mred\x1b[0m \x1b[30;46mblue",
+            ),
+            ("\x1b]0;title\x07", "\u{fffd}]0;title\u{fffd}"),
+            ("\x1b[2J\x1b[", "\u{fffd}[2J\u{fffd}["),
+            ("back\rover\u{9b}31m", "back\u{fffd}over\u{fffd}31m"),
+        ] {
+            assert_eq!(tamed(text), expected);
+        }
+    }
 }

@@ -2,36 +2,21 @@
 //!
 //! Not a library's reader: those take a quote that is never closed for a cell up to the file's end,
 //! and polars does not tell lines. Here a mistake is an error that names its line.
+//!
+//! What programs write around a table is known: `sep=;` (Excel), `#TYPE` (PowerShell), comments, a
+//! comma behind every line, lines that end as on old Macs, and headers repeated where files were joined.
 
 use super::{Places, RowsError, Table};
-use std::path::Path;
 
 /// Separators that are looked for in the header.
 const SEPARATORS: [u8; 3] = [b',', b'\t', b';'];
 
-pub(super) fn read(path: &Path) -> Result<Table, RowsError> {
-    let name = path.display().to_string();
-    let bytes = std::fs::read(path).map_err(|source| RowsError::Read {
-        path: path.to_owned(),
-        source,
-    })?;
-    if bytes.len() > u32::MAX as usize {
-        return Err(RowsError::TooLarge { name });
-    }
-    let text = String::from_utf8(bytes).map_err(|error| {
-        let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
-        let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
-        RowsError::Format {
-            name: name.clone(),
-            line,
-            problem: "there is a byte that is not UTF-8".into(),
-            help: "save the table as CSV in UTF-8; Parquet files end in `.parquet`".into(),
-        }
-    })?;
-    parse(name, text)
-}
-
 pub(super) fn parse(name: String, text: String) -> Result<Table, RowsError> {
+    let text = if text.contains('\r') && !text.contains('\n') {
+        text.replace('\r', "\n")
+    } else {
+        text
+    };
     let mut reader = Reader {
         name,
         separator: b',',
@@ -40,32 +25,79 @@ pub(super) fn parse(name: String, text: String) -> Result<Table, RowsError> {
         unescaped: String::new(),
         text,
     };
-    reader.separator = reader.guess_separator();
-    let mut cells = Vec::new();
+    let commented = reader.preamble();
+    let (mut cells, start) = (Vec::new(), (reader.at, reader.line));
     let Some(header_line) = reader.record(&mut cells)? else {
         return Err(RowsError::Empty {
             name: reader.name,
             what: "it has no header",
         });
     };
-    let header: Vec<String> = cells
-        .iter()
-        .map(|span| reader.written(*span).trim().to_owned())
-        .collect();
-    reader.check_header(&header, header_line)?;
+    let written = |reader: &Reader, spans: &[(u32, u32)]| -> Vec<String> {
+        let cells = spans.iter().map(|span| reader.written(*span));
+        cells.map(|cell| cell.trim().to_owned()).collect()
+    };
+    let mut header = written(&reader, &cells);
+    // A comment that names as many columns as the line below it, where numbers stand, is the header.
+    let holds_numbers = header.iter().any(|cell| super::number(cell).is_some());
+    let named = commented.filter(|names| holds_numbers && names.len() == header.len());
+    match named.filter(|names| names.len() > 1) {
+        Some(names) => {
+            header = names;
+            (reader.at, reader.line) = start;
+        }
+        None if header.iter().all(|cell| super::number(cell).is_some()) => {
+            return Err(reader.wrong(
+                header_line,
+                "the first line holds numbers",
+                "the first line must name the columns, as in `params,tokens,loss`",
+            ));
+        }
+        None => {}
+    }
+    let behind = header.iter().rev().take_while(|name| name.is_empty());
+    let behind = behind.count();
+    header.truncate((header.len() - behind).max(1));
     cells.clear();
-    let (columns, mut lines) = (header.len(), Vec::new());
+    let columns = header.len();
+    let (mut lines, mut comments, mut repeated) = (Vec::new(), 0, 0);
     loop {
         let before = cells.len();
         let Some(line) = reader.record(&mut cells)? else {
             break;
         };
-        let found = cells.len() - before;
-        if found != columns {
-            return Err(reader.ragged(line, found, columns));
+        // A separator behind the last cell makes no cell.
+        while cells.len() - before > columns
+            && cells
+                .last()
+                .is_some_and(|span| reader.written(*span).trim().is_empty())
+        {
+            cells.pop();
         }
-        lines.push(line);
+        let found = &cells[before..];
+        if found
+            .first()
+            .is_some_and(|span| reader.written(*span).trim_start().starts_with('#'))
+        {
+            comments += 1;
+            cells.truncate(before);
+        } else if found.len() == columns && written(&reader, found) == header {
+            repeated += 1;
+            cells.truncate(before);
+        } else if found.len() != columns {
+            return Err(reader.ragged(line, found.len(), columns));
+        } else {
+            lines.push(line);
+        }
     }
+    let remark = |count: usize, what: &str| (count > 0).then(|| format!("{count} lines {what}"));
+    let remarks = [
+        remark(
+            comments,
+            "below the header begin with `#`: comments, which are not read",
+        ),
+        remark(repeated, "repeat the header: they are not read"),
+    ];
     // Cells that had to be unescaped stand behind the file's own text.
     let mut text = reader.text;
     text.push_str(&reader.unescaped);
@@ -75,10 +107,8 @@ pub(super) fn parse(name: String, text: String) -> Result<Table, RowsError> {
         text,
         cells,
         places: Places::Lines(lines),
-        left_out: Vec::new(),
-        remarks: Vec::new(),
-        set_aside: Vec::new(),
-        known: Vec::new(),
+        remarks: remarks.into_iter().flatten().collect(),
+        ..Table::default()
     })
 }
 
@@ -92,20 +122,32 @@ struct Reader {
 }
 
 impl Reader {
-    fn guess_separator(&self) -> u8 {
-        let first = self.text[self.at..].lines().find(|l| !l.trim().is_empty());
-        let count = |separator: u8| {
-            first
-                .unwrap_or("")
-                .bytes()
-                .filter(|byte| *byte == separator)
-                .count()
-        };
-        SEPARATORS
-            .into_iter()
-            .rev()
-            .max_by_key(|separator| count(*separator))
-            .unwrap_or(b',')
+    /// Reads what stands before the header; returns the columns that the last comment names.
+    fn preamble(&mut self) -> Option<Vec<String>> {
+        let (mut stated, mut comment) = (None, None);
+        loop {
+            let rest = &self.text[self.at..];
+            let line = rest.lines().next()?;
+            let trimmed = line.trim();
+            let sep = line.trim_end_matches('\r').strip_prefix("sep=");
+            if let Some([separator]) = sep.map(str::as_bytes).filter(|_| self.line == 1) {
+                stated = Some(*separator);
+            } else if let Some(text) = trimmed.strip_prefix('#') {
+                comment = Some(text.to_owned());
+            } else if !trimmed.is_empty() {
+                break;
+            }
+            let length = rest.find('\n').map_or(rest.len(), |end| end + 1);
+            self.at += length;
+            self.line += 1;
+        }
+        let first = self.text[self.at..].lines().next().unwrap_or("");
+        let count = |separator: &u8| first.bytes().filter(|byte| *byte == *separator).count();
+        let found = SEPARATORS.into_iter().rev().max_by_key(count);
+        self.separator = stated.or(found).unwrap_or(b',');
+        let names = comment?;
+        let names = names.split(char::from(self.separator));
+        Some(names.map(|name| name.trim().to_owned()).collect())
     }
 
     fn wrong(&self, line: u32, problem: impl Into<String>, help: impl Into<String>) -> RowsError {
@@ -124,32 +166,6 @@ impl Reader {
         } else {
             &self.text[start..end]
         }
-    }
-
-    fn check_header(&self, header: &[String], line: u32) -> Result<(), RowsError> {
-        if header.iter().all(|name| super::number(name).is_some()) {
-            return Err(self.wrong(
-                line,
-                "the first line holds numbers",
-                "the first line must name the columns, as in `params,tokens,loss`",
-            ));
-        }
-        for (i, name) in header.iter().enumerate() {
-            if let Some(first) = header[..i].iter().position(|other| other == name)
-                && !name.is_empty()
-            {
-                return Err(self.wrong(
-                    line,
-                    format!(
-                        "column `{name}` appears twice, in columns {} and {}",
-                        first + 1,
-                        i + 1
-                    ),
-                    "every column needs a name of its own",
-                ));
-            }
-        }
-        Ok(())
     }
 
     fn ragged(&self, line: u32, found: usize, columns: usize) -> RowsError {
@@ -173,7 +189,8 @@ impl Reader {
             }
             let (line, before) = (self.line, cells.len());
             self.cells_of_line(cells)?;
-            let blank = cells.len() == before + 1 && self.written(cells[before]).trim().is_empty();
+            let mut here = cells[before..].iter();
+            let blank = here.all(|span| self.written(*span).trim().is_empty());
             if !blank {
                 return Ok(Some(line));
             }
@@ -293,10 +310,33 @@ mod tests {
     }
 
     #[test]
+    fn what_programs_write_around_a_table_is_known() {
+        for text in [
+            "sep=;\na;loss\n1;2.5\n",
+            "sep=|\r\na|loss\r\n1|2.5\r\n",
+            "#TYPE System.Object\n\"a\",\"loss\"\n\"1\",\"2.5\"\n",
+            "# made by a script\na,loss\n# 9,9\n1,2.5\n",
+            "# a loss\n# a,loss\n1,2.5\n",
+            "a,loss,\n1,2.5,\n,,\n",
+            "a,loss\n1,2.5,,\n",
+            "a,loss\r1,2.5\r",
+            "a,loss\n1,2.5\na,loss\n",
+        ] {
+            let read = table(text).expect(text);
+            assert_eq!(read.header(), ["a", "loss"], "{text:?}");
+            assert_eq!((read.len(), read.cell(0, 1)), (1, "2.5"), "{text:?}");
+        }
+        let read = table("a,loss\n#1,2\na,loss\n3,4\n").expect("read");
+        assert_eq!(read.remarks.len(), 2, "{:?}", read.remarks);
+        assert_eq!(read.place(0), "line 4");
+        let named = table("#run,loss\nx,2.5\n").expect("read");
+        assert_eq!((named.header()[0].as_str(), named.cell(0, 0)), ("run", "x"));
+    }
+
+    #[test]
     fn mistakes_name_their_line() {
         for (text, line, why) in [
             ("", "", "no header"),
-            ("a,b,a\n1,2,3\n", "line 1", "`a` appears twice"),
             ("1,2\n3,4\n", "line 1", "holds numbers"),
             (
                 "a,b\n1,2\n3\n",
@@ -317,7 +357,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_panics(text in "(a|1|\"|,|;|\n|\r|é|\t){0,60}") {
+        fn no_text_panics(text in "(a|1|\"|,|;|#|sep=|\n|\r|é|\t){0,60}") {
             if let Ok(read) = table(&text) {
                 for row in 0..read.len() {
                     (0..read.header().len()).for_each(|column| { read.cell(row, column); });

@@ -27,12 +27,20 @@ pub enum RowsError {
         help: String,
     },
     /// The Parquet file cannot be read.
-    #[error("cannot read {} as Parquet: {why}", path.display())]
+    #[error("cannot read {name} as Parquet: {why}")]
     Parquet {
         /// The file.
-        path: PathBuf,
+        name: String,
         /// Why.
         why: String,
+    },
+    /// The file is something else than a table.
+    #[error("{name} is {what}")]
+    NoTable {
+        /// The file.
+        name: String,
+        /// What it is, and what would be right.
+        what: &'static str,
     },
     /// An older version of this program wrote the table.
     #[error(
@@ -82,6 +90,28 @@ pub enum RowsError {
         available: Vec<String>,
         /// What may have been meant.
         help: String,
+    },
+    /// A column's type is none that is read.
+    #[error(
+        "{name}: column `{column}` holds {kind}, which is not read; write it as numbers or as text"
+    )]
+    Unread {
+        /// The table.
+        name: String,
+        /// The column.
+        column: String,
+        /// Its type.
+        kind: String,
+    },
+    /// Several columns have the name that is asked for, and differ.
+    #[error("{name}: {columns} columns are called `{column}`, and differ; keep one of them")]
+    Ambiguous {
+        /// The table.
+        name: String,
+        /// The name.
+        column: String,
+        /// How many have it.
+        columns: usize,
     },
     /// A cell cannot be used.
     #[error(transparent)]

@@ -1,14 +1,23 @@
 //! `--where`: which rows are kept.
 
-use super::{RowsError, Table, number};
-use experiment::expression::{Expression, Names, NoValue, Value, Wrong};
+use super::{RowsError, Table, is_missing, number};
+use experiment::expression::{Expression, Names, NoValue, Value, Wrong, truth};
 use experiment::spelling::nearest;
+use std::cell::Cell;
 
 /// A column as an expression sees it.
-struct Column {
+pub(super) struct Column {
     index: usize,
-    /// Whether all its cells are numbers, or empty.
-    numeric: bool,
+    kind: Kind,
+}
+
+/// What all cells of a column are where something stands in them.
+#[derive(Clone, Copy, PartialEq)]
+enum Kind {
+    Numbers,
+    /// True or false, which are 1 and 0.
+    Truths,
+    Words,
 }
 
 /// The columns of a table as names.
@@ -17,21 +26,44 @@ struct Columns<'a> {
     header: &'a [String],
 }
 
+impl Columns<'_> {
+    fn kind(&self, index: usize) -> Kind {
+        let cells = (0..self.table.len()).map(|row| self.table.cell(row, index));
+        let cells = cells.filter(|cell| !is_missing(cell));
+        let all = |is: fn(&str) -> bool| cells.clone().all(is);
+        if all(|cell| number(cell).is_some()) {
+            Kind::Numbers
+        } else if all(|cell| truth(cell).is_some()) {
+            Kind::Truths
+        } else {
+            Kind::Words
+        }
+    }
+}
+
 impl Names for Columns<'_> {
     type Name = Column;
 
     fn find(&self, name: &str) -> Result<Column, String> {
         let names = || self.header.iter().map(String::as_str);
-        if let Some(index) = names().position(|column| column == name) {
-            let numeric = (0..self.table.len()).all(|row| {
-                let cell = self.table.cell(row, index);
-                cell.is_empty() || number(cell).is_some()
+        let unread = self.table.unread.iter().any(|(column, _)| column == name);
+        if unread || names().any(|column| column == name) {
+            let found = self.table.position(self.header, name, "");
+            let index = found.map_err(|why| why.to_string())?;
+            return Ok(Column {
+                index,
+                kind: self.kind(index),
             });
-            return Ok(Column { index, numeric });
         }
-        Err(match nearest(name, names()) {
-            Some(meant) => format!("did you mean `{meant}`?"),
-            None => format!(
+        // `eval/loss` without its quotes is read as a division.
+        let begins = |column: &&str| !name.is_empty() && column.starts_with(name);
+        let quoted = names().find(begins).filter(|column| !is_plain(column));
+        Err(match (quoted, nearest(name, names())) {
+            (Some(column), _) => {
+                format!("write `{column}` between backticks: its name is no plain word")
+            }
+            (None, Some(meant)) => format!("did you mean `{meant}`?"),
+            (None, None) => format!(
                 "columns are {}; a word to compare with stands on the right, as in split=train",
                 self.header.join(", ")
             ),
@@ -43,8 +75,22 @@ impl Names for Columns<'_> {
     }
 }
 
-/// Returns, for every row, whether an expression over the columns holds.
-pub(super) fn keep(table: &Table, header: &[String], text: &str) -> Result<Vec<bool>, RowsError> {
+fn is_plain(name: &str) -> bool {
+    name.chars()
+        .all(|c| c.is_alphanumeric() || c == '_' || c == '.')
+}
+
+/// Which rows an expression keeps, and what its columns lack.
+pub(super) struct Kept {
+    /// Whether it holds, for every row.
+    pub(super) rows: Vec<bool>,
+    /// Rows in which nothing stands in a column that it reads.
+    pub(super) missing: usize,
+}
+
+/// Finds the rows for which an expression over the columns holds. What is missing is unequal to
+/// everything, and neither more nor less than anything.
+pub(super) fn keep(table: &Table, header: &[String], text: &str) -> Result<Kept, RowsError> {
     let wrong = |wrong: Wrong| {
         let written: String = text
             .get(wrong.span.0..wrong.span.1)
@@ -59,26 +105,35 @@ pub(super) fn keep(table: &Table, header: &[String], text: &str) -> Result<Vec<b
             argument: format!("--where {text}"),
             problem: format!("{}{at}", wrong.why),
             help: match wrong.help.as_str() {
-                "" => "write it like --where 'used=1' or --where 'params < 1e9 and split=train'"
+                "" => "write it like --where 'used=true' or --where 'params < 1e9 and split=train'"
                     .to_owned(),
                 help => help.to_owned(),
             },
         }
     };
     let expression = Expression::parse(text, &Columns { table, header }).map_err(wrong)?;
-    let value = |row: usize, column: &Column| -> Result<Value, NoValue> {
-        let cell = table.cell(row, column.index);
-        Ok(match (cell.is_empty(), column.numeric) {
-            (true, _) => Value::Missing,
-            (false, true) => number(cell).map_or(Value::Missing, Value::Number),
-            (false, false) => Value::Word(cell.to_owned()),
-        })
+    let missing = Cell::new(0);
+    let truth_of = |row: usize| -> Result<bool, RowsError> {
+        let lacks = Cell::new(false);
+        let value = |column: &Column| -> Result<Value, NoValue> {
+            let cell = table.cell(row, column.index);
+            let number = match column.kind {
+                // `none` may be a word among words.
+                Kind::Words if !cell.is_empty() => return Ok(Value::Word(cell.to_owned())),
+                Kind::Numbers => number(cell).filter(|value| !value.is_nan()),
+                Kind::Truths => truth(cell),
+                Kind::Words => None,
+            };
+            lacks.set(lacks.get() || number.is_none());
+            Ok(number.map_or(Value::Missing, Value::Number))
+        };
+        let holds = expression.truth(&value).map_err(wrong)?;
+        missing.set(missing.get() + usize::from(lacks.get()));
+        Ok(holds)
     };
-    (0..table.len())
-        .map(|row| {
-            expression
-                .truth(&|column| value(row, column))
-                .map_err(wrong)
-        })
-        .collect()
+    let rows = (0..table.len()).map(truth_of).collect::<Result<_, _>>()?;
+    Ok(Kept {
+        rows,
+        missing: missing.get(),
+    })
 }

@@ -1,4 +1,4 @@
-//! Rows of runs, whoever trained them: CSV and Parquet files and stored experiments → observations.
+//! Rows of runs, whoever trained them: tables (CSV, JSON, Parquet) and stored experiments → observations.
 //!
 //! ```text
 //! file or database ─► Table ─► Selection ─► Rows (observations, what was left out and why, notes)
@@ -11,21 +11,29 @@
 mod csv;
 mod error;
 mod filter;
+mod json;
 mod own;
 mod parquet;
+mod read;
+mod scale;
 mod select;
 mod stored;
 
 pub use error::{BadCell, RowsError};
+pub use scale::{Scale, ScaleError};
 pub use select::{LossUnit, Runs, Selection, Wanted};
-pub use stored::{fitted_rows, stored};
+pub use stored::{ToImport, fitted_rows, stored};
 
+use experiment::quantity;
 use scaling_law::row::Row;
 use std::collections::BTreeSet;
 use std::path::Path;
 
+/// Column by which rows are grouped where nothing else is said.
+const RUN: &str = "run";
+
 /// A table of cells as they are written.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Table {
     /// What messages call it: the file as the user gave it, or the experiment.
     name: String,
@@ -43,35 +51,33 @@ pub struct Table {
     set_aside: Vec<(usize, String)>,
     /// The rows as runs, where this program wrote them; empty, or one for every row.
     known: Vec<Option<Row>>,
+    /// Columns of types that are not read, with their types.
+    unread: Vec<(String, String)>,
 }
 
 /// What a row is called in messages.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 enum Places {
     /// Lines of a text file, counted from 1.
     Lines(Vec<u32>),
     /// Rows of a table without lines, counted from 1.
+    #[default]
     Numbers,
-    /// Places that have a name.
+    /// Files with their lines or rows.
+    Files(Vec<String>),
+    /// Runs of an experiment, and where imported ones come from.
     Named(Vec<String>),
 }
 
 impl Table {
-    /// Reads a file of runs: Parquet when its name ends so, CSV otherwise.
+    /// Reads a table of runs: CSV, JSON (lines of objects, or an array) or Parquet, told by content,
+    /// compressed by gzip or zstd or not; `-` is standard input, and a pattern names one file a run.
     ///
     /// # Errors
     /// When it cannot be read, with the line and what would be right; when it is a table that an older
     /// version of this program wrote, which cannot be told apart from others' where it matters.
     pub fn read(path: &Path) -> Result<Self, RowsError> {
-        let is_parquet = path
-            .extension()
-            .is_some_and(|extension| extension.eq_ignore_ascii_case("parquet"));
-        let table = if is_parquet {
-            parquet::read(path)
-        } else {
-            csv::read(path)
-        }?;
-        stored::recognised(table)
+        stored::recognised(read::read(path)?)
     }
 
     /// Makes a table of cells that are no text file.
@@ -96,10 +102,7 @@ impl Table {
             text,
             cells: spans,
             places,
-            left_out: Vec::new(),
-            remarks: Vec::new(),
-            set_aside: Vec::new(),
-            known: Vec::new(),
+            ..Self::default()
         })
     }
 
@@ -143,7 +146,7 @@ impl Table {
         match &self.places {
             Places::Lines(lines) => format!("line {}", lines[row]),
             Places::Numbers => format!("row {}", row + 1),
-            Places::Named(names) => names[row].clone(),
+            Places::Files(names) | Places::Named(names) => names[row].clone(),
         }
     }
 
@@ -151,13 +154,20 @@ impl Table {
     pub fn line(&self, row: usize) -> usize {
         match &self.places {
             Places::Lines(lines) => lines[row] as usize,
-            Places::Numbers | Places::Named(_) => row + 1,
+            Places::Numbers | Places::Files(_) | Places::Named(_) => row + 1,
         }
     }
 }
 
-/// Reads a cell as a number; `None` when it is something else.
+/// Reads a cell as a number, with a suffix too, as in `0.5M`; `None` when it is something else.
 fn number(cell: &str) -> Option<f64> {
     // `inf` and `nan` are numbers to Rust too, and are refused by range where they matter.
-    cell.parse().ok()
+    let plain = cell.parse().ok();
+    plain.or_else(|| quantity::parse_number(cell).ok())
+}
+
+/// Says whether nothing stands in a cell, by what programs write for it.
+fn is_missing(cell: &str) -> bool {
+    const WORDS: [&str; 7] = ["", "na", "n/a", "nan", "null", "none", "-"];
+    WORDS.iter().any(|word| cell.eq_ignore_ascii_case(word))
 }

@@ -3,35 +3,89 @@
 use super::{Places, RowsError, Table};
 use polars::prelude::*;
 use std::borrow::Cow;
-use std::path::Path;
+use std::io::Cursor;
+use std::panic::AssertUnwindSafe;
+use std::sync::{Mutex, PoisonError};
 
-pub(super) fn read(path: &Path) -> Result<Table, RowsError> {
-    let file = std::fs::File::open(path).map_err(|source| RowsError::Read {
-        path: path.to_owned(),
-        source,
-    })?;
-    let refused = |error: PolarsError| RowsError::Parquet {
-        path: path.to_owned(),
-        why: error.to_string(),
+pub(super) fn read(name: String, file: &[u8]) -> Result<Table, RowsError> {
+    let refused = |why: String| RowsError::Parquet {
+        name: name.clone(),
+        why,
     };
-    let frame = ParquetReader::new(file).finish().map_err(refused)?;
-    let header: Vec<String> = frame
-        .get_column_names()
-        .into_iter()
-        .map(ToString::to_string)
-        .collect();
-    let columns = frame
-        .columns()
-        .iter()
-        .map(written)
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(refused)?;
-    let cells = (0..frame.height()).flat_map(|row| {
+    let (columns, unread) = unharmed(|| columns(file))
+        .map_err(|()| refused("it is damaged".into()))?
+        .map_err(|error| refused(error.to_string()))?;
+    let rows = columns.first().map_or(0, |(_, cells)| cells.len());
+    if columns.iter().any(|(_, cells)| cells.len() != rows) {
+        return Err(refused("its columns differ in length".into()));
+    }
+    let cells = (0..rows).flat_map(|row| {
         columns
             .iter()
-            .map(move |column| Cow::Borrowed(column[row].as_str()))
+            .map(move |(_, cells)| Cow::Borrowed(cells[row].as_str()))
     });
-    Table::of_cells(path.display().to_string(), header, cells, Places::Numbers)
+    let header = columns.iter().map(|(column, _)| column.clone()).collect();
+    let table = Table::of_cells(name, header, cells, Places::Numbers)?;
+    Ok(Table { unread, ..table })
+}
+
+/// The cells of columns, and the types of those that are not read.
+type Columns = (Vec<(String, Vec<String>)>, Vec<(String, String)>);
+
+fn columns(file: &[u8]) -> PolarsResult<Columns> {
+    let reader = || ParquetReader::new(Cursor::new(file)).read_parallel(ParallelStrategy::None);
+    let schema = reader().schema()?;
+    let (mut columns, mut unread) = (Vec::new(), Vec::new());
+    // One by one: a column that cannot be read takes no other with it.
+    for (at, (column, field)) in schema.iter().enumerate() {
+        let (column, kind) = (column.to_string(), field.dtype());
+        if !is_readable(kind) {
+            unread.push((column, format!("{kind:?}")));
+            continue;
+        }
+        let frame = reader().with_projection(Some(vec![at])).finish();
+        let cells = frame.and_then(|frame| match frame.columns() {
+            [cells] => written(cells),
+            _ => polars_bail!(ComputeError: "it is not there"),
+        });
+        match cells {
+            Ok(cells) => columns.push((column, cells)),
+            Err(why) => unread.push((column, format!("{kind:?} ({why})"))),
+        }
+    }
+    Ok((columns, unread))
+}
+
+/// Calls what may panic, as polars does where a file is damaged, and says nothing then.
+fn unharmed<T>(read: impl FnOnce() -> T) -> Result<T, ()> {
+    /// One at a time, or the hook of one would be kept by another.
+    static ONE: Mutex<()> = Mutex::new(());
+    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {}));
+    let read = std::panic::catch_unwind(AssertUnwindSafe(read));
+    std::panic::set_hook(hook);
+    read.map_err(|_| ())
+}
+
+/// Says whether a column holds what cells are: numbers, words, or true and false.
+///
+/// The others are not read at all: polars panics at some of them without features that nobody needs.
+fn is_readable(kind: &ArrowDataType) -> bool {
+    match kind {
+        ArrowDataType::Dictionary(_, values, _) => is_readable(values),
+        ArrowDataType::Utf8 | ArrowDataType::LargeUtf8 | ArrowDataType::Utf8View => true,
+        ArrowDataType::Boolean | ArrowDataType::Float32 | ArrowDataType::Float64 => true,
+        ArrowDataType::Int8
+        | ArrowDataType::Int16
+        | ArrowDataType::Int32
+        | ArrowDataType::Int64
+        | ArrowDataType::UInt8
+        | ArrowDataType::UInt16
+        | ArrowDataType::UInt32
+        | ArrowDataType::UInt64 => true,
+        _ => false,
+    }
 }
 
 /// Writes a column's values so that reading them gives them back; null is empty.

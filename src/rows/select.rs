@@ -4,9 +4,10 @@ mod left_out;
 mod models;
 mod reader;
 mod runs;
+mod variants;
 
 use super::stored::{SOURCE, TRAINED};
-use super::{Places, RowsError, Table, filter, number};
+use super::{Places, RUN, RowsError, Scale, Table, filter, number};
 use experiment::architecture::ModelKind;
 use experiment::run::RunId;
 use experiment::spelling::nearest;
@@ -14,10 +15,10 @@ use left_out::LeftOut;
 use reader::Reader;
 pub use runs::Runs;
 use scaling_law::fit::law::Law;
-use scaling_law::fit::{Exclusion, Observations};
+use scaling_law::fit::{Exclusion, Observations, VARIANT};
 use scaling_law::study::{LeftOutRows, Rows};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 /// Columns that are kept beside those a law reads, where they hold numbers.
 const STANDARD: [&str; 7] = [
@@ -30,8 +31,8 @@ const STANDARD: [&str; 7] = [
     "unique_tokens",
 ];
 
-/// Column by which rows are grouped where nothing else is said.
-const RUN: &str = "run";
+/// Unit of what laws predict.
+const LOSS_UNIT: &str = "nats per token";
 
 /// What losses are counted in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,6 +43,16 @@ pub enum LossUnit {
     Nats,
     /// Logarithms to base 2: multiplied by ln 2 when they are read.
     Bits,
+}
+
+impl LossUnit {
+    /// Returns by what losses are multiplied to be nats.
+    pub(super) fn factor(self) -> f64 {
+        match self {
+            Self::Nats => 1.0,
+            Self::Bits => std::f64::consts::LN_2,
+        }
+    }
 }
 
 /// Which rows and columns of a table are meant.
@@ -59,6 +70,12 @@ pub struct Selection {
     pub loss_unit: LossUnit,
     /// Whether missing tokens are computed as `flops/(6·params)`.
     pub tokens_from_flops: bool,
+    /// Columns in other units, by their name or the laws'.
+    #[serde(default)]
+    pub scales: Vec<(String, Scale)>,
+    /// Columns of which, in every setting, only the rows with the best value are kept.
+    #[serde(default)]
+    pub best_of: Vec<String>,
 }
 
 /// A column that must be there, and what its cells must be.
@@ -94,7 +111,7 @@ impl Wanted {
             unit: input.unit,
             by: by.clone(),
         });
-        let response = Self::positive(law.response(), "nats per token", &by);
+        let response = Self::positive(law.response(), LOSS_UNIT, &by);
         inputs.chain([response]).collect()
     }
 
@@ -110,7 +127,7 @@ impl Wanted {
     fn expected(&self, unit: LossUnit) -> String {
         let unit = match (self.unit, unit) {
             ("1" | "the column's own", _) => String::new(),
-            ("nats per token", LossUnit::Bits) => " (bits per token)".to_owned(),
+            (LOSS_UNIT, LossUnit::Bits) => " (bits per token)".to_owned(),
             (unit, _) => format!(" ({unit})"),
         };
         if self.above < 0.0 {
@@ -140,12 +157,43 @@ impl Table {
             }
             names[at].clone_from(standard);
         }
+        // What is read where it is there must be one column.
+        let read = ["loss", "kind", "seed", "weight", RUN];
+        for name in STANDARD.iter().chain(&read) {
+            if names.iter().any(|column| column == name) {
+                self.position(&names, name, "")?;
+            }
+        }
         Ok(names)
     }
 
-    fn position(&self, names: &[String], column: &str, why: &str) -> Result<usize, RowsError> {
-        if let Some(at) = names.iter().position(|name| name == column) {
-            return Ok(at);
+    pub(super) fn position(
+        &self,
+        names: &[String],
+        column: &str,
+        why: &str,
+    ) -> Result<usize, RowsError> {
+        let mut found = (0..names.len()).filter(|at| names[*at] == column);
+        if let Some(at) = found.next() {
+            // Columns that agree are one, however often they stand there.
+            let agree = |other: usize| {
+                (0..self.len()).all(|row| self.cell(row, at) == self.cell(row, other))
+            };
+            if found.clone().all(agree) {
+                return Ok(at);
+            }
+            return Err(RowsError::Ambiguous {
+                name: self.name.clone(),
+                column: column.to_owned(),
+                columns: 1 + found.count(),
+            });
+        }
+        if let Some((_, kind)) = self.unread.iter().find(|(name, _)| name == column) {
+            return Err(RowsError::Unread {
+                name: self.name.clone(),
+                column: column.to_owned(),
+                kind: kind.clone(),
+            });
         }
         let all = || names.iter().map(String::as_str);
         let alike = |name: &&str| {
@@ -226,6 +274,15 @@ impl Table {
                 columns.push((name.to_owned(), values));
             }
         }
+        let inputs = wanted.iter().filter(|want| want.unit != LOSS_UNIT);
+        let inputs: Vec<&str> = inputs.map(Wanted::name).collect();
+        let variants = self.variants(&names, &inputs, selection, &left_out);
+        // Rows of one setting in all that laws read are no replicates where something else differs.
+        columns.extend(
+            variants
+                .numbers()
+                .map(|numbers| (VARIANT.to_owned(), numbers)),
+        );
         let mut observations = Observations::new(columns)?;
         if let Some(labels) = reader.labels()? {
             observations = observations.with_clusters(&labels)?;
@@ -248,6 +305,7 @@ impl Table {
             excluded: self.by_reason(observations.exclusions()),
             observations,
             runs: runs.rows,
+            varying: variants.columns,
             remarks,
         })
     }
@@ -261,14 +319,24 @@ impl Table {
     ) -> Result<Vec<String>, RowsError> {
         let mut remarks = Vec::new();
         for text in &selection.filters {
-            let keep = filter::keep(self, names, text)?;
-            let kept = keep.iter().filter(|keep| **keep).count();
-            remarks.push(if kept == keep.len() {
-                format!("--where '{text}' leaves out nothing")
+            let filter::Kept { rows, missing } = filter::keep(self, names, text)?;
+            let kept = rows.iter().filter(|keep| **keep).count();
+            let lacks = match missing {
+                0 => String::new(),
+                missing => format!(" (in {missing} nothing stands in a column that it reads)"),
+            };
+            remarks.push(if kept == rows.len() {
+                format!("--where '{text}' leaves out nothing{lacks}")
             } else {
-                format!("--where '{text}' keeps {kept} of {} rows", keep.len())
+                format!(
+                    "--where '{text}' keeps {kept} of {} rows{lacks}",
+                    rows.len()
+                )
             });
-            left_out.add(&format!("not {text}"), |row| !keep[row]);
+            left_out.add(&format!("not {text}"), |row| !rows[row]);
+        }
+        if !selection.best_of.is_empty() {
+            remarks.extend(self.keep_best(names, selection, left_out)?);
         }
         Ok(remarks)
     }
@@ -296,14 +364,17 @@ impl Table {
         imported
     }
 
-    /// Lists the rows that the filters keep, those included that no law is fitted to.
+    /// Lists the rows that the filters keep, those included that no law is fitted to; counts the others
+    /// by reason.
     pub(super) fn kept(
         &self,
         names: &[String],
         selection: &Selection,
+        counted: &mut BTreeMap<String, usize>,
     ) -> Result<Vec<usize>, RowsError> {
         let mut left_out = LeftOut::of(self);
         self.filter(names, selection, &mut left_out)?;
+        counted.extend(left_out.counted().map(|(why, rows)| (why.to_owned(), rows)));
         Ok(left_out.kept().collect())
     }
 

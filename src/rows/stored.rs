@@ -1,7 +1,7 @@
 //! Runs of this program → a table, and a table's rows → the database.
 
 use super::own::{self, Cells};
-use super::{Places, RowsError, Selection, Table, Wanted};
+use super::{Places, RowsError, Selection, Table, Wanted, number};
 use campaign::store::{FittedRows, ImportedRun};
 use experiment::digest;
 use experiment::record::RunRecord;
@@ -112,10 +112,11 @@ pub(super) fn recognised(table: Table) -> Result<Table, RowsError> {
         let row = read(&table.name, &place, &cells)?;
         all.push((place, cells, Some(row)));
     }
-    let lines = (0..table.len()).map(|at| table.line(at) as u32).collect();
     let made = of_rows(table.name, all)?;
     Ok(Table {
-        places: Places::Lines(lines),
+        places: table.places,
+        remarks: table.remarks,
+        unread: table.unread,
         ..made
     })
 }
@@ -196,49 +197,72 @@ impl Table {
 
     /// Makes the runs that an import stores: cells as written, under the names that laws read, and
     /// losses in nats. Of an own table those that were never to be fitted are taken in too, since they
-    /// tell how others were trained; a run without a loss is not, and the second value counts them.
+    /// tell how others were trained.
     ///
     /// # Errors
     /// When a column is missing, or a loss is no number above 0.
-    pub fn to_import(&self, selection: &Selection) -> Result<(Vec<ImportedRun>, usize), RowsError> {
+    pub fn to_import(&self, selection: &Selection) -> Result<ToImport, RowsError> {
         let names = self.names(selection)?;
-        if self.known.is_empty() {
+        let mut left_out: BTreeMap<String, usize> = BTreeMap::new();
+        let kept: BTreeSet<usize> = if self.known.is_empty() {
             let by = "every import";
             let mut wanted = vec![Wanted::positive("loss", "nats per token", by)];
             if selection.tokens_from_flops {
                 wanted.push(Wanted::positive("tokens", "tokens", by));
             }
             // Models of all kinds: what each is fitted with is not asked yet.
-            let data = self.selected(&wanted, selection, false)?.observations;
-            let rows = data.source_rows().iter().enumerate().map(|(i, &row)| {
-                let read = wanted.iter().filter_map(|want| {
-                    let values = data.column(want.name())?;
-                    Some((want.name().to_owned(), values[i].to_string()))
-                });
-                let loss = data.column("loss").map_or(f64::NAN, |losses| losses[i]);
-                (row, loss, read.collect())
-            });
-            return Ok((self.imported(&names, selection, rows), 0));
+            let chosen = self.selected(&wanted, selection, false)?;
+            for group in chosen
+                .excluded
+                .iter()
+                .filter(|group| !group.lines.is_empty())
+            {
+                left_out.insert(group.reason.clone(), group.lines.len());
+            }
+            chosen.observations.source_rows().iter().copied().collect()
+        } else {
+            self.kept(&names, selection, &mut left_out)?
+                .into_iter()
+                .collect()
+        };
+        let mut to_import = ToImport::default();
+        for (row, run) in self.importable(&names, selection) {
+            if let Some(run) = &run {
+                to_import.whole.insert(run.id.clone());
+            }
+            match run.filter(|_| kept.contains(&row)) {
+                Some(run) => to_import.runs.push(run),
+                None if kept.contains(&row) => {
+                    *left_out.entry("it has no loss".to_owned()).or_default() += 1;
+                }
+                None => {}
+            }
         }
-        let kept = self.kept(&names, selection)?;
-        let loss = |row: &usize| self.known[*row].as_ref().and_then(|run| run.loss);
-        let finite = |row: &usize| loss(row).filter(|loss| loss.is_finite());
-        let rows = kept
-            .iter()
-            .filter_map(|row| Some((*row, finite(row)?, Named::new())));
-        let without = kept.iter().filter(|row| finite(row).is_none()).count();
-        Ok((self.imported(&names, selection, rows), without))
+        to_import.left_out = left_out.into_iter().collect();
+        Ok(to_import)
     }
 
-    /// Makes imported runs of rows with their losses and the cells that were computed.
-    fn imported(
+    /// Makes imported runs of all rows; `None` of those without a loss.
+    fn importable(
         &self,
         names: &[String],
         selection: &Selection,
-        rows: impl Iterator<Item = (usize, f64, Named)>,
-    ) -> Vec<ImportedRun> {
+    ) -> impl Iterator<Item = (usize, Option<ImportedRun>)> {
+        let at = |name: &str| names.iter().position(|column| column == name);
+        let (loss, tokens, flops, params) = (at("loss"), at("tokens"), at("flops"), at("params"));
+        let own = !self.known.is_empty();
+        let read = move |row: usize, at: Option<usize>| {
+            at.and_then(|at| number(self.cell(row, at)))
+                .filter(|value| value.is_finite())
+        };
         let mut seen: HashMap<String, usize> = HashMap::new();
-        let run = |(row, loss, computed): (usize, f64, Named)| {
+        let run = move |row: usize| {
+            let loss = read(row, loss)?
+                * if own {
+                    1.0
+                } else {
+                    selection.loss_unit.factor()
+                };
             let named = names
                 .iter()
                 .enumerate()
@@ -247,7 +271,14 @@ impl Table {
                 .map(|(column, name)| (name.clone(), self.cell(row, column).to_owned()))
                 .filter(|(_, cell)| !cell.is_empty())
                 .collect();
-            cells.extend(computed);
+            if !own {
+                cells.insert("loss".to_owned(), loss.to_string());
+                if selection.tokens_from_flops && tokens.is_none() {
+                    let tokens = read(row, flops).zip(read(row, params));
+                    let tokens = tokens.map(|(flops, params)| flops / (6.0 * params));
+                    cells.extend(tokens.map(|tokens| ("tokens".to_owned(), tokens.to_string())));
+                }
+            }
             if let Some(group) = &selection.group
                 && let Some(cell) = cells.get(group).cloned()
             {
@@ -259,18 +290,31 @@ impl Table {
                 let _ = writeln!(text, "{name}={cell}");
             }
             let hash = digest::sha256(&text);
+            // Of all rows, so that a filter changes nobody's identity.
             let times = seen.entry(hash.clone()).or_default();
             *times += 1;
-            ImportedRun {
+            Some(ImportedRun {
                 id: format!("{}-{times}", &hash[..16]),
                 source: self.name.clone(),
                 line: self.line(row) as u32,
                 loss,
                 cells,
-            }
+            })
         };
-        rows.map(run).collect()
+        let mut run = run;
+        (0..self.len()).map(move |row| (row, run(row)))
     }
+}
+
+/// What an import takes in.
+#[derive(Debug, Default)]
+pub struct ToImport {
+    /// The runs.
+    pub runs: Vec<ImportedRun>,
+    /// Identities of all runs that the file holds, those included that are not meant now.
+    pub whole: BTreeSet<String>,
+    /// Rows that are not taken in, by reason.
+    pub left_out: Vec<(String, usize)>,
 }
 
 /// Writes the rows that a law took as they are stored with its fit.

@@ -59,13 +59,13 @@ pub(super) async fn retry_all(
     Path((place, name)): Path<(String, String)>,
     Json(Nothing {}): Json<Nothing>,
 ) -> Result<Json<Requested>, Problem> {
-    let failed = async |store: &Store| {
+    let failed = async |store: &Store, control: &Control| {
         let experiment = store
             .experiment(&name)
             .await?
             .ok_or_else(|| Problem::unknown(format!("`{place}` holds no experiment `{name}`")))?;
         let mut runs = store.runs(experiment).await?;
-        runs.retain(RunRecord::has_failed);
+        runs.retain(|run| control.has_failed(run));
         Ok(runs)
     };
     changing.request(Request::Retry, &place, failed).await
@@ -79,7 +79,7 @@ impl Changing {
         id: String,
     ) -> Result<Json<Requested>, Problem> {
         let id = RunId(id);
-        let one = async |store: &Store| {
+        let one = async |store: &Store, _: &Control| {
             let run = store.run(&id).await?;
             let unknown = || Problem::unknown(format!("`{place}` holds no run `{id}`"));
             Ok(vec![run.ok_or_else(unknown)?])
@@ -92,18 +92,29 @@ impl Changing {
         self,
         request: Request,
         place: &str,
-        choose: impl AsyncFnOnce(&Store) -> Result<Vec<RunRecord>, Problem>,
+        choose: impl AsyncFnOnce(&Store, &Control) -> Result<Vec<RunRecord>, Problem>,
     ) -> Result<Json<Requested>, Problem> {
         let place = self.0.places.find(place)?;
         // One at a time: else the second would take the first for an orchestrator at work.
         let _turn = self.0.changing.lock().await;
         let store = Store::open(&place.folder).await?;
-        // First the lock: nobody changes what is read then.
-        let control = Control::over(&place.folder, &store)?;
-        let runs = choose(&store).await?;
-        let runs: Vec<&RunRecord> = runs.iter().collect();
-        Ok(Json(control.request(request, &runs).await?))
+        let came = ask(request, &place.folder, &store, choose).await;
+        store.close().await;
+        came.map(Json)
     }
+}
+
+async fn ask(
+    request: Request,
+    results: &std::path::Path,
+    store: &Store,
+    choose: impl AsyncFnOnce(&Store, &Control) -> Result<Vec<RunRecord>, Problem>,
+) -> Result<Requested, Problem> {
+    // First the lock: nobody changes what is read then.
+    let control = Control::over(results, store)?;
+    let runs = choose(store, &control).await?;
+    let runs: Vec<&RunRecord> = runs.iter().collect();
+    Ok(control.request(request, &runs).await?)
 }
 
 impl From<ControlError> for Problem {

@@ -12,11 +12,13 @@ use axum::extract::{Path, State};
 use axum::response::IntoResponse;
 use scaling_law::analysis::default_budget;
 use scaling_law::fit::allocation::{Budget, Range, Variable};
+use scaling_law::fit::interruptible;
 use scaling_law::fit::law::{Law, by_name, names};
 use scaling_law::study::{self, AllocateQuestion, Checks};
 use serde::Deserialize;
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 /// Name of the analysis that `orchestrator fit` makes of an experiment.
@@ -61,6 +63,9 @@ pub(super) async fn answer(
             "a budget is a number of FLOPs above zero, such as 1e18",
         ));
     }
+    // Nothing is read for those who only wait.
+    let turn = context.fitting.clone().acquire_owned().await;
+    let turn = turn.map_err(Problem::machine)?;
     let (store, experiment) = context.places.experiment(&place, &name).await?;
     let selection = Selection::default();
     let asked = Asked::of_experiment(&store, experiment, &name, None, selection).await;
@@ -68,20 +73,41 @@ pub(super) async fn answer(
     asked.table.leave_out(&question.exclude, "excluded by hand");
     asked.settings.budget = question.budget.or(asked.settings.budget);
     asked.policy.draws = Some(question.draws);
-    let _turn = context.fitting.acquire().await.map_err(Problem::machine)?;
+    // Whoever asked may go away, and this request with them.
+    let asking = Asking::default();
+    let given_up = Arc::clone(&asking.given_up);
     let fitted = tokio::task::spawn_blocking(move || {
-        let started = Instant::now();
-        let mut answer = match question.law.as_str() {
-            ALL => FitAnswer::of_analysis(&asked.analyse(&asked.policy)?),
-            law => one_law(&asked, law)?,
-        };
-        answer.possible = possible(&asked.table);
-        answer.keep_runs(&asked.table.trained());
-        answer.seconds = started.elapsed().as_secs_f64();
-        Ok(answer)
+        // The next fit may begin when this work has ended, whatever became of the request.
+        let _turn = turn;
+        interruptible(&given_up, || fit(&asked, &question.law))
     });
-    let answer: Result<FitAnswer, AskError> = fitted.await.map_err(Problem::machine)?;
+    let answer = fitted.await.map_err(Problem::machine)?;
+    let answer = answer.map_err(Problem::machine)?;
     answer.map(Json).map_err(Problem::input)
+}
+
+/// Somebody who waits for a fit.
+#[derive(Default)]
+struct Asking {
+    given_up: Arc<AtomicBool>,
+}
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        self.given_up.store(true, Ordering::Relaxed);
+    }
+}
+
+fn fit(asked: &Asked, law: &str) -> Result<FitAnswer, AskError> {
+    let started = Instant::now();
+    let mut answer = match law {
+        ALL => FitAnswer::of_analysis(&asked.analyse(&asked.policy)?),
+        law => one_law(asked, law)?,
+    };
+    answer.possible = possible(&asked.table);
+    answer.keep_runs(&asked.table.trained());
+    answer.seconds = started.elapsed().as_secs_f64();
+    Ok(answer)
 }
 
 /// Fits one law, and allocates by it; what has one value in the data is held there.

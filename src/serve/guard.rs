@@ -12,10 +12,17 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Nothing but the page's own files, from here.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
     font-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// Time in which a request's body comes.
+const BODY: Duration = Duration::from_secs(30);
+
+/// The longest body of a request: the ids of ten thousand runs and more.
+const LONGEST: usize = 1 << 20;
 
 /// What is asked of whoever asks.
 pub(super) struct Guard {
@@ -107,7 +114,10 @@ pub(super) async fn pass(
         Some(response) => response,
         None => match guard.refuses(&request) {
             Some(problem) => problem.into_response(),
-            None => in_json(next.run(request).await).await,
+            None => match with_body(request).await {
+                Ok(request) => in_json(next.run(request).await).await,
+                Err(problem) => problem.into_response(),
+            },
         },
     };
     let corp = HeaderName::from_static("cross-origin-resource-policy");
@@ -122,6 +132,19 @@ pub(super) async fn pass(
         response.headers_mut().entry(name).or_insert(value);
     }
     response
+}
+
+/// Reads a request's body, which is short, before anything is done for it.
+async fn with_body(request: Request) -> Result<Request, Problem> {
+    let (head, body) = request.into_parts();
+    let read = tokio::time::timeout(BODY, axum::body::to_bytes(body, LONGEST)).await;
+    let late = |_| Problem::new(StatusCode::REQUEST_TIMEOUT, "the request did not end");
+    let body = read.map_err(late)?.map_err(|error| {
+        let message =
+            format!("the request cannot be read, or is longer than {LONGEST} bytes: {error}");
+        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, message)
+    })?;
+    Ok(Request::from_parts(head, body.into()))
 }
 
 fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {

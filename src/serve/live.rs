@@ -5,7 +5,9 @@
 
 use super::Context;
 use super::places::{Place, Places};
+use super::problem::Problem;
 use axum::extract::State;
+use axum::http::StatusCode;
 use axum::response::Sse;
 use axum::response::sse::Event;
 use campaign::store::{Progress, Store, StoreError};
@@ -159,8 +161,18 @@ async fn see(store: &Store, version: i64) -> Result<Seen, StoreError> {
 /// Answers with the stream.
 pub(super) async fn stream(
     State(context): State<Context>,
-) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
+) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
+    let place = context.followers.try_acquire_owned().map_err(|_| {
+        Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "too many pages follow what changes: close some of them",
+        )
+    })?;
     let messages = BroadcastStream::new(context.live.messages.subscribe());
     let events = messages.filter_map(|message| message.ok());
-    Sse::new(events.map(|text| Ok(Event::default().data(text))))
+    Ok(Sse::new(events.map(move |text| {
+        // Kept for as long as the stream.
+        let _ = &place;
+        Ok(Event::default().data(text))
+    })))
 }

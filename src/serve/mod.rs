@@ -23,13 +23,17 @@ mod run;
 use axum::Router;
 use axum::routing::{get, post};
 use guard::Guard;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
 use live::Live;
 use places::Places;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use tokio::net::TcpListener;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Mutex, Semaphore};
 
 /// What to serve, where, and to whom.
@@ -45,6 +49,15 @@ pub struct Options {
     /// Whether runs can be cancelled and tried again.
     pub allows_changes: bool,
 }
+
+/// Time in which whoever connects sends the head of a request, and after an answer the next one.
+const HEAD: Duration = Duration::from_secs(30);
+
+/// Connections that are served at once: others wait until one of them ends.
+const CONNECTIONS: usize = 256;
+
+/// Pages that follow what changes: each keeps its connection.
+const FOLLOWERS: usize = 64;
 
 /// What can go wrong with the server.
 #[derive(Debug, thiserror::Error)]
@@ -88,6 +101,7 @@ struct Context {
     live: Live,
     /// Fits take all cores: one at a time.
     fitting: Arc<Semaphore>,
+    followers: Arc<Semaphore>,
     allows_changes: bool,
     /// Held by whoever changes something.
     changing: Arc<Mutex<()>>,
@@ -114,6 +128,7 @@ impl Server {
             live: Live::watch(places.clone()),
             places,
             fitting: Arc::new(Semaphore::new(1)),
+            followers: Arc::new(Semaphore::new(FOLLOWERS)),
             allows_changes: options.allows_changes,
             changing: Arc::default(),
         };
@@ -132,12 +147,45 @@ impl Server {
 
     /// Answers requests until `stop` is done; open streams end with it.
     pub async fn run(self, stop: impl Future<Output = ()>) {
-        let serving = axum::serve(self.listener, self.app);
         tokio::select! {
-            // It retries what fails and never ends by itself.
-            _ = serving.into_future() => {}
+            () = self.accept_all() => {}
             () = stop => {}
         }
+    }
+
+    /// Takes connections without end.
+    async fn accept_all(self) {
+        let places = Arc::new(Semaphore::new(CONNECTIONS));
+        loop {
+            let Ok(place) = places.clone().acquire_owned().await else {
+                return;
+            };
+            match self.listener.accept().await {
+                Ok((stream, _)) => {
+                    let app = self.app.clone();
+                    tokio::spawn(async move {
+                        serve_one(stream, app).await;
+                        drop(place);
+                    });
+                }
+                Err(error) => {
+                    // As when no files are left: some will be closed.
+                    tracing::debug!(%error, "a connection was not taken");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+    }
+}
+
+/// Answers the requests of a connection until it ends.
+async fn serve_one(stream: TcpStream, app: Router) {
+    let mut server = http1::Builder::new();
+    server.timer(TokioTimer::new()).header_read_timeout(HEAD);
+    let service = TowerToHyperService::new(app);
+    let served = server.serve_connection(TokioIo::new(stream), service);
+    if let Err(error) = served.await {
+        tracing::debug!(%error, "a connection broke");
     }
 }
 

@@ -6,6 +6,7 @@ use experiment::folder::DATABASE;
 use std::collections::HashMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 use tokio::sync::Mutex;
 
 /// A results folder.
@@ -29,9 +30,14 @@ pub(super) struct Places {
 
 /// An open database, and which file it was when it was opened.
 struct Open {
-    file: (u64, u64),
+    file: Identity,
+    /// When that had changed, of one of which a copy is read.
+    changed: Option<[Option<SystemTime>; 2]>,
     store: Store,
 }
+
+/// Which file a path leads to: device and number.
+type Identity = (u64, u64);
 
 impl Places {
     pub(super) fn new(folders: Vec<PathBuf>) -> Self {
@@ -80,23 +86,32 @@ impl Places {
     /// # Errors
     /// When it cannot be read.
     pub(super) async fn store(&self, place: &Place) -> Result<Store, StoreError> {
-        let file = identity(&place.folder.join(DATABASE));
+        let database = place.folder.join(DATABASE);
+        let (file, now) = (identity(&database), changed(&database));
         let mut open = self.open.lock().await;
-        match open.get(&place.folder) {
+        if let Some(known) = open.get(&place.folder) {
             // A folder may be removed and made again.
-            Some(known) if Some(known.file) == file => Ok(known.store.clone()),
-            _ => {
-                let store = Store::open_to_read(&place.folder).await?;
-                if let Some(file) = file {
-                    let known = Open {
-                        file,
-                        store: store.clone(),
-                    };
-                    open.insert(place.folder.clone(), known);
-                }
-                Ok(store)
+            let is_same = Some(known.file) == file;
+            if is_same && known.changed.is_none_or(|then| then == now) {
+                return Ok(known.store.clone());
             }
         }
+        let store = Store::open_to_read(&place.folder).await?;
+        if let Some(remark) = store.remark() {
+            tracing::warn!("{remark}");
+        }
+        if let Some(file) = file {
+            let known = Open {
+                file,
+                changed: store.is_copy().then_some(now),
+                store: store.clone(),
+            };
+            if let Some(before) = open.insert(place.folder.clone(), known) {
+                // Who still reads it ends first.
+                tokio::spawn(before.store.close());
+            }
+        }
+        Ok(store)
     }
 
     /// Finds an experiment.
@@ -111,8 +126,14 @@ impl Places {
     }
 }
 
+/// Says when a database and its write-ahead log changed.
+fn changed(database: &Path) -> [Option<SystemTime>; 2] {
+    let log = database.with_file_name(format!("{DATABASE}-wal"));
+    [database, &log].map(|file| std::fs::metadata(file).ok()?.modified().ok())
+}
+
 /// Says which file a path leads to.
-fn identity(path: &Path) -> Option<(u64, u64)> {
+fn identity(path: &Path) -> Option<Identity> {
     let file = std::fs::metadata(path).ok()?;
     Some((file.dev(), file.ino()))
 }

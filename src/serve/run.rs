@@ -11,10 +11,12 @@ use campaign::store::{RunRecord, Store};
 use experiment::event::{Event, Line, Measurement};
 use experiment::folder::ResultsFolder;
 use experiment::run::RunId;
+use nix::fcntl::OFlag;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::fs::OpenOptions;
+use std::io::{ErrorKind, Read, Seek, SeekFrom};
+use std::os::unix::fs::OpenOptionsExt;
 
 /// The part of a log that is shown, from its end.
 const LOG: u64 = 64 * 1024;
@@ -84,8 +86,17 @@ fn events(lines: Vec<Line>) -> Vec<Line> {
 }
 
 /// Reads the end of a log, from the beginning of a line.
+///
+/// Only of a file: a link may lead to anything that this user can read, and a pipe to nothing, for ever.
 fn end_of(path: &std::path::Path) -> std::io::Result<String> {
-    let mut file = File::open(path)?;
+    let flags = (OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits();
+    let mut file = OpenOptions::new()
+        .read(true)
+        .custom_flags(flags)
+        .open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(ErrorKind::InvalidInput.into());
+    }
     let from = file.metadata()?.len().saturating_sub(LOG);
     file.seek(SeekFrom::Start(from))?;
     let mut bytes = Vec::new();
@@ -181,5 +192,20 @@ mod tests {
         let end = end_of(&path).expect("read");
         assert!(end.starts_with("…\nline ") && end.ends_with("line 19999\n"));
         assert!(end.len() as u64 <= LOG + 4);
+    }
+
+    #[test]
+    fn neither_links_nor_pipes_are_followed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (secret, link) = (
+            folder.path().join("secret"),
+            folder.path().join("log.1.txt"),
+        );
+        std::fs::write(&secret, "secret").expect("written");
+        std::os::unix::fs::symlink(&secret, &link).expect("linked");
+        assert!(end_of(&link).is_err());
+        let pipe = folder.path().join("log.2.txt");
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).expect("made");
+        assert!(end_of(&pipe).is_err());
     }
 }

@@ -79,7 +79,11 @@ fn the_tutorial_is_about_this_program() {
     });
     let text: Vec<u8> = letters.take(1 << 20).collect();
     let desk = Desk::new().with("my.yaml", file).with("my.txt", text);
-    assert_eq!(desk.done(&["check", "my.yaml"]), "my: 45 runs\n");
+    let checked = desk.done(&["check", "my.yaml"]);
+    assert!(
+        checked.starts_with("my: 45 runs\n  data: plain text, 1 file, 1.05MB\n"),
+        "{checked}"
+    );
     let help = desk.done(&["--help"]);
     let commands = tutorial
         .lines()

@@ -421,3 +421,83 @@ fn an_unfinished_run_answers_from_its_checkpoint() {
     let said = refused(&["inspect", "unfinished/", "--text", "the ship"]);
     assert!(said.contains("no usable checkpoint"), "{said}");
 }
+
+/// Copies a folder with all that is in it.
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("made");
+    for entry in std::fs::read_dir(from).expect("readable").flatten() {
+        let (from, to) = (entry.path(), to.join(entry.file_name()));
+        if from.is_dir() {
+            copy(&from, &to);
+        } else {
+            std::fs::copy(from, to).expect("copied");
+        }
+    }
+}
+
+#[test]
+fn results_need_neither_their_text_nor_their_place() {
+    let (id, _) = run("text.yaml", "dlcm");
+    let elsewhere = tempfile::tempdir().expect("a folder");
+    let elsewhere = elsewhere.path();
+    copy(&DESK.join("results"), &elsewhere.join("results"));
+    let ask = ["inspect", &id, "--text", "the ship sails", "--json"];
+    let (expected, _) = done(&ask);
+    let answer = |args: &[&str]| {
+        let output = command(elsewhere, args).output().expect("ran");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        let words = said.split_whitespace().collect::<Vec<_>>().join(" ");
+        (String::from_utf8(output.stdout).expect("UTF-8"), words)
+    };
+    assert_eq!(answer(&ask).0, expected);
+    let (text, said) = answer(&["generate", &id, "--prompt", "the ship", "--tokens", "5"]);
+    assert!(text.starts_with("the ship"), "{said}");
+    let letters = run("letters.yaml", "dlcm").0;
+    assert!(
+        answer(&["generate", &letters, "--prompt", "ab"])
+            .0
+            .starts_with("ab")
+    );
+    // Exported weights take it along.
+    std::fs::create_dir(elsewhere.join("out")).expect("made");
+    let file = "out/model.safetensors";
+    let (text, said) = answer(&["export", &id, "--safetensors", file]);
+    assert!(text.contains("tokenizer: out/tokenizer.json"), "{said}");
+    let exported = elsewhere.join("out/tokenizer.json");
+    let kept = elsewhere
+        .join("results/text/runs")
+        .join(&id)
+        .join("tokenizer.json");
+    assert_eq!(
+        std::fs::read(&exported).expect("read"),
+        std::fs::read(&kept).expect("read")
+    );
+    std::fs::write(&exported, "another").expect("written");
+    let (_, said) = answer(&["export", &id, "--safetensors", "out/other.safetensors"]);
+    assert!(said.contains("is another run's tokenizer"), "{said}");
+
+    // One that is not the run's has other rows than the model.
+    let vocabulary = r#"{"type":"WordLevel","vocab":{"the":0},"unk_token":"the"}"#;
+    let other = format!(
+        r#"{{"version":"1.0","truncation":null,"padding":null,"added_tokens":[],"normalizer":null,
+        "pre_tokenizer":null,"post_processor":null,"decoder":null,"model":{vocabulary}}}"#
+    );
+    std::fs::write(&kept, other).expect("written");
+    let (_, said) = answer(&ask);
+    assert!(
+        said.contains("has 1 entries, and the run was trained with"),
+        "{said}"
+    );
+
+    // A run of a version that kept none needs the text that it was trained on, and no other.
+    std::fs::remove_file(&kept).expect("removed");
+    let (_, said) = answer(&ask);
+    assert!(said.contains("`corpus.txt` does not exist"), "{said}");
+    let corpus = std::fs::read(DESK.join("corpus.txt")).expect("read");
+    std::fs::write(elsewhere.join("corpus.txt"), &corpus).expect("written");
+    assert_eq!(answer(&ask).0, expected);
+    let longer = [&corpus[..], b"\nand one line more"].concat();
+    std::fs::write(elsewhere.join("corpus.txt"), longer).expect("written");
+    let (_, said) = answer(&ask);
+    assert!(said.contains("kept no tokenizer"), "{said}");
+}

@@ -2,6 +2,7 @@
 
 mod command_line;
 mod controls;
+mod data;
 mod export;
 mod exports;
 mod fitting;
@@ -10,5 +11,6 @@ mod layering;
 mod operations;
 mod report;
 mod serve;
+mod storage;
 mod stories;
 mod support;

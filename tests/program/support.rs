@@ -31,6 +31,20 @@ training: {batch: 8, validations: 2, validation_tokens: 512}
 analysis: {bootstrap: 20}
 ";
 
+/// A file that does not come with the program, or loudly nothing.
+pub(crate) fn shared(name: &str) -> Option<String> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared");
+    let path = folder.join(name);
+    if path.is_file() {
+        return Some(path.display().to_string());
+    }
+    eprintln!(
+        "SKIPPED: {} is not there, so nothing was compared with it",
+        path.display()
+    );
+    None
+}
+
 /// A folder with an experiment in it, and the program.
 pub(crate) struct Desk {
     folder: tempfile::TempDir,

@@ -29,6 +29,7 @@ use crate::store::StoreError;
 use experiment::event::Measurement;
 use experiment::folder::ResultsFolder;
 use experiment::grid::ExecutionSettings;
+use experiment::lock::Holder;
 use experiment::run::{RunId, RunOutcome};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -107,6 +108,8 @@ pub enum Notice {
     Reopened(RunId),
     /// A run waits for a process that still works in its folder.
     Held(RunId, String),
+    /// Another orchestrator was asked to cancel a run, and ended before it did.
+    Left(RunId, Holder),
     /// A run will not start, and why.
     Blocked(RunId, String),
     /// Stopping was asked for; so many runs are still to stop.

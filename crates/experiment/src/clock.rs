@@ -12,31 +12,31 @@ pub fn now() -> f64 {
         .map_or(0.0, |since| since.as_secs_f64())
 }
 
-/// Writes a time as `2026-11-24 20:15:00` in UTC.
+/// Writes a time as `2026-11-24 20:15:00` in UTC; one beyond the year 9999 as seconds since the Unix
+/// epoch, as no clock has it.
 pub fn utc(seconds: f64) -> String {
     const DAY: u64 = 86_400;
+    /// The first second of the year 10000.
+    const END: f64 = 253_402_300_800.0;
+    if !(seconds < END) {
+        return format!("{seconds:e} s after 1970");
+    }
     let seconds = seconds.max(0.0) as u64;
-    let is_leap =
-        |year: u64| year.is_multiple_of(4) && !year.is_multiple_of(100) || year.is_multiple_of(400);
-    let (mut year, mut days) = (1970, seconds / DAY);
-    while days >= 365 + u64::from(is_leap(year)) {
-        days -= 365 + u64::from(is_leap(year));
-        year += 1;
-    }
-    let february = 28 + u64::from(is_leap(year));
-    let mut month = 1;
-    for length in [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30] {
-        if days < length {
-            break;
-        }
-        days -= length;
-        month += 1;
-    }
+    // Years begin in March here: a leap day is then the last of its year. Eras of 400 years are alike.
+    let days = seconds / DAY + 719_468;
+    let (era, day) = (days / 146_097, days % 146_097);
+    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let date = day - (153 * month + 2) / 5 + 1;
+    let (month, next) = if month < 10 {
+        (month + 3, 0)
+    } else {
+        (month - 9, 1)
+    };
+    let year = 400 * era + year + next;
     let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
-    format!(
-        "{year}-{month:02}-{:02} {hour:02}:{minute:02}:{second:02}",
-        days + 1
-    )
+    format!("{year}-{month:02}-{date:02} {hour:02}:{minute:02}:{second:02}")
 }
 
 #[cfg(test)]
@@ -51,6 +51,12 @@ mod tests {
             (1_709_251_199.0, "2024-02-29 23:59:59"),
             (1_767_225_599.0, "2025-12-31 23:59:59"),
             (1_795_551_315.0, "2026-11-24 20:15:15"),
+            (4_107_542_399.0, "2100-02-28 23:59:59"),
+            (4_107_542_400.0, "2100-03-01 00:00:00"),
+            (253_402_300_799.0, "9999-12-31 23:59:59"),
+            (-5.0, "1970-01-01 00:00:00"),
+            (1e18, "1e18 s after 1970"),
+            (f64::NAN, "NaN s after 1970"),
         ] {
             assert_eq!(utc(seconds), expected);
         }

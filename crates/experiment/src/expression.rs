@@ -1,8 +1,8 @@
 //! Expressions that say which cells of a grid, or rows of a table, are kept.
 //!
 //! Comparisons (chained ones too: `0.3 <= concept_share < 0.7`; `=` and `==` are one), arithmetic,
-//! `and`, `or`, `not`, parentheses, numbers with suffixes and words in quotes. What a name stands for
-//! is the caller's: [`Names`] when it is read, a function when it is evaluated.
+//! `and`, `or`, `not`, parentheses, numbers with suffixes, words in quotes and names between backticks.
+//! True and false are 1 and 0 where they meet a number. What a name stands for is the caller's: [`Names`] when it is read, a function when it is evaluated.
 
 mod parser;
 
@@ -192,6 +192,16 @@ impl Comparison {
 
     fn holds(self, left: &Value, right: &Value) -> Option<bool> {
         let (equal, less) = match (left, right) {
+            // Nothing can be said of a number that is none.
+            (Value::Number(a), Value::Number(b)) if a.is_nan() || b.is_nan() => {
+                return Some(self == Self::Unequal);
+            }
+            (Value::Number(_), Value::Word(word)) => {
+                return self.holds(left, &Value::Number(truth(word)?));
+            }
+            (Value::Word(word), Value::Number(_)) => {
+                return self.holds(&Value::Number(truth(word)?), right);
+            }
             // `0.3M` is 299999.99999999994 in binary: what is written equal is equal.
             (Value::Number(a), Value::Number(b)) => {
                 let close = (a - b).abs() <= 1e-12 * a.abs().max(b.abs());
@@ -211,5 +221,16 @@ impl Comparison {
             Comparison::Equal => equal,
             Comparison::Unequal => !equal,
         })
+    }
+}
+
+/// Reads `true` and `false`, in whatever case programs write them, as 1 and 0.
+pub fn truth(word: &str) -> Option<f64> {
+    if word.eq_ignore_ascii_case("true") {
+        Some(1.0)
+    } else if word.eq_ignore_ascii_case("false") {
+        Some(0.0)
+    } else {
+        None
     }
 }

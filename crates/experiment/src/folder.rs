@@ -14,6 +14,8 @@ pub const SPECIFICATION: &str = "run.json";
 pub const JOURNAL: &str = "events.jsonl";
 /// A file that changes while a run's process makes progress.
 pub const HEARTBEAT: &str = "heartbeat";
+/// The tokenizer of a run whose tokens stand for text.
+pub const TOKENIZER: &str = "tokenizer.json";
 /// The newest checkpoint of a run that has not ended.
 pub const CHECKPOINT: &str = "checkpoint.safetensors";
 /// The checkpoint before it.
@@ -41,6 +43,11 @@ impl ResultsFolder<'_> {
     /// The folder of a run.
     pub fn run(self, id: &RunId) -> PathBuf {
         self.runs().join(&id.0)
+    }
+
+    /// The folder of what is written about an experiment beside the first one here.
+    pub fn experiment(self, name: &str) -> PathBuf {
+        self.0.join("experiments").join(name)
     }
 
     /// The folder of the figures.

@@ -2,6 +2,7 @@
 
 use crate::clock::now;
 use crate::folder::LOCK;
+use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -17,7 +18,7 @@ pub struct Lock {
 }
 
 /// A process that holds a lock.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Holder {
     /// Its process id, on its own machine.
     pub pid: i32,

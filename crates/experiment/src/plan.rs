@@ -442,11 +442,11 @@ mod tests {
         assert!(changed(&|run| run.recipe.tokens += 1));
         assert!(changed(&|run| run.facts.fingerprint.push('x')));
         assert!(!changed(&|run| run.execution.threads += 1));
-        assert!(!changed(&|run| run.data = DataSpec::Text {
-            text: vec!["elsewhere".into()],
-            tokenizer: crate::run::TokenizerSpec::Bytes,
-            validation: 0.5,
-        }));
+        let elsewhere = || {
+            let bytes = crate::run::TokenizerSpec::Bytes;
+            DataSpec::text(vec!["elsewhere".into()], bytes, 0.5)
+        };
+        assert!(!changed(&|run| run.data = elsewhere()));
     }
 
     #[test]

@@ -148,14 +148,116 @@ impl SyntheticSpec {
     }
 }
 
-/// Integer width of a token file.
+/// Integer width of a token file; all are little-endian.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TokenWidth {
-    /// Two bytes, little-endian.
+    /// One byte.
+    U8,
+    /// Two bytes.
     U16,
-    /// Four bytes, little-endian.
+    /// Four bytes; ids are the same with and without a sign.
     U32,
+    /// Eight bytes; ids are the same with and without a sign.
+    I64,
+}
+
+impl TokenWidth {
+    /// Every width, the narrowest first.
+    pub const ALL: [Self; 4] = [Self::U8, Self::U16, Self::U32, Self::I64];
+
+    /// The name used in experiment files and in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::U8 => "u8",
+            Self::U16 => "u16",
+            Self::U32 => "u32",
+            Self::I64 => "i64",
+        }
+    }
+
+    /// Returns the bytes a token takes.
+    pub fn bytes(self) -> usize {
+        match self {
+            Self::U8 => 1,
+            Self::U16 => 2,
+            Self::U32 => 4,
+            Self::I64 => 8,
+        }
+    }
+}
+
+/// A path, a folder or a glob, or several of them.
+///
+/// One is written as a plain string, as all were before there could be several.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Paths {
+    /// One.
+    One(String),
+    /// Several, in order.
+    Several(Vec<String>),
+}
+
+impl Paths {
+    /// Returns them in order.
+    pub fn as_slice(&self) -> &[String] {
+        match self {
+            Self::One(path) => std::slice::from_ref(path),
+            Self::Several(paths) => paths,
+        }
+    }
+}
+
+impl From<&[String]> for Paths {
+    fn from(paths: &[String]) -> Self {
+        match paths {
+            [path] => Self::One(path.clone()),
+            paths => Self::Several(paths.to_vec()),
+        }
+    }
+}
+
+impl fmt::Display for Paths {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.as_slice().join(", "))
+    }
+}
+
+/// How text files are read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TextForm {
+    /// By what they hold: plain text, or documents as JSON lines, a JSON array or Parquet.
+    #[default]
+    Auto,
+    /// As plain text, whatever they hold.
+    Plain,
+}
+
+impl TextForm {
+    /// The name used in experiment files and in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Plain => "plain",
+        }
+    }
+
+    fn is_auto(&self) -> bool {
+        *self == Self::Auto
+    }
+}
+
+/// The field or column of a document that holds its text, where none is named.
+pub const TEXT_FIELD: &str = "text";
+
+fn text_field() -> String {
+    TEXT_FIELD.to_owned()
+}
+
+fn is_text_field(field: &String) -> bool {
+    field == TEXT_FIELD
 }
 
 /// Where tokens come from.
@@ -164,28 +266,55 @@ pub enum TokenWidth {
 pub enum DataSpec {
     /// A generated language with a known floor.
     Synthetic(SyntheticSpec),
-    /// UTF-8 text files.
+    /// UTF-8 text, in files of its own or as a field of documents.
     Text {
         /// Paths or globs, in order.
         text: Vec<String>,
+        /// The field or column of a document that holds its text.
+        #[serde(default = "text_field", skip_serializing_if = "is_text_field")]
+        text_field: String,
+        /// How the files are read.
+        #[serde(default, skip_serializing_if = "TextForm::is_auto")]
+        text_form: TextForm,
         /// How text becomes tokens.
         tokenizer: TokenizerSpec,
         /// Share of the tokens held out, from the tail of each file.
         validation: f64,
+        /// Whether data that look wrong are taken as they are.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        accept_doubtful: bool,
     },
-    /// Token files as nanoGPT and llm.c write them, memory-mapped.
+    /// Token files as nanoGPT, llm.c and NumPy write them, memory-mapped.
     Tokens {
-        /// Training tokens.
-        train: PathBuf,
-        /// Held-out tokens; without it the tail of `train`.
-        validation: Option<PathBuf>,
-        /// Integer width; llm.c headers are recognised and skipped.
-        width: TokenWidth,
+        /// Training tokens: files, folders or globs.
+        train: Paths,
+        /// Held-out tokens; without them files of `train` that are named so, or else its tail.
+        validation: Option<Paths>,
+        /// Integer width; `None` takes what a file says of itself, or else two bytes.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        width: Option<TokenWidth>,
         /// Vocabulary size.
         vocab: usize,
-        /// Share of `train` held out when `validation` is not given.
+        /// Share of `train` held out when nothing else is.
         validation_share: f64,
+        /// Whether data that look wrong are taken as they are.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        accept_doubtful: bool,
     },
+}
+
+impl DataSpec {
+    /// Text with all else as it is where nothing is said.
+    pub fn text(text: Vec<String>, tokenizer: TokenizerSpec, validation: f64) -> Self {
+        Self::Text {
+            text,
+            text_field: text_field(),
+            text_form: TextForm::Auto,
+            tokenizer,
+            validation,
+            accept_doubtful: false,
+        }
+    }
 }
 
 /// What planning must know of data once it has been read.

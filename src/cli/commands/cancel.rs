@@ -5,6 +5,8 @@ use crate::cli::answer::in_json;
 use crate::cli::find_run::find_stored;
 use crate::cli::terminal::print;
 use campaign::orchestrate::{Control, Request};
+use campaign::store::Store;
+use experiment::run::RunState;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -29,13 +31,21 @@ pub(in crate::cli) struct Args {
 }
 
 pub(in crate::cli) fn run(args: &Args) -> Result<ExitCode, Failure> {
-    crate::cli::runtime()?.block_on(async {
+    crate::cli::block_on(async {
         let found = find_stored(&args.run, args.results.as_deref()).await?;
-        let control = Control::over(&found.results, &found.store)?;
-        let came = control.request(Request::Cancel, &[&found.record]).await?;
+        found.store.close().await;
+        let store = Store::open(&found.results).await?;
+        // First the lock: nobody changes what is read then.
+        let control = Control::over(&found.results, &store)?;
         let id = &found.record.id;
+        let run = store.run(id).await?;
+        let run = run.ok_or_else(|| Failure::machine(format!("run {id} has gone")))?;
+        let came = control.request(Request::Cancel, &[&run]).await?;
         print(&match (&came.asked, args.json) {
             (_, true) => in_json(&came)?,
+            _ if run.state == RunState::Ended => {
+                format!("{id}: the request to try it again is taken back\n")
+            }
             (None, false) => format!("{id} is cancelled\n"),
             (Some(who), false) => format!("{id}: asked {who}\n"),
         })?;

@@ -1,11 +1,13 @@
 //! `orchestrator check`: is this experiment file right?
 
-use crate::application::warnings;
 use crate::cli::Failure;
 use crate::cli::answer::answer;
 use crate::cli::experiment::ExperimentArgs;
+use crate::cli::terminal::harmless;
+use experiment::quantity::human_bytes;
 use std::fmt;
 use std::process::ExitCode;
+use trainer::data::Described;
 
 /// Check an experiment file, its data and its shapes; run nothing, and write nothing but prepared data
 /// into the cache.
@@ -15,7 +17,8 @@ pub(in crate::cli) struct Args {
     #[command(flatten)]
     experiment: ExperimentArgs,
 
-    /// Print JSON: an object with the experiment's name and the number of its runs, and `warnings`.
+    /// Print JSON: an object with the experiment's name and the number of its runs, `data`: what was
+    /// read, and `warnings`.
     #[arg(long)]
     json: bool,
 }
@@ -25,12 +28,23 @@ pub(in crate::cli) struct Args {
 struct Checked {
     experiment: String,
     runs: usize,
+    data: Vec<Described>,
+    /// How often the longest run reads its training tokens.
+    epochs: f64,
     warnings: Vec<String>,
 }
 
 impl fmt::Display for Checked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}: {} runs", self.experiment, self.runs)?;
+        for data in &self.data {
+            describe(f, data)?;
+        }
+        writeln!(
+            f,
+            "  epochs: {} in the longest run",
+            significant(self.epochs)
+        )?;
         for warning in &self.warnings {
             writeln!(f, "warning: {warning}")?;
         }
@@ -38,12 +52,60 @@ impl fmt::Display for Checked {
     }
 }
 
+/// Says what data are, so that a person sees whether they are the right ones.
+fn describe(f: &mut fmt::Formatter<'_>, data: &Described) -> fmt::Result {
+    /// Characters of the sample that are shown.
+    const SHOWN: usize = 70;
+    let summary = &data.summary;
+    let mut parts = vec![summary.form.clone()];
+    if summary.files > 0 {
+        parts.push(counted(summary.files as u64, "file"));
+        parts.push(human_bytes(summary.bytes as f64));
+    }
+    if let Some(documents) = summary.documents {
+        parts.push(counted(documents, "document"));
+    }
+    writeln!(f, "  data: {}", parts.join(", "))?;
+    let (train, held_out) = (data.train_tokens, data.validation_tokens);
+    let share = 100.0 * held_out as f64 / (train + held_out) as f64;
+    writeln!(f, "  training tokens: {train}, of {} ids", data.vocab)?;
+    writeln!(
+        f,
+        "  held out: {held_out} tokens ({share:.1}%), {}",
+        summary.held_out
+    )?;
+    if let Some(bytes) = data.bytes_per_token {
+        writeln!(f, "  bytes a token: {bytes:.2}")?;
+    }
+    for remark in &summary.remarks {
+        writeln!(f, "  {remark}")?;
+    }
+    let sample: String = data.sample.chars().take(SHOWN).collect();
+    writeln!(f, "  begins: {}", harmless(format!("{sample:?}")))
+}
+
+fn counted(count: u64, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
+/// Writes a number with two digits, as far as it has some.
+fn significant(x: f64) -> String {
+    if x < 0.1 {
+        format!("{x:.1e}")
+    } else {
+        format!("{x:.1}")
+    }
+}
+
 pub(in crate::cli) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let loaded = args.experiment.load()?;
-    let planned = crate::cli::runtime()?.block_on(loaded.runs())?.planned;
+    let runs = crate::cli::block_on(async { Ok(loaded.runs().await?) })?;
+    let epochs = runs.planned.iter().map(|run| run.epochs);
     let checked = Checked {
-        runs: planned.len(),
-        warnings: warnings(&planned),
+        runs: runs.planned.len(),
+        epochs: epochs.fold(0.0, f64::max),
+        warnings: runs.warnings(),
+        data: runs.data,
         experiment: loaded.experiment.name,
     };
     answer(&checked, args.json)

@@ -1,20 +1,22 @@
 //! `orchestrator export`: an experiment's numbers, or a run's weights, for other programs.
 
+use crate::application::Place;
 use crate::cli::Failure;
 use crate::cli::answer::answer;
 use crate::cli::experiment::ExperimentArgs;
 use crate::cli::find_run::find_run;
 use crate::cli::terminal::note;
-use campaign::store::Store;
 use clap::{ArgGroup, ValueEnum};
+use experiment::folder::TOKENIZER;
 use experiment::run::RunId;
 use report::export::{ExportError, Format, TableFormat};
 use std::fmt;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use trainer::inference::read_spec;
 use trainer::train::TrainError;
-use trainer::train::export::export;
+use trainer::train::export::{export, tokenizer};
 
 /// Write an experiment's numbers, or a run's weights, for other programs.
 ///
@@ -22,16 +24,21 @@ use trainer::train::export::export;
 /// JSON document, event files for TensorBoard, or files that scripts/wandb_import.py takes to Weights
 /// & Biases. docs/exports.md says what each file holds, with units. What is missing stays missing.
 ///
-/// With --safetensors: a run's weights, with what is needed to use them elsewhere; docs/weights.md
-/// says how. A run without final weights gives those of its newest checkpoint.
+/// With --database: a copy of the database as one file, whole as it stands at one moment, also while runs
+/// go on.
+///
+/// With --safetensors: a run's weights, with what is needed to use them elsewhere, and its tokenizer
+/// beside them as tokenizer.json; docs/weights.md says how. A run without final weights gives those of
+/// its newest checkpoint.
 #[derive(Debug, clap::Args)]
-#[command(group(ArgGroup::new("what").required(true).args(["format", "safetensors"])))]
+#[command(group(ArgGroup::new("what").required(true).args(["format", "safetensors", "database"])))]
 #[command(after_help = "Examples:\n  \
     orchestrator export experiments/quickstart.yaml --format parquet\n  \
     orchestrator export experiments/quickstart.yaml --format tensorboard --output logs\n  \
+    orchestrator export experiments/quickstart.yaml --database copy.db\n  \
     orchestrator export 3f2a --safetensors model.safetensors")]
 pub(in crate::cli) struct Args {
-    /// With --format, an experiment: its file (YAML), its results folder, or its name. With
+    /// With --format or --database, an experiment: its file (YAML), its results folder, or its name. With
     /// --safetensors, a run: its id, the beginning of it, or its folder.
     #[arg(value_name = "EXPERIMENT|RUN")]
     subject: PathBuf,
@@ -41,7 +48,7 @@ pub(in crate::cli) struct Args {
     format: Option<FormatName>,
 
     /// The folder to write to [default: export/FORMAT in the results folder].
-    #[arg(long, value_name = "DIR", conflicts_with = "safetensors")]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["safetensors", "database"])]
     output: Option<PathBuf>,
 
     /// Override a value of the experiment's file, as in `name=other`.
@@ -56,6 +63,10 @@ pub(in crate::cli) struct Args {
     #[arg(long, value_name = "FILE")]
     safetensors: Option<PathBuf>,
 
+    /// The file to write a copy of the whole database to.
+    #[arg(long, value_name = "FILE")]
+    database: Option<PathBuf>,
+
     /// Results folder [default: results/NAME for an experiment; every folder below results/ is
     /// looked through for a run].
     #[arg(long, value_name = "DIR")]
@@ -66,7 +77,7 @@ pub(in crate::cli) struct Args {
     force: bool,
 
     /// Print JSON: an object whose `files` array holds what was written; of weights the
-    /// run, step and file.
+    /// run, step, file and tokenizer.
     #[arg(long)]
     json: bool,
 }
@@ -96,6 +107,8 @@ struct Weights {
     run: RunId,
     step: u64,
     file: PathBuf,
+    /// Beside it; `None` where tokens are bytes or no text.
+    tokenizer: Option<PathBuf>,
 }
 
 impl fmt::Display for Weights {
@@ -106,7 +119,11 @@ impl fmt::Display for Weights {
             self.run,
             self.step,
             self.file.display()
-        )
+        )?;
+        match &self.tokenizer {
+            Some(tokenizer) => writeln!(f, "tokenizer: {}", tokenizer.display()),
+            None => Ok(()),
+        }
     }
 }
 
@@ -162,30 +179,81 @@ impl From<ExportError> for Failure {
 }
 
 pub(in crate::cli) fn run(args: &Args) -> Result<ExitCode, Failure> {
-    match (&args.format, &args.safetensors) {
-        (Some(format), _) => numbers(args, *format),
-        (None, Some(file)) => weights(args, file),
-        (None, None) => Err(Failure::input("give --format or --safetensors")),
+    match (&args.format, &args.safetensors, &args.database) {
+        (Some(format), ..) => numbers(args, *format),
+        (_, Some(file), _) => weights(args, file),
+        (.., Some(file)) => database(args, file),
+        (None, None, None) => Err(Failure::input("give --format, --database or --safetensors")),
     }
 }
 
-fn numbers(args: &Args, format: FormatName) -> Result<ExitCode, Failure> {
+fn place(args: &Args) -> Result<Place, Failure> {
     let experiment = ExperimentArgs {
         file: args.subject.clone(),
         overrides: args.overrides.clone(),
         results: args.results.clone(),
     };
-    let place = experiment.place()?;
-    let own = || place.results.join("export").join(format.folder());
-    let folder = args.output.clone().unwrap_or_else(own);
-    if args.output.is_some() && !args.force {
-        refuse_used(&folder)?;
+    experiment.place()
+}
+
+fn database(args: &Args, file: &Path) -> Result<ExitCode, Failure> {
+    let place = place(args)?;
+    writable(args, file, "--database copy.db")?;
+    // In place of a file that is there only when it is whole.
+    let mut temporary = file.as_os_str().to_owned();
+    temporary.push(".tmp");
+    let temporary = PathBuf::from(temporary);
+    let failed = |error| Failure::machine(format!("cannot write {}: {error}", file.display()));
+    match std::fs::remove_file(&temporary) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(failed(error)),
+        _ => {}
     }
-    let files = crate::cli::runtime()?.block_on(async {
-        let store = Store::open(&place.results).await?;
+    crate::cli::block_on(async {
+        let store = crate::cli::open_to_read(&place.results).await?;
+        Ok(store.copy_to(&temporary).await?)
+    })?;
+    std::fs::rename(&temporary, file).map_err(failed)?;
+    let folder = file.parent().unwrap_or(Path::new("")).to_owned();
+    let files = vec![file.to_owned()];
+    answer(&Written { folder, files }, args.json)
+}
+
+/// Refuses a file that is a folder, or is there already.
+fn writable(args: &Args, file: &Path, example: &str) -> Result<(), Failure> {
+    if file.is_dir() || file.file_name().is_none() {
+        return Err(Failure::input(format!(
+            "{} is a folder: give the file to write, as in {example}",
+            file.display()
+        )));
+    }
+    if file.exists() && !args.force {
+        return Err(Failure::input(format!(
+            "{} exists: give another name, or --force to replace it",
+            file.display()
+        )));
+    }
+    Ok(())
+}
+
+fn numbers(args: &Args, format: FormatName) -> Result<ExitCode, Failure> {
+    let place = place(args)?;
+    if let Some(folder) = &args.output
+        && !args.force
+    {
+        refuse_used(folder)?;
+    }
+    let (folder, files) = crate::cli::block_on(async {
+        let store = crate::cli::open_to_read(&place.results).await?;
         let (id, _) = place.find(&store).await?;
+        let folder = match &args.output {
+            Some(folder) => folder.clone(),
+            None => {
+                let outputs = store.outputs(&place.results, id).await?;
+                outputs.join("export").join(format.folder())
+            }
+        };
         let files = report::export::export(&store, id, format.into(), &folder).await?;
-        Ok::<_, Failure>(files)
+        Ok((folder, files))
     })?;
     if files.is_empty() {
         note!("warning: no run has been measured yet: nothing is written");
@@ -221,19 +289,20 @@ fn weights(args: &Args, file: &Path) -> Result<ExitCode, Failure> {
         )));
     }
     let folder = find_run(&subject, args.results.as_deref())?;
-    if file.is_dir() || file.file_name().is_none() {
-        return Err(Failure::input(format!(
-            "{} is a folder: give the file to write, as in --safetensors model.safetensors",
-            file.display()
-        )));
-    }
-    if file.exists() && !args.force {
-        return Err(Failure::input(format!(
-            "{} exists: give another name, or --force to replace it",
-            file.display()
-        )));
-    }
+    writable(args, file, "--safetensors model.safetensors")?;
     let spec = read_spec(&folder)?;
+    let beside = file.with_file_name(TOKENIZER);
+    let own = tokenizer(&folder);
+    if let Some(own) = &own
+        && !args.force
+        && std::fs::read(&beside).is_ok_and(|other| other != *own)
+    {
+        return Err(Failure::input(format!(
+            "{} exists and is another run's tokenizer: give a file in another folder, or --force to \
+             replace it",
+            beside.display()
+        )));
+    }
     let exported = export(&folder, &spec, file).map_err(|error| match error {
         TrainError::Io { .. } => Failure::input(error),
         error => error.into(),
@@ -257,6 +326,7 @@ fn weights(args: &Args, file: &Path) -> Result<ExitCode, Failure> {
         run: spec.id(),
         step: progress.step,
         file: file.to_owned(),
+        tokenizer: own.map(|_| beside),
     };
     answer(&weights, args.json)
 }

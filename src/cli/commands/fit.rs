@@ -2,18 +2,17 @@
 
 use super::plot::Stored;
 use super::report;
-use crate::application::Asked;
 use crate::cli::Failure;
 use crate::cli::answer::answer;
 use crate::cli::fitting::FittingArgs;
-use crate::cli::rows::{RowsArgs, Source, law};
+use crate::cli::rows::{Home, RowsArgs, Source, law};
 use crate::cli::terminal::{note, print};
 use crate::rows;
 use ::report::{plots, tables};
-use campaign::store::{FitRecord, Store};
+use campaign::store::{FitRecord, FittedRows, Store, StoreError};
 use experiment::clock::now;
 use experiment::folder::ResultsFolder;
-use scaling_law::analysis::{self, AnalysisResult, Policy};
+use scaling_law::analysis::{self, AnalysisResult};
 use scaling_law::study::Checks;
 use std::path::Path;
 use std::process::ExitCode;
@@ -80,50 +79,47 @@ fn fit_law(args: &Args, name: &str) -> Result<ExitCode, Failure> {
         created_at: now(),
     };
     let fitted = rows::fitted_rows(&studied.estimate);
-    let stored = crate::cli::runtime()?.block_on(async {
-        let store = Store::create(&home.results).await?;
-        let id = store
-            .experiment_without_file(&home.experiment, now())
-            .await?;
-        store.save_fit(id, &record, Some(&fitted)).await
-    });
     // A fit is an answer even where it cannot be kept.
-    match stored {
+    match crate::cli::block_on(async { Ok(keep(&home, &record, &fitted).await) })? {
         Ok(()) => note!("stored with its rows in {}", home.results.display()),
         Err(error) => note!("warning: the fit is not stored: {error}"),
     }
     Ok(status)
 }
 
+/// Stores a fit with its rows.
+async fn keep(home: &Home, fit: &FitRecord, rows: &FittedRows) -> Result<(), StoreError> {
+    let store = Store::create(&home.results).await?;
+    let id = home.find(&store).await?;
+    store.save_fit(id, fit, Some(rows)).await
+}
+
 fn fit_experiment(args: &Args) -> Result<ExitCode, Failure> {
     let Source { asked, home } = args.rows.load()?;
     let policy = args.fitting.policy(asked.policy.clone())?;
-    crate::cli::runtime()?.block_on(async {
+    crate::cli::block_on(async {
         let store = Store::create(&home.results).await?;
-        let id = store
-            .experiment_without_file(&home.experiment, now())
-            .await?;
-        fit_and_draw(&store, id, &asked, &policy, &home.results, args.json).await
+        let id = home.find(&store).await?;
+        let result = asked.analyse(&policy)?;
+        keep_and_draw(&store, id, &result, &home.results, args.json).await
     })?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Fits, stores the fit, prints the summary, or the whole as JSON, draws the figures and writes the
+/// Stores an analysis, prints its summary, or the whole as JSON, draws the figures and writes the
 /// report.
-pub(in crate::cli) async fn fit_and_draw(
+pub(in crate::cli) async fn keep_and_draw(
     store: &Store,
     experiment: i64,
-    asked: &Asked,
-    policy: &Policy,
+    result: &AnalysisResult,
     results: &Path,
     json: bool,
 ) -> Result<(), Failure> {
-    let result = asked.analyse(policy)?;
-    let stored = serde_json::to_value(&result).map_err(Failure::machine)?;
+    let stored = serde_json::to_value(result).map_err(Failure::machine)?;
     print(&if json {
         format!("{stored}\n")
     } else {
-        analysis::summary(&result)
+        analysis::summary(result)
     })?;
     let fit = FitRecord {
         law: AnalysisResult::NAME.to_owned(),
@@ -134,8 +130,9 @@ pub(in crate::cli) async fn fit_and_draw(
     store.save_fit(experiment, &fit, None).await?;
     let stored = Stored::newest(store, experiment).await?;
     let stored = stored.ok_or_else(|| Failure::machine("the fit has left the database"))?;
-    let drawn = draw(store, experiment, &stored, results).await?;
-    let file = ResultsFolder(results).report();
+    let outputs = store.outputs(results, experiment).await?;
+    let drawn = draw(store, experiment, &stored, &outputs).await?;
+    let file = ResultsFolder(&outputs).report();
     report::write(store, experiment, &stored, &file).await?;
     let said = format!("{drawn}report: {}\n", file.display());
     if json {
@@ -151,9 +148,9 @@ async fn draw(
     store: &Store,
     experiment: i64,
     stored: &Stored,
-    results: &Path,
+    outputs: &Path,
 ) -> Result<String, Failure> {
-    let folder = ResultsFolder(results).figures();
+    let folder = ResultsFolder(outputs).figures();
     let drawn = plots::draw_all(&folder, &stored.material()).map_err(Failure::machine)?;
     let names: Vec<&str> = drawn
         .skipped
@@ -173,12 +170,12 @@ async fn draw(
         String::new()
     } else {
         let mut table = tables::runs(&stored.runs).map_err(Failure::machine)?;
-        let csv = ResultsFolder(results).runs_table();
+        let csv = ResultsFolder(outputs).runs_table();
         tables::write_csv(&mut table, &csv).map_err(Failure::machine)?;
         format!(", runs in {}", csv.display())
     };
     let mut table = tables::fits(&store.fits(experiment).await?).map_err(Failure::machine)?;
-    let fits = ResultsFolder(results).fits_table();
+    let fits = ResultsFolder(outputs).fits_table();
     tables::write_csv(&mut table, &fits).map_err(Failure::machine)?;
     Ok(format!(
         "{skipped}{} figure files in {}{runs}, fits in {}\n",

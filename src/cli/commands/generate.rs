@@ -81,7 +81,10 @@ pub(in crate::cli) fn run(args: &Args) -> Result<ExitCode, Failure> {
         ))?;
     } else {
         let all = [&prompt[..], &generated.tokens].concat();
-        print(&format!("{}\n", harmless(trained.decode(&all)?)))?;
+        print(&format!(
+            "{}\n",
+            harmless(trained.vocabulary().decode(&all)?)
+        ))?;
         note!("{}", summary(prompt.len(), &generated));
     }
     Ok(ExitCode::SUCCESS)
@@ -130,9 +133,9 @@ fn json(
     Ok(serde_json::json!({
         "run": trained.spec.id(),
         "prompt_tokens": prompt,
-        "prompt": trained.decode(prompt)?,
+        "prompt": trained.vocabulary().decode(prompt)?,
         "tokens": generated.tokens,
-        "text": trained.decode(&generated.tokens)?,
+        "text": trained.vocabulary().decode(&generated.tokens)?,
         "temperature": sampling.temperature,
         "top_k": sampling.top_k,
         "seed": sampling.seed,

@@ -3,10 +3,10 @@
 use crate::cli::Failure;
 use crate::cli::answer::answer;
 use crate::cli::rows::SelectionArgs;
-use crate::rows::Table;
+use crate::rows::{Table, ToImport};
 use campaign::store::{Imported, Store};
 use experiment::clock::now;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -14,7 +14,7 @@ use std::process::ExitCode;
 /// Take other people's runs into the database, beside those trained here.
 ///
 /// Importing a file again changes nothing; when it was corrected, its rows take the place of the
-/// earlier ones. Imported runs are marked by the file they come from (column `source`), and every
+/// earlier ones. Rows that it still holds stay, whatever `--where` says then. Imported runs are marked by the file they come from (column `source`), and every
 /// command that takes an experiment reads them: `orchestrator fit NAME --law chinchilla`.
 #[derive(Debug, clap::Args)]
 #[command(
@@ -22,7 +22,7 @@ use std::process::ExitCode;
     params=n_params\n  orchestrator fit theirs --law chinchilla"
 )]
 pub(in crate::cli) struct Args {
-    /// The runs: a CSV file with a header (or a Parquet file), one row a run or a measurement.
+    /// The runs: a table (CSV, JSON lines or Parquet, compressed or not), one row a run or a measurement.
     file: PathBuf,
 
     /// The experiment that takes them: a new one, or one trained here.
@@ -51,8 +51,8 @@ struct Report {
     source: String,
     experiment: String,
     results: PathBuf,
-    /// Rows without a loss, which were not taken in.
-    without_loss: usize,
+    /// Rows that were not taken in, by reason.
+    left_out: BTreeMap<String, usize>,
     #[serde(flatten)]
     done: Imported,
 }
@@ -63,19 +63,17 @@ impl fmt::Display for Report {
             0 => String::new(),
             removed => format!(", {removed} of an earlier import taken out"),
         };
-        let without = match self.without_loss {
-            0 => String::new(),
-            without => format!(", {without} without a loss left aside"),
-        };
         writeln!(
             f,
-            "{}: {} rows taken in, {} known{removed}{without}; experiment `{}` in {}",
+            "{}: {} rows taken in, {} known{removed}; experiment `{}` in {}",
             self.source,
             self.done.added,
             self.done.known,
             self.experiment,
             self.results.display()
-        )
+        )?;
+        let mut left_out = self.left_out.iter();
+        left_out.try_for_each(|(why, rows)| writeln!(f, "  {rows} rows are left out: {why}"))
     }
 }
 
@@ -90,24 +88,30 @@ pub(in crate::cli) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let folder = || Path::new("results").join(name);
     let results = args.results.clone().unwrap_or_else(folder);
     let source = args.file.display().to_string();
-    let mut without_loss = 0;
+    let mut left_out = BTreeMap::new();
     let done = if args.remove {
-        crate::cli::runtime()?.block_on(remove(name, &source, &results))?
+        crate::cli::block_on(remove(name, &source, &results))?
     } else {
-        let table = Table::read(&args.file)?;
-        let (runs, without) = table.to_import(&args.selection.read()?)?;
-        without_loss = without;
-        crate::cli::runtime()?.block_on(async {
+        let selection = args.selection.read()?;
+        let table = Table::read(&args.file)?.scaled(&selection)?;
+        let ToImport {
+            runs,
+            whole,
+            left_out: aside,
+        } = table.to_import(&selection)?;
+        left_out.extend(aside);
+        crate::cli::block_on(async {
             let store = Store::create(&results).await?;
             let experiment = store.experiment_without_file(name, now()).await?;
-            store.import(experiment, &source, &runs, now()).await
+            let done = store.import(experiment, &source, &runs, &whole, now());
+            Ok(done.await?)
         })?
     };
     let report = Report {
         source,
         experiment: name.to_owned(),
         results,
-        without_loss,
+        left_out,
         done,
     };
     answer(&report, args.json)
@@ -125,7 +129,10 @@ async fn remove(name: &str, source: &str, results: &Path) -> Result<Imported, Fa
     let imported = store.imported(experiment).await?;
     let files: BTreeSet<&str> = imported.iter().map(|run| run.source.as_str()).collect();
     if files.contains(source) {
-        return Ok(store.import(experiment, source, &[], now()).await?);
+        let nothing = BTreeSet::new();
+        return Ok(store
+            .import(experiment, source, &[], &nothing, now())
+            .await?);
     }
     let files = Vec::from_iter(files);
     let there = if files.is_empty() {

@@ -4,7 +4,7 @@ use crate::cli::Failure;
 use crate::cli::find_run::Stored;
 use crate::cli::terminal::{harmless, note, print, wants_colour};
 use crate::cli::trained::{TrainedArgs, parse_tokens};
-use campaign::store::{ReadContent, ReadPosition, ReadingRecord};
+use campaign::store::{ReadContent, ReadPosition, ReadingRecord, Store};
 use experiment::clock::now;
 use serde_json::{Value, json};
 use std::io::IsTerminal;
@@ -126,8 +126,10 @@ fn keep(
         contents: contents.collect(),
         positions: positions.collect(),
     };
-    crate::cli::runtime()?.block_on(async {
+    crate::cli::block_on(async {
         let Stored { results, store, .. } = args.trained.stored().await?;
+        store.close().await;
+        let store = Store::open(&results).await?;
         store.save_reading(&reading, now()).await?;
         note!(
             "kept in {}: `orchestrator plot` draws it",
@@ -170,8 +172,11 @@ fn read(args: &Args, trained: &Trained) -> Result<Vec<Content>, Failure> {
     let content = |label: Option<String>, tokens: Vec<u32>, text: Option<&str>| {
         let reading = trained.read(&tokens)?;
         // The text's own length, where it is known, is exact for every tokenizer.
-        let bytes = trained.bytes(&tokens);
-        let totals = reading.totals(bytes.map(|bytes| text.map_or(bytes, |it| it.len() as f64)));
+        let vocabulary = trained.vocabulary();
+        let totals = reading.totals(match text {
+            Some(text) => vocabulary.bytes_of(text, &tokens),
+            None => vocabulary.bytes(&tokens),
+        });
         Ok::<_, InferenceError>(Content {
             label,
             reading,
@@ -246,7 +251,7 @@ fn by_concept(trained: &Trained, reading: &Reading) -> String {
     let mut from = 0;
     for t in 1..=tokens.len() {
         if t == tokens.len() || starts(t) {
-            texts.push(harmless(trained.shown(&tokens[from..t])));
+            texts.push(harmless(trained.vocabulary().shown(&tokens[from..t])));
             from = t;
         }
     }
@@ -304,7 +309,7 @@ fn per_token(trained: &Trained, reading: &Reading) -> String {
         "id", "text", "p", "boundary", "concept", "loss"
     );
     for (t, &token) in reading.tokens.iter().enumerate() {
-        let shown = format!("{:?}", trained.token_text(token));
+        let shown = format!("{:?}", trained.vocabulary().token_text(token));
         let p = segmentation.map(|it| f64::from(it.probabilities[t]));
         let starts = segmentation.is_some_and(|it| it.boundaries[t]);
         let concept = concepts.as_ref();
@@ -412,7 +417,7 @@ fn arrays(
     let text = reading
         .tokens
         .iter()
-        .map(|&token| trained.token_text(token));
+        .map(|&token| trained.vocabulary().token_text(token));
     let losses = reading.losses.iter().map(|&loss| Some(loss));
     let segmentation = reading.segmentation.as_ref();
     json!({

@@ -1,6 +1,6 @@
 //! `orchestrator plan`: what would run, and what it would cost.
 
-use crate::application::{Loaded, Runs, devices, slots, warnings};
+use crate::application::{Loaded, Runs, devices, slots};
 use crate::application::{at_once, costs};
 use crate::cli::Failure;
 use crate::cli::axes::Columns;
@@ -45,13 +45,15 @@ pub(in crate::cli) struct Args {
 
 pub(in crate::cli) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let loaded = args.experiment.load()?;
-    let runtime = crate::cli::runtime()?;
+    let (runs, stored) =
+        crate::cli::block_on(async { Ok((loaded.runs().await?, loaded.stored().await?)) })?;
+    let warnings = runs.warnings();
     let Runs {
         planned,
         untuned,
         tuned,
-    } = runtime.block_on(loaded.runs())?;
-    let stored = runtime.block_on(loaded.stored())?;
+        ..
+    } = runs;
     let names = args.devices.names()?;
     // Devices of one machine are taken to be alike.
     let costs = match (args.no_time, names.first()) {
@@ -68,6 +70,7 @@ pub(in crate::cli) fn run(args: &Args) -> Result<ExitCode, Failure> {
         planned: &planned,
         untuned: &untuned,
         tuned: &tuned,
+        warnings: &warnings,
         stored: &stored,
         costs: &costs,
     };
@@ -92,6 +95,7 @@ struct Outlook<'a> {
     untuned: &'a [ModelKind],
     /// What trials found of the others, in words.
     tuned: &'a [String],
+    warnings: &'a [String],
     stored: &'a HashMap<RunId, RunRecord>,
     /// The runs that are not done.
     left: Vec<&'a Planned>,
@@ -373,7 +377,7 @@ impl Outlook<'_> {
                 kinds.join(", ")
             );
         }
-        for warning in warnings(planned) {
+        for warning in self.warnings {
             text += &format!("\nwarning: {warning}");
         }
         text
@@ -428,7 +432,7 @@ impl Outlook<'_> {
             "left": self.left.len(),
             "at_once": self.at_once,
             "seconds": self.seconds(),
-            "warnings": warnings(planned),
+            "warnings": self.warnings,
         })
     }
 }

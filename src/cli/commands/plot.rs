@@ -73,12 +73,13 @@ fn named<T: Copy>(all: &[T], name_of: fn(T) -> &'static str, name: &str) -> T {
 
 pub(in crate::cli) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let place = args.experiment.place()?;
-    let stored = crate::cli::runtime()?.block_on(async {
-        let store = Store::open(&place.results).await?;
+    let (stored, outputs) = crate::cli::block_on(async {
+        let store = crate::cli::open_to_read(&place.results).await?;
         let (experiment, _) = place.find(&store).await?;
-        Stored::newest(&store, experiment).await?.ok_or_else(|| {
+        let stored = Stored::newest(&store, experiment).await?.ok_or_else(|| {
             Failure::input("nothing has been fitted yet: use `orchestrator fit` first")
-        })
+        })?;
+        Ok((stored, store.outputs(&place.results, experiment).await?))
     })?;
     if args.list {
         print(&if args.json {
@@ -94,7 +95,7 @@ pub(in crate::cli) fn run(args: &Args) -> Result<ExitCode, Failure> {
         size: args.size,
         format: args.format,
     };
-    let folder = ResultsFolder(&place.results).figures();
+    let folder = ResultsFolder(&outputs).figures();
     let drawn = plots::draw_some(figures, &folder, &stored.material(), style);
     let drawn = drawn.map_err(Failure::machine)?;
     if args.json {

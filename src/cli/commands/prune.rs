@@ -3,7 +3,7 @@
 use crate::cli::Failure;
 use crate::cli::answer::answer;
 use crate::cli::experiment::ExperimentArgs;
-use campaign::store::{Standing, Store};
+use campaign::store::Standing;
 use experiment::folder::{CHECKPOINT, END, HEARTBEAT, ResultsFolder, WEIGHTS};
 use experiment::lock::Lock;
 use experiment::quantity::{human, human_bytes};
@@ -88,8 +88,8 @@ pub(in crate::cli) fn run(args: &Args) -> Result<ExitCode, Failure> {
     } else {
         true
     };
-    let standings = crate::cli::runtime()?.block_on(async {
-        let store = Store::open(&results).await?;
+    let standings = crate::cli::block_on(async {
+        let store = crate::cli::open_to_read(&results).await?;
         Ok::<_, Failure>(store.standings().await?)
     })?;
     let _lock = if args.yes {

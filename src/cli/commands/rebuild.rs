@@ -9,6 +9,7 @@ use campaign::store::Store;
 use experiment::folder::{DATABASE, ResultsFolder};
 use experiment::lock::Lock;
 use serde_json::json;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -38,12 +39,25 @@ pub(in crate::cli) fn run(args: &Args) -> Result<ExitCode, Failure> {
         )));
     }
     let _lock = Lock::take(results, "orchestrator")?;
-    set_aside(results)?;
-    let rebuilt = crate::cli::runtime()?.block_on(async {
-        let store = Store::create(results).await?;
-        Ok::<_, Failure>(orchestrate::rebuild(results, &store).await?)
-    })?;
+    refuse_two(results)?;
+    // The database that is there stays until the new one is whole.
+    let folder = results.join(".rebuild");
+    clear(&folder)?;
+    let rebuilt = crate::cli::block_on(async {
+        let store = Store::create(&folder).await?;
+        let rebuilt = orchestrate::rebuild(results, &store).await?;
+        store.close().await;
+        Ok(rebuilt)
+    });
     let database = results.join(DATABASE);
+    if rebuilt.is_ok() {
+        set_aside(results)?;
+        std::fs::rename(folder.join(DATABASE), &database).map_err(|error| {
+            Failure::machine(format!("cannot make {}: {error}", database.display()))
+        })?;
+    }
+    clear(&folder)?;
+    let rebuilt = rebuilt?;
     if args.json {
         let left_out = rebuilt.left_out.iter();
         let left_out = left_out.map(|(folder, why)| json!({"folder": folder, "why": why}));
@@ -69,15 +83,32 @@ pub(in crate::cli) fn run(args: &Args) -> Result<ExitCode, Failure> {
     })
 }
 
+/// Removes what an earlier attempt has left.
+fn clear(folder: &Path) -> Result<(), Failure> {
+    match std::fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(Failure::machine(format!(
+            "cannot remove {}: {error}",
+            folder.display()
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// Refuses to set a database aside where one is.
+fn refuse_two(results: &Path) -> Result<(), Failure> {
+    let old = results.join(format!("{DATABASE}.old"));
+    if results.join(DATABASE).exists() && old.exists() {
+        return Err(Failure::input(format!(
+            "{} is there already: remove one of the two databases first",
+            old.display()
+        )));
+    }
+    Ok(())
+}
+
 /// Renames the database with what belongs to it.
 fn set_aside(results: &Path) -> Result<(), Failure> {
     let name = |end: &str| results.join(format!("{DATABASE}{end}"));
-    if name("").exists() && name(".old").exists() {
-        return Err(Failure::input(format!(
-            "{} is there already: remove one of the two databases first",
-            name(".old").display()
-        )));
-    }
     for end in ["", "-wal", "-shm"] {
         let (from, to) = (name(end), name(&format!(".old{end}")));
         if from.exists() {

@@ -33,20 +33,20 @@ pub(in crate::cli) struct Args {
 
 pub(in crate::cli) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let place = args.experiment.place()?;
-    let output = match &args.output {
-        Some(output) if output.is_dir() || output.file_name().is_none() => {
-            return Err(Failure::input(format!(
-                "{} is a folder: give the file to write, as in --output report.html",
-                output.display()
-            )));
-        }
-        Some(output) => output.clone(),
-        None => ResultsFolder(&place.results).report(),
-    };
-    crate::cli::runtime()?.block_on(async {
-        let store = Store::open(&place.results).await?;
+    if let Some(output) = &args.output
+        && (output.is_dir() || output.file_name().is_none())
+    {
+        return Err(Failure::input(format!(
+            "{} is a folder: give the file to write, as in --output report.html",
+            output.display()
+        )));
+    }
+    crate::cli::block_on(async {
+        let mut store = crate::cli::open_to_read(&place.results).await?;
         let (experiment, name) = place.find(&store).await?;
         if Stored::newest(&store, experiment).await?.is_none() {
+            store.close().await;
+            store = Store::open(&place.results).await?;
             let file = if args.experiment.file.is_file() {
                 Some(args.experiment.load()?.experiment)
             } else {
@@ -54,11 +54,18 @@ pub(in crate::cli) fn run(args: &Args) -> Result<ExitCode, Failure> {
             };
             let all = Selection::default();
             let asked = Asked::of_experiment(&store, experiment, &name, file.as_ref(), all).await?;
-            let policy = asked.policy.clone();
-            fit::fit_and_draw(&store, experiment, &asked, &policy, &place.results, false).await?;
+            let result = asked.analyse(&asked.policy)?;
+            fit::keep_and_draw(&store, experiment, &result, &place.results, false).await?;
         }
         let stored = Stored::newest(&store, experiment).await?;
         let stored = stored.ok_or_else(|| Failure::machine("the fit has left the database"))?;
+        let output = match &args.output {
+            Some(output) => output.clone(),
+            None => {
+                let outputs = store.outputs(&place.results, experiment).await?;
+                ResultsFolder(&outputs).report()
+            }
+        };
         write(&store, experiment, &stored, &output).await?;
         print(&format!("report: {}\n", output.display()))
     })?;

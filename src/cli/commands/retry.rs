@@ -6,6 +6,7 @@ use crate::cli::experiment::ExperimentArgs;
 use crate::cli::terminal::print;
 use campaign::orchestrate::{Control, Request, Requested};
 use campaign::store::{RunRecord, Store};
+use experiment::run::RunState;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -31,14 +32,14 @@ pub(in crate::cli) struct Args {
 
 pub(in crate::cli) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let place = args.experiment.place()?;
-    crate::cli::runtime()?.block_on(async {
+    crate::cli::block_on(async {
         let store = Store::open(&place.results).await?;
         let (experiment, _) = place.find(&store).await?;
         // First the lock: nobody changes what is read then.
         let control = Control::over(&place.results, &store)?;
         let runs = store.runs(experiment).await?;
         let chosen = if args.runs.is_empty() {
-            runs.iter().filter(|run| run.has_failed()).collect()
+            runs.iter().filter(|run| control.has_failed(run)).collect()
         } else {
             named(&args.runs, &runs)?
         };
@@ -57,6 +58,9 @@ fn describe(came: &Requested, chosen: &[&RunRecord], file: &Path) -> String {
     let lines = chosen.iter().map(|run| {
         let outcome = run.outcome.map_or("-", |outcome| outcome.name());
         match came.asked {
+            _ if run.state != RunState::Ended => {
+                format!("{}: the request to cancel it is taken back\n", run.id)
+            }
             None => format!("{} is eligible again; it ended as {outcome}\n", run.id),
             Some(_) => format!(
                 "{} ended as {outcome}: the orchestrator at work is asked\n",

@@ -3,28 +3,27 @@
 use super::fit;
 use crate::application::Asked;
 use crate::application::with_measured_memory;
-use crate::application::{Loaded, Runs, data_cache, devices, warnings};
+use crate::application::{Loaded, Runs, data_cache, devices};
 use crate::cli::answer::in_json;
 use crate::cli::experiment::{DeviceArgs, ExperimentArgs};
 use crate::cli::failure::FAILED;
 use crate::cli::progress::Progress;
+use crate::cli::stops::Stops;
 use crate::cli::terminal::{note, print};
 use crate::cli::{Failure, provenance};
 use crate::rows::Selection;
 use campaign::launch::local::{Device, Local};
 use campaign::orchestrate::{self, Limit, Setting, Summary};
-use campaign::store::{ExperimentRecord, PlannedRun, Store};
+use campaign::store::{ExperimentRecord, Patience, PlannedRun, Store, shared_filesystem};
 use experiment::clock::now;
 use experiment::digest;
 use experiment::lock::Lock;
 use experiment::plan::Planned;
 use experiment::quantity::human_bytes;
 use experiment::run::RunId;
-use signal_hook::consts::{SIGINT, SIGTERM};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Run an experiment: train what is missing, store it, fit the laws, draw the figures and
 /// write the report.
@@ -58,9 +57,9 @@ pub(in crate::cli) struct Args {
 pub(in crate::cli) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let loaded = args.experiment.load()?;
     let device_names = args.devices.names()?;
-    crate::cli::runtime()?.block_on(async {
+    crate::cli::block_on(async {
         let runs = loaded.runs().await?;
-        for warning in warnings(&runs.planned) {
+        for warning in runs.warnings() {
             note!("warning: {warning}");
         }
         train_and_fit(args, &device_names, &loaded, runs).await
@@ -76,7 +75,16 @@ async fn train_and_fit(
     // First the lock: of two that start on a new folder, one would find its database half made.
     Store::make_folder(&loaded.results)?;
     let _lock = Lock::take(&loaded.results, "orchestrator")?;
+    if let Some(kind) = shared_filesystem(&loaded.results) {
+        note!(
+            "{} is on {kind}, which machines may share: the database keeps a rollback journal there, and \
+             one orchestrator at a time may work on it (docs/operations.md says what is safe)",
+            loaded.results.display()
+        );
+    }
+    let stops = Stops::watch()?;
     let store = Store::create(&loaded.results).await?;
+    let store = store.patient(patience(&stops));
     let mut setting = Setting {
         results: loaded.results.clone(),
         data_cache: data_cache(),
@@ -89,7 +97,7 @@ async fn train_and_fit(
         // What is trained at the rates that trials find is not known before.
         let trials = runs.open_trials();
         note!("{} trials find the learning rates first", trials.len());
-        let (_, summary) = train(&store, device_names, loaded, &trials, &setting).await?;
+        let (_, summary) = train(&store, device_names, loaded, &trials, &setting, &stops).await?;
         setting.max_runs = setting
             .max_runs
             .map(|most| most.saturating_sub(summary.started()));
@@ -102,24 +110,43 @@ async fn train_and_fit(
         }
         runs = found;
     }
-    let (experiment, summary) =
-        train(&store, device_names, loaded, &runs.planned, &setting).await?;
+    let (experiment, summary) = train(
+        &store,
+        device_names,
+        loaded,
+        &runs.planned,
+        &setting,
+        &stops,
+    )
+    .await?;
     let left = say_what_is_left(args, &summary, &setting, summary.left > 0)?;
     if summary.left == 0 {
         let (file, all) = (&loaded.experiment, Selection::default());
         let asked = Asked::of_experiment(&store, experiment, &file.name, Some(file), all).await?;
-        let policy = asked.policy.clone();
-        fit::fit_and_draw(
-            &store,
-            experiment,
-            &asked,
-            &policy,
-            &loaded.results,
-            args.json,
-        )
-        .await?;
+        let Ok(result) = stops.interruptible(|| asked.analyse(&asked.policy)) else {
+            note!(
+                "stopped before the laws were fitted: `orchestrator fit {}` fits and draws them",
+                args.experiment.file.display()
+            );
+            return Ok(ExitCode::from(FAILED));
+        };
+        fit::keep_and_draw(&store, experiment, &result?, &loaded.results, args.json).await?;
     }
     Ok(left)
+}
+
+/// Has training go on while somebody else writes to the database, however long.
+fn patience(stops: &Stops) -> Patience {
+    let stops = stops.clone();
+    Patience {
+        waits: Arc::new(|holder| {
+            note!(
+                "the database is locked: {holder} writes to it. What trains goes on, and what it measures \
+                 is taken in when that has ended; Ctrl-C twice gives up"
+            );
+        }),
+        is_over: Arc::new(move || stops.kill()),
+    }
 }
 
 /// Says what became of the runs, and how to go on.
@@ -267,6 +294,7 @@ async fn train(
     loaded: &Loaded,
     planned: &[Planned],
     setting: &Setting,
+    stops: &Stops,
 ) -> Result<(i64, Summary), Failure> {
     let git_commit = setting.provenance.git_commit.clone();
     let experiment = record(store, loaded, planned, git_commit).await?;
@@ -287,32 +315,15 @@ async fn train(
     let program = std::env::current_exe()
         .map_err(|error| Failure::machine(format!("cannot find this program: {error}")))?;
     let mut launcher = Local::new(program, devices);
-    let stop = Arc::new(AtomicUsize::new(0));
-    for signal in [SIGINT, SIGTERM] {
-        count_signal(signal, &stop)?;
-    }
-    let summary = orchestrate::run(
+    let training = orchestrate::run(
         store,
         experiment,
         &planned,
         setting,
         &mut launcher,
         &mut progress,
-        &stop,
-    )
-    .await?;
+        stops.asked(),
+    );
+    let summary = stops.train(training).await?;
     Ok((experiment, summary))
-}
-
-/// Counts a signal instead of dying of it.
-fn count_signal(signal: i32, stop: &Arc<AtomicUsize>) -> Result<(), Failure> {
-    let mut signals = signal_hook::iterator::Signals::new([signal])
-        .map_err(|error| Failure::machine(format!("cannot watch for signals: {error}")))?;
-    let stop = Arc::clone(stop);
-    std::thread::spawn(move || {
-        for _ in signals.forever() {
-            stop.fetch_add(1, Ordering::Relaxed);
-        }
-    });
-    Ok(())
 }

@@ -33,9 +33,20 @@ pub(in crate::cli) struct Args {
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1")]
     bind: IpAddr,
 
-    /// What a browser must show [default: none on a local address, else a new one, printed].
-    #[arg(long, value_name = "TOKEN")]
+    /// What a browser must show [default: none on a local address, else a new one, printed]. Others on the
+    /// machine see arguments: the variable and --token-file keep it from them.
+    #[arg(
+        long,
+        value_name = "TOKEN",
+        env = "ORCHESTRATOR_TOKEN",
+        hide_env_values = true,
+        conflicts_with = "token_file"
+    )]
     token: Option<String>,
+
+    /// A file whose first line is the token.
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
 
     /// Let the page cancel runs and make them eligible again, as `cancel` and `retry` do.
     #[arg(long)]
@@ -51,12 +62,24 @@ pub(in crate::cli) fn run(args: &Args) -> Result<ExitCode, Failure> {
             )));
         }
     }
-    let token = match &args.token {
-        Some(token) => Some(checked(token)?),
-        None if args.bind.is_loopback() => None,
-        None => Some(new_token()?),
+    let token = match (&args.token, &args.token_file) {
+        (Some(token), _) => Some(checked("--token", token)?),
+        (None, Some(file)) => {
+            let text = std::fs::read_to_string(file).map_err(|error| {
+                Failure::input(format!(
+                    "cannot read the token in {}: {error}",
+                    file.display()
+                ))
+            })?;
+            Some(checked(
+                "--token-file",
+                text.lines().next().unwrap_or_default(),
+            )?)
+        }
+        (None, None) if args.bind.is_loopback() => None,
+        (None, None) => Some(new_token()?),
     };
-    crate::cli::runtime()?.block_on(async {
+    crate::cli::block_on(async {
         let options = Options {
             folders: args.results.clone(),
             address: SocketAddr::new(args.bind, args.port),
@@ -79,14 +102,14 @@ pub(in crate::cli) fn run(args: &Args) -> Result<ExitCode, Failure> {
 }
 
 /// Refuses a token that does not fit into an address or a cookie, or can be guessed.
-fn checked(token: &str) -> Result<String, Failure> {
+fn checked(from: &str, token: &str) -> Result<String, Failure> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-._~".contains(c);
     if token.len() >= 12 && token.chars().all(plain) {
         Ok(token.to_owned())
     } else {
-        Err(Failure::input(
-            "`--token` must be at least 12 letters, digits, `-`, `.`, `_` or `~`",
-        ))
+        Err(Failure::input(format!(
+            "the token of `{from}` must be at least 12 letters, digits, `-`, `.`, `_` or `~`"
+        )))
     }
 }
 
@@ -108,9 +131,14 @@ fn stopped() -> Result<impl Future<Output = ()>, Failure> {
         .map_err(|error| Failure::machine(format!("cannot watch for signals: {error}")))?;
     let (tell, told) = tokio::sync::oneshot::channel();
     std::thread::spawn(move || {
-        signals.forever().next();
+        let mut signals = signals.forever();
+        signals.next();
         // Whoever waited may be gone by now.
         let _ = tell.send(());
+        if let Some(signal) = signals.next() {
+            // It fails for signals that there are not.
+            let _ = signal_hook::low_level::emulate_default_handler(signal);
+        }
     });
     Ok(async {
         let _ = told.await;

@@ -30,7 +30,7 @@ pub(in crate::cli) struct Args {
 }
 
 pub(in crate::cli) fn run(args: &Args) -> Result<ExitCode, Failure> {
-    crate::cli::runtime()?.block_on(async {
+    crate::cli::block_on(async {
         let found = find_stored(&args.run, args.results.as_deref()).await?;
         let attempts = found.store.history(&found.record.id).await?;
         let experiments = found.store.experiments_of(&found.record.id).await?;

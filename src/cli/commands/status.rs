@@ -4,7 +4,7 @@ use super::watch;
 use crate::cli::Failure;
 use crate::cli::axes::Columns;
 use crate::cli::experiment::ExperimentArgs;
-use crate::cli::terminal::{last_line, print};
+use crate::cli::terminal::{draw, last_line, print};
 use campaign::orchestrate::blocked_by;
 use campaign::store::{RunRecord, Selection, Store, Tally};
 use experiment::lock::Lock;
@@ -47,8 +47,8 @@ pub(in crate::cli) struct Args {
 
 pub(in crate::cli) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let place = args.experiment.place()?;
-    crate::cli::runtime()?.block_on(async {
-        let store = Store::open(&place.results).await?;
+    crate::cli::block_on(async {
+        let mut store = crate::cli::open_to_read(&place.results).await?;
         let (experiment, name) = place.find(&store).await?;
         let has_board = args.watch && std::io::stdout().is_terminal();
         loop {
@@ -58,7 +58,7 @@ pub(in crate::cli) fn run(args: &Args) -> Result<ExitCode, Failure> {
             } else if has_board {
                 let summary = status.summary();
                 let screen = watch::screen(&store, experiment, &status.runs, summary.trim_end());
-                print(&screen.await?)?;
+                draw(&screen.await?)?;
             } else {
                 print(&status.text())?;
             }
@@ -66,6 +66,11 @@ pub(in crate::cli) fn run(args: &Args) -> Result<ExitCode, Failure> {
                 return Ok(ExitCode::SUCCESS);
             }
             tokio::time::sleep(WATCH).await;
+            if store.is_copy() {
+                let before = store;
+                store = Store::open_to_read(&place.results).await?;
+                before.close().await;
+            }
         }
     })
 }

@@ -50,14 +50,21 @@ impl LeftOut {
         rows.into_iter().for_each(|row| self.of_row[row] = Some(id));
     }
 
+    /// Counts the rows left out, by reason.
+    pub(super) fn counted(&self) -> impl Iterator<Item = (&str, usize)> {
+        self.reasons.iter().enumerate().map(|(id, reason)| {
+            let rows = self.of_row.iter().filter(|of| **of == Some(id));
+            (reason.as_str(), rows.count())
+        })
+    }
+
     pub(super) fn check(&self, table: &Table) -> Result<(), RowsError> {
         if self.kept().next().is_some() {
             return Ok(());
         }
-        let counted = self.reasons.iter().enumerate().map(|(id, reason)| {
-            let rows = self.of_row.iter().filter(|of| **of == Some(id)).count();
-            format!("{rows} {reason}")
-        });
+        let counted = self
+            .counted()
+            .map(|(reason, rows)| format!("{rows} {reason}"));
         Err(RowsError::NoneLeft {
             name: table.name.clone(),
             rows: table.len(),

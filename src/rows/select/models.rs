@@ -17,11 +17,16 @@ pub(super) struct Models {
 }
 
 impl Models {
-    /// Reads a row as a run.
+    /// Reads a row as a run; `variant` is how it differs from rows that laws take for its replicates.
     ///
     /// # Errors
     /// Why it is none that can be used.
-    pub(super) fn run(&self, row: usize, id: RunId) -> Result<Row, String> {
+    pub(super) fn run(
+        &self,
+        row: usize,
+        id: RunId,
+        variant: &[(String, String)],
+    ) -> Result<Row, String> {
         let given = |values: &Option<Vec<f64>>| {
             let values = values.as_ref()?;
             Some(values[row]).filter(|value| value.is_finite())
@@ -39,21 +44,19 @@ impl Models {
         let params = above_zero("params", self.params[row])?;
         let tokens = above_zero("tokens", self.tokens[row])?;
         let loss = above_zero("loss", self.loss[row])?;
-        let run = Row::measured(id, kind, params, tokens, loss);
-        let seed = given(&self.seed).map_or(0, |seed| seed as u64);
-        if kind != ModelKind::Dlcm {
-            return Ok(Row { seed, ..run });
+        let mut run = Row::measured(id, kind, params, tokens, loss);
+        run.seed = given(&self.seed).map_or(0, |seed| seed as u64);
+        run.axes = variant.iter().cloned().collect();
+        if kind == ModelKind::Dlcm {
+            let realised = given(&self.realised).filter(|ratio| *ratio >= 1.0);
+            let realised = realised.ok_or("`compression_ratio` is no number of at least 1")?;
+            run.concept_share = share;
+            run.declared_ratio = given(&self.declared).unwrap_or(realised);
+            run.realised_ratio = Some(realised);
         }
-        let realised = given(&self.realised).filter(|ratio| *ratio >= 1.0);
-        let realised = realised.ok_or("`compression_ratio` is no number of at least 1")?;
-        Ok(Row {
-            concept_share: share,
-            declared_ratio: given(&self.declared).unwrap_or(realised),
-            realised_ratio: Some(realised),
-            seed,
-            ..run
-        })
+        Ok(run)
     }
+
     /// Takes the columns that were named for a run of this program in place of its own.
     ///
     /// # Errors

@@ -2,10 +2,9 @@
 
 use super::left_out::LeftOut;
 use super::models::Models;
-use super::{LossUnit, RUN, Selection, Wanted};
-use crate::rows::{BadCell, RowsError, Table, number};
+use super::{LOSS_UNIT, Selection, Wanted};
+use crate::rows::{BadCell, RUN, RowsError, Table, number};
 use experiment::architecture::ModelKind;
-use std::f64::consts::LN_2;
 
 /// Reads columns of the rows that are kept; the others are NaN.
 pub(super) struct Reader<'a> {
@@ -47,8 +46,8 @@ impl Reader<'_> {
             why.push_str(" (--tokens-from-flops computes it as flops/(6·params))");
         }
         let at = self.table.position(self.names, &want.name, &why)?;
-        let factor = match (want.unit, self.selection.loss_unit) {
-            ("nats per token", LossUnit::Bits) => LN_2,
+        let factor = match want.unit {
+            LOSS_UNIT => self.selection.loss_unit.factor(),
             _ => 1.0,
         };
         let mut values = vec![f64::NAN; self.table.len()];
@@ -132,10 +131,7 @@ impl Reader<'_> {
             let of = |(flops, params): (&f64, &f64)| flops / (6.0 * params);
             Some(flops.iter().zip(&params).map(of).collect())
         })?;
-        let factor = match self.selection.loss_unit {
-            LossUnit::Bits => LN_2,
-            LossUnit::Nats => 1.0,
-        };
+        let factor = self.selection.loss_unit.factor();
         let loss = numbers("loss")?.into_iter().map(|loss| loss * factor);
         let kind = self.names.iter().position(|column| column == "kind");
         let of_row = |row: usize| ModelKind::from_name(self.table.cell(row, kind?));

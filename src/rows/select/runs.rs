@@ -1,9 +1,9 @@
 //! A table's rows as runs of models.
 
+use super::Selection;
 use super::left_out::LeftOut;
 use super::reader::Reader;
-use super::{RUN, Selection};
-use crate::rows::{RowsError, Table, number};
+use crate::rows::{RUN, RowsError, Table, number};
 use experiment::run::RunId;
 use scaling_law::row::Row;
 use std::collections::BTreeMap;
@@ -49,6 +49,7 @@ impl Table {
                 .map(|column| self.position(&names, column, why))
                 .transpose()
         };
+        let variants = self.variants(&names, &[], selection, &left_out);
         let group = position(&selection.group, ", by which to group")?;
         let weight = position(&selection.weight, ", the weights")?;
         let usual = names.iter().position(|name| name == RUN);
@@ -63,7 +64,7 @@ impl Table {
                 (Some(run), Some(theirs)) => theirs.renamed(run, row, &selection.columns),
                 (Some(run), None) if selection.columns.is_empty() => Ok(run.clone()),
                 (Some(_), None) => Err("its N, D or loss is named for another column".to_owned()),
-                (None, Some(theirs)) => theirs.run(row, RunId(self.place(row))),
+                (None, Some(theirs)) => theirs.run(row, RunId(self.place(row)), variants.of(row)),
                 (None, None) => continue,
             };
             let mut run = match run {

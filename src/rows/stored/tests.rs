@@ -20,12 +20,12 @@ fn selection() -> Selection {
 
 #[test]
 fn imported_runs_stand_beside_trained_ones() {
-    let imported = theirs().to_import(&selection()).expect("usable").0;
+    let imported = theirs().to_import(&selection()).expect("usable").runs;
     let ids: BTreeSet<&String> = imported.iter().map(|run| &run.id).collect();
     assert_eq!((imported.len(), ids.len()), (3, 3), "equal rows are two");
     assert_eq!(
         imported,
-        theirs().to_import(&selection()).expect("usable").0
+        theirs().to_import(&selection()).expect("usable").runs
     );
     assert!((imported[0].loss - 4.0 * std::f64::consts::LN_2).abs() < 1e-12);
     let runs = simulated::QUICK.runs();
@@ -112,7 +112,7 @@ fn named_columns_take_the_place_of_a_runs_own() {
 
 #[test]
 fn a_file_without_a_column_is_left_out_and_one_with_a_gap_is_refused() {
-    let imported = theirs().to_import(&selection()).expect("usable").0;
+    let imported = theirs().to_import(&selection()).expect("usable").runs;
     let runs = simulated::QUICK.runs();
     let law = scaling_law::fit::law::by_name("dlcm").expect("a law");
     let wanted = Wanted::of_law(law.as_ref());
@@ -229,9 +229,10 @@ fn own_tables_come_back_run_by_run() {
         assert_eq!(read, truth, "{name}");
     }
     let all = written(&runs, "runs.csv");
-    let (imported, without) = all.to_import(&Selection::default()).expect("usable");
-    assert_eq!((imported.len(), without), (runs.len() - 1, 1));
-    let table = stored("theirs".into(), &[], &imported).expect("a table");
+    let imported = all.to_import(&Selection::default()).expect("usable");
+    assert_eq!(imported.runs.len(), runs.len() - 1);
+    assert_eq!(imported.left_out, [("it has no loss".to_owned(), 1)]);
+    let table = stored("theirs".into(), &[], &imported.runs).expect("a table");
     let read = table.runs(&Selection::default()).expect("runs").rows;
     let with_loss: Vec<Row> = truth.into_iter().filter(|row| row.loss.is_some()).collect();
     assert_eq!(read, with_loss);

@@ -1,24 +1,13 @@
 //! One law on a table: what is read, what is refused, and what is said.
 
 use crate::fitting::desk::{SIZES, TOKENS, chinchilla, close, kinds, number};
-use crate::support::Desk;
+use crate::support::{Desk, shared};
 use serde_json::Value;
 use std::fmt::Write as _;
-use std::path::PathBuf;
 
 /// A published data set, or loudly nothing.
 fn published(name: &str) -> Option<String> {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("../shared/fits")
-        .join(name);
-    if path.is_file() {
-        return Some(path.display().to_string());
-    }
-    eprintln!(
-        "SKIPPED: {} is not there, so nothing was compared with it",
-        path.display()
-    );
-    None
+    shared(&format!("fits/{name}"))
 }
 
 /// Changes the loss of every row.
@@ -169,7 +158,7 @@ fn bad_cells_are_named_by_file_line_and_column() {
         ),
         (
             with_line(1, "params,loss,loss"),
-            "line 1: column `loss` appears twice",
+            "bad.csv: 2 columns are called `loss`, and differ",
         ),
         (
             with_line(1, "params,d_tokens,loss"),

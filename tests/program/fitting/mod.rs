@@ -1,7 +1,9 @@
 //! Stories of people who fit laws, to their own runs and to those of this program.
 
 mod answers;
-mod desk;
+pub(crate) mod desk;
 mod doors;
 mod fits;
 mod rows;
+mod tables;
+mod units;

@@ -18,11 +18,7 @@ fn specification() -> RunSpec {
         architecture: ShapeSettings::default()
             .solve_dlcm(200_000, 0.5, 4.0, 256)
             .expect("a shape"),
-        data: DataSpec::Text {
-            text: vec!["a.txt".into()],
-            tokenizer: TokenizerSpec::Bytes,
-            validation: 0.1,
-        },
+        data: DataSpec::text(vec!["a.txt".into()], TokenizerSpec::Bytes, 0.1),
         facts: DataFacts {
             fingerprint: "f".into(),
             vocab: 256,

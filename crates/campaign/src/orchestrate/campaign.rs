@@ -66,6 +66,8 @@ pub async fn run(
         started: HashSet::new(),
         flops: done.map(|run| run.flops).sum(),
         began: Instant::now(),
+        // A lock that cannot be read names nobody: requests of nobody in particular are taken then.
+        own: Lock::holder(&setting.results).ok().flatten(),
         held: HashMap::new(),
         blocked: HashSet::new(),
         stops: 0,
@@ -79,6 +81,9 @@ pub async fn run(
         campaign.kill_all();
     }
     result?;
+    // What was asked for as the last runs ended.
+    campaign.cancel().await?;
+    campaign.reopen_all().await?;
     campaign.summary.left += campaign.queue.len();
     campaign.summary.left_by = campaign.limit().filter(|_| campaign.summary.left > 0);
     Ok(campaign.summary)
@@ -98,6 +103,8 @@ struct Campaign<'a, 'b> {
     /// Training FLOPs of runs that have ended or started.
     flops: f64,
     began: Instant,
+    /// This process, as whoever asks for something knows it.
+    own: Option<Holder>,
     /// Since when runs are seen to be held by a process of another orchestrator.
     held: HashMap<RunId, Instant>,
     /// Runs that did not start, since one before them had failed.

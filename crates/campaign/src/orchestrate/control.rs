@@ -1,11 +1,12 @@
 //! What people ask of runs: done at once, or by the orchestrator that is at work on them.
 
-use super::requests::{Request, ask, fulfilled};
+use super::requests::{Request, ask, asked, take_back};
 use crate::store::{RunRecord, Store, StoreError};
 use experiment::clock::now;
-use experiment::lock::{Lock, LockError};
+use experiment::lock::{Holder, Lock, LockError};
 use experiment::run::{RunId, RunOutcome, RunState};
 use serde::Serialize;
+use std::collections::HashSet;
 use std::path::Path;
 
 /// Why nothing was asked.
@@ -62,9 +63,15 @@ pub struct Requested {
 pub struct Control<'a> {
     results: &'a Path,
     store: &'a Store,
-    lock: Option<Lock>,
-    /// Who is at work, where that is somebody else.
-    other: Option<String>,
+    at_work: AtWork,
+}
+
+/// Who is at work on a results folder.
+enum AtWork {
+    /// Nobody, for as long as this lock is held.
+    Nobody(#[allow(dead_code, reason = "held, not read")] Lock),
+    /// Another process, where it has said which.
+    Other(Option<Holder>),
 }
 
 impl<'a> Control<'a> {
@@ -73,23 +80,27 @@ impl<'a> Control<'a> {
     /// # Errors
     /// When its lock cannot be used.
     pub fn over(results: &'a Path, store: &'a Store) -> Result<Self, ControlError> {
-        let (lock, other) = match Lock::take(results, "orchestrator") {
-            Ok(lock) => (Some(lock), None),
-            Err(LockError::Held { holder, .. }) => {
-                let known = holder.map(|holder| holder.describe());
-                (None, Some(known.unwrap_or("the orchestrator".to_owned())))
-            }
+        let at_work = match Lock::take(results, "orchestrator") {
+            Ok(lock) => AtWork::Nobody(lock),
+            Err(LockError::Held { holder, .. }) => AtWork::Other(holder),
             Err(error) => return Err(error.into()),
         };
         Ok(Self {
             results,
             store,
-            lock,
-            other,
+            at_work,
         })
     }
 
-    /// Asks for something of all these runs, or of none when it does not suit one of them.
+    /// Says whether a run is to be tried again where that is asked of all that failed or were cancelled: also
+    /// where somebody has asked to cancel it, and it is not done yet.
+    pub fn has_failed<S>(&self, run: &RunRecord<S>) -> bool {
+        let is_run = |(asked, _): &(RunId, Option<Holder>)| *asked == run.id;
+        run.has_failed() || asked(self.results, Request::Cancel).iter().any(is_run)
+    }
+
+    /// Asks for something of all these runs, or of none when it does not suit one of them. To ask for the
+    /// opposite of what was asked for, and is not done yet, takes that back.
     ///
     /// # Errors
     /// When it does not suit a run, a request cannot be written, or the database refuses.
@@ -98,28 +109,46 @@ impl<'a> Control<'a> {
         request: Request,
         runs: &[&RunRecord],
     ) -> Result<Requested, ControlError> {
+        let opposite = match request {
+            Request::Cancel => Request::Retry,
+            Request::Retry => Request::Cancel,
+        };
+        let open: HashSet<RunId> = asked(self.results, opposite)
+            .into_iter()
+            .map(|(run, _)| run)
+            .collect();
         for run in runs {
-            suits(request, run)?;
+            match suits(request, run) {
+                Err(_) if open.contains(&run.id) => {}
+                suits => suits?,
+            }
         }
         for run in runs {
-            self.carry_out(request, &run.id).await?;
+            // What was asked for before must not undo it.
+            take_back(self.results, opposite, &run.id)?;
+            take_back(self.results, request, &run.id)?;
+            if suits(request, run).is_ok() {
+                self.carry_out(request, &run.id).await?;
+            }
         }
         Ok(Requested {
             request,
             runs: runs.iter().map(|run| run.id.clone()).collect(),
-            asked: self.other.clone(),
+            asked: match &self.at_work {
+                AtWork::Nobody(_) => None,
+                AtWork::Other(holder) => {
+                    let known = holder.as_ref().map(Holder::describe);
+                    Some(known.unwrap_or("the orchestrator".to_owned()))
+                }
+            },
         })
     }
 
     async fn carry_out(&self, request: Request, run: &RunId) -> Result<(), ControlError> {
-        // What was asked for before must not undo it.
-        for before in [Request::Cancel, Request::Retry] {
-            fulfilled(self.results, before, run)?;
-        }
-        match (&self.lock, request) {
-            (None, _) => ask(self.results, request, run)?,
-            (Some(_), Request::Retry) => self.store.make_eligible(run).await?,
-            (Some(_), Request::Cancel) => {
+        match (&self.at_work, request) {
+            (AtWork::Other(holder), _) => ask(self.results, request, run, holder.as_ref())?,
+            (AtWork::Nobody(_), Request::Retry) => self.store.make_eligible(run).await?,
+            (AtWork::Nobody(_), Request::Cancel) => {
                 let outcome = RunOutcome::Cancelled;
                 self.store.end_run(run, outcome, "cancelled", now()).await?;
             }
@@ -146,7 +175,6 @@ fn suits(request: Request, run: &RunRecord) -> Result<(), ControlError> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::requests::asked;
     use super::*;
     use crate::store::tests::{experiment, planned};
 
@@ -175,7 +203,8 @@ mod tests {
         let answer = second.request(Request::Retry, &[&run]).await;
         let by = answer.expect("asked").asked.expect("somebody");
         assert!(by.starts_with("process "), "{by}");
-        assert_eq!(asked(results, Request::Retry), std::slice::from_ref(id));
+        let holder = Lock::holder(results).expect("readable");
+        assert_eq!(asked(results, Request::Retry), [(id.clone(), holder)]);
         assert!(record().await.has_failed());
 
         control
@@ -184,5 +213,18 @@ mod tests {
             .expect("done");
         assert_eq!(record().await.state, RunState::Pending);
         assert_eq!(asked(results, Request::Retry), []);
+
+        // Asked of an orchestrator that ends before it is done; to retry takes it back.
+        let run = record().await;
+        let asks = second.request(Request::Cancel, &[&run]).await;
+        asks.expect("asked");
+        drop((control, second));
+        let control = Control::over(results, &store).expect("free");
+        let back = control.request(Request::Retry, &[&run]).await;
+        assert_eq!(back.expect("taken back").asked, None);
+        assert_eq!(asked(results, Request::Cancel), []);
+        assert_eq!(record().await.state, RunState::Pending);
+        let open = control.request(Request::Retry, &[&run]).await;
+        assert!(matches!(open, Err(ControlError::Open { .. })));
     }
 }

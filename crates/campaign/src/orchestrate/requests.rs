@@ -1,5 +1,6 @@
 //! Requests to a running orchestrator: files, so that none is lost when it dies.
 
+use experiment::lock::Holder;
 use experiment::run::RunId;
 use serde::Serialize;
 use std::io::{ErrorKind, Result};
@@ -25,32 +26,45 @@ impl Request {
     }
 }
 
-/// Asks whoever works, or will work, on a results folder for something.
+/// Asks for something of a run: the orchestrator `of` which it is asked, where that is known.
 ///
 /// # Errors
 /// When the request cannot be written.
-pub(super) fn ask(results: &Path, request: Request, run: &RunId) -> Result<()> {
+pub(super) fn ask(
+    results: &Path,
+    request: Request,
+    run: &RunId,
+    of: Option<&Holder>,
+) -> Result<()> {
     let folder = request.folder(results);
     std::fs::create_dir_all(&folder)?;
-    std::fs::write(folder.join(&run.0), "")
+    let said = of.map(serde_json::to_string).transpose()?;
+    // Whole or not at all: who is at work may look at any moment.
+    let (path, temporary) = (folder.join(&run.0), folder.join(format!(".{run}.tmp")));
+    std::fs::write(&temporary, said.unwrap_or_default())?;
+    std::fs::rename(temporary, path)
 }
 
-/// Lists the runs for which something was asked.
-pub(super) fn asked(results: &Path, request: Request) -> Vec<RunId> {
+/// Lists the runs for which something was asked, and of whom, where that is known.
+pub(super) fn asked(results: &Path, request: Request) -> Vec<(RunId, Option<Holder>)> {
     let entries = std::fs::read_dir(request.folder(results));
     let entries = entries.into_iter().flatten().flatten();
-    entries
-        .map(|entry| RunId(entry.file_name().to_string_lossy().into_owned()))
-        .collect()
+    let asked = entries.filter_map(|entry| {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let said = std::fs::read(entry.path()).ok()?;
+        let of = serde_json::from_slice(&said).ok();
+        (!name.starts_with('.')).then_some((RunId(name), of))
+    });
+    asked.collect()
 }
 
-/// Takes a request back, since it has been fulfilled.
+/// Takes a request back, since it has been fulfilled or is no longer meant; says whether there was one.
 ///
 /// # Errors
 /// When it cannot be removed.
-pub(super) fn fulfilled(results: &Path, request: Request, run: &RunId) -> Result<()> {
+pub(super) fn take_back(results: &Path, request: Request, run: &RunId) -> Result<bool> {
     match std::fs::remove_file(request.folder(results).join(&run.0)) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        removed => removed.map(|()| true),
     }
 }

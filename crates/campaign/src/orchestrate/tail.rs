@@ -3,9 +3,11 @@
 use super::OrchestrateError;
 use experiment::event::{Line, LineError};
 use experiment::folder::JOURNAL;
+use nix::fcntl::OFlag;
 use rayon::prelude::*;
-use std::fs::File;
+use std::fs::OpenOptions;
 use std::io::{ErrorKind, Read, Seek, SeekFrom};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// Lines that are decoded on one thread: fewer are not worth another.
@@ -36,10 +38,19 @@ impl Tail {
             path: self.path.clone(),
             source,
         };
-        let mut file = match File::open(&self.path) {
+        // A pipe in its place would never be opened, or have an end.
+        let flags = OFlag::O_NONBLOCK.bits();
+        let mut file = match OpenOptions::new()
+            .read(true)
+            .custom_flags(flags)
+            .open(&self.path)
+        {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
             file => file.map_err(failed)?,
         };
+        if !file.metadata().map_err(failed)?.is_file() {
+            return Err(failed(std::io::Error::other("it is no file")));
+        }
         file.seek(SeekFrom::Start(self.offset)).map_err(failed)?;
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).map_err(failed)?;
@@ -75,6 +86,7 @@ impl Tail {
 mod tests {
     use super::*;
     use experiment::event::Event;
+    use std::fs::File;
     use std::io::Write;
 
     #[test]

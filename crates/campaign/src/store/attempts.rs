@@ -55,13 +55,13 @@ impl Store {
         number: i64,
         pid: u32,
     ) -> Result<(), StoreError> {
-        sqlx::query("UPDATE attempts SET pid = ? WHERE run_id = ? AND number = ?")
-            .bind(pid)
-            .bind(&run.0)
-            .bind(number)
-            .execute(&self.pool)
-            .await?;
-        Ok(())
+        self.write(
+            sqlx::query("UPDATE attempts SET pid = ? WHERE run_id = ? AND number = ?")
+                .bind(pid)
+                .bind(&run.0)
+                .bind(number),
+        )
+        .await
     }
 
     /// Ends an attempt and sets the run's state from its outcome.
@@ -159,16 +159,11 @@ impl Store {
         message: &str,
         now: f64,
     ) -> Result<(), StoreError> {
-        sqlx::query(
+        let end = sqlx::query(
             "UPDATE runs SET state = 'ended', outcome = ?, message = ?, ended_at = ? WHERE id = ?",
-        )
-        .bind(outcome.name())
-        .bind(message)
-        .bind(now)
-        .bind(&run.0)
-        .execute(&self.pool)
-        .await?;
-        Ok(())
+        );
+        let end = end.bind(outcome.name()).bind(message).bind(now);
+        self.write(end.bind(&run.0)).await
     }
 
     /// Makes a run that has ended eligible again, with all its retries; it goes on from its
@@ -177,13 +172,10 @@ impl Store {
     /// # Errors
     /// When the database refuses.
     pub async fn make_eligible(&self, run: &RunId) -> Result<(), StoreError> {
-        sqlx::query(
+        let again = sqlx::query(
             "UPDATE runs SET state = 'pending', retries = 0 WHERE id = ? AND state = 'ended'",
-        )
-        .bind(&run.0)
-        .execute(&self.pool)
-        .await?;
-        Ok(())
+        );
+        self.write(again.bind(&run.0)).await
     }
 
     /// Counts the attempts at a run.

@@ -13,8 +13,18 @@ impl Store {
         fit: &FitRecord,
         rows: Option<&FittedRows>,
     ) -> Result<(), StoreError> {
+        let mut transaction = self.begin().await?;
         if let Some(rows) = rows {
-            self.save_rows(rows).await?;
+            // Once, however often they are fitted.
+            sqlx::query(
+                "INSERT INTO fitted_rows (hash, n_rows, content) VALUES (?, ?, ?)
+                 ON CONFLICT (hash) DO NOTHING",
+            )
+            .bind(&rows.hash)
+            .bind(rows.n_rows as i64)
+            .bind(&rows.content)
+            .execute(&mut *transaction)
+            .await?;
         }
         sqlx::query(
             "INSERT INTO fits
@@ -28,9 +38,9 @@ impl Store {
         .bind(env!("CARGO_PKG_VERSION"))
         .bind(fit.created_at)
         .bind(rows.map(|rows| &rows.hash))
-        .execute(&self.pool)
+        .execute(&mut *transaction)
         .await?;
-        Ok(())
+        Ok(transaction.commit().await?)
     }
 
     /// Reads all fits of an experiment, the oldest first.

@@ -1,7 +1,7 @@
 //! Runs that other people trained, and the exact rows behind a fit.
 
 use super::{Store, StoreError, content};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A run that somebody else trained.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
@@ -41,30 +41,8 @@ pub struct FittedRows {
 }
 
 impl Store {
-    /// Finds an experiment, or records one that has no file of its own: it holds imported runs.
-    ///
-    /// # Errors
-    /// When the database refuses.
-    pub async fn experiment_without_file(&self, name: &str, now: f64) -> Result<i64, StoreError> {
-        sqlx::query(
-            "INSERT INTO experiments
-                 (name, config, config_hash, program_version, created_at, updated_at)
-             VALUES (?, '', '', ?, ?, ?) ON CONFLICT (name) DO NOTHING",
-        )
-        .bind(name)
-        .bind(env!("CARGO_PKG_VERSION"))
-        .bind(now)
-        .bind(now)
-        .execute(&self.pool)
-        .await?;
-        let (id,): (i64,) = sqlx::query_as("SELECT id FROM experiments WHERE name = ?")
-            .bind(name)
-            .fetch_one(&self.pool)
-            .await?;
-        Ok(id)
-    }
-
-    /// Takes in the runs of a file, in place of those of an earlier import of it.
+    /// Takes in runs of a file, in place of those of an earlier import of it that it no longer holds:
+    /// `whole` are the identities of all that it holds, whether they are taken in now or not.
     ///
     /// # Errors
     /// When the database refuses; nothing is then changed.
@@ -73,6 +51,7 @@ impl Store {
         experiment: i64,
         source: &str,
         runs: &[ImportedRun],
+        whole: &BTreeSet<String>,
         now: f64,
     ) -> Result<Imported, StoreError> {
         let mut transaction = self.begin().await?;
@@ -82,8 +61,8 @@ impl Store {
                 .bind(source)
                 .fetch_all(&mut *transaction)
                 .await?;
-        let mut gone: std::collections::HashSet<String> =
-            before.into_iter().map(|(id,)| id).collect();
+        let before = before.into_iter().map(|(id,)| id);
+        let mut gone: BTreeSet<String> = before.filter(|id| !whole.contains(id)).collect();
         let mut added = 0;
         for run in runs {
             gone.remove(&run.id);
@@ -160,20 +139,6 @@ impl Store {
         Ok(count as u64)
     }
 
-    /// Stores the rows behind a fit, once however often they are fitted.
-    pub(super) async fn save_rows(&self, rows: &FittedRows) -> Result<(), StoreError> {
-        sqlx::query(
-            "INSERT INTO fitted_rows (hash, n_rows, content) VALUES (?, ?, ?)
-             ON CONFLICT (hash) DO NOTHING",
-        )
-        .bind(&rows.hash)
-        .bind(rows.n_rows as i64)
-        .bind(&rows.content)
-        .execute(&self.pool)
-        .await?;
-        Ok(())
-    }
-
     /// Reads the rows behind the newest fit of a law, as CSV; `None` where none are stored.
     ///
     /// # Errors
@@ -227,7 +192,7 @@ mod tests {
             [(&first, 2, 0, 0), (&first, 0, 2, 0), (&second, 1, 1, 1)]
         {
             let done = store
-                .import(experiment, "theirs.csv", runs, 1.0)
+                .import(experiment, "theirs.csv", runs, &BTreeSet::new(), 1.0)
                 .await
                 .expect("taken in");
             let expected = Imported {

@@ -1,14 +1,9 @@
 //! Reading beside a writer: what somebody who watches asks for again and again.
 
-use super::{MIGRATIONS, Store, StoreError, records};
+use super::{Store, StoreError, records};
 use experiment::event::Measurement;
-use experiment::folder::ResultsFolder;
 use experiment::run::RunId;
 use serde::Serialize;
-use sqlx::ConnectOptions;
-use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
-use std::path::Path;
-use std::time::Duration;
 
 /// An experiment in numbers.
 #[derive(Clone, Debug, PartialEq, Serialize, sqlx::FromRow)]
@@ -69,52 +64,15 @@ pub struct Progress {
 }
 
 impl Store {
-    /// Opens the database of a results folder for reading alone, beside whoever writes it.
-    ///
-    /// # Errors
-    /// When there is none, or the file is foreign, damaged, or of another version of the program.
-    pub async fn open_to_read(results: &Path) -> Result<Self, StoreError> {
-        let path = ResultsFolder(results).database();
-        if !path.exists() {
-            return Err(StoreError::Missing {
-                path: results.to_owned(),
-            });
-        }
-        let options = SqliteConnectOptions::new()
-            .filename(&path)
-            .read_only(true)
-            .busy_timeout(Duration::from_secs(30))
-            .disable_statement_logging();
-        let open = |source| StoreError::Open {
-            path: path.clone(),
-            source,
-        };
-        // One connection, kept: `version` counts what others write as one connection sees it.
-        let pool = SqlitePoolOptions::new()
-            .max_connections(1)
-            .idle_timeout(None)
-            .max_lifetime(None)
-            .connect_with(options)
-            .await
-            .map_err(open)?;
-        let (found,): (i64,) = sqlx::query_as("SELECT MAX(version) FROM _sqlx_migrations")
-            .fetch_one(&pool)
-            .await
-            .map_err(open)?;
-        let known = MIGRATIONS.iter().map(|migration| migration.version).max();
-        let known = known.unwrap_or(0);
-        match found.cmp(&known) {
-            std::cmp::Ordering::Equal => Ok(Self { pool }),
-            std::cmp::Ordering::Less => Err(StoreError::Older { path, found, known }),
-            std::cmp::Ordering::Greater => Err(StoreError::Newer { path, found, known }),
-        }
-    }
-
-    /// Returns a number that changes whenever somebody else has written.
+    /// Returns a number that changes whenever somebody else has written, and with every new copy where one is
+    /// read.
     ///
     /// # Errors
     /// When the database refuses.
     pub async fn version(&self) -> Result<i64, StoreError> {
+        if let Some(copy) = &self.copy {
+            return Ok(copy.number);
+        }
         let (version,) = sqlx::query_as("PRAGMA data_version")
             .fetch_one(&self.pool)
             .await?;
@@ -277,12 +235,5 @@ mod tests {
         spent(&both[1].id, 60.0).await;
         let overviews = reader.overviews().await.expect("read");
         assert_eq!(overviews[0].flops, Some(60.0));
-
-        sqlx::query("DELETE FROM _sqlx_migrations WHERE version > 3")
-            .execute(&writer.pool)
-            .await
-            .expect("deleted");
-        let older = Store::open_to_read(folder.path()).await;
-        assert!(matches!(older, Err(StoreError::Older { found: 3, .. })));
     }
 }

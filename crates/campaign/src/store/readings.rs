@@ -50,7 +50,7 @@ impl Store {
     /// When the database refuses, or does not know the run.
     pub async fn save_reading(&self, reading: &ReadingRecord, now: f64) -> Result<(), StoreError> {
         let wrong = |error| content("a reading", error);
-        sqlx::query(
+        let insert = sqlx::query(
             "INSERT INTO readings (run_id, against, contents, positions, created_at)
              VALUES (?, ?, ?, ?, ?)
              ON CONFLICT (run_id) DO UPDATE SET
@@ -61,10 +61,8 @@ impl Store {
         .bind(reading.against.as_ref().map(|run| &run.0))
         .bind(serde_json::to_string(&reading.contents).map_err(wrong)?)
         .bind(serde_json::to_string(&reading.positions).map_err(wrong)?)
-        .bind(now)
-        .execute(&self.pool)
-        .await?;
-        Ok(())
+        .bind(now);
+        self.write(insert).await
     }
 
     /// Reads what is kept for the runs of an experiment, in plan order.

@@ -1,3 +1,4 @@
+mod opening;
 mod versions;
 
 use super::*;
@@ -7,6 +8,7 @@ use experiment::run::{
     DataFacts, DataSpec, Execution, Part, RunOutcome, RunState, Start, TokenizerSpec,
 };
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 fn spec(seed: u64) -> RunSpec {
     let recipe = experiment::grid::parse(
@@ -21,11 +23,7 @@ fn spec(seed: u64) -> RunSpec {
         architecture: ShapeSettings::default()
             .solve_dlcm(200_000, 0.5, 4.0, 256)
             .expect("a shape"),
-        data: DataSpec::Text {
-            text: vec!["a.txt".into()],
-            tokenizer: TokenizerSpec::Bytes,
-            validation: 0.1,
-        },
+        data: DataSpec::text(vec!["a.txt".into()], TokenizerSpec::Bytes, 0.1),
         facts: DataFacts {
             fingerprint: "f".into(),
             vocab: 256,
@@ -134,7 +132,7 @@ async fn who_reads_and_then_writes_waits_for_another_writer() {
         tokio::time::sleep(Duration::from_millis(100)).await;
         store.ingest(&run.id, &lines).await.expect("waits");
         store
-            .import(experiment, "a.csv", &[], 1.0)
+            .import(experiment, "a.csv", &[], &Default::default(), 1.0)
             .await
             .expect("waits");
     };

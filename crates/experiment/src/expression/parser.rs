@@ -50,6 +50,11 @@ impl<'a, L: Names> Parser<'a, L> {
                     return Err(Wrong::new((at, text.len()), "a quote is not closed"));
                 };
                 (Token::Word(rest[1..=length].to_owned()), length + 2)
+            } else if c == '`' {
+                let Some(length) = rest[1..].find(c) else {
+                    return Err(Wrong::new((at, text.len()), "a backtick is not closed"));
+                };
+                (Token::Name(rest[1..=length].to_owned()), length + 2)
             } else if "+-*/()".contains(c) {
                 (Token::Symbol(c), 1)
             } else {

@@ -4,8 +4,9 @@ use super::{Analysis, ExecutionSettings, Tune};
 use crate::architecture::solver::ShapeSettings;
 use crate::quantity::{Params, TokenBudget};
 use crate::recipe::Recipe;
-use crate::run::{DataSpec, LanguageKind, SyntheticSpec, TokenWidth, TokenizerSpec};
-use std::path::PathBuf;
+use crate::run::{
+    DataSpec, LanguageKind, Paths, SyntheticSpec, TEXT_FIELD, TextForm, TokenWidth, TokenizerSpec,
+};
 
 /// Every value that a file can set.
 #[derive(Clone)]
@@ -39,12 +40,15 @@ pub(super) struct DataDraft {
     pub(super) kind: DataKind,
     pub(super) synthetic: SyntheticDraft,
     pub(super) text: Vec<String>,
+    pub(super) text_field: String,
+    pub(super) text_form: TextForm,
     pub(super) tokenizer: TokenizerSpec,
     pub(super) validation: f64,
-    pub(super) train: PathBuf,
-    pub(super) held_out: Option<PathBuf>,
-    pub(super) width: TokenWidth,
+    pub(super) train: Vec<String>,
+    pub(super) held_out: Option<Vec<String>>,
+    pub(super) width: Option<TokenWidth>,
     pub(super) vocab: Option<u64>,
+    pub(super) accept_doubtful: bool,
 }
 
 /// What is said of the synthetic language; the rest is its kind's own default.
@@ -112,15 +116,19 @@ impl DataDraft {
             DataKind::Synthetic => DataSpec::Synthetic(self.synthetic.spec()),
             DataKind::Text => DataSpec::Text {
                 text: self.text.clone(),
+                text_field: self.text_field.clone(),
+                text_form: self.text_form,
                 tokenizer: self.tokenizer.clone(),
                 validation: self.validation,
+                accept_doubtful: self.accept_doubtful,
             },
             DataKind::Tokens => DataSpec::Tokens {
-                train: self.train.clone(),
-                validation: self.held_out.clone(),
+                train: Paths::from(self.train.as_slice()),
+                validation: self.held_out.as_deref().map(Paths::from),
                 width: self.width,
                 vocab: self.vocab.unwrap_or(0) as usize,
                 validation_share: self.validation,
+                accept_doubtful: self.accept_doubtful,
             },
         }
     }
@@ -143,12 +151,15 @@ impl Default for Draft {
                 kind: DataKind::Synthetic,
                 synthetic: SyntheticDraft::default(),
                 text: Vec::new(),
+                text_field: TEXT_FIELD.to_owned(),
+                text_form: TextForm::Auto,
                 tokenizer: TokenizerSpec::Bytes,
                 validation: 0.1,
-                train: PathBuf::new(),
+                train: Vec::new(),
                 held_out: None,
-                width: TokenWidth::U16,
+                width: None,
                 vocab: None,
+                accept_doubtful: false,
             },
             recipe: Recipe::default(),
             analysis: Analysis::default(),

@@ -57,8 +57,10 @@ pub(super) enum Form {
     Draws(fn(&mut Draft, Draws)),
     /// A token budget.
     Budget(fn(&mut Draft, TokenBudget)),
-    /// A path, with this ending if it is not empty.
+    /// A path with this ending.
     Path(&'static str, fn(&mut Draft, &str)),
+    /// A name that somebody else gave.
+    Name(fn(&mut Draft, &str)),
     /// One path or glob, or a list of them.
     Paths(fn(&mut Draft, &[String])),
     /// A list of so many different numbers, or more.
@@ -370,8 +372,8 @@ impl Form {
                 written(f64::from(Draws::MOST))
             ),
             Form::Budget(_) => "a number of tokens such as 0.5M, or `20 per param`".into(),
-            Form::Path("", _) => "a path".into(),
             Form::Path(ending, _) => format!("the path of a {ending} file"),
+            Form::Name(_) => "a name".into(),
             Form::Paths(_) => "a path or glob, or a list of them".into(),
             Form::Numbers(least, range, _) => {
                 format!("a list of {least} or more numbers {}", range.describe())
@@ -445,6 +447,12 @@ impl Form {
                     Ok(Set::Path(*set, text.as_str().into()))
                 }
                 _ => Err(format!("not {}", self.describe())),
+            },
+            Form::Name(set) => match value {
+                Value::String(text) if !text.is_empty() => {
+                    Ok(Set::Path(*set, text.as_str().into()))
+                }
+                _ => Err("not a name; put it in quotes".into()),
             },
             Form::Paths(set) => match value {
                 Value::String(text) if !text.is_empty() => {

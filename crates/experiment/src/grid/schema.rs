@@ -227,7 +227,7 @@ fn form(form: &Form) -> Vec<Value> {
             quantity,
             json!({"type": "string", "pattern": PER_PARAM}),
         ],
-        Form::Path("", _) => vec![json!({"type": "string", "minLength": 1})],
+        Form::Name(_) => vec![json!({"type": "string", "minLength": 1})],
         Form::Path(ending, _) => {
             vec![json!({"type": "string", "pattern": format!("{}$", ending.replace('.', "\\."))})]
         }
@@ -285,7 +285,14 @@ mod tests {
             let list = forms.iter().any(|form| form["type"] == "array");
             assert_eq!(
                 list,
-                key.is_axis() || ["data.text", "tune.learning_rate"].contains(&key.path),
+                key.is_axis()
+                    || [
+                        "data.text",
+                        "data.tokens.train",
+                        "data.tokens.validation",
+                        "tune.learning_rate",
+                    ]
+                    .contains(&key.path),
                 "{}",
                 key.path
             );

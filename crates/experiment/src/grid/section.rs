@@ -366,6 +366,9 @@ impl Reader {
         }
         for (key, fits) in [
             ("tokenizer", kind == DataKind::Text),
+            ("text_field", kind == DataKind::Text),
+            ("text_form", kind == DataKind::Text),
+            ("doubtful", kind != DataKind::Synthetic),
             ("validation", kind != DataKind::Synthetic),
         ] {
             if let (Some(entry), false) = (data.get(key), fits) {
@@ -373,7 +376,7 @@ impl Reader {
                     Problem::new(format!("`{key}` has no meaning for these data"))
                         .label(&entry.key_location, "")
                         .help(match key {
-                            "tokenizer" => "it belongs to `data.text`",
+                            "tokenizer" | "text_field" | "text_form" => "it belongs to `data.text`",
                             _ => "it belongs to `data.text` or `data.tokens`",
                         }),
                 );
@@ -385,7 +388,7 @@ impl Reader {
                     self.problems.push(
                         Problem::new(format!("`data.tokens` lacks `{key}`"))
                             .label(&entry.key_location, "")
-                            .help("write `tokens: {train: train.bin, width: u16, vocab: 50257}`"),
+                            .help("write `tokens: {train: train.bin, vocab: 50257}`"),
                     );
                 }
             }

@@ -54,7 +54,7 @@ pub(super) const GROUPS: &[(&str, &str)] = &[
     ),
     (
         "data.tokens",
-        "Token files as nanoGPT and llm.c write them.",
+        "Token files as nanoGPT, llm.c and NumPy write them.",
     ),
     ("training", "How every model is trained."),
     (

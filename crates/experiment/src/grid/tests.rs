@@ -72,11 +72,11 @@ fn the_shipped_experiments_are_what_their_comments_say() {
     );
     assert_eq!(
         experiment.cells[0].data,
-        DataSpec::Text {
-            text: vec!["other.txt".into()],
-            tokenizer: TokenizerSpec::Bpe { vocab: 1024 },
-            validation: 0.1
-        }
+        DataSpec::text(
+            vec!["other.txt".into()],
+            TokenizerSpec::Bpe { vocab: 1024 },
+            0.1
+        )
     );
 }
 
@@ -166,7 +166,7 @@ fn every_default_is_a_value_of_its_key() {
             Shown::Nothing => continue,
         };
         // These belong to other data than the default ones.
-        if ["data.t", "data.v"]
+        if ["data.t", "data.v", "data.doubtful"]
             .iter()
             .any(|prefix| key.path.starts_with(prefix))
         {

@@ -33,6 +33,9 @@ pub(super) struct Described<'a> {
     pub(super) left_out: &'a [LeftOut],
 }
 
+/// A law that explains no more of the variance than this describes nothing.
+const DESCRIBES: f64 = 0.01;
+
 /// Resamples of the parameters that are kept: enough for the shape of a histogram.
 const KEPT_DRAWS: usize = 200;
 
@@ -42,6 +45,9 @@ impl Described<'_> {
         let mut warnings = Vec::new();
         let law = || self.title.to_owned();
         let found = self.found;
+        if let Some(r2) = found.goodness.r2.filter(|r2| *r2 <= DESCRIBES) {
+            warnings.push(Warning::DescribesNothing { law: law(), r2 });
+        }
         if !found.converged() {
             warnings.push(Warning::NotConverged { law: law() });
         } else if found.starts_at_minimum < 2 && found.starts > 4 {

@@ -10,6 +10,7 @@ use super::report::{CannotFit, LawReport, LeftOut, Predicted, Uncertainty};
 use super::warning::Warning;
 use super::{LEVEL, SAME_SIZE};
 use crate::fit::allocation::Setting;
+use crate::fit::diagnostics::setting_columns;
 use crate::fit::law::by_name;
 use crate::fit::{
     BootstrapOptions, Fit, FitError, FittedLaw, Law, LawError, Observations, Resampling, bootstrap,
@@ -276,25 +277,6 @@ pub(super) fn over(data: Observations, floor: Option<f64>) -> Result<Observation
         Some(floor) => Ok(data.with_column("floor", vec![floor; rows])),
         None => Ok(data),
     }
-}
-
-/// The columns that tell settings apart: rows that agree in all of them are replicates.
-///
-/// Seeds realise different R, so the declared one stands for it where it is known.
-pub(crate) fn setting_columns(data: &Observations, law: &dyn Law) -> Vec<String> {
-    let declared = data.column("declared_ratio").is_some();
-    let inputs = law.inputs().into_iter().map(|input| input.name);
-    let usual = ["params", "tokens", "concept_share", "compression_ratio"];
-    let usual = usual.into_iter().map(str::to_owned);
-    let columns: BTreeSet<String> = inputs
-        .chain(usual)
-        .map(|name| match (name.as_str(), declared) {
-            ("compression_ratio", true) => "declared_ratio".to_owned(),
-            _ => name,
-        })
-        .filter(|name| name != "floor" && data.column(name).is_some())
-        .collect();
-    columns.into_iter().collect()
 }
 
 /// Counts rows with different settings: replicates count once.

@@ -58,7 +58,8 @@ impl Fitted {
             });
         }
         Ok(Self {
-            law: FittedLaw::from_named(law.clone(), |name| parameters.get(name).copied())?,
+            law: FittedLaw::from_named(law.clone(), |name| parameters.get(name).copied())?
+                .stated()?,
             draws: Vec::new(),
             ranges: Vec::new(),
             ratios: Vec::new(),

@@ -182,7 +182,8 @@ fn observed(row: &Row) -> Observed {
 
 /// Pools the spread of the loss over runs that differ in nothing but their seed; `None` without any.
 ///
-/// Rows that do not say what they are but for their seed agree where N, D, P and the declared R do.
+/// Rows that do not say what they are but for their seed agree where N, D, P, the declared R and their
+/// axes do.
 fn noise_of_runs(rows: &[&Row]) -> Option<SeedNoise> {
     let key = |row: &Row| {
         let numbers = [
@@ -192,7 +193,7 @@ fn noise_of_runs(rows: &[&Row]) -> Option<SeedNoise> {
             row.declared_ratio,
         ];
         let setting = row.setting.clone();
-        setting.unwrap_or_else(|| format!("{} {numbers:?}", row.kind.name()))
+        setting.unwrap_or_else(|| format!("{} {numbers:?} {:?}", row.kind.name(), row.axes))
     };
     pooled(
         rows.iter()

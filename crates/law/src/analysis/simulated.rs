@@ -206,11 +206,11 @@ impl Grid<'_> {
         let convention = experiment::flops::Convention::Exact;
         let flops = tokens as f64 * architecture.training_flops(ratio, convention);
         let spec = RunSpec {
-            data: DataSpec::Text {
-                text: vec!["english.txt".into()],
-                tokenizer: TokenizerSpec::Bpe { vocab: VOCAB },
-                validation: 0.05,
-            },
+            data: DataSpec::text(
+                vec!["english.txt".into()],
+                TokenizerSpec::Bpe { vocab: VOCAB },
+                0.05,
+            ),
             facts: DataFacts {
                 fingerprint: "00".into(),
                 vocab: VOCAB,

@@ -1,6 +1,7 @@
 //! What is suspicious about runs before any fit.
 
 use super::observe::SeedNoise;
+use super::units::units;
 use super::warning::Warning;
 use crate::row::Row;
 use experiment::architecture::ModelKind;
@@ -30,7 +31,11 @@ pub(super) const USUAL_NOISE: f64 = 0.03;
 
 /// Lists what limits what runs can show.
 pub(super) fn suspicions(runs: &[&Row], noise: Option<SeedNoise>) -> Vec<Warning> {
-    let mut warnings = Vec::new();
+    let mut warnings = units(|column| match column {
+        "params" => Some(runs.iter().map(|run| run.params).collect()),
+        "tokens" => Some(runs.iter().map(|run| run.tokens).collect()),
+        _ => None,
+    });
     let fingerprints: BTreeSet<&str> = runs.iter().filter_map(|run| run.data.as_deref()).collect();
     if fingerprints.len() > 1 {
         warnings.push(Warning::SeveralDataSets {

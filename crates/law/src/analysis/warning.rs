@@ -102,6 +102,31 @@ pub enum Warning {
         /// Whether the noise is that between seeds; else it is what is left unexplained.
         from_seeds: bool,
     },
+    /// Sizes that no language model has: a unit was missed.
+    NoModel {
+        /// `params` or `tokens`.
+        column: String,
+        /// Smallest value.
+        lowest: f64,
+        /// Largest value.
+        highest: f64,
+    },
+    /// FLOPs that cannot be those of the rows' N and D: a unit was missed.
+    FlopsUnit {
+        /// Median of FLOPs over 6·N·D.
+        ratio: f64,
+        /// The unit that they may be in.
+        unit: Option<String>,
+        /// What `--scale flops=` takes to mend it.
+        scale: Option<String>,
+    },
+    /// A law predicts the rows no better than their mean loss does.
+    DescribesNothing {
+        /// The law.
+        law: String,
+        /// Coefficient of determination.
+        r2: f64,
+    },
     /// The minimisation did not end in a minimum.
     NotConverged {
         /// The law.
@@ -262,6 +287,8 @@ pub enum Warning {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
+    /// The result may mean nothing: said before it.
+    Void,
     /// Results must not be read without it.
     Loud,
     /// Worth a line.
@@ -279,7 +306,14 @@ impl Warning {
             {
                 Severity::Note
             }
+            Self::DescribesNothing { .. }
+            | Self::NoModel { .. }
+            | Self::Fit {
+                warning: FitWarning::Rises { .. } | FitWarning::RisesAlong { .. },
+                ..
+            } => Severity::Void,
             Self::UnusedConcepts { .. }
+            | Self::FlopsUnit { .. }
             | Self::TrainingRatioOff { .. }
             | Self::SeveralDataSets { .. }
             | Self::OtherAxis { .. }
@@ -292,8 +326,7 @@ impl Warning {
             | Self::ExtrapolatedPlaces { .. }
             | Self::UnreadFile => Severity::Loud,
             Self::Fit { warning, .. } => match warning {
-                FitWarning::Rises { .. }
-                | FitWarning::LooksLikeBits { .. }
+                FitWarning::LooksLikeBits { .. }
                 | FitWarning::LooksLikePerplexity { .. }
                 | FitWarning::Duplicates { .. } => Severity::Loud,
                 FitWarning::SingleValued { .. } => Severity::Detail,
@@ -311,7 +344,12 @@ impl Warning {
 
     /// Says whether results must not be read without it.
     pub fn is_loud(&self) -> bool {
-        self.severity() == Severity::Loud
+        self.severity() <= Severity::Loud
+    }
+
+    /// Says whether the result may mean nothing.
+    pub fn is_void(&self) -> bool {
+        self.severity() == Severity::Void
     }
 }
 

@@ -100,6 +100,46 @@ impl fmt::Display for Warning {
                     names.join(", "),
                 )
             }
+            Self::NoModel {
+                column,
+                lowest,
+                highest,
+            } => {
+                let of = if column == "params" {
+                    "language models are not that small"
+                } else {
+                    "language models are not trained on so few"
+                };
+                write!(
+                    f,
+                    "{column} lie between {} and {}: {of}; if they are in millions, say --scale \
+                     {column}=1e6, in billions {column}=1e9, and {column}=log10 if they are decimal \
+                     logarithms",
+                    number(*lowest),
+                    number(*highest)
+                )
+            }
+            Self::FlopsUnit { ratio, unit, scale } => {
+                write!(
+                    f,
+                    "flops are {} times 6·params·tokens, which they cannot be",
+                    number(*ratio)
+                )?;
+                match (unit, scale.as_deref()) {
+                    (_, Some("log10")) => f.write_str(
+                        ": they may be decimal logarithms; if so, say --scale flops=log10",
+                    ),
+                    (Some(unit), Some(scale)) => {
+                        write!(f, ": they may be {unit}; if so, say --scale flops={scale}")
+                    }
+                    _ => f.write_str("; is a column in another unit? (--scale COLUMN=FACTOR)"),
+                }
+            }
+            Self::DescribesNothing { law, r2 } => write!(
+                f,
+                "{law}: it does not describe these rows: their mean loss predicts them as well (R² \
+                 {r2:.2}), so what it says means nothing"
+            ),
             Self::NotConverged { law } => {
                 write!(f, "{law}: the fit did not converge; do not use it")
             }

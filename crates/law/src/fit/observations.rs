@@ -7,6 +7,10 @@ use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 
+/// Column of observations that numbers how rows differ in what laws do not read: rows that differ in it
+/// are no replicates.
+pub const VARIANT: &str = "other columns";
+
 /// Rows of named columns; every row belongs to a cluster (a run) and carries a weight.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Observations {

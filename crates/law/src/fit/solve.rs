@@ -12,6 +12,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::design::{Design, Sums};
+use super::interrupt;
 use super::matrix::Symmetric;
 use super::objective::Objective;
 
@@ -396,6 +397,7 @@ impl State {
     /// Returns the relative decrease the model promised for the undamped or least damped step
     /// tried, and whether a step was taken.
     fn step(&mut self, design: &Design<'_>, hessian: &Symmetric, free: &[usize]) -> (f64, bool) {
+        interrupt::check();
         let mut matrix = hessian.submatrix(free);
         let scales: Vec<f64> = free
             .iter()

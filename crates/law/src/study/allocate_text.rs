@@ -1,6 +1,7 @@
 //! An allocation in words, for a terminal.
 
 use super::allocate::{AllocationReport, BestSetting, RegionReport, SavingReport};
+use super::fit_text::write_void;
 use crate::analysis::{Attribution, Maybe, saved};
 use crate::fit::allocation::Variable;
 use experiment::quantity::human;
@@ -24,6 +25,7 @@ fn interval(region: Option<&RegionReport>, name: &str) -> String {
 
 impl fmt::Display for AllocationReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_void(f, &self.warnings)?;
         let training = self
             .budget
             .training

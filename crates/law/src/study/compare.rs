@@ -1,8 +1,8 @@
 //! Laws in competition on the same rows.
 
-use super::rows::Rows;
-use crate::analysis::{SeedNoise, Warning, in_words, number, seed_noise, setting_columns};
-use crate::fit::diagnostics::{HeldOut, Which, compete};
+use super::rows::{LeftOutRows, Rows, write_left_out};
+use crate::analysis::{SeedNoise, Warning, in_words, number, seed_noise};
+use crate::fit::diagnostics::{HeldOut, Which, compete, setting_columns};
 use crate::fit::law::{Law, by_name};
 use crate::fit::{FitOptions, Objective, Observations};
 use serde::Serialize;
@@ -19,6 +19,8 @@ pub struct ComparisonReport {
     pub data: String,
     /// Rows fitted.
     pub n_rows: usize,
+    /// Rows left out.
+    pub excluded: Vec<LeftOutRows>,
     /// The laws, by held-out error.
     pub laws: Vec<ComparedLaw>,
     /// Noise between runs that differ in nothing the laws read.
@@ -93,14 +95,11 @@ pub fn compare(laws: &[Arc<dyn Law>], rows: &Rows, objective: Objective) -> Comp
     let response = laws.first().map_or("loss", |law| law.response());
     let noise = seed_noise(data, &columns, response);
     let mut warnings = verdict(&compared, noise);
-    warnings.extend(
-        rows.remarks
-            .iter()
-            .map(|text| Warning::Rows { text: text.clone() }),
-    );
+    warnings.extend(rows.warnings());
     ComparisonReport {
         data: rows.name.clone(),
         n_rows: data.len(),
+        excluded: rows.excluded.clone(),
         laws: compared,
         seed_noise: noise,
         warnings,
@@ -156,9 +155,11 @@ impl fmt::Display for ComparisonReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "Laws on {}: {} rows, best prediction of rows that were held out first\n",
+            "Laws on {}: {} rows, best prediction of rows that were held out first",
             self.data, self.n_rows
         )?;
+        write_left_out(f, &self.excluded)?;
+        writeln!(f)?;
         let width = self
             .laws
             .iter()

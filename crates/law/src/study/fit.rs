@@ -192,6 +192,9 @@ pub struct Moved {
 /// Rows times parameters up to which refits under other choices are made.
 const CHECKED: usize = 1_000_000;
 
+/// A relative change of a loss that is less than this changes no conclusion.
+const MATTERS: f64 = 1e-3;
+
 /// Fits a law to rows and finds out how far it can be believed.
 ///
 /// `dlcm` and `chinchilla` are the laws of kinds of models: of them as much is fitted as the runs of
@@ -253,11 +256,9 @@ pub fn fit(name: &str, rows: &Rows, policy: &Policy, checks: Checks) -> Result<S
     } else if checks.choices && !small {
         warnings.push(Warning::NotChecked { rows: data.len() });
     }
-    warnings.extend(
-        rows.remarks
-            .iter()
-            .map(|text| Warning::Rows { text: text.clone() }),
-    );
+    // The laws of kinds of models have said of their axes what there is to say.
+    let said = warnings.clone();
+    warnings.extend(rows.warnings().filter(|warning| !said.contains(warning)));
     warnings.sort_by_key(Warning::severity);
     report.warnings = warnings;
     report.seconds = started.elapsed().as_secs_f64();
@@ -431,9 +432,10 @@ fn moves(
     let draws = estimate.fitted.draws.iter();
     let over_draws: Vec<f64> = draws.map(|fitted| fitted.predict(&inputs)).collect();
     let interval = interval(&over_draws, LEVEL);
-    let outside = |value: f64| match interval {
-        Some([low, high]) => value < low || value > high,
-        None => (value / prediction - 1.0).abs() > 0.01,
+    // Nearly exact data have intervals narrower than anybody asks for.
+    let outside = |value: f64| match (interval, (value / prediction - 1.0).abs()) {
+        (Some([low, high]), change) => change > MATTERS && (value < low || value > high),
+        (None, change) => change > 0.01,
     };
     let moves = refits.iter().any(|refit| outside(refit.prediction));
     let failed = problems.into_iter().map(|(change, problem)| Moved {

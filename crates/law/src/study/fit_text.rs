@@ -1,24 +1,21 @@
 //! A fit in words, for a terminal.
 
 use super::fit::{FitReport, HeldOutError, SensitivityReport};
-use crate::analysis::{Uncertainty, intervals_from, number};
+use super::rows::write_left_out;
+use crate::analysis::{Uncertainty, Warning, intervals_from, number};
 use crate::fit::law;
 use experiment::quantity::human;
 use std::fmt;
 
 impl fmt::Display for FitReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let left_out: usize = self.excluded.iter().map(|group| group.lines.len()).sum();
+        write_void(f, &self.warnings)?;
         writeln!(
             f,
             "{} on {}: {} rows of {} runs",
             self.law, self.data, self.n_rows, self.n_runs
         )?;
-        if left_out > 0 {
-            let reasons = self.excluded.iter().filter(|group| !group.lines.is_empty());
-            let reasons = reasons.map(|group| format!("{} ({})", group.lines.len(), group.reason));
-            writeln!(f, "  left out: {}", reasons.collect::<Vec<_>>().join(", "))?;
-        }
+        write_left_out(f, &self.excluded)?;
         writeln!(f, "  {}", self.equation)?;
         for reduction in &self.reduced {
             writeln!(f, "  reduced: {reduction}")?;
@@ -38,6 +35,12 @@ impl fmt::Display for FitReport {
         }
         Ok(())
     }
+}
+
+/// Says first why a result may mean nothing.
+pub(super) fn write_void(f: &mut fmt::Formatter<'_>, warnings: &[Warning]) -> fmt::Result {
+    let mut void = warnings.iter().filter(|warning| warning.is_void());
+    void.try_for_each(|warning| writeln!(f, "! {warning}\n"))
 }
 
 impl FitReport {

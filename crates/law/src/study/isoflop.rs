@@ -1,6 +1,6 @@
 //! Chinchilla's approaches 1 and 2: the optimum without a law, with what is wrong with it.
 
-use super::rows::Rows;
+use super::rows::{LeftOutRows, Rows, write_left_out};
 use crate::analysis::{Warning, in_words};
 use crate::fit::isoflop::{Approach, Dropped, IsoflopError, envelope, parabolas};
 use experiment::quantity::human;
@@ -26,6 +26,8 @@ pub struct IsoflopReport {
     pub data: String,
     /// Rows that were read.
     pub n_rows: usize,
+    /// Rows left out.
+    pub excluded: Vec<LeftOutRows>,
     /// The approaches, by number.
     pub approaches: Vec<NumberedApproach>,
     /// What a reader must know.
@@ -69,25 +71,26 @@ pub fn isoflop(rows: &Rows, approaches: &[u8], per_decade: usize, tolerance: f64
     let biases = biases.map(|text| Warning::KnownBias {
         text: text.to_owned(),
     });
-    let read = rows
-        .remarks
-        .iter()
-        .map(|text| Warning::Rows { text: text.clone() });
     IsoflopReport {
         data: rows.name.clone(),
         n_rows: data.len(),
-        warnings: biases.chain(read).collect(),
+        excluded: rows.excluded.clone(),
+        warnings: biases.chain(rows.warnings()).collect(),
         approaches,
     }
 }
 
 impl fmt::Display for IsoflopReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for warning in self.warnings.iter().filter(|warning| warning.is_loud()) {
+            writeln!(f, "! {warning}\n")?;
+        }
         writeln!(
             f,
             "The optimum without a law, from {}: {} rows",
             self.data, self.n_rows
         )?;
+        write_left_out(f, &self.excluded)?;
         for numbered in &self.approaches {
             let name = match numbered.approach {
                 1 => "envelope of training curves",

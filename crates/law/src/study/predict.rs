@@ -1,5 +1,6 @@
 //! Losses predicted at named places.
 
+use super::fit_text::write_void;
 use crate::analysis::{Fitted, PredictedLoss, Warning, in_words, number};
 use experiment::quantity::human;
 use serde::Serialize;
@@ -62,6 +63,7 @@ pub fn predict(
 
 impl fmt::Display for PredictionReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_void(f, &self.warnings)?;
         let columns: Vec<&String> = self
             .predictions
             .first()

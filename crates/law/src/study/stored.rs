@@ -61,7 +61,7 @@ impl StoredFit {
         let noise = self.seed_noise.as_ref().map(|noise| noise.log);
         Ok(Fitted {
             draws: draws.collect::<Result<_, _>>()?,
-            law: FittedLaw::from_named(law, |name| self.parameters.get(name).copied())?,
+            law: FittedLaw::from_named(law, |name| self.parameters.get(name).copied())?.stated()?,
             ranges: self.ranges.clone(),
             ratios: self.ratios.clone(),
             at_tokens: self.at_tokens,

@@ -92,7 +92,7 @@ fn source(spec: &DataSpec) -> String {
     match spec {
         DataSpec::Synthetic(_) => "the synthetic language".to_owned(),
         DataSpec::Text { text, .. } => text.join(", "),
-        DataSpec::Tokens { train, .. } => train.display().to_string(),
+        DataSpec::Tokens { train, .. } => train.to_string(),
     }
 }
 

@@ -185,7 +185,7 @@ fn mix(value: u64) -> u64 {
 mod tests {
     use super::super::prepare;
     use super::*;
-    use experiment::run::{DataSpec, LanguageKind, SyntheticSpec, TokenWidth};
+    use experiment::run::{DataSpec, LanguageKind, Paths, SyntheticSpec, TokenWidth};
     use proptest::prelude::*;
     use std::collections::HashSet;
 
@@ -196,11 +196,12 @@ mod tests {
         let ids: Vec<u8> = (0..train + validation).flat_map(u32::to_le_bytes).collect();
         std::fs::write(&path, ids).unwrap();
         let spec = DataSpec::Tokens {
-            train: path,
+            train: Paths::One(path.to_str().unwrap().to_owned()),
             validation: None,
-            width: TokenWidth::U32,
+            width: Some(TokenWidth::U32),
             vocab: 1 << 20,
             validation_share: f64::from(validation) / f64::from(train + validation),
+            accept_doubtful: false,
         };
         // The mapping outlives the file.
         prepare(&spec, folder.path()).unwrap()

@@ -36,14 +36,14 @@ pub enum DataError {
         /// What is wrong there.
         reason: String,
     },
-    /// A glob pattern matches no file.
-    #[error("`{pattern}` matches no file; check the path, relative to the current folder")]
+    /// A glob pattern matches no file, or a folder holds none of the kind.
+    #[error("`{pattern}` matches no data file; check the path, relative to the current folder")]
     NoMatch {
         /// The pattern.
         pattern: String,
     },
-    /// The list of text files has no entry.
-    #[error("no text files are named; give at least one path or glob")]
+    /// There is no file to train on.
+    #[error("no files to train on are named; give at least one path or glob")]
     NoFiles,
     /// The file holds nothing.
     #[error("`{}` is empty; leave it out or fill it", path.display())]
@@ -66,6 +66,38 @@ pub enum DataError {
         line: usize,
         /// The byte.
         byte: u8,
+    },
+    /// The file is of a form that is not read.
+    #[error("`{}` is {what}, which cannot be read as text: {right}", path.display())]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// What it is.
+        what: String,
+        /// What would be right.
+        right: String,
+    },
+    /// The file is not whole.
+    #[error("`{}` is damaged: {reason}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// No document of a file has a text where it is looked for.
+    #[error(
+        "no document of `{}` has its text under `{field}`: it has {found}; name the field with \
+         `text_field` under `data`",
+        path.display()
+    )]
+    NoText {
+        /// The file.
+        path: PathBuf,
+        /// The field or column.
+        field: String,
+        /// What documents have instead.
+        found: String,
     },
     /// The held-out share leaves one side without a token.
     #[error(
@@ -128,7 +160,7 @@ pub enum DataError {
     },
     /// The data have no text, only numbers.
     #[error("these data have no tokenizer: their tokens do not stand for text")]
-    NoText,
+    OnlyNumbers,
     /// A character is no letter of the synthetic language.
     #[error("{letter:?} is no letter of the synthetic language; its letters are `a` to `{last}`")]
     Letter {
@@ -148,20 +180,41 @@ pub enum DataError {
     /// A token file holds an id outside the vocabulary.
     #[error(
         "`{}` holds token {token} at position {position} (byte offset {offset}), outside the \
-         declared vocabulary of {vocab}; give the tokenizer's real `vocab` or check `width`",
+         declared vocabulary of {vocab}; {advice}",
         path.display()
     )]
     OutOfVocab {
         /// The file.
         path: PathBuf,
-        /// The id.
-        token: u32,
+        /// The id, as it is stored.
+        token: i64,
         /// Its position in tokens, from 0, the header not counted.
         position: u64,
         /// Its position in bytes.
         offset: u64,
         /// The declared size.
         vocab: usize,
+        /// What would be right.
+        advice: String,
+    },
+    /// A file is to be trained on and held out.
+    #[error("`{}` is named under both `train` and `validation`; keep one of them", path.display())]
+    BothSides {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The data look like something else than what they are read as.
+    #[error(
+        "`{}` {looks}; {right}, or write `doubtful: accept` under `data` if it is right as it is",
+        path.display()
+    )]
+    Doubtful {
+        /// The file.
+        path: PathBuf,
+        /// What it looks like, and why.
+        looks: String,
+        /// What would be right.
+        right: String,
     },
     /// The cache folder cannot be used.
     #[error("the cache `{}` cannot be written: {source}; give a writable folder", path.display())]
@@ -174,6 +227,15 @@ pub enum DataError {
 }
 
 impl DataError {
+    /// Names a form of file that is not read.
+    pub(super) fn foreign(path: &std::path::Path, what: &str, right: &str) -> Self {
+        Self::Foreign {
+            path: path.into(),
+            what: what.to_owned(),
+            right: right.to_owned(),
+        }
+    }
+
     /// Names a file that could not be opened or read by the cause that its owner can act on.
     pub(super) fn reading(path: &std::path::Path, source: io::Error) -> Self {
         let path = path.to_path_buf();

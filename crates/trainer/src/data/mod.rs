@@ -9,18 +9,30 @@
 
 pub mod batches;
 mod cache;
+mod documents;
+mod doubt;
 mod error;
+mod fidelity;
+mod files;
+mod guise;
+mod magic;
+mod npy;
 mod stream;
+mod summary;
 pub mod synthetic;
 mod text;
 pub mod tokenizer;
 mod tokens;
+mod vocabulary;
 
 pub use batches::Batches;
 pub use error::DataError;
+pub use fidelity::Lost;
 pub use stream::TokenStream;
+pub use summary::{Described, Summary};
 pub use text::read_text;
 pub use tokenizer::Tokenizer;
+pub use vocabulary::Vocabulary;
 
 use experiment::digest;
 use experiment::run::{DataFacts, DataSpec, SyntheticSpec};
@@ -48,11 +60,12 @@ pub struct Dataset {
     pub train: TokenStream,
     /// What is held out.
     pub validation: TokenStream,
+    /// What ids stand for.
+    pub vocabulary: Vocabulary,
+    /// What was found, for people.
+    pub summary: Summary,
     /// Predicted tokens in a document, where documents have one length.
     document: Option<u64>,
-    tokenizer: Option<Tokenizer>,
-    /// Bytes of each token, where they are known exactly.
-    byte_lengths: Option<Arc<[u32]>>,
 }
 
 /// Reads, checks and tokenises what a specification names.
@@ -66,23 +79,42 @@ pub fn prepare(spec: &DataSpec, cache: &Path) -> Result<Dataset, DataError> {
         DataSpec::Synthetic(spec) => generate(spec),
         DataSpec::Text {
             text,
+            text_field,
+            text_form,
             tokenizer,
             validation,
-        } => text::prepare(text, tokenizer, *validation, cache),
+            accept_doubtful,
+        } => {
+            let asked = text::Asked {
+                patterns: text,
+                reading: documents::Reading {
+                    field: text_field,
+                    form: *text_form,
+                },
+                tokenizer,
+                share: *validation,
+                accept_doubtful: *accept_doubtful,
+            };
+            text::prepare(&asked, cache)
+        }
         DataSpec::Tokens {
             train,
             validation,
             width,
             vocab,
             validation_share,
-        } => tokens::prepare(
-            train,
-            validation.as_deref(),
-            *width,
-            *vocab,
-            *validation_share,
-            cache,
-        ),
+            accept_doubtful,
+        } => {
+            let asked = tokens::Asked {
+                train,
+                validation: validation.as_ref(),
+                width: *width,
+                vocab: *vocab,
+                share: *validation_share,
+                accept_doubtful: *accept_doubtful,
+            };
+            tokens::prepare(&asked, cache)
+        }
     }
 }
 
@@ -100,44 +132,36 @@ fn generate(spec: &SyntheticSpec) -> Result<Dataset, DataError> {
         bytes_per_token: None,
         entropy_floor: Some(language.entropy_floor(Split::Validation)),
     };
-    let mut dataset = Dataset::new(facts, train, validation);
-    dataset.document = Some(document);
-    Ok(dataset)
+    let vocabulary = Vocabulary::of_letters(spec.letters);
+    Ok(Dataset {
+        document: Some(document),
+        summary: Summary {
+            form: format!("a synthetic language of {}", spec.language.name()),
+            documents: Some(
+                language.documents(Split::Train) + language.documents(Split::Validation),
+            ),
+            held_out: "documents of its own".to_owned(),
+            ..Summary::default()
+        },
+        ..Dataset::new(facts, train, validation, vocabulary)
+    })
 }
 
 impl Dataset {
-    fn new(facts: DataFacts, train: TokenStream, validation: TokenStream) -> Self {
-        let (document, tokenizer, byte_lengths) = (None, None, None);
+    fn new(
+        facts: DataFacts,
+        train: TokenStream,
+        validation: TokenStream,
+        vocabulary: Vocabulary,
+    ) -> Self {
         Self {
             facts,
             train,
             validation,
-            document,
-            tokenizer,
-            byte_lengths,
+            vocabulary,
+            summary: Summary::default(),
+            document: None,
         }
-    }
-
-    /// Gives the dataset the tokenizer its ids come from.
-    ///
-    /// The lengths that a byte-level vocabulary gives its tokens are kept only if they add up to
-    /// the held-out part's real length: other tokenizers normalise, drop or add.
-    fn speak(&mut self, tokenizer: Tokenizer, validation_bytes: u64) {
-        let lengths = tokenizer.byte_lengths();
-        let mut ids = vec![0; 1 << 16];
-        let mut sum = 0;
-        let mut start = 0;
-        while start < self.validation.len() {
-            let ids = &mut ids[..(self.validation.len() - start).min(1 << 16) as usize];
-            self.validation.copy_range(start, ids);
-            sum += ids
-                .iter()
-                .map(|&id| u64::from(lengths[id as usize]))
-                .sum::<u64>();
-            start += ids.len() as u64;
-        }
-        self.byte_lengths = (sum == validation_bytes).then(|| lengths.into());
-        self.tokenizer = Some(tokenizer);
     }
 
     /// Checks that both splits hold at least one sequence of `seq_len` predicted tokens.
@@ -161,68 +185,6 @@ impl Dataset {
     /// divides it gives sequences that never cross from one document to another.
     pub fn document(&self) -> Option<u64> {
         self.document
-    }
-
-    /// Returns the tokenizer, where ids stand for text.
-    pub fn tokenizer(&self) -> Option<&Tokenizer> {
-        self.tokenizer.as_ref()
-    }
-
-    /// Turns text into token ids; letters of the synthetic language are written as
-    /// [`Self::token_text`] shows them.
-    ///
-    /// # Errors
-    /// If the tokens have no text, or there is no token for a part of the text.
-    pub fn encode(&self, text: &str) -> Result<Vec<u32>, DataError> {
-        match &self.tokenizer {
-            Some(tokenizer) => tokenizer.encode(text),
-            None if self.has_letters() => text.chars().map(|letter| self.letter(letter)).collect(),
-            None => Err(DataError::NoText),
-        }
-    }
-
-    /// Says whether tokens are shown as the letters of the synthetic language.
-    fn has_letters(&self) -> bool {
-        self.document.is_some() && self.facts.vocab <= 26
-    }
-
-    /// Finds a letter of the synthetic language.
-    fn letter(&self, letter: char) -> Result<u32, DataError> {
-        let known = u32::from(letter).checked_sub(u32::from(b'a'));
-        known
-            .filter(|&id| (id as usize) < self.facts.vocab)
-            .ok_or_else(|| DataError::Letter {
-                letter,
-                last: self.token_text(self.facts.vocab as u32 - 1),
-            })
-    }
-
-    /// Returns the text of one token, to show it: a letter of the synthetic language is `a` to
-    /// `z` where that is enough, a number where tokens have no text.
-    pub fn token_text(&self, id: u32) -> String {
-        match (&self.tokenizer, u8::try_from(id)) {
-            (Some(tokenizer), _) => tokenizer.token_text(id),
-            (None, Ok(letter)) if self.has_letters() => char::from(b'a' + letter % 26).to_string(),
-            _ => format!("<{id}>"),
-        }
-    }
-
-    /// Returns the UTF-8 bytes that tokens stand for: exact for bytes and byte-level BPE, at the
-    /// held-out part's mean for other tokenizers, `None` where tokens have no text.
-    ///
-    /// A mean loss over exactly these tokens, in nats per token, is
-    /// `loss * tokens.len() / (bytes * LN_2)` bits per byte.
-    pub fn bytes(&self, tokens: &[u32]) -> Option<f64> {
-        match &self.byte_lengths {
-            Some(lengths) => {
-                let length = |&id: &u32| u64::from(lengths.get(id as usize).copied().unwrap_or(0));
-                Some(tokens.iter().map(length).sum::<u64>() as f64)
-            }
-            None => self
-                .facts
-                .bytes_per_token
-                .map(|mean| mean * tokens.len() as f64),
-        }
     }
 }
 
@@ -295,10 +257,10 @@ mod tests {
         assert_eq!(data.train.len(), 124 * 101);
         assert_eq!((data.facts.vocab, data.document()), (24, Some(100)));
         assert!((0.0..0.3).contains(&data.facts.entropy_floor.unwrap()));
-        assert_eq!(data.token_text(2), "c");
-        assert_eq!(data.encode("cax").unwrap(), [2, 0, 23]);
+        assert_eq!(data.vocabulary.token_text(2), "c");
+        assert_eq!(data.vocabulary.encode("cax").unwrap(), [2, 0, 23]);
         for wrong in ["cay", "a b", "A", "a\n"] {
-            let error = data.encode(wrong).unwrap_err();
+            let error = data.vocabulary.encode(wrong).unwrap_err();
             assert!(error.to_string().contains("`a` to `x`"), "{error}");
         }
         assert!(!cache.exists());
@@ -372,11 +334,8 @@ mod tests {
         let fingerprint = |name: &str, content: &str, validation: f64| {
             let path = folder.path().join(name);
             fs::write(&path, content).unwrap();
-            let spec = DataSpec::Text {
-                text: vec![path.to_str().unwrap().into()],
-                tokenizer: TokenizerSpec::Bytes,
-                validation,
-            };
+            let text = vec![path.to_str().unwrap().into()];
+            let spec = DataSpec::text(text, TokenizerSpec::Bytes, validation);
             prepare(&spec, folder.path()).unwrap().facts.fingerprint
         };
         let first = fingerprint("a.txt", "a text of some length", 0.5);
@@ -397,16 +356,16 @@ mod tests {
         fs::write(&path, json).unwrap();
         let text = folder.path().join("a.txt");
         fs::write(&text, "ab c\nab c\nab ab ab ab c\n").unwrap();
-        let spec = DataSpec::Text {
-            text: vec![text.to_str().unwrap().into()],
-            tokenizer: TokenizerSpec::File { path },
-            validation: 0.6,
-        };
+        let text = vec![text.to_str().unwrap().into()];
+        let spec = DataSpec::text(text, TokenizerSpec::File { path }, 0.6);
         let data = prepare(&spec, folder.path()).unwrap();
         assert_eq!((data.facts.vocab, data.facts.validation_tokens), (6, 5));
         assert_eq!(data.facts.bytes_per_token, Some(14.0 / 5.0));
-        assert_eq!(data.bytes(&[1, 5]), Some(2.8 * 2.0));
-        assert_eq!(data.encode("c nothing").unwrap(), [5, 0]);
+        assert_eq!(data.vocabulary.bytes(&[1, 5]), Some(2.8 * 2.0));
+        assert_eq!(data.vocabulary.encode("c nothing").unwrap(), [5, 0]);
+        // Of a text that is lost there are no bits per byte.
+        assert_eq!(data.vocabulary.bytes_of("c ab", &[5, 1]), Some(4.0));
+        assert_eq!(data.vocabulary.bytes_of("c nothing", &[5, 0]), None);
     }
 
     #[test]

@@ -24,22 +24,63 @@ pub struct TokenStream {
 
 #[derive(Clone, Debug)]
 enum Source {
-    Mapped {
-        map: Arc<Mmap>,
-        offset: usize,
-        width: TokenWidth,
-    },
+    /// Parts, each with the position of its first token.
+    Mapped(Arc<[(u64, Part)]>),
     Generated(Arc<Documents>),
 }
 
+/// Tokens in a memory-mapped file.
+#[derive(Clone, Debug)]
+pub(super) struct Part {
+    pub(super) map: Arc<Mmap>,
+    /// Where the first one begins, in bytes.
+    pub(super) offset: usize,
+    pub(super) width: TokenWidth,
+    /// How many there are.
+    pub(super) len: u64,
+}
+
+impl Part {
+    /// Returns the bytes of the tokens from `start` on.
+    fn bytes(&self, start: u64) -> &[u8] {
+        let width = self.width.bytes();
+        let end = self.offset + self.len as usize * width;
+        &self.map[self.offset + start as usize * width..end]
+    }
+
+    /// Reads the tokens from `start` on; an id that is negative or beyond 32 bits becomes the largest
+    /// number, which no vocabulary has.
+    fn copy(&self, start: u64, out: &mut [u32]) {
+        fn read<const N: usize>(bytes: &[u8], out: &mut [u32], id: impl Fn([u8; N]) -> u32) {
+            let (ids, _) = bytes.as_chunks::<N>();
+            out.iter_mut().zip(ids).for_each(|(o, &b)| *o = id(b));
+        }
+        let bytes = self.bytes(start);
+        match self.width {
+            TokenWidth::U8 => read(bytes, out, |[id]| id.into()),
+            TokenWidth::U16 => read(bytes, out, |id| u16::from_le_bytes(id).into()),
+            TokenWidth::U32 => read(bytes, out, u32::from_le_bytes),
+            TokenWidth::I64 => read(bytes, out, |id| {
+                u32::try_from(i64::from_le_bytes(id)).unwrap_or(u32::MAX)
+            }),
+        }
+    }
+}
+
 impl TokenStream {
-    /// Views `len` tokens of a mapping, from a byte offset on.
+    /// Views parts of mappings one after the other.
     ///
     /// The caller has checked that they lie inside.
-    pub(super) fn mapped(map: Arc<Mmap>, offset: usize, width: TokenWidth, len: u64) -> Self {
-        debug_assert!(offset as u64 + len * bytes(width) as u64 <= map.len() as u64);
+    pub(super) fn mapped(parts: Vec<Part>) -> Self {
+        let mut len = 0;
+        let placed = parts.into_iter().map(|part| {
+            let start = len;
+            len += part.len;
+            (start, part)
+        });
+        let placed: Arc<[(u64, Part)]> = placed.collect();
         Self {
-            source: Source::Mapped { map, offset, width },
+            source: Source::Mapped(placed),
             len,
         }
     }
@@ -76,20 +117,17 @@ impl TokenStream {
             self.len
         );
         match &self.source {
-            Source::Mapped { map, offset, width } => {
-                let bytes = &map[offset + start as usize * bytes(*width)..];
-                match width {
-                    TokenWidth::U16 => {
-                        let (ids, _) = bytes.as_chunks::<2>();
-                        out.iter_mut()
-                            .zip(ids)
-                            .for_each(|(o, &b)| *o = u16::from_le_bytes(b).into());
-                    }
-                    TokenWidth::U32 => {
-                        let (ids, _) = bytes.as_chunks::<4>();
-                        out.iter_mut()
-                            .zip(ids)
-                            .for_each(|(o, &b)| *o = u32::from_le_bytes(b));
+            Source::Mapped(parts) => {
+                let (mut start, mut out) = (start, out);
+                let first = parts.partition_point(|(from, part)| from + part.len <= start);
+                for (from, part) in &parts[first..] {
+                    let skipped = start - from;
+                    let taken = (part.len - skipped).min(out.len() as u64);
+                    let (now, later) = out.split_at_mut(taken as usize);
+                    part.copy(skipped, now);
+                    (start, out) = (start + taken, later);
+                    if out.is_empty() {
+                        break;
                     }
                 }
             }
@@ -97,12 +135,19 @@ impl TokenStream {
         }
     }
 
-    /// Finds the first token that is outside a vocabulary: its position and id.
-    pub(super) fn first_outside(&self, vocab: usize) -> Option<(u64, u32)> {
+    /// Finds the position of the first token that is outside a vocabulary.
+    pub(super) fn first_outside(&self, vocab: usize) -> Option<u64> {
         self.pieces().find_map_first(|(start, ids)| {
             let index = ids.iter().position(|&id| id as usize >= vocab)?;
-            Some((start + index as u64, ids[index]))
+            Some(start + index as u64)
         })
+    }
+
+    /// Returns the largest id; 0 where there is none.
+    pub(super) fn largest(&self) -> u32 {
+        let pieces = self.pieces();
+        let largest = pieces.filter_map(|(_, ids)| ids.into_iter().max()).max();
+        largest.unwrap_or(0)
     }
 
     /// Hashes the ids, whatever the width they are stored in: SHA-256 over the SHA-256 of pieces.
@@ -126,14 +171,6 @@ impl TokenStream {
             self.copy_range(start, &mut ids);
             (start, ids)
         })
-    }
-}
-
-/// Returns the bytes a token takes.
-pub(super) fn bytes(width: TokenWidth) -> usize {
-    match width {
-        TokenWidth::U16 => 2,
-        TokenWidth::U32 => 4,
     }
 }
 

@@ -1,36 +1,50 @@
-//! UTF-8 files: found, read, split and turned into tokens.
+//! Text: found, read, split and turned into tokens.
 
 use super::cache::{BODY, Entry};
-use super::stream::{TokenStream, bytes};
+use super::documents::{self, Reading, Text};
+use super::doubt::Doubts;
+use super::fidelity::Lost;
+use super::files::{Found, Purpose, find};
+use super::stream::{Part, TokenStream};
+use super::summary::Summary;
 use super::tokenizer::Tokenizer;
+use super::vocabulary::Vocabulary;
 use super::{DataError, Dataset, fingerprint};
 use experiment::digest;
-use experiment::run::{DataFacts, TokenWidth, TokenizerSpec};
+use experiment::run::{DataFacts, TEXT_FIELD, TextForm, TokenWidth, TokenizerSpec};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use std::collections::HashSet;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-/// Changes whenever a cached stream would be laid out or cut otherwise.
-const FORMAT: &str = "token streams 1";
+/// Changes whenever a cached stream would be laid out or cut otherwise, or said less of.
+const FORMAT: &str = "token streams 2";
 
 /// How far beyond the share's place a line end is looked for, in bytes.
 const LINE_REACH: usize = 4096;
 
+/// What is asked of text.
+pub(super) struct Asked<'a> {
+    pub(super) patterns: &'a [String],
+    pub(super) reading: Reading<'a>,
+    pub(super) tokenizer: &'a TokenizerSpec,
+    /// Held out, from the tail of each file.
+    pub(super) share: f64,
+    pub(super) accept_doubtful: bool,
+}
+
 /// A file's text and where its held-out tail begins.
 struct Source {
-    text: String,
+    read: Text,
     cut: usize,
 }
 
 impl Source {
     fn train(&self) -> &str {
-        &self.text[..self.cut]
+        &self.read.text[..self.cut]
     }
 
     fn validation(&self) -> &str {
-        &self.text[self.cut..]
+        &self.read.text[self.cut..]
     }
 }
 
@@ -42,23 +56,24 @@ struct Header {
     train_tokens: u64,
     validation_tokens: u64,
     validation_bytes: u64,
+    /// What the tokenizer lost of the training and of the held-out text.
+    lost: [Lost; 2],
 }
 
 /// Reads, splits and tokenises files, or takes the result from the cache.
-pub(super) fn prepare(
-    patterns: &[String],
-    tokenizer: &TokenizerSpec,
-    share: f64,
-    cache: &Path,
-) -> Result<Dataset, DataError> {
+pub(super) fn prepare(asked: &Asked, cache: &Path) -> Result<Dataset, DataError> {
+    let share = asked.share;
     if !(share > 0.0 && share < 1.0) {
         let split = if share >= 1.0 { "training" } else { "held-out" };
         return Err(DataError::Share { share, split });
     }
-    let sources: Vec<Source> = find(patterns)?
+    let mut doubts = Doubts::new(asked.accept_doubtful);
+    let files = find(asked.patterns, &[])?;
+    let sources: Vec<Source> = files
         .iter()
-        .map(|path| read(path, share))
+        .map(|file| read(&file.path, asked, &mut doubts))
         .collect::<Result<_, _>>()?;
+    let mut summary = summary(&files, &sources);
     let train: Vec<&str> = sources.iter().map(Source::train).collect();
     let validation: Vec<&str> = sources.iter().map(Source::validation).collect();
     for (texts, split) in [(&train, "training"), (&validation, "held-out")] {
@@ -67,7 +82,7 @@ pub(super) fn prepare(
         }
     }
 
-    let tokenizer = match tokenizer {
+    let tokenizer = match asked.tokenizer {
         TokenizerSpec::Bytes => Tokenizer::bytes(),
         TokenizerSpec::Bpe { vocab } => Tokenizer::bpe(*vocab, &train, cache)?,
         TokenizerSpec::File { path } => Tokenizer::open(path)?,
@@ -83,93 +98,128 @@ pub(super) fn prepare(
         &digest::hex(&key.finalize())[..32]
     ));
     let cached = Entry::open(&path).and_then(|entry| load(&entry, &tokenizer));
-    match cached {
-        Some(dataset) => Ok(dataset),
+    let (dataset, lost) = match cached {
+        Some(loaded) => loaded,
         None => {
             let entry = Entry::write(&path, &tokenise(&tokenizer, &train, &validation)?)?;
             load(&entry, &tokenizer).ok_or_else(|| DataError::Cache {
                 path,
                 source: std::io::Error::other("what was written could not be read back"),
-            })
+            })?
         }
+    };
+    if let TokenizerSpec::File { path } = asked.tokenizer {
+        doubt_tokenizer(path, lost, &mut doubts)?;
+    }
+    summary.warnings.extend(doubts.warnings);
+    Ok(Dataset { summary, ..dataset })
+}
+
+/// Refuses a tokenizer that loses much of the text, and says what any loses.
+fn doubt_tokenizer(path: &Path, lost: [Lost; 2], doubts: &mut Doubts) -> Result<(), DataError> {
+    let all: Lost = lost.into_iter().sum();
+    let looks = format!(
+        "loses {} of the text: {} of {} bytes do not come back from its tokens",
+        percent(all.share()),
+        all.bytes,
+        all.of
+    );
+    if all.share() > Lost::MOST {
+        let right = "take a tokenizer that was made for this text, such as `tokenizer: {bpe: {vocab: 4096}}`";
+        return doubts.raise(path, looks, right.into());
+    }
+    if !lost.iter().all(|lost| lost.is_negligible()) {
+        doubts
+            .warnings
+            .push(format!("`{}` {looks}", path.display()));
+    }
+    Ok(())
+}
+
+/// Writes a share so that a small one is not 0.
+fn percent(share: f64) -> String {
+    let percent = 100.0 * share;
+    match percent {
+        10.0.. => format!("{percent:.1}%"),
+        _ => format!("{percent:.2}%"),
     }
 }
 
-/// Lists the files that patterns name, in order, each once.
-fn find(patterns: &[String]) -> Result<Vec<PathBuf>, DataError> {
-    let mut files = Vec::new();
-    for pattern in patterns {
-        // A file may have a bracket in its name; what exists is not taken for a pattern.
-        if Path::new(pattern).exists() || !pattern.contains(['*', '?', '[']) {
-            files.push(PathBuf::from(pattern));
-            continue;
-        }
-        let matches = glob::glob(pattern).map_err(|error| DataError::Pattern {
-            pattern: pattern.clone(),
-            position: error.pos,
-            reason: error.msg.into(),
-        })?;
-        let before = files.len();
-        for path in matches {
-            let path = path.map_err(|error| DataError::Read {
-                path: error.path().into(),
-                source: error.into(),
-            })?;
-            if !path.is_dir() {
-                files.push(path);
-            }
-        }
-        if files.len() == before {
-            return Err(DataError::NoMatch {
-                pattern: pattern.clone(),
-            });
+/// Sums up what was read.
+fn summary(files: &[Found], sources: &[Source]) -> Summary {
+    let reads = || sources.iter().map(|source| &source.read);
+    let mut forms: Vec<&str> = Vec::new();
+    for read in reads() {
+        if !forms.contains(&read.form.as_str()) {
+            forms.push(&read.form);
         }
     }
-    if files.is_empty() {
-        return Err(DataError::NoFiles);
+    let documents: u64 = reads().map(|read| read.ends.len() as u64).sum();
+    let mut warnings = Vec::new();
+    for file in files {
+        if let Some(purpose) = Purpose::of(&file.path) {
+            warnings.push(format!(
+                "`{}` is named as a {} set, and is trained on as all others are, but for its tail",
+                file.path.display(),
+                purpose.name()
+            ));
+        }
     }
-    // Two patterns may name one file; read twice it would be trained on twice.
-    let mut seen = HashSet::new();
-    files.retain(|path| seen.insert(path.canonicalize().unwrap_or_else(|_| path.clone())));
-    Ok(files)
+    for (file, read) in files
+        .iter()
+        .zip(reads())
+        .filter(|(_, read)| read.without > 0)
+    {
+        warnings.push(format!(
+            "{} of {} documents of `{}` have no text and are left out",
+            read.without,
+            read.without + read.ends.len() as u64,
+            file.path.display()
+        ));
+    }
+    Summary {
+        files: files.len(),
+        bytes: reads().map(|read| read.bytes).sum(),
+        documents: (documents > 0).then_some(documents),
+        form: forms.join("; "),
+        held_out: "the tail of each file".to_owned(),
+        remarks: Vec::new(),
+        warnings,
+    }
 }
 
-/// Reads a text file whole.
+/// Reads a text file whole, plain or compressed, as `inspect` is given one.
 ///
 /// # Errors
 /// If it is missing, a directory, empty, unreadable or not UTF-8.
 pub fn read_text(path: &Path) -> Result<String, DataError> {
-    let bytes = fs::read(path).map_err(|source| DataError::reading(path, source))?;
-    if bytes.is_empty() {
-        return Err(DataError::Empty { path: path.into() });
-    }
-    String::from_utf8(bytes).map_err(|error| {
-        let offset = error.utf8_error().valid_up_to();
-        let bytes = error.as_bytes();
-        let line = 1 + bytes[..offset]
-            .iter()
-            .filter(|&&byte| byte == b'\n')
-            .count();
-        DataError::NotUtf8 {
-            path: path.into(),
-            offset,
-            line,
-            byte: bytes[offset],
-        }
-    })
+    let plain = Reading {
+        field: TEXT_FIELD,
+        form: TextForm::Plain,
+    };
+    Ok(documents::read(path, plain, &mut Doubts::new(true))?.text)
 }
 
-/// Reads a file and finds where its tail of the given share begins: after a line end near the
-/// place, else at the next character.
-fn read(path: &Path, share: f64) -> Result<Source, DataError> {
-    let text = read_text(path)?;
+/// Reads a file and finds where its tail of the given share begins: where a document does, else after
+/// a line end near the place, else at the next character.
+fn read(path: &Path, asked: &Asked, doubts: &mut Doubts) -> Result<Source, DataError> {
+    let read = documents::read(path, asked.reading, doubts)?;
+    let cut = cut(&read.text, &read.ends, asked.share);
+    Ok(Source { read, cut })
+}
+
+fn cut(text: &str, ends: &[usize], share: f64) -> usize {
     let place = text.ceil_char_boundary((text.len() as f64 * (1.0 - share)) as usize);
+    if let [inner @ .., _] = ends
+        && let Some(last) = inner.last()
+    {
+        return *inner.iter().find(|end| **end >= place).unwrap_or(last);
+    }
     let reach = text.floor_char_boundary((place + LINE_REACH).min(text.len()));
-    let cut = match text[place..reach].find('\n') {
+    match text[place..reach].find('\n') {
         Some(line) if place + line + 1 < text.len() => place + line + 1,
         _ => place,
-    };
-    Ok(Source { text, cut })
+    }
 }
 
 /// Turns texts into the body of a cache entry: header line, training tokens, held-out tokens.
@@ -178,14 +228,16 @@ fn tokenise(
     train: &[&str],
     validation: &[&str],
 ) -> Result<Vec<u8>, DataError> {
-    let encode = |texts: &[&str]| -> Result<Vec<u32>, DataError> {
+    let encode = |texts: &[&str]| -> Result<(Vec<u32>, Lost), DataError> {
         let parts: Vec<_> = texts
             .iter()
-            .map(|t| tokenizer.encode(t))
+            .map(|text| tokenizer.encode_counting(text))
             .collect::<Result<_, _>>()?;
-        Ok(parts.concat())
+        let (ids, lost): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
+        Ok((ids.concat(), lost.into_iter().sum()))
     };
-    let (train_ids, validation_ids) = (encode(train)?, encode(validation)?);
+    let (train_ids, train_lost) = encode(train)?;
+    let (validation_ids, validation_lost) = encode(validation)?;
     let vocab = tokenizer.vocab();
     let header = Header {
         width: if vocab <= 1 << 16 {
@@ -197,8 +249,9 @@ fn tokenise(
         train_tokens: train_ids.len() as u64,
         validation_tokens: validation_ids.len() as u64,
         validation_bytes: validation.iter().map(|text| text.len() as u64).sum(),
+        lost: [train_lost, validation_lost],
     };
-    let width = bytes(header.width);
+    let width = header.width.bytes();
     let mut body = serde_json::to_vec(&header)
         .unwrap_or_else(|error| unreachable!("a header is plain data: {error}"));
     body.push(b'\n');
@@ -212,35 +265,49 @@ fn tokenise(
 }
 
 /// Views a cache entry as a dataset; `None` if it is not of the expected form.
-fn load(entry: &Entry, tokenizer: &Tokenizer) -> Option<Dataset> {
+fn load(entry: &Entry, tokenizer: &Tokenizer) -> Option<(Dataset, [Lost; 2])> {
     let line = entry.body().iter().position(|&byte| byte == b'\n')?;
     let header: Header = serde_json::from_slice(&entry.body()[..line]).ok()?;
-    let width = bytes(header.width);
+    let width = header.width.bytes();
     let first = BODY + line + 1;
     let second = first + header.train_tokens as usize * width;
     if second + header.validation_tokens as usize * width != entry.map.len() {
         return None;
     }
-    let view = |offset, len| TokenStream::mapped(entry.map.clone(), offset, header.width, len);
+    let view = |offset, len| {
+        TokenStream::mapped(vec![Part {
+            map: entry.map.clone(),
+            offset,
+            width: header.width,
+            len,
+        }])
+    };
     let train = view(first, header.train_tokens);
     let validation = view(second, header.validation_tokens);
+    let [_, lost] = header.lost;
+    // Of text that was lost there are no bits per byte.
+    let is_known = !validation.is_empty() && lost.is_negligible();
+    let bytes_per_token =
+        is_known.then(|| header.validation_bytes as f64 / validation.len() as f64);
     let facts = DataFacts {
         fingerprint: fingerprint(header.vocab, &train.digest(), &validation.digest()),
         vocab: header.vocab,
         train_tokens: train.len(),
         validation_tokens: validation.len(),
-        bytes_per_token: Some(header.validation_bytes as f64 / validation.len() as f64),
+        bytes_per_token,
         entropy_floor: None,
     };
-    let mut dataset = Dataset::new(facts, train, validation);
-    dataset.speak(tokenizer.clone(), header.validation_bytes);
-    Some(dataset)
+    let vocabulary = Vocabulary::of_text(tokenizer.clone(), bytes_per_token);
+    let dataset = Dataset::new(facts, train, validation, vocabulary);
+    Some((dataset, header.lost))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::fs;
+    use std::path::PathBuf;
 
     struct Folder(tempfile::TempDir);
 
@@ -263,7 +330,26 @@ mod tests {
             patterns: &[String],
             tokenizer: TokenizerSpec,
         ) -> Result<Dataset, DataError> {
-            prepare(patterns, &tokenizer, 0.2, &self.0.path().join("cache"))
+            self.share(patterns, tokenizer, 0.2)
+        }
+
+        fn share(
+            &self,
+            patterns: &[String],
+            tokenizer: TokenizerSpec,
+            share: f64,
+        ) -> Result<Dataset, DataError> {
+            let asked = Asked {
+                patterns,
+                reading: Reading {
+                    field: TEXT_FIELD,
+                    form: TextForm::Auto,
+                },
+                tokenizer: &tokenizer,
+                share,
+                accept_doubtful: false,
+            };
+            prepare(&asked, &self.0.path().join("cache"))
         }
 
         fn error(&self, pattern: String) -> DataError {
@@ -274,7 +360,7 @@ mod tests {
     fn text(stream: &TokenStream, data: &Dataset) -> String {
         let mut ids = vec![0; stream.len() as usize];
         stream.copy_range(0, &mut ids);
-        data.tokenizer().unwrap().decode(&ids).unwrap()
+        data.vocabulary.decode(&ids).unwrap()
     }
 
     #[test]
@@ -308,13 +394,13 @@ mod tests {
             .unwrap();
         assert_eq!(text(&data.train, &data), train);
         assert_eq!(text(&data.validation, &data), held_out);
-        let learnt = data.tokenizer().unwrap();
+        let learnt = &data.vocabulary;
         assert!((0..data.facts.vocab as u32).all(|id| !learnt.token_text(id).contains("zy")));
         // A letter a token, but for the space that begins a word.
         assert!(data.facts.bytes_per_token.unwrap() < 1.3);
         let mut ids = vec![0; data.validation.len() as usize];
         data.validation.copy_range(0, &mut ids);
-        assert_eq!(data.bytes(&ids), Some(held_out.len() as f64));
+        assert_eq!(data.vocabulary.bytes(&ids), Some(held_out.len() as f64));
     }
 
     #[test]
@@ -380,8 +466,9 @@ mod tests {
         let folder = Folder::new();
         let path = [folder.file("a.txt", "some text")];
         for share in [0.0, 1.0, -0.1, f64::NAN, 0.999] {
-            let cache = folder.0.path().join("cache");
-            let error = prepare(&path, &TokenizerSpec::Bytes, share, &cache).unwrap_err();
+            let error = folder
+                .share(&path, TokenizerSpec::Bytes, share)
+                .unwrap_err();
             assert!(matches!(error, DataError::Share { .. }), "{share}: {error}");
         }
     }
@@ -432,8 +519,10 @@ mod tests {
         fn head_and_tail_are_the_file(text in "[a的\n]{2,60}", share in 0.01f64..0.99) {
             let folder = Folder::new();
             let path = folder.file("a.txt", &text);
-            let source = read(Path::new(&path), share).unwrap();
-            prop_assert_eq!(format!("{}{}", source.train(), source.validation()), text);
+            let whole = read_text(Path::new(&path)).unwrap();
+            prop_assert_eq!(&whole, &text);
+            let (train, validation) = whole.split_at(cut(&whole, &[], share));
+            prop_assert_eq!(format!("{train}{validation}"), text);
         }
     }
 }

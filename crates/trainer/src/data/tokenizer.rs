@@ -2,23 +2,37 @@
 
 use super::DataError;
 use super::cache::Entry;
+use super::fidelity::Lost;
 use experiment::digest;
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+use tokenizers::decoders::bpe::BPEDecoder;
+use tokenizers::decoders::wordpiece;
 use tokenizers::models::bpe::{BPE, BpeTrainer};
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::{
-    DecoderWrapper, NormalizerWrapper, PostProcessorWrapper, PreTokenizerWrapper, TokenizerBuilder,
+    DecoderWrapper, ModelWrapper, NormalizerWrapper, OffsetReferential, OffsetType,
+    PostProcessorWrapper, PreTokenizedString, PreTokenizer, PreTokenizerWrapper,
+    SplitDelimiterBehavior, TokenizerBuilder, Trainer,
 };
 
 /// Bytes of text handed to a tokenizer at a time; fixed, so that ids do not depend on threads.
 const PIECE: usize = 1 << 18;
 
 /// Changes whenever training could give other merges, so that old caches are not taken for new.
-const TRAINER: &str = "byte-level bpe 1, tokenizers 0.22";
+const TRAINER: &str = "byte-level bpe 2, tokenizers 0.22";
+
+/// Bytes of the longest word that merges are learned from: the time for a merge grows with the square
+/// of a word's length, and text without spaces is one word. Longer ones are cut.
+const LONGEST_WORD: usize = 512;
+
+/// A model has a row for every id up to the largest; beyond this an id is a mistake.
+const MOST_ENTRIES: usize = 1 << 24;
 
 /// Turns text into token ids and back; cloning is cheap.
 #[derive(Clone)]
@@ -33,6 +47,12 @@ enum Kind {
     Model {
         tokenizer: Arc<tokenizers::Tokenizer>,
         id: String,
+        /// The file it was read from.
+        json: Arc<[u8]>,
+        /// What stands for text without a token.
+        unknown: Option<u32>,
+        /// Whether every byte of a text is a byte of its tokens.
+        byte_level: bool,
     },
 }
 
@@ -110,19 +130,29 @@ impl Tokenizer {
             .map_err(|error| unusable(error.to_string()))?;
         tokenizer.with_padding(None);
         // Ids may have gaps; a model's tables must reach the largest.
-        let vocab = tokenizer
-            .get_vocab(true)
-            .into_values()
-            .max()
-            .map_or(0, |id| id as usize + 1);
-        if vocab == 0 {
+        let entries = tokenizer.get_vocab(true);
+        let Some((entry, largest)) = entries.iter().max_by_key(|(_, id)| **id) else {
             return Err(unusable("it has no entries".into()));
+        };
+        let vocab = *largest as usize + 1;
+        if vocab > MOST_ENTRIES {
+            return Err(unusable(format!(
+                "its entry `{entry}` has the id {largest}, and a model has a row for every id up to it: \
+                 number the {} entries from 0",
+                entries.len()
+            )));
         }
-        let id = digest::sha256(json);
+        if tokenizer.get_decoder().is_none() {
+            let decoder = own_decoder(&tokenizer);
+            tokenizer.with_decoder(decoder);
+        }
         Ok(Self {
             kind: Kind::Model {
+                unknown: unknown(json, &tokenizer),
+                byte_level: is_byte_level(&tokenizer),
                 tokenizer: Arc::new(tokenizer),
-                id,
+                id: digest::sha256(json),
+                json: json.into(),
             },
             vocab,
         })
@@ -141,6 +171,30 @@ impl Tokenizer {
         }
     }
 
+    /// Returns the `tokenizer.json` that gives the same ids; `None` where a byte is a token.
+    pub fn json(&self) -> Option<&[u8]> {
+        match &self.kind {
+            Kind::Bytes => None,
+            Kind::Model { json, .. } => Some(json),
+        }
+    }
+
+    /// Returns the token that stands for text without one.
+    pub(super) fn unknown(&self) -> Option<u32> {
+        match &self.kind {
+            Kind::Bytes => None,
+            Kind::Model { unknown, .. } => *unknown,
+        }
+    }
+
+    /// Says whether any text comes back from its tokens byte by byte.
+    pub(super) fn is_lossless(&self) -> bool {
+        match &self.kind {
+            Kind::Bytes => true,
+            Kind::Model { byte_level, .. } => *byte_level,
+        }
+    }
+
     /// Turns text into token ids.
     ///
     /// Long text is encoded in pieces of about 256 KiB, in parallel. Pieces end before white space
@@ -150,18 +204,45 @@ impl Tokenizer {
     /// # Errors
     /// If the tokenizer has no token for a part of the text.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>, DataError> {
+        self.encode_pieces(text, |_, _| ()).map(|(ids, _)| ids)
+    }
+
+    /// Turns text into token ids, and counts what is lost of it.
+    ///
+    /// # Errors
+    /// As [`Self::encode`].
+    pub(super) fn encode_counting(&self, text: &str) -> Result<(Vec<u32>, Lost), DataError> {
+        let (ids, lost) = self.encode_pieces(text, |piece, ids| self.lost(piece, ids))?;
+        Ok((ids, lost.into_iter().sum()))
+    }
+
+    /// Encodes text piece by piece, and finds something about each.
+    fn encode_pieces<T: Send>(
+        &self,
+        text: &str,
+        find: impl Fn(&str, &[u32]) -> T + Sync,
+    ) -> Result<(Vec<u32>, Vec<T>), DataError> {
         let Kind::Model { tokenizer, .. } = &self.kind else {
-            return Ok(text.bytes().map(u32::from).collect());
+            let ids: Vec<u32> = text.bytes().map(u32::from).collect();
+            let found = find(text, &ids);
+            return Ok((ids, vec![found]));
         };
-        let pieces: Vec<Vec<u32>> = pieces(text, PIECE)
+        let progress = Progress::new(text.len());
+        let pieces: Vec<(Vec<u32>, T)> = pieces(text, PIECE)
             .into_par_iter()
-            .map(|piece| Ok(tokenizer.encode_fast(piece, false)?.get_ids().to_vec()))
+            .map(|piece| {
+                let ids = tokenizer.encode_fast(piece, false)?.get_ids().to_vec();
+                let found = find(piece, &ids);
+                progress.add(piece.len());
+                Ok((ids, found))
+            })
             .collect::<tokenizers::Result<_>>()
             .map_err(|error| DataError::Tokenizer {
                 action: "to encode",
                 reason: error.to_string(),
             })?;
-        Ok(pieces.concat())
+        let (ids, found): (Vec<_>, Vec<_>) = pieces.into_iter().unzip();
+        Ok((ids.concat(), found))
     }
 
     /// Turns token ids into text; bytes that are no UTF-8 become replacement characters.
@@ -202,19 +283,131 @@ impl Tokenizer {
         }
     }
 
-    /// Returns the bytes each id stands for, if ids are byte-level, as the caller has to check
-    /// against a text: a vocabulary then writes each byte as one character.
-    pub(super) fn byte_lengths(&self) -> Vec<u32> {
-        match &self.kind {
-            Kind::Bytes => vec![1; 256],
-            Kind::Model { tokenizer, .. } => (0..self.vocab as u32)
-                .map(|id| {
-                    tokenizer
-                        .id_to_token(id)
-                        .map_or(0, |text| text.chars().count() as u32)
-                })
-                .collect(),
+    /// Returns the bytes each id stands for; `None` where that depends on the text.
+    pub(super) fn byte_lengths(&self) -> Option<Vec<u32>> {
+        let tokenizer = match &self.kind {
+            Kind::Bytes => return Some(vec![1; 256]),
+            Kind::Model { byte_level, .. } if !byte_level => return None,
+            Kind::Model { tokenizer, .. } => tokenizer,
+        };
+        let added = tokenizer.get_added_tokens_decoder();
+        let length = |id: u32| match added.get(&id) {
+            Some(token) => token.content.len(),
+            // A byte-level vocabulary writes each byte as one character.
+            None => tokenizer
+                .id_to_token(id)
+                .map_or(0, |text| text.chars().count()),
+        };
+        Some((0..self.vocab as u32).map(|id| length(id) as u32).collect())
+    }
+}
+
+/// Says how far the encoding of a long text is.
+struct Progress {
+    start: Instant,
+    bytes: usize,
+    done: AtomicU64,
+    /// Seconds after the start at which it was last said.
+    said: AtomicU64,
+}
+
+impl Progress {
+    const EVERY: Duration = Duration::from_secs(5);
+
+    fn new(bytes: usize) -> Self {
+        Self {
+            start: Instant::now(),
+            bytes,
+            done: AtomicU64::new(0),
+            said: AtomicU64::new(0),
         }
+    }
+
+    fn add(&self, bytes: usize) {
+        let done = self.done.fetch_add(bytes as u64, Ordering::Relaxed) + bytes as u64;
+        let now = self.start.elapsed().as_secs();
+        let said = self.said.load(Ordering::Relaxed);
+        let is_due = now >= said + Self::EVERY.as_secs();
+        let (own, other) = (Ordering::Relaxed, Ordering::Relaxed);
+        if is_due && self.said.compare_exchange(said, now, own, other).is_ok() {
+            let percent = 100 * done / self.bytes.max(1) as u64;
+            tracing::info!(target: "progress", "tokenising {} bytes: {percent}%", self.bytes);
+        }
+    }
+}
+
+/// Finds the token that a model gives for text without one.
+fn unknown(json: &[u8], tokenizer: &tokenizers::Tokenizer) -> Option<u32> {
+    #[derive(serde::Deserialize)]
+    struct File {
+        model: Model,
+    }
+    #[derive(serde::Deserialize)]
+    struct Model {
+        #[serde(default)]
+        unk_token: Option<String>,
+        #[serde(default)]
+        unk_id: Option<u32>,
+    }
+    let File { model } = serde_json::from_slice(json).ok()?;
+    let by_name = model
+        .unk_token
+        .and_then(|name| tokenizer.token_to_id(&name));
+    by_name.or(model.unk_id)
+}
+
+/// The parts of which a tokenizer cuts text, one after the other.
+fn cutters(tokenizer: &tokenizers::Tokenizer) -> &[PreTokenizerWrapper] {
+    match tokenizer.get_pre_tokenizer() {
+        Some(PreTokenizerWrapper::Sequence(sequence)) => sequence.as_ref(),
+        Some(one) => std::slice::from_ref(one),
+        None => &[],
+    }
+}
+
+/// Says whether a vocabulary writes every byte as a character of its own and none is left out, added
+/// or changed before.
+fn is_byte_level(tokenizer: &tokenizers::Tokenizer) -> bool {
+    let keeps_all = |cutter: &PreTokenizerWrapper| match cutter {
+        PreTokenizerWrapper::ByteLevel(level) => !level.add_prefix_space,
+        PreTokenizerWrapper::Split(split) => split.behavior != SplitDelimiterBehavior::Removed,
+        PreTokenizerWrapper::Digits(_) => true,
+        _ => false,
+    };
+    let cutters = cutters(tokenizer);
+    let is_level =
+        |cutter: &PreTokenizerWrapper| matches!(cutter, PreTokenizerWrapper::ByteLevel(_));
+    let mut alphabet = ByteLevel::alphabet().into_iter();
+    matches!(tokenizer.get_model(), ModelWrapper::BPE(_))
+        && tokenizer.get_normalizer().is_none()
+        && cutters.iter().any(is_level)
+        && cutters.iter().all(keeps_all)
+        && alphabet.all(|byte| {
+            tokenizer
+                .token_to_id(byte.encode_utf8(&mut [0; 4]))
+                .is_some()
+        })
+}
+
+/// The decoder that undoes what a tokenizer does to text, for one whose file names none.
+fn own_decoder(tokenizer: &tokenizers::Tokenizer) -> Option<DecoderWrapper> {
+    for cutter in cutters(tokenizer) {
+        match cutter {
+            PreTokenizerWrapper::ByteLevel(level) => return Some((*level).into()),
+            PreTokenizerWrapper::Metaspace(space) => return Some(space.clone().into()),
+            _ => {}
+        }
+    }
+    match tokenizer.get_model() {
+        ModelWrapper::WordPiece(model) => {
+            let prefix = model.continuing_subword_prefix.clone();
+            Some(wordpiece::WordPiece::new(prefix, true).into())
+        }
+        ModelWrapper::BPE(model) => {
+            let suffix = model.end_of_word_suffix.clone();
+            suffix.map(|suffix| BPEDecoder::new(suffix).into())
+        }
+        _ => None,
     }
 }
 
@@ -238,18 +431,8 @@ fn train(vocab: usize, texts: &[&str]) -> Result<String, DataError> {
     let level = ByteLevel::default()
         .add_prefix_space(false)
         .trim_offsets(false);
-    let mut tokenizer = TokenizerBuilder::<
-        BPE,
-        NormalizerWrapper,
-        PreTokenizerWrapper,
-        PostProcessorWrapper,
-        DecoderWrapper,
-    >::new()
-    .with_model(BPE::default())
-    .with_pre_tokenizer(Some(level.into()))
-    .with_decoder(Some(level.into()))
-    .build()
-    .map_err(failed)?;
+    let bytes: usize = texts.iter().map(|text| text.len()).sum();
+    tracing::info!(target: "progress", "training a BPE of {vocab} entries on {bytes} bytes of text");
     let mut trainer = BpeTrainer::builder()
         .vocab_size(vocab)
         // A merge seen once stands for nothing that comes again.
@@ -257,12 +440,43 @@ fn train(vocab: usize, texts: &[&str]) -> Result<String, DataError> {
         .initial_alphabet(ByteLevel::alphabet().into_iter().collect())
         .show_progress(false)
         .build();
+    let words = |text: &str| {
+        let mut cut = PreTokenizedString::from(text);
+        level.pre_tokenize(&mut cut)?;
+        let words = cut.get_splits(OffsetReferential::Original, OffsetType::Byte);
+        Ok(words
+            .into_iter()
+            .flat_map(|(word, ..)| bounded(word))
+            .collect())
+    };
     let pieces = texts.iter().flat_map(|text| pieces(text, PIECE));
-    tokenizer
-        .train(&mut trainer, pieces)
-        .map_err(failed)?
-        .to_string(false)
-        .map_err(failed)
+    trainer.feed(pieces, words).map_err(failed)?;
+    let mut model = BPE::default();
+    trainer.train(&mut model).map_err(failed)?;
+    let tokenizer = TokenizerBuilder::<
+        BPE,
+        NormalizerWrapper,
+        PreTokenizerWrapper,
+        PostProcessorWrapper,
+        DecoderWrapper,
+    >::new()
+    .with_model(model)
+    .with_pre_tokenizer(Some(level.into()))
+    .with_decoder(Some(level.into()))
+    .build()
+    .map_err(failed)?;
+    tokenizer.to_string(false).map_err(failed)
+}
+
+/// Cuts a word, a character of which is a byte, into words that are not too long.
+fn bounded(word: &str) -> Vec<String> {
+    // A character takes two bytes at most.
+    if word.len() <= LONGEST_WORD {
+        return vec![word.to_owned()];
+    }
+    let characters: Vec<char> = word.chars().collect();
+    let parts = characters.chunks(LONGEST_WORD);
+    parts.map(|part| part.iter().collect()).collect()
 }
 
 /// Cuts text into pieces of about `size` bytes, each but the first beginning with the first of a
@@ -322,7 +536,7 @@ mod tests {
             ids.iter().map(|&id| bpe.token_text(id)).collect::<String>(),
             TEXT
         );
-        let lengths = bpe.byte_lengths();
+        let lengths = bpe.byte_lengths().unwrap();
         assert_eq!(
             ids.iter().map(|&id| lengths[id as usize]).sum::<u32>(),
             TEXT.len() as u32

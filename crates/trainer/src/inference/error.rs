@@ -28,10 +28,10 @@ pub enum InferenceError {
     /// The data, which hold the tokenizer, cannot be prepared, or have no token for the text.
     #[error(transparent)]
     Data(#[from] DataError),
-    /// The tokenizer cannot be trusted.
+    /// The run's folder holds no tokenizer, and that of the data cannot be trusted.
     #[error(
-        "the data files are not those that run {0} was trained on, so tokens may mean something \
-         else; put those back"
+        "run {0} was trained by a version that kept no tokenizer beside the weights, and the data files \
+         are not those it was trained on, so tokens may mean something else; put those back"
     )]
     DataChanged(RunId),
     /// There is nothing to read.

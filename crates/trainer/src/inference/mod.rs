@@ -12,7 +12,7 @@ pub use error::InferenceError;
 pub use generate::{Generated, Sampling};
 pub use reading::{Reading, Totals};
 
-use crate::data::{self, Dataset};
+use crate::data::{self, Vocabulary};
 use crate::train::session::widths;
 use crate::train::{TrainError, checkpoint};
 use burn::module::Module;
@@ -32,17 +32,18 @@ pub struct Trained {
     /// Boundaries are where p ≥ this; `None` where they are not learned.
     pub threshold: Option<f64>,
     network: Network,
-    dataset: Dataset,
+    vocabulary: Vocabulary,
     device: Device,
 }
 
 impl Trained {
     /// Loads a run from its folder: final weights, else those of its newest checkpoint.
     ///
-    /// Its data are prepared too, or taken from `data_cache`: they hold its tokenizer.
+    /// Its data are not needed, but for a run of a version that did not keep its tokenizer: then they
+    /// are prepared, or taken from `data_cache`.
     ///
     /// # Errors
-    /// When the folder holds no run or no weights, or the data are not those it was trained on.
+    /// When the folder holds no run or no weights, or data are needed and not those it was trained on.
     pub fn load(folder: &Path, data_cache: &Path) -> Result<Self, InferenceError> {
         let spec = read_spec(folder)?;
         let device = device::open("cpu").map_err(TrainError::from)?;
@@ -50,16 +51,22 @@ impl Trained {
             .with_precision(spec.recipe.precision);
         let (network, state) = checkpoint::load_newest(folder, network, &device)?;
         let state = state.ok_or_else(|| InferenceError::Untrained(folder.to_owned()))?;
-        let dataset = data::prepare(&spec.data, data_cache)?;
-        if dataset.facts.fingerprint != spec.facts.fingerprint {
-            return Err(InferenceError::DataChanged(spec.id()));
-        }
+        let vocabulary = match Vocabulary::of_run(&spec, folder)? {
+            Some(vocabulary) => vocabulary,
+            None => {
+                let dataset = data::prepare(&spec.data, data_cache)?;
+                if dataset.facts.fingerprint != spec.facts.fingerprint {
+                    return Err(InferenceError::DataChanged(spec.id()));
+                }
+                dataset.vocabulary
+            }
+        };
         let threshold = state.threshold(&spec);
         Ok(Self {
             network: network.valid(),
             step: state.progress.step,
             threshold,
-            dataset,
+            vocabulary,
             device,
             spec,
         })
@@ -75,34 +82,14 @@ impl Trained {
     /// # Errors
     /// When the text is empty, the run's data have no text, or a part of it has no token.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>, InferenceError> {
-        let tokens = self.dataset.encode(text)?;
+        let tokens = self.vocabulary.encode(text)?;
         self.check(&tokens)?;
         Ok(tokens)
     }
 
-    /// Turns token ids into text; parts of characters become replacement characters.
-    ///
-    /// # Errors
-    /// When the tokenizer fails.
-    pub fn decode(&self, tokens: &[u32]) -> Result<String, InferenceError> {
-        match self.dataset.tokenizer() {
-            Some(tokenizer) => Ok(tokenizer.decode(tokens)?),
-            None => Ok(self.shown(tokens)),
-        }
-    }
-
-    /// Returns the text of one token, to show it.
-    pub fn token_text(&self, token: u32) -> String {
-        self.dataset.token_text(token)
-    }
-
-    /// Returns the text of some tokens, to show it: part of a character is shown as such.
-    pub fn shown(&self, tokens: &[u32]) -> String {
-        let whole = self.dataset.tokenizer().map(|it| it.decode(tokens));
-        match whole {
-            Some(Ok(text)) if !text.contains('\u{fffd}') => text,
-            _ => tokens.iter().map(|&token| self.token_text(token)).collect(),
-        }
+    /// Returns what its token ids stand for.
+    pub fn vocabulary(&self) -> &Vocabulary {
+        &self.vocabulary
     }
 
     /// Refuses no tokens at all and tokens that the model does not have.

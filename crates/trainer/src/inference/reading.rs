@@ -147,11 +147,6 @@ impl Trained {
             segmentation.extend(boundaries);
         }
     }
-
-    /// Returns the UTF-8 bytes that tokens stand for, where they stand for text.
-    pub fn bytes(&self, tokens: &[u32]) -> Option<f64> {
-        self.dataset.bytes(tokens)
-    }
 }
 
 #[cfg(test)]

@@ -363,9 +363,14 @@ pub(super) fn write_temporary(
     let bytes = views
         .and_then(|views| safetensors::serialize(views, Some(metadata.into_iter().collect())))
         .map_err(|error| TrainError::io("write", path)(std::io::Error::other(error)))?;
+    write_temporary_bytes(path, &bytes)
+}
+
+/// Writes and syncs bytes under a temporary name beside `path`, and returns that name.
+fn write_temporary_bytes(path: &Path, bytes: &[u8]) -> Result<PathBuf, TrainError> {
     let temporary = path.with_added_extension("tmp");
     let written = File::create(&temporary).and_then(|mut file| {
-        file.write_all(&bytes)?;
+        file.write_all(bytes)?;
         file.sync_all()
     });
     match written {
@@ -376,6 +381,11 @@ pub(super) fn write_temporary(
             Err(TrainError::io("write", &temporary)(error))
         }
     }
+}
+
+/// Writes a file whole or not at all.
+pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), TrainError> {
+    publish(&write_temporary_bytes(path, bytes)?, path)
 }
 
 /// Gives a written file its name, safe from a crash.

@@ -5,6 +5,7 @@
 use super::TrainError;
 use super::checkpoint::{self, Progress};
 use super::session::widths;
+use experiment::folder::TOKENIZER;
 use experiment::run::RunSpec;
 use network::{Network, device};
 use std::collections::BTreeMap;
@@ -15,7 +16,8 @@ const FORMAT_VERSION: u32 = 1;
 
 /// Writes a run's final weights, or else those of its newest checkpoint, under their plain names.
 ///
-/// Returns how far the run was, or `None` when it has no weights yet.
+/// Its tokenizer, where it has one, comes to lie beside them as `tokenizer.json`. Returns how far the
+/// run was, or `None` when it has no weights yet.
 ///
 /// # Errors
 /// When its weights cannot be used or the file cannot be written; a file of that name is then as
@@ -32,8 +34,17 @@ pub fn export(folder: &Path, spec: &RunSpec, path: &Path) -> Result<Option<Progr
         ..state.progress
     };
     let written = checkpoint::write_temporary(path, &network.weights(), metadata(spec, &progress))?;
+    if let Some(tokenizer) = tokenizer(folder) {
+        checkpoint::write_whole(&path.with_file_name(TOKENIZER), &tokenizer)?;
+    }
     checkpoint::publish(&written, path)?;
     Ok(Some(progress))
+}
+
+/// Reads the tokenizer that a run keeps; `None` where its tokens are bytes or no text, or where it was
+/// trained by a version that kept none.
+pub fn tokenizer(folder: &Path) -> Option<Vec<u8>> {
+    std::fs::read(folder.join(TOKENIZER)).ok()
 }
 
 /// Says what the weights are; a dense model has no threshold.

@@ -8,12 +8,13 @@ use super::journal::Journal;
 use super::optimizer::Widths;
 use super::replay::Replays;
 use super::step::{Sequences, Settings, batch};
-use crate::data::{self, batches::Batches};
+use crate::data::{self, Tokenizer, Vocabulary, batches::Batches};
 use burn::module::Module;
 use burn::tensor::Device;
 use experiment::architecture::Architecture;
 use experiment::event::{Event, Measurement};
 use experiment::flops::Convention;
+use experiment::folder::TOKENIZER;
 use experiment::lock::{self, Lock, LockError};
 use experiment::run::{RunOutcome, RunSpec};
 use network::causality::find_leak;
@@ -162,6 +163,7 @@ impl<'a> Session<'a> {
                 planned: spec.facts.fingerprint.clone(),
             });
         }
+        keep_tokenizer(&dataset.vocabulary, place.folder)?;
         let seq_len = spec.architecture.seq_len();
         let batches = Batches::new(&dataset, seq_len, spec.seed)?;
         let mut held_out = Sequences::new(seq_len);
@@ -408,6 +410,17 @@ impl<'a> Session<'a> {
             step: self.state.progress.step,
         })?;
         journal.sync()
+    }
+}
+
+/// Keeps what ids stand for beside the weights, so that whoever has these needs no data.
+fn keep_tokenizer(vocabulary: &Vocabulary, folder: &Path) -> Result<(), TrainError> {
+    let path = folder.join(TOKENIZER);
+    match vocabulary.tokenizer().and_then(Tokenizer::json) {
+        Some(json) if !std::fs::read(&path).is_ok_and(|kept| kept == json) => {
+            checkpoint::write_whole(&path, json)
+        }
+        _ => Ok(()),
     }
 }
 

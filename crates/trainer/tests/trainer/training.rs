@@ -5,7 +5,7 @@ use experiment::architecture::{Architecture, Window};
 use experiment::event::{Event, Line, Measurement};
 use experiment::recipe::{BoundaryGradient, LearningRates, Recipe, Regularisation};
 use experiment::run::{
-    DataSpec, Execution, LanguageKind, RunOutcome, RunSpec, SyntheticSpec, TokenWidth,
+    DataSpec, Execution, LanguageKind, Paths, RunOutcome, RunSpec, SyntheticSpec,
 };
 use network::device;
 use std::cell::Cell;
@@ -481,11 +481,12 @@ fn tokens_that_are_all_equal_train() {
     let path = folder.path().join("tokens.bin");
     std::fs::write(&path, [7u8, 0].repeat(4000)).expect("written");
     let data = DataSpec::Tokens {
-        train: path,
+        train: Paths::One(path.to_str().expect("UTF-8").to_owned()),
         validation: None,
-        width: TokenWidth::U16,
+        width: None,
         vocab: 24,
         validation_share: 0.3,
+        accept_doubtful: false,
     };
     let mut spec = spec(dlcm, recipe(6));
     spec.facts = data::prepare(&data, folder.path()).expect("tokens").facts;

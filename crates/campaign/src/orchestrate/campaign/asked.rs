@@ -40,14 +40,18 @@ impl Campaign<'_, '_> {
     /// Cancels the runs that others asked to.
     pub(super) async fn cancel(&mut self) -> Result<(), OrchestrateError> {
         let results = &self.setting.results;
-        for id in requests::asked(results, Request::Cancel) {
-            if let Some(active) = self.active.get_mut(&id) {
+        for (id, of) in requests::asked(results, Request::Cancel) {
+            // What another one was asked for and did not do, since it was killed, may be long ago: whoever
+            // still wants it asks again.
+            if let Some(of) = of.filter(|of| self.own.as_ref() != Some(of)) {
+                self.observer.notice(Notice::Left(id.clone(), of));
+            } else if let Some(active) = self.active.get_mut(&id) {
                 active.condemn(RunOutcome::Cancelled);
                 self.launcher.stop(&id);
             } else {
                 self.cancel_waiting(&id).await?;
             }
-            requests::fulfilled(results, Request::Cancel, &id)
+            requests::take_back(results, Request::Cancel, &id)
                 .map_err(failed("answer a request in", results))?;
         }
         Ok(())
@@ -75,7 +79,8 @@ impl Campaign<'_, '_> {
     /// Queues again the ended runs that others asked for, with the runs that they blocked.
     pub(super) async fn reopen_all(&mut self) -> Result<(), OrchestrateError> {
         let results = &self.setting.results;
-        for id in requests::asked(results, Request::Retry) {
+        // Whoever was asked: to be eligible is not bound to who trains.
+        for (id, _) in requests::asked(results, Request::Retry) {
             let before = self.store.run(&id).await?;
             let ended = before.filter(|record| record.state == RunState::Ended);
             let outcome = ended.and_then(|record| record.outcome);
@@ -91,7 +96,7 @@ impl Campaign<'_, '_> {
                     self.observer.notice(Notice::Reopened(id.clone()));
                 }
             }
-            requests::fulfilled(results, Request::Retry, &id)
+            requests::take_back(results, Request::Retry, &id)
                 .map_err(failed("answer a request in", results))?;
         }
         Ok(())

@@ -11,7 +11,13 @@ async fn runs_are_cancelled_while_they_train_and_while_they_wait() {
     theatre.stage.slots = 1;
     theatre.plays(2, &[Act::Wait]);
     for run in [2, 0] {
-        ask(theatre.folder.path(), Request::Cancel, &theatre.id(run)).expect("asked");
+        ask(
+            theatre.folder.path(),
+            Request::Cancel,
+            &theatre.id(run),
+            None,
+        )
+        .expect("asked");
     }
     // The longest would start first, but it is asked for before it does.
     let summary = theatre.run().await;
@@ -24,7 +30,7 @@ async fn runs_are_cancelled_while_they_train_and_while_they_wait() {
     let results = theatre.folder.path().to_owned();
     let request = tokio::spawn(async move {
         tokio::time::sleep(Duration::from_millis(50)).await;
-        ask(&results, Request::Cancel, &id).expect("asked");
+        ask(&results, Request::Cancel, &id, None).expect("asked");
     });
     let summary = theatre.run().await;
     request.await.expect("asked");
@@ -50,9 +56,9 @@ async fn a_failed_run_is_tried_again_while_others_train() {
     let requests = tokio::spawn(async move {
         let pause = || tokio::time::sleep(Duration::from_millis(100));
         pause().await;
-        ask(&results, Request::Retry, &failed).expect("asked");
+        ask(&results, Request::Retry, &failed, None).expect("asked");
         pause().await;
-        ask(&results, Request::Cancel, &long).expect("asked");
+        ask(&results, Request::Cancel, &long, None).expect("asked");
     });
     let summary = theatre.run().await;
     requests.await.expect("asked");
@@ -90,8 +96,8 @@ async fn runs_of_another_experiment_are_cancelled_and_made_eligible_too() {
         .end_run(failed, Crashed, "broken", 1.0)
         .await
         .expect("ended");
-    ask(theatre.folder.path(), Request::Cancel, waiting).expect("asked");
-    ask(theatre.folder.path(), Request::Retry, failed).expect("asked");
+    ask(theatre.folder.path(), Request::Cancel, waiting, None).expect("asked");
+    ask(theatre.folder.path(), Request::Retry, failed, None).expect("asked");
     let summary = theatre.run().await;
     assert_eq!(
         (summary.finished, summary.cancelled, summary.failed),
@@ -100,6 +106,23 @@ async fn runs_of_another_experiment_are_cancelled_and_made_eligible_too() {
     let record = async |id| theatre.store.run(id).await.expect("read").expect("known");
     assert_eq!(record(waiting).await.outcome, Some(Cancelled));
     assert_eq!(record(failed).await.state, RunState::Pending);
+}
+
+#[tokio::test]
+async fn what_another_orchestrator_was_asked_to_cancel_is_told_and_trained() {
+    let mut theatre = Theatre::new(THREE).await;
+    let gone = experiment::lock::Holder {
+        pid: 1,
+        host: "elsewhere".into(),
+        since: 1.0,
+    };
+    let id = theatre.id(0);
+    ask(theatre.folder.path(), Request::Cancel, &id, Some(&gone)).expect("asked");
+    let summary = theatre.run().await;
+    assert_eq!((summary.finished, summary.cancelled), (3, 0));
+    let left =
+        |notice: &&Notice| matches!(notice, Notice::Left(run, of) if *run == id && *of == gone);
+    assert_eq!(theatre.notices.0.iter().filter(left).count(), 1);
 }
 
 #[tokio::test]
@@ -121,7 +144,13 @@ async fn a_blocked_run_can_be_cancelled() {
     theatre.stage.acts.insert(trunk, vec![Act::Fail]);
     assert_eq!(theatre.run().await.cancelled, 0);
     assert_eq!(theatre.record(branch).await.state, RunState::Pending);
-    ask(theatre.folder.path(), Request::Cancel, &theatre.id(branch)).expect("asked");
+    ask(
+        theatre.folder.path(),
+        Request::Cancel,
+        &theatre.id(branch),
+        None,
+    )
+    .expect("asked");
     theatre.run().await;
     assert_eq!(theatre.record(branch).await.outcome, Some(Cancelled));
 }
@@ -152,7 +181,7 @@ async fn a_run_that_is_tried_again_is_paid_for_once() {
         .await
         .expect("open again");
     theatre.setting.execution.max_flops = Some(theatre.planned.iter().map(|run| run.flops).sum());
-    ask(theatre.folder.path(), Request::Retry, &theatre.id(0)).expect("asked");
+    ask(theatre.folder.path(), Request::Retry, &theatre.id(0), None).expect("asked");
     let summary = theatre.run().await;
     assert_eq!((summary.finished, summary.left), (2, 0), "{summary:?}");
 }

@@ -2,6 +2,8 @@
 
 use super::*;
 use experiment::folder::DATABASE;
+use sqlx::sqlite::SqliteConnectOptions;
+use std::path::Path;
 
 #[tokio::test]
 async fn a_database_of_the_first_schema_is_brought_forward() {

@@ -2,8 +2,7 @@
 
 use super::{MANY, SEQUENCE, VOCAB, count, key, word};
 use crate::grid::key::{Form, Key, Range, Role, Shown};
-use crate::run::{LanguageKind, TokenWidth, TokenizerSpec};
-use std::path::PathBuf;
+use crate::run::{LanguageKind, TextForm, TokenWidth, TokenizerSpec};
 
 /// A parameter of one kind of language, which others do not have.
 fn own(n: usize) -> Shown {
@@ -181,11 +180,35 @@ pub(super) static KEYS: &[Key] = &[
     key(
         "data.text",
         Role::Experiment,
-        "UTF-8 text files or globs, relative to the working directory.",
+        "Files or globs, relative to the working directory: UTF-8 text, or documents as JSON lines, a \
+         JSON array or Parquet; each may be compressed with gzip or zstd. Documents are separated by \
+         an empty line.",
         "",
-        "[corpus/*.txt, more.txt]",
+        "[corpus/*.txt, more.jsonl.gz]",
         &[Form::Paths(|d, paths| d.data.text = paths.to_vec())],
         |_| Shown::Nothing,
+    ),
+    key(
+        "data.text_field",
+        Role::Experiment,
+        "The field of JSON documents, or the column of Parquet files, that holds the text.",
+        "",
+        "content",
+        &[Form::Name(|d, name| d.data.text_field = name.to_owned())],
+        |d| word(&d.data.text_field),
+    ),
+    key(
+        "data.text_form",
+        Role::Experiment,
+        "How files are read: by what they hold (`auto`), or as plain text, braces and commas included \
+         (`plain`).",
+        "",
+        "plain",
+        &[
+            Form::Word("auto", |d| d.data.text_form = TextForm::Auto),
+            Form::Word("plain", |d| d.data.text_form = TextForm::Plain),
+        ],
+        |d| word(d.data.text_form.name()),
     ),
     key(
         "data.tokenizer",
@@ -221,10 +244,28 @@ pub(super) static KEYS: &[Key] = &[
         },
     ),
     key(
+        "data.doubtful",
+        Role::Experiment,
+        "What is done with data that look wrong, such as token files of another width or a tokenizer \
+         that loses much of the text: `refuse`, or `accept` where they are right as they are.",
+        "",
+        "accept",
+        &[
+            Form::Word("refuse", |d| d.data.accept_doubtful = false),
+            Form::Word("accept", |d| d.data.accept_doubtful = true),
+        ],
+        |d| {
+            word(if d.data.accept_doubtful {
+                "accept"
+            } else {
+                "refuse"
+            })
+        },
+    ),
+    key(
         "data.validation",
         Role::Every,
-        "Share of the tokens held out, from the tail of each file; unused where `data.tokens` \
-         names a validation file.",
+        "Share of the tokens held out, from the tail of each file; unused where files are held out.",
         "share of the tokens",
         "0.05",
         &[Form::Number(Range::open(0.0, 1.0), |d, x| {
@@ -235,36 +276,41 @@ pub(super) static KEYS: &[Key] = &[
     key(
         "data.tokens.train",
         Role::Experiment,
-        "Training tokens: a .bin file, relative to the working directory.",
+        "Training tokens: .bin or .npy files, folders of them or globs, relative to the working \
+         directory. Of a folder or glob, files named as validation sets are held out.",
         "",
-        "train.bin",
-        &[Form::Path("", |d, path| d.data.train = PathBuf::from(path))],
+        "fineweb10B",
+        &[Form::Paths(|d, paths| d.data.train = paths.to_vec())],
         |_| Shown::Nothing,
     ),
     key(
         "data.tokens.validation",
         Role::Experiment,
-        "Held-out tokens: a .bin file; without it the tail of `train`.",
+        "Held-out tokens: files, folders or globs; without them files of `train` named as validation \
+         sets, or else the tail of each file.",
         "",
         "val.bin",
-        &[Form::Path("", |d, path| {
-            d.data.held_out = Some(PathBuf::from(path))
+        &[Form::Paths(|d, paths| {
+            d.data.held_out = Some(paths.to_vec())
         })],
         |_| Shown::Nothing,
     ),
     key(
         "data.tokens.width",
         Role::Experiment,
-        "Integer width of a token.",
+        "Integer width of a token, little-endian. What a header says (llm.c, NumPy) needs no saying; \
+         files without one are taken as `u16`.",
         "",
         "u32",
         &[
-            Form::Word("u16", |d| d.data.width = TokenWidth::U16),
-            Form::Word("u32", |d| d.data.width = TokenWidth::U32),
+            Form::Word("u8", |d| d.data.width = Some(TokenWidth::U8)),
+            Form::Word("u16", |d| d.data.width = Some(TokenWidth::U16)),
+            Form::Word("u32", |d| d.data.width = Some(TokenWidth::U32)),
+            Form::Word("i64", |d| d.data.width = Some(TokenWidth::I64)),
         ],
         |d| match d.data.width {
-            TokenWidth::U16 => word("u16"),
-            TokenWidth::U32 => word("u32"),
+            Some(width) => word(width.name()),
+            None => Shown::Nothing,
         },
     ),
     key(

@@ -3,6 +3,7 @@
 // Difference formulas read as in a textbook only with indices.
 #![allow(clippy::needless_range_loop)]
 
+use crate::fit::interrupt;
 use crate::fit::matrix::Symmetric;
 
 /// Spacing of the differences that stand for derivatives.
@@ -43,6 +44,7 @@ pub(crate) fn minimise(
         .map(|mut x| {
             let mut value = f(&x);
             for _ in 0..3 {
+                interrupt::check();
                 let before = value;
                 value = compass(f, &mut x, value, 0.25 * near, 1e-3);
                 value = newton(f, &mut x, value);

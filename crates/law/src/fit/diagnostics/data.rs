@@ -1,6 +1,6 @@
 //! What can be said about the data before and beside a fit: ranges, units, directions, duplicates.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Range;
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::fit::law::Law;
 use crate::fit::matrix::Symmetric;
-use crate::fit::observations::Observations;
+use crate::fit::observations::{Observations, VARIANT};
 use crate::fit::solve::median;
 use experiment::quantity::human;
 
@@ -88,6 +88,18 @@ pub enum Warning {
         /// Change of the log response per e-fold of the column, others held.
         slope: f64,
     },
+    /// The response rises along a stretch of a column of which more should help, all else equal, which
+    /// no power law does.
+    RisesAlong {
+        /// The column.
+        column: String,
+        /// Where the stretch begins.
+        from: f64,
+        /// Where the response is highest above what it was there.
+        to: f64,
+        /// The responses at both.
+        responses: [f64; 2],
+    },
     /// Losses are about 1.44 times what published laws give in nats: they may be bits per token.
     LooksLikeBits {
         /// Median of loss over the published law's prediction.
@@ -122,6 +134,18 @@ impl fmt::Display for Warning {
                 f,
                 "the loss rises with {column} (by {:.1}% per e-fold)",
                 100.0 * slope
+            ),
+            Self::RisesAlong {
+                column,
+                from,
+                to,
+                responses: [low, high],
+            } => write!(
+                f,
+                "the loss rises with {column} from {low:.4} at {} to {high:.4} at {}, all else equal: \
+                 no power law does that",
+                human(*from),
+                human(*to)
             ),
             Self::LooksLikeBits { ratio } => write!(
                 f,
@@ -173,6 +197,7 @@ pub(crate) fn data_warnings(law: &dyn Law, data: &Observations) -> Vec<Warning> 
         }
     }
     warnings.extend(rising(law, data));
+    warnings.extend(rising_along(law, data));
     warnings.extend(unit(law, data));
     warnings.extend(duplicates(data));
     let clusters = data.n_clusters();
@@ -238,6 +263,82 @@ fn rising(law: &dyn Law, data: &Observations) -> Vec<Warning> {
         }
     }
     warnings
+}
+
+/// The columns that tell settings apart: rows that agree in all of them are replicates.
+///
+/// Seeds realise different R, so the declared one stands for it where it is known.
+pub(crate) fn setting_columns(data: &Observations, law: &dyn Law) -> Vec<String> {
+    let declared = data.column("declared_ratio").is_some();
+    let inputs = law.inputs().into_iter().map(|input| input.name);
+    let usual = [
+        "params",
+        "tokens",
+        "concept_share",
+        "compression_ratio",
+        VARIANT,
+    ];
+    let usual = usual.into_iter().map(str::to_owned);
+    let columns: BTreeSet<String> = inputs
+        .chain(usual)
+        .map(|name| match (name.as_str(), declared) {
+            ("compression_ratio", true) => "declared_ratio".to_owned(),
+            _ => name,
+        })
+        .filter(|name| name != "floor" && data.column(name).is_some())
+        .collect();
+    columns.into_iter().collect()
+}
+
+/// A rise of the log response above this is no noise between seeds.
+const RISE: f64 = 0.1;
+
+/// Finds the largest rise of the mean response along each helpful column, between rows that agree in
+/// all else.
+fn rising_along(law: &dyn Law, data: &Observations) -> Vec<Warning> {
+    let inputs = law.inputs();
+    let Some(response) = data.column(law.response()) else {
+        return Vec::new();
+    };
+    let settings = setting_columns(data, law);
+    let along = |column: &str| {
+        let others = settings.iter().filter(|name| *name != column);
+        let others: Vec<&[f64]> = others.filter_map(|name| data.column(name)).collect();
+        let at = data.column(column)?;
+        // By what else there is, and then by the column: the sum of the logarithms and their count.
+        let mut stretches: BTreeMap<Vec<u64>, BTreeMap<u64, (f64, f64)>> = BTreeMap::new();
+        for row in 0..data.len() {
+            let else_equal = others.iter().map(|values| values[row].to_bits()).collect();
+            // The bits of positive numbers are in their order.
+            let stretch = stretches.entry(else_equal).or_default();
+            let (sum, rows) = stretch.entry(at[row].to_bits()).or_default();
+            *sum += response[row].ln();
+            *rows += 1.0;
+        }
+        let mut worst: Option<(f64, Warning)> = None;
+        for stretch in stretches.into_values() {
+            let mut lowest = (0.0, f64::INFINITY);
+            for (value, (sum, rows)) in stretch {
+                let (value, mean) = (f64::from_bits(value), sum / rows);
+                let rise = mean - lowest.1;
+                if rise > worst.as_ref().map_or(RISE, |(rise, _)| *rise) {
+                    let warning = Warning::RisesAlong {
+                        column: column.to_owned(),
+                        from: lowest.0,
+                        to: value,
+                        responses: [lowest.1.exp(), mean.exp()],
+                    };
+                    worst = Some((rise, warning));
+                }
+                if mean < lowest.1 {
+                    lowest = (value, mean);
+                }
+            }
+        }
+        worst.map(|(_, warning)| warning)
+    };
+    let helpful = inputs.iter().filter(|input| input.helps == Some(true));
+    helpful.filter_map(|input| along(&input.name)).collect()
 }
 
 /// Compares losses of larger models with the published Chinchilla law in nats.

@@ -8,7 +8,7 @@ mod sensitivity;
 
 pub(crate) use data::ALIKE;
 pub use data::{DataRange, Extrapolation, Warning};
-pub(crate) use data::{data_warnings, ranges};
+pub(crate) use data::{data_warnings, ranges, setting_columns};
 pub use held_out::{Contestant, HeldOut, Which, compete, cross_validated, held_out_largest};
 pub use identification::{AtBound, Identification, Side, StandardError, Unidentified, Why};
 pub(crate) use identification::{at_bounds, identification};

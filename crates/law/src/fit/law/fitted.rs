@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Frame, Law, LawError, MAX_PARAMETERS, MAX_SIZES};
+use super::{Frame, Law, LawError, MAX_PARAMETERS, MAX_SIZES, Role};
 
 /// A law together with natural parameters, ready to predict.
 #[derive(Clone, Debug)]
@@ -69,6 +69,36 @@ impl FittedLaw {
         Self::from_parts(law, natural)
     }
 
+    /// Takes a law whose parameters were stated or read, not fitted here.
+    ///
+    /// # Errors
+    /// [`LawError::Parameters`] when a parameter is one that no fit can have.
+    pub fn stated(self) -> Result<Self, LawError> {
+        let parameters = self.law.parameters();
+        for (at, parameter) in parameters.iter().enumerate() {
+            // An offset has no upper bound of its own: it is bounded beside the sizes of a fit.
+            let (value, (low, high)) = match parameter.role {
+                Role::Offset => (self.natural[at], (0.0, f64::INFINITY)),
+                _ => (self.internal[at], parameter.bounds),
+            };
+            let slack = 1e-9 * value.abs();
+            if !(low - slack..=high + slack).contains(&value) {
+                let name = &parameter.name;
+                let bounds = if high.is_finite() {
+                    format!("between {low} and {high}")
+                } else {
+                    format!("at least {low}")
+                };
+                return Err(LawError::Parameters {
+                    law: self.law.name(),
+                    problem: format!("{name} is {}: it must be {bounds}", self.natural[at]),
+                    expected: parameters.into_iter().map(|p| p.name).collect(),
+                });
+            }
+        }
+        Ok(self)
+    }
+
     /// Returns the law.
     pub fn law(&self) -> &Arc<dyn Law> {
         &self.law
@@ -104,6 +134,24 @@ mod tests {
         let fitted = FittedLaw::from_parts(law, vec![1.8, 400.0, 2000.0, 0.34, 0.37]).unwrap();
         let expected = 1.8 + 400.0 / 1e9_f64.powf(0.34) + 2000.0 / 2e10_f64.powf(0.37);
         assert!((fitted.predict(&[1e9, 2e10]) - expected).abs() < 1e-13);
+    }
+
+    #[test]
+    fn parameters_that_no_fit_has_are_refused() {
+        let stated = |name: &str, values: &[f64]| {
+            let law = FittedLaw::from_parts(by_name(name).unwrap(), values.to_vec());
+            law.and_then(FittedLaw::stated)
+                .map_err(|error| error.to_string())
+        };
+        assert!(stated("chinchilla", &[1.8, 400.0, 2000.0, 0.34, 0.37]).is_ok());
+        for (values, why) in [
+            ([-1.0, 400.0, 2000.0, 0.34, 0.37], "E is -1"),
+            ([1.8, 400.0, 2000.0, -0.34, 0.37], "alpha is -0.34"),
+            ([1.8, 400.0, 2000.0, 0.34, 37.0], "between 0 and 8"),
+        ] {
+            let said = stated("chinchilla", &values).unwrap_err();
+            assert!(said.contains(why), "{said}");
+        }
     }
 
     #[test]
