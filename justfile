@@ -10,6 +10,10 @@ fmt:
 faults:
     cargo test --release --test faults -- --ignored --nocapture
 
+# Damages inputs of every kind for five minutes and says what the program made of them.
+probe:
+    cargo test --release --test probe -- --ignored --nocapture every_kind
+
 # The README's figures, from the quickstart.
 figure:
     cargo run --release -- run experiments/quickstart.yaml

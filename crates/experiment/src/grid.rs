@@ -329,18 +329,11 @@ fn declared(
     overrides: &[(String, String)],
 ) -> Result<(Declared, Arc<Source>), GridError> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let source = Arc::new(Source {
-        name: name.to_owned(),
-        text: text.to_owned(),
-    });
+    let source = Arc::new(Source::new(name, text));
     let mut root = document::read(&source, 0)?;
     section::require_mapping(&root)?;
     for (path, value) in overrides {
-        let text = format!("{path}={value}");
-        let replacement = Arc::new(Source {
-            name: "--set".into(),
-            text,
-        });
+        let replacement = Arc::new(Source::new("--set", &format!("{path}={value}")));
         let node = document::read(&replacement, path.len() + 1)?;
         let at = Location::new(&replacement, 0, path.len());
         root.set(&path.split('.').collect::<Vec<_>>(), &at, node)?;

@@ -49,8 +49,8 @@ pub(in crate::cli) struct Args {
     compression_ratio: f64,
 
     /// Threads [default: all].
-    #[arg(long)]
-    threads: Option<usize>,
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=4096))]
+    threads: Option<u16>,
 
     /// The device.
     #[arg(long, env = device::VARIABLE, default_value = "cpu")]
@@ -129,7 +129,7 @@ pub(in crate::cli) fn run(args: &Args) -> Result<ExitCode, Failure> {
         return again_with(variable, value);
     }
     let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(args.threads.unwrap_or(0))
+        .num_threads(args.threads.map_or(0, usize::from))
         .build()
         .map_err(Failure::machine)?;
     let measured = pool.install(|| measure(args))?;

@@ -17,8 +17,8 @@ use trainer::train::coordinates::{Coordinate, coordinates};
 #[command(after_help = "Example:\n  orchestrator coordinates --figures results/coordinates")]
 pub(in crate::cli) struct Args {
     /// Token widths, multiples of 16.
-    #[arg(long, value_delimiter = ',', default_value = "32,64,128,256")]
-    widths: Vec<usize>,
+    #[arg(long, value_delimiter = ',', default_value = "32,64,128,256", value_parser = clap::value_parser!(u16).range(16..=16384))]
+    widths: Vec<u16>,
 
     /// Optimizer steps.
     #[arg(long, default_value_t = 8)]
@@ -44,9 +44,15 @@ pub(in crate::cli) struct Args {
 pub(in crate::cli) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let mut recipe = Recipe::default();
     if let Some(rate) = args.learning_rate {
+        if !(rate > 0.0 && rate.is_finite()) {
+            return Err(Failure::input(format!(
+                "`--learning-rate {rate}` must be above 0, as in 2e-3"
+            )));
+        }
         (recipe.rates.token, recipe.rates.concept, recipe.rates.other) = (rate, rate, rate);
     }
-    let found = coordinates(&args.widths, args.steps, &recipe, &args.device)?;
+    let widths: Vec<usize> = args.widths.iter().copied().map(usize::from).collect();
+    let found = coordinates(&widths, args.steps, &recipe, &args.device)?;
     // Steps 0, 1, 2, 4, 8, … and the last.
     let shown = |step: u64| step == 0 || step.is_power_of_two() || step == args.steps;
     let found: Vec<Coordinate> = found.into_iter().filter(|c| shown(c.step)).collect();
@@ -63,7 +69,7 @@ pub(in crate::cli) fn run(args: &Args) -> Result<ExitCode, Failure> {
         let text = serde_json::to_string(&sizes).map_err(Failure::machine)?;
         print(&format!("{text}\n"))?;
     } else {
-        print(&table(&found, &args.widths))?;
+        print(&table(&found, &widths))?;
     }
     if let Some(folder) = &args.figures {
         for file in draw_coordinates(folder, &sizes).map_err(Failure::machine)? {

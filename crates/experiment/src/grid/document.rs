@@ -127,6 +127,7 @@ impl Node {
 pub(super) fn read(source: &Arc<Source>, from: usize) -> Result<Node, Problem> {
     let text = source.text.get(from..).unwrap_or_default();
     refuse_binary(source)?;
+    refuse_towers(source, from, text)?;
     let places = Places::new(source, from, text);
     let skeleton = places.read(text);
     if let Err(Trouble::Meaning(problem)) = skeleton {
@@ -166,6 +167,32 @@ fn refuse_binary(source: &Arc<Source>) -> Result<(), Problem> {
         u32::from(found)
     ))
     .help("give the experiment's YAML file; `experiments/quickstart.yaml` is one"))
+}
+
+/// Refuses brackets in brackets beyond all sense: the time that parsers take for them grows with the
+/// square of their number. Those in comments and quotes count too, as few as there are.
+fn refuse_towers(source: &Arc<Source>, from: usize, text: &str) -> Result<(), Problem> {
+    const MOST: i64 = 1000;
+    let mut open = 0;
+    for (at, byte) in text.bytes().enumerate() {
+        open += match byte {
+            b'[' | b'{' => 1,
+            b']' | b'}' => -1,
+            _ => 0,
+        };
+        open = open.max(0);
+        if open > MOST {
+            let at = Location::new(source, from + at, from + at + 1);
+            return Err(nested_too_deeply(&at));
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn nested_too_deeply(at: &Location) -> Problem {
+    Problem::new("this is nested too deeply")
+        .label(at, "")
+        .help("an experiment has four levels")
 }
 
 /// Turns a serde_yaml error into a problem with its place.

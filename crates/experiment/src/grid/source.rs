@@ -37,12 +37,36 @@ impl SourceCode for Source {
     }
 }
 
+impl Source {
+    /// Takes a text; a carriage return alone, which ends a line to YAML but sends a terminal back to
+    /// where the line begins, becomes a line feed.
+    pub(super) fn new(name: impl Into<String>, text: &str) -> Self {
+        let lines: Vec<String> = text
+            .split("\r\n")
+            .map(|line| line.replace('\r', "\n"))
+            .collect();
+        Self {
+            name: name.into(),
+            text: lines.join("\r\n"),
+        }
+    }
+}
+
+/// Longer messages are cut, and longer lines not shown: nobody reads them, and terminals lose
+/// themselves in them.
+const MOST_CHARACTERS: usize = 2000;
+
 /// Writes out the characters that a terminal would act on, or that would show a text in another order.
 fn printable(text: String) -> String {
     let acts = |c: char| {
         c.is_control() && c != '\n'
             || "\u{202a}\u{202b}\u{202c}\u{202d}\u{202e}\u{2066}\u{2067}\u{2068}\u{2069}"
                 .contains(c)
+    };
+    let end = text.char_indices().nth(MOST_CHARACTERS);
+    let text = match end {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
     };
     if !text.contains(acts) {
         return text;
@@ -122,7 +146,8 @@ impl Location {
 
 impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}:{}", self.source.name, self.line(), self.column())
+        let name = printable(self.source.name.clone());
+        write!(f, "{name}:{}:{}", self.line(), self.column())
     }
 }
 
@@ -168,6 +193,24 @@ impl Problem {
         self
     }
 
+    /// Says whether the lines that it is about, and those beside them, can be shown.
+    fn is_visible(&self) -> bool {
+        let is_end = |byte: &u8| *byte == b'\n';
+        self.labels.iter().all(|(at, _)| {
+            // Bytes: a label may end inside a character.
+            let text = at.source.text.as_bytes();
+            let (before, rest) = text.split_at(at.offset);
+            let (own, after) = rest.split_at(at.length.min(rest.len()));
+            let before = before.rsplit(is_end).take(2).map(<[u8]>::len);
+            let after = after.split(is_end).take(2).map(<[u8]>::len);
+            let own = own.split(is_end).map(<[u8]>::len);
+            before
+                .chain(own)
+                .chain(after)
+                .all(|length| length <= MOST_CHARACTERS)
+        })
+    }
+
     /// Where it is; `None` when it concerns the whole file.
     pub fn location(&self) -> Option<&Location> {
         self.labels.first().map(|(location, _)| location)
@@ -190,10 +233,9 @@ impl GridError {
         self.shown.iter().map(|shown| &shown.0)
     }
 
-    fn first_message(&self) -> &str {
-        self.shown
-            .first()
-            .map_or("the experiment file is wrong", |shown| &shown.0.message)
+    fn first_message(&self) -> String {
+        let first = self.shown.first();
+        first.map_or_else(|| "the experiment file is wrong".into(), Shown::to_string)
     }
 }
 
@@ -223,9 +265,19 @@ impl From<Problem> for GridError {
 }
 
 /// A problem in the form in which it is printed.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
+#[derive(Debug)]
 struct Shown(Problem);
+
+impl std::error::Error for Shown {}
+
+impl fmt::Display for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.location() {
+            Some(at) if !self.0.is_visible() => write!(f, "{at}: {}", self.0),
+            _ => self.0.fmt(f),
+        }
+    }
+}
 
 impl Diagnostic for Shown {
     fn help(&self) -> Option<Box<dyn fmt::Display + '_>> {
@@ -234,6 +286,9 @@ impl Diagnostic for Shown {
     }
 
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
+        if !self.0.is_visible() {
+            return None;
+        }
         Some(Box::new(self.0.labels.iter().map(|(at, text)| {
             let text = (!text.is_empty()).then(|| text.clone());
             LabeledSpan::new(text, at.offset, at.length)
@@ -241,7 +296,8 @@ impl Diagnostic for Shown {
     }
 
     fn source_code(&self) -> Option<&dyn SourceCode> {
-        Some(&*self.0.location()?.source)
+        let at = self.0.location().filter(|_| self.0.is_visible())?;
+        Some(&*at.source)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Where the values of a YAML text stand, by the events of a marker parser.
 
-use super::empty;
+use super::{empty, nested_too_deeply};
 use crate::grid::source::{Location, Problem, Source};
 use saphyr_parser::{Event, Parser, Span};
 use std::collections::HashMap;
@@ -110,10 +110,7 @@ impl<'a> Places<'a> {
                 },
                 Event::SequenceStart(anchor, None) | Event::MappingStart(anchor, None) => {
                     if open.len() >= MAX_DEPTH {
-                        return refused(
-                            "this is nested too deeply",
-                            "an experiment has four levels",
-                        );
+                        return Err(Trouble::Meaning(nested_too_deeply(&location)));
                     }
                     let is_map = matches!(event, Event::MappingStart(..));
                     open.push(Open {

@@ -105,3 +105,23 @@ fn very_many_problems_are_counted_and_the_first_shown() {
     );
     assert_eq!(messages[20], "480 more problems are not shown");
 }
+
+#[test]
+fn lines_that_nobody_can_read_are_named_and_not_shown() {
+    let long = "k".repeat(200_000);
+    for text in [
+        format!("grid: {{{long}: 1}}"),
+        format!("name: {long}\n{GRID}"),
+        format!("{GRID}training: {{batch: [{}1X]}}", "4, ".repeat(50_000)),
+        format!("{GRID}name: \"{}\"", "\\x41".repeat(50_000)),
+        "[".repeat(300_000),
+        format!("a: \n  {}", "{\"a\":".repeat(100_000)),
+    ] {
+        let said = refused(&text);
+        assert!(
+            said.len() < 5000 && said.contains("a.yaml:"),
+            "{}",
+            &said[..said.len().min(5000)]
+        );
+    }
+}

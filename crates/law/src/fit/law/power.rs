@@ -19,7 +19,7 @@ impl Power {
     /// Builds the law over the given columns.
     ///
     /// # Errors
-    /// [`LawError::Arguments`] without columns, with too many, or with one column twice.
+    /// [`LawError::Arguments`] without columns, with too many, with one column twice, or with the loss.
     pub fn new<T: AsRef<str>>(columns: &[T]) -> Result<Self, LawError> {
         let columns: Vec<String> = columns
             .iter()
@@ -33,6 +33,8 @@ impl Power {
             Some("name the columns, as in `power:width,depth,tokens`".to_owned())
         } else if let Some((_, column)) = repeated {
             Some(format!("column `{column}` is named twice"))
+        } else if columns.iter().any(|column| column == "loss") {
+            Some("`loss` is what it predicts: name what that depends on, as in `power:params,tokens`".to_owned())
         } else if columns.len() > MAX_SIZES {
             Some(format!(
                 "{} columns are more than {MAX_SIZES}",
@@ -165,6 +167,7 @@ mod tests {
             (None, "name the columns"),
             (Some("a,a"), "twice"),
             (Some("a,,b"), "name"),
+            (Some("params,loss"), "what it predicts"),
         ] {
             let message = Power::parse(text).unwrap_err().to_string();
             assert!(message.contains(said), "{message}");
