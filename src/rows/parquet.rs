@@ -1,19 +1,18 @@
 //! Parquet files → a table.
 
 use super::{Places, RowsError, Table};
+use experiment::quietly::quietly;
 use polars::prelude::*;
 use std::borrow::Cow;
 use std::io::Cursor;
-use std::panic::AssertUnwindSafe;
-use std::sync::{Mutex, PoisonError};
 
 pub(super) fn read(name: String, file: &[u8]) -> Result<Table, RowsError> {
     let refused = |why: String| RowsError::Parquet {
         name: name.clone(),
         why,
     };
-    let (columns, unread) = unharmed(|| columns(file))
-        .map_err(|()| refused("it is damaged".into()))?
+    let (columns, unread) = quietly(|| columns(file))
+        .map_err(|error| refused(error.to_string()))?
         .map_err(|error| refused(error.to_string()))?;
     let rows = columns.first().map_or(0, |(_, cells)| cells.len());
     if columns.iter().any(|(_, cells)| cells.len() != rows) {
@@ -54,18 +53,6 @@ fn columns(file: &[u8]) -> PolarsResult<Columns> {
         }
     }
     Ok((columns, unread))
-}
-
-/// Calls what may panic, as polars does where a file is damaged, and says nothing then.
-fn unharmed<T>(read: impl FnOnce() -> T) -> Result<T, ()> {
-    /// One at a time, or the hook of one would be kept by another.
-    static ONE: Mutex<()> = Mutex::new(());
-    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
-    let hook = std::panic::take_hook();
-    std::panic::set_hook(Box::new(|_| {}));
-    let read = std::panic::catch_unwind(AssertUnwindSafe(read));
-    std::panic::set_hook(hook);
-    read.map_err(|_| ())
 }
 
 /// Says whether a column holds what cells are: numbers, words, or true and false.

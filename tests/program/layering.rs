@@ -10,6 +10,7 @@ const ORDER: &[(&str, &[&str])] = &[
         "crates/experiment/src",
         &[
             "quantity",
+            "quietly",
             "spelling",
             "digest",
             // Which cells of a grid and which rows of a table are kept is said in one language.

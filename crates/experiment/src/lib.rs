@@ -16,6 +16,7 @@ pub mod grid;
 pub mod lock;
 pub mod plan;
 pub mod quantity;
+pub mod quietly;
 pub mod recipe;
 pub mod record;
 pub mod run;

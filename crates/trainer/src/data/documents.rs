@@ -4,6 +4,7 @@
 use super::DataError;
 use super::doubt::Doubts;
 use super::magic::{self, Magic};
+use experiment::quietly::quietly;
 use experiment::run::TextForm;
 use polars::prelude::{DataType, ParquetReader, SerReader};
 use rayon::prelude::*;
@@ -54,7 +55,12 @@ pub(super) fn read(path: &Path, how: Reading, doubts: &mut Doubts) -> Result<Tex
     let (bytes, packing) = unpack(path, packed)?;
     let known = magic::recognise(&bytes);
     let mut read = match known {
-        Some(Magic::Parquet) => documents(path, how, "Parquet", parquet(path, bytes, how.field)?)?,
+        Some(Magic::Parquet) => documents(
+            path,
+            how,
+            "Parquet",
+            whole(path, || parquet(path, bytes, how.field))?,
+        )?,
         Some(Magic::Foreign(what, right)) => return Err(DataError::foreign(path, what, right)),
         Some(Magic::Numpy) => {
             let right = "name token files under `data.tokens`";
@@ -247,6 +253,16 @@ fn lines(path: &Path, text: &str, field: &str) -> Result<Found, DataError> {
         Ok(document(value, field))
     });
     Ok(Found::of(read.collect::<Result<_, DataError>>()?))
+}
+
+/// Calls a reader that panics where a file is damaged.
+fn whole<T>(path: &Path, read: impl FnOnce() -> Result<T, DataError>) -> Result<T, DataError> {
+    quietly(read).unwrap_or_else(|panicked| {
+        Err(DataError::Damaged {
+            path: path.into(),
+            reason: format!("its Parquet cannot be read: {panicked}"),
+        })
+    })
 }
 
 /// Reads the one column of a Parquet file that is asked for.
