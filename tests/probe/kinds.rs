@@ -7,7 +7,7 @@ use campaign::store::Store;
 use experiment::folder::{DATABASE, JOURNAL, ResultsFolder, SPECIFICATION};
 use experiment::grid::{self, GridError, schema};
 use experiment::plan::plan;
-use experiment::run::{DataFacts, DataSpec, RunId, RunSpec, TokenWidth, TokenizerSpec};
+use experiment::run::{DataFacts, DataSpec, Paths, RunId, RunSpec, TokenWidth, TokenizerSpec};
 use miette::{GraphicalReportHandler, GraphicalTheme};
 use orchestrator::application::Asked;
 use orchestrator::rows::{Selection, Table};
@@ -426,14 +426,7 @@ fn text_data(folder: &Path, name: &str, bytes: &[u8], tokenizer: TokenizerSpec) 
     let path = folder.join(name);
     std::fs::write(&path, bytes).expect("written");
     let text = vec![path.display().to_string()];
-    dataset(
-        folder,
-        &DataSpec::Text {
-            text,
-            tokenizer,
-            validation: 0.2,
-        },
-    )
+    dataset(folder, &DataSpec::text(text, tokenizer, 0.2))
 }
 
 fn text(folder: &Path, bytes: &[u8]) -> Answer {
@@ -505,11 +498,12 @@ fn token_file(folder: &Path, bytes: &[u8]) -> Answer {
     let train = folder.join("probe.bin");
     std::fs::write(&train, bytes).expect("written");
     let spec = DataSpec::Tokens {
-        train,
+        train: Paths::One(train.display().to_string()),
         validation: None,
-        width: TokenWidth::U16,
+        width: Some(TokenWidth::U16),
         vocab: 300,
         validation_share: 0.2,
+        accept_doubtful: false,
     };
     dataset(folder, &spec)
 }

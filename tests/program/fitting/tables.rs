@@ -29,7 +29,8 @@ pub(super) fn is_truth(fit: &Value, truth: &[(&str, f64)], what: &str) {
     }
 }
 
-fn fit<'a>(csv: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+/// Arguments that fit Chinchilla's law to a table.
+pub(super) fn arguments<'a>(csv: &'a str, more: &[&'a str]) -> Vec<&'a str> {
     let first = [
         "fit",
         "--csv",
@@ -77,7 +78,7 @@ fn tables_that_were_answered_badly() {
         let Some(path) = shared(&format!("cases/{name}")) else {
             continue;
         };
-        let told = Desk::new().json(&fit(&path, more));
+        let told = Desk::new().json(&arguments(&path, more));
         is_truth(&told, &TRUTH, name);
     }
 }
@@ -96,7 +97,7 @@ fn json_lines_are_a_table() {
         "loss=final_loss",
         "--tokens-from-flops",
     ];
-    let told = Desk::new().json(&fit(&path, &more));
+    let told = Desk::new().json(&arguments(&path, &more));
     let truth = [
         ("E", 2.690),
         ("A", 1606.5),
@@ -156,7 +157,7 @@ fn any_form_of_a_table_gives_one_answer() {
         array.push(nested.replace("\"bad\": NaN", "\"bad\": [1, 2]"));
     }
     let desk = Desk::new().with("t.csv", &csv);
-    let truth = desk.json(&fit("t.csv", &[]));
+    let truth = desk.json(&arguments("t.csv", &[]));
     let packed = {
         let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
         encoder.write_all(lines.as_bytes()).expect("packed");
@@ -193,11 +194,11 @@ fn any_form_of_a_table_gives_one_answer() {
         ("typed.csv", &[]),
         ("runs/*.csv", &[]),
     ] {
-        let told = desk.json(&fit(name, more));
+        let told = desk.json(&arguments(name, more));
         assert_eq!(told["parameters"], truth["parameters"], "{name}");
         assert_eq!(told["n_rows"], 25, "{name}");
     }
-    let mut piped = desk.command(&fit("-", &[]));
+    let mut piped = desk.command(&arguments("-", &[]));
     let output = piped.write_stdin(csv).output().expect("ran");
     let told: Value = serde_json::from_slice(&output.stdout).expect("JSON");
     assert_eq!(told["parameters"], truth["parameters"]);
@@ -240,7 +241,7 @@ fn what_is_no_table_or_no_column_is_told() {
         ),
         ("two.csv", vec!["--best-of", "rate"], "has no column `rate`"),
     ] {
-        let said = desk.refused(&fit(csv, &more));
+        let said = desk.refused(&arguments(csv, &more));
         assert!(said.contains(why), "{csv} {more:?}: {said}");
     }
 }
@@ -255,14 +256,14 @@ fn columns_of_types_that_are_not_read_stand_in_nobodys_way() {
     );
     let desk = Desk::new();
     for filter in ["split=train or split=test", "big=a", "params > 0"] {
-        let told = desk.json(&fit(file, &["--where", filter]));
+        let told = desk.json(&arguments(file, &["--where", filter]));
         assert_eq!(told["n_rows"], 16, "{filter}");
         is_truth(&told, &TRUTH, filter);
     }
     for column in [
         "when", "day", "clock", "took", "price", "cfg", "list", "map", "bytes", "f16",
     ] {
-        let said = desk.refused(&fit(file, &["--where", &format!("{column} > 1")]));
+        let said = desk.refused(&arguments(file, &["--where", &format!("{column} > 1")]));
         let told = format!("column `{column}` holds");
         assert!(
             said.contains(&told) && said.contains("which is not read"),

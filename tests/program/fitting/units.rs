@@ -1,23 +1,13 @@
 //! Units that were missed, what is no noise, and laws that describe nothing.
 
 use crate::fitting::desk::{SIZES, TOKENS, chinchilla, close, kinds, number};
-use crate::fitting::tables::is_truth;
+use crate::fitting::tables::{arguments, is_truth};
 use crate::support::{Desk, shared};
 use serde_json::Value;
 use std::fmt::Write as _;
 
 fn fit(desk: &Desk, csv: &str, more: &[&str]) -> Value {
-    let first = [
-        "fit",
-        "--csv",
-        csv,
-        "--law",
-        "chinchilla",
-        "--bootstrap",
-        "0",
-        "--json",
-    ];
-    desk.json(&[&first, more].concat())
+    desk.json(&arguments(csv, more))
 }
 
 /// Changes the cells of every row.
