@@ -6,7 +6,7 @@ check:
 fmt:
     cargo fmt
 
-# Injects 220 faults at random moments of a grid and compares its results, bit by bit.
+# Injects 230 faults at random moments of a grid and compares its results, bit by bit.
 faults:
     cargo test --release --test faults -- --ignored --nocapture
 

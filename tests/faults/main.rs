@@ -1,6 +1,6 @@
 //! Faults at random moments of a grid, after which its results must be the same bits.
 //!
-//! Every fault gets a grid of its own, which is run to the end after it. `just faults` injects 220;
+//! Every fault gets a grid of its own, which is run to the end after it. `just faults` injects 230;
 //! the quick form, one of some kinds each, is an ordinary test.
 
 mod desk;
