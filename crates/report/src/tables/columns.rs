@@ -150,7 +150,7 @@ pub static RUNS: &[TableColumn<Listed>] = &[
     column(
         "bits_per_byte",
         "bits per UTF-8 byte",
-        "The same loss, comparable between tokenizers; missing where tokens have no text",
+        "The same loss, comparable between tokenizers; missing where tokens have no text, or have lost some of it",
         Cell::Number(|run| run.record.bits_per_byte),
     ),
     column(
