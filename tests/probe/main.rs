@@ -8,6 +8,7 @@
 mod kinds;
 mod mutant;
 mod program;
+mod seeds;
 mod worker;
 
 use kinds::KINDS;

@@ -1,7 +1,8 @@
 //! The program itself, given mutants of files and arguments.
 
-use super::kinds::{Answer, Kind, RUN, acts_on_terminal, csv_tables, experiments, specifications};
+use super::kinds::{Answer, Kind, acts_on_terminal};
 use super::mutant::{EXTREMES, Mutant};
+use super::seeds::{RUN, csv_tables, experiments, specifications};
 use experiment::folder::SPECIFICATION;
 use rand::seq::IndexedRandom;
 use rand_chacha::ChaCha8Rng;
