@@ -238,9 +238,10 @@ impl<'a> Levels<'a> {
         };
         let concept = nearest(&self.concept, concept);
         // Concepts are as wide as tokens at least, though that be no width to choose from.
-        let concept = match concept.width < token.width {
-            true => Cow::Owned(self.concept_stack(token.width)),
-            false => Cow::Borrowed(concept),
+        let concept = if concept.width < token.width {
+            Cow::Owned(self.concept_stack(token.width))
+        } else {
+            Cow::Borrowed(concept)
         };
         let aim = (token, concept);
         // Beyond twice or half the width another range of P is better.
@@ -249,9 +250,10 @@ impl<'a> Levels<'a> {
             .iter()
             .find_map(|shares| {
                 let serves = |pair: &Pair| shares.iter().all(|share| self.serves(*share, pair));
-                match serves(&aim) {
-                    true => Some(aim.clone()),
-                    false => near().into_iter().find(serves),
+                if serves(&aim) {
+                    Some(aim.clone())
+                } else {
+                    near().into_iter().find(serves)
                 }
             })
             .unwrap_or(aim)
