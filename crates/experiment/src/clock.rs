@@ -18,7 +18,7 @@ pub fn utc(seconds: f64) -> String {
     const DAY: u64 = 86_400;
     /// The first second of the year 10000.
     const END: f64 = 253_402_300_800.0;
-    if !(seconds < END) {
+    if seconds.is_nan() || seconds >= END {
         return format!("{seconds:e} s after 1970");
     }
     let seconds = seconds.max(0.0) as u64;
