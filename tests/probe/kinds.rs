@@ -145,9 +145,10 @@ fn refused_file(error: &GridError) -> Answer {
     handler
         .render_report(&mut text, error)
         .expect("writing into a string");
-    match acts_on_terminal(&text) {
-        true => Answer::Wrong(format!("a terminal acts on {text:?}")),
-        false => Answer::Refused(error.to_string()),
+    if acts_on_terminal(&text) {
+        Answer::Wrong(format!("a terminal acts on {text:?}"))
+    } else {
+        Answer::Refused(error.to_string())
     }
 }
 
