@@ -1,19 +1,17 @@
 //! Parquet files → a table.
 
 use super::{Places, RowsError, Table};
-use experiment::quietly::quietly;
 use polars::prelude::*;
 use std::borrow::Cow;
 use std::io::Cursor;
+use trainer::data::undamaged;
 
 pub(super) fn read(name: String, file: &[u8]) -> Result<Table, RowsError> {
     let refused = |why: String| RowsError::Parquet {
         name: name.clone(),
         why,
     };
-    let (columns, unread) = quietly(|| columns(file))
-        .map_err(|error| refused(error.to_string()))?
-        .map_err(|error| refused(error.to_string()))?;
+    let (columns, unread) = undamaged(file, || columns(file)).map_err(refused)?;
     let rows = columns.first().map_or(0, |(_, cells)| cells.len());
     if columns.iter().any(|(_, cells)| cells.len() != rows) {
         return Err(refused("its columns differ in length".into()));

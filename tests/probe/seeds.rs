@@ -3,6 +3,7 @@
 use experiment::folder::{DATABASE, JOURNAL, SPECIFICATION};
 use polars::prelude::{Column, DataFrame, ParquetWriter};
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::path::Path;
 
 pub(super) fn experiments() -> Vec<Vec<u8>> {
@@ -21,7 +22,7 @@ pub(super) const BASE: &str = "\
 name: base
 shared: &shared {batch: 4, learning_rate: 2e-3}
 grid: {params: [20K, 40K], tokens: 20 per param, concept_share: [0.3, 0.5], compression_ratio: 2, seed: [0, 1]}
-baselines: {params: 20K, training: {learning_rate: {token: 1e-3, concept: 1e-3}}}
+baselines: {params: 20K, training: {learning_rate: 1e-3}}
 controls: {tokens: [level, params], training: {weight_decay: 0.05}}
 model: {seq_len: 32, token_window: 8, boundaries: learned, pooling: mean, query_group: 1}
 data: {synthetic: {language: cycles, document_tokens: 32, document_words: 6, noise: 0.1}}
@@ -124,15 +125,15 @@ pub(super) fn json_texts() -> Vec<Vec<u8>> {
 }
 
 pub(super) fn tokenizers() -> Vec<Vec<u8>> {
-    let letters = " \nItwasheraofmdlnpcskÄfuÖ.".chars();
-    let mut vocab: serde_json::Map<String, Value> = serde_json::Map::new();
-    for entry in letters
-        .map(String::from)
-        .chain(["<unk>", "th", "the"].map(str::to_owned))
-    {
-        let id = vocab.len();
-        vocab.insert(entry, id.into());
-    }
+    // Every letter once: entries with one id would stand for each other.
+    let letters: BTreeSet<String> = PROSE.chars().map(String::from).collect();
+    let entries = letters
+        .into_iter()
+        .chain(["<unk>", "th", "the"].map(str::to_owned));
+    let vocab: serde_json::Map<String, Value> = entries
+        .zip(0..)
+        .map(|(entry, id)| (entry, Value::from(id)))
+        .collect();
     let model = serde_json::json!({
         "type": "BPE", "dropout": null, "unk_token": "<unk>", "continuing_subword_prefix": null,
         "end_of_word_suffix": null, "fuse_unk": false, "byte_fallback": false, "vocab": vocab,
@@ -140,7 +141,7 @@ pub(super) fn tokenizers() -> Vec<Vec<u8>> {
     });
     let tokenizer = serde_json::json!({
         "version": "1.0", "truncation": null, "padding": null,
-        "added_tokens": [{"id": 27, "content": "<s>", "single_word": false, "lstrip": false, "rstrip": false,
+        "added_tokens": [{"id": vocab.len(), "content": "<s>", "single_word": false, "lstrip": false, "rstrip": false,
             "normalized": false, "special": true}],
         "normalizer": {"type": "NFC"}, "pre_tokenizer": {"type": "Split", "pattern": {"Regex": "\\s|\\w+"},
             "behavior": "Isolated", "invert": false},

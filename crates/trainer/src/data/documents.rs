@@ -4,7 +4,7 @@
 use super::DataError;
 use super::doubt::Doubts;
 use super::magic::{self, Magic};
-use experiment::quietly::quietly;
+use super::parquet::undamaged;
 use experiment::run::TextForm;
 use polars::prelude::{DataType, ParquetReader, SerReader};
 use rayon::prelude::*;
@@ -55,12 +55,7 @@ pub(super) fn read(path: &Path, how: Reading, doubts: &mut Doubts) -> Result<Tex
     let (bytes, packing) = unpack(path, packed)?;
     let known = magic::recognise(&bytes);
     let mut read = match known {
-        Some(Magic::Parquet) => documents(
-            path,
-            how,
-            "Parquet",
-            whole(path, || parquet(path, bytes, how.field))?,
-        )?,
+        Some(Magic::Parquet) => documents(path, how, "Parquet", parquet(path, &bytes, how.field)?)?,
         Some(Magic::Foreign(what, right)) => return Err(DataError::foreign(path, what, right)),
         Some(Magic::Numpy) => {
             let right = "name token files under `data.tokens`";
@@ -255,45 +250,36 @@ fn lines(path: &Path, text: &str, field: &str) -> Result<Found, DataError> {
     Ok(Found::of(read.collect::<Result<_, DataError>>()?))
 }
 
-/// Calls a reader that panics where a file is damaged.
-fn whole<T>(path: &Path, read: impl FnOnce() -> Result<T, DataError>) -> Result<T, DataError> {
-    quietly(read).unwrap_or_else(|panicked| {
+/// Reads the one column of a Parquet file that is asked for.
+fn parquet(path: &Path, bytes: &[u8], field: &str) -> Result<Found, DataError> {
+    let missing = |found: &[String]| Ok(Err(DataError::no_text(path, field, found)));
+    let read = undamaged(bytes, || {
+        let mut reader = ParquetReader::new(Cursor::new(bytes));
+        let schema = reader.schema()?;
+        let names = schema.iter_names().map(|name| format!("`{name}`"));
+        let names: Vec<String> = names.collect();
+        if !schema.iter_names().any(|name| name == field) {
+            return missing(&names);
+        }
+        let frame = reader.with_columns(Some(vec![field.to_owned()])).finish()?;
+        let column = frame.column(field)?;
+        // Strings may be stored once each (`cat`), or as bytes.
+        let kind = column.dtype().to_string();
+        if !["str", "cat", "enum", "binary"].contains(&kind.as_str()) {
+            return missing(&[format!("`{field}`, which is of type {kind}")]);
+        }
+        let column = column.cast(&DataType::String)?;
+        let texts = column.str()?.iter();
+        Ok(Ok(Found {
+            texts: texts.map(|text| text.map(str::to_owned)).collect(),
+            fields: names,
+        }))
+    });
+    read.unwrap_or_else(|why| {
         Err(DataError::Damaged {
             path: path.into(),
-            reason: format!("its Parquet cannot be read: {panicked}"),
+            reason: format!("its Parquet cannot be read: {why}"),
         })
-    })
-}
-
-/// Reads the one column of a Parquet file that is asked for.
-fn parquet(path: &Path, bytes: Vec<u8>, field: &str) -> Result<Found, DataError> {
-    let damaged = |error: polars::error::PolarsError| DataError::Damaged {
-        path: path.into(),
-        reason: format!("its Parquet cannot be read: {error}"),
-    };
-    let mut reader = ParquetReader::new(Cursor::new(bytes));
-    let schema = reader.schema().map_err(damaged)?;
-    let names = schema.iter_names().map(|name| format!("`{name}`"));
-    let names: Vec<String> = names.collect();
-    let missing = |found: &[String]| DataError::no_text(path, field, found);
-    if !schema.iter_names().any(|name| name == field) {
-        return Err(missing(&names));
-    }
-    let frame = reader
-        .with_columns(Some(vec![field.to_owned()]))
-        .finish()
-        .map_err(damaged)?;
-    let column = frame.column(field).map_err(damaged)?;
-    // Strings may be stored once each (`cat`), or as bytes.
-    let kind = column.dtype().to_string();
-    if !["str", "cat", "enum", "binary"].contains(&kind.as_str()) {
-        return Err(missing(&[format!("`{field}`, which is of type {kind}")]));
-    }
-    let column = column.cast(&DataType::String).map_err(damaged)?;
-    let texts = column.str().map_err(damaged)?;
-    Ok(Found {
-        texts: texts.iter().map(|text| text.map(str::to_owned)).collect(),
-        fields: names,
     })
 }
 

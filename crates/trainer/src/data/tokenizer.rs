@@ -6,6 +6,7 @@ use super::cache::Entry;
 use super::fidelity::Lost;
 use super::tokenizer_json::{is_byte_level, own_decoder, unknown};
 use experiment::digest;
+use experiment::quietly::quietly;
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 use std::fmt;
@@ -100,11 +101,18 @@ impl Tokenizer {
             path: path.into(),
             reason,
         };
-        let mut tokenizer = tokenizers::Tokenizer::from_bytes(json).map_err(|error| {
-            unusable(format!(
-                "{error}; give a `tokenizer.json` as the tokenizers library saves it"
-            ))
-        })?;
+        let not_one = |error: String| {
+            let right = "give a `tokenizer.json` as the tokenizers library saves it";
+            unusable(format!("{error}; {right}"))
+        };
+        if let Some(length) = longest_added(json) {
+            return Err(unusable(format!(
+                "one of its added tokens is {length} bytes long, and every text is searched for it"
+            )));
+        }
+        let mut tokenizer = quietly(|| tokenizers::Tokenizer::from_bytes(json))
+            .map_err(|panicked| not_one(panicked.to_string()))?
+            .map_err(|error| not_one(error.to_string()))?;
         if let tokenizers::ModelWrapper::BPE(bpe) = tokenizer.get_model()
             && bpe.dropout.is_some_and(|dropout| dropout > 0.0)
         {
@@ -350,6 +358,17 @@ pub(super) fn pieces(text: &str, size: usize) -> Vec<&str> {
     }
     pieces.push(rest);
     pieces
+}
+
+/// Added tokens are words or marks: reading a longer one can take minutes.
+const MOST_ADDED: usize = 1024;
+
+/// Returns the length of the longest added token, where it is too long.
+fn longest_added(json: &[u8]) -> Option<usize> {
+    let json: serde_json::Value = serde_json::from_slice(json).ok()?;
+    let added = json.get("added_tokens")?.as_array()?.iter();
+    let lengths = added.filter_map(|token| Some(token.get("content")?.as_str()?.len()));
+    lengths.max().filter(|length| *length > MOST_ADDED)
 }
 
 #[cfg(test)]
