@@ -107,12 +107,29 @@ impl Table {
     }
 
     /// Leaves out the rows of these runs, whatever is asked.
-    pub fn leave_out(&mut self, runs: &BTreeSet<String>, why: &str) {
-        let is_meant = |run: &Option<Row>| run.as_ref().is_some_and(|run| runs.contains(&run.id.0));
-        let rows = self.known.iter().enumerate();
-        let rows = rows.filter(|(_, run)| is_meant(run));
-        self.set_aside
-            .extend(rows.map(|(row, _)| (row, why.to_owned())));
+    ///
+    /// # Errors
+    /// When one of them is no row of the table.
+    pub fn leave_out(&mut self, runs: &BTreeSet<String>, why: &str) -> Result<(), RowsError> {
+        let known = self.known.iter().enumerate();
+        let known = known.filter_map(|(row, run)| Some((row, run.as_ref()?.id.0.as_str())));
+        let known: Vec<(usize, &str)> = known.collect();
+        if let Some(run) = runs
+            .iter()
+            .find(|run| known.iter().all(|(_, id)| id != run))
+        {
+            return Err(RowsError::Argument {
+                argument: run.clone(),
+                problem: format!("{} has no such run, so it cannot be left out", self.name),
+                help: "name runs by their identity, as `orchestrator status` shows them".into(),
+            });
+        }
+        let meant = known.into_iter().filter(|(_, id)| runs.contains(*id));
+        let meant = meant
+            .map(|(row, _)| (row, why.to_owned()))
+            .collect::<Vec<_>>();
+        self.set_aside.extend(meant);
+        Ok(())
     }
 
     /// Returns what messages call it.

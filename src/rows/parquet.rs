@@ -1,10 +1,10 @@
 //! Parquet files → a table.
 
 use super::{Places, RowsError, Table};
+use experiment::parquet::undamaged;
 use polars::prelude::*;
 use std::borrow::Cow;
 use std::io::Cursor;
-use trainer::data::undamaged;
 
 pub(super) fn read(name: String, file: &[u8]) -> Result<Table, RowsError> {
     let refused = |why: String| RowsError::Parquet {
@@ -88,27 +88,51 @@ fn written(column: &Column) -> Result<Vec<String>, PolarsError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
-    #[test]
-    fn numbers_and_words_come_back() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("t.parquet");
+    fn file() -> Vec<u8> {
         let columns = vec![
             Column::new("loss".into(), [Some(2.1), None]),
             Column::new("params".into(), [1_000_000_007_u64, 3]),
             Column::new("run".into(), ["a", "b"]),
         ];
-        let mut frame = DataFrame::new(2, columns).expect("a table");
-        let file = std::fs::File::create(&path).expect("made");
-        ParquetWriter::new(file)
-            .finish(&mut frame)
-            .expect("written");
-        let read = Table::read(&path).expect("read");
+        let (mut frame, mut bytes) = (DataFrame::new(2, columns).expect("a table"), Vec::new());
+        let writer = ParquetWriter::new(&mut bytes);
+        writer.finish(&mut frame).expect("written");
+        bytes
+    }
+
+    #[test]
+    fn numbers_and_words_come_back() {
+        let read = super::read("t.parquet".into(), &file()).expect("read");
         assert_eq!(read.header(), ["loss", "params", "run"]);
         let rows: Vec<[&str; 3]> = (0..2)
             .map(|row| [0, 1, 2].map(|column| read.cell(row, column)))
             .collect();
         assert_eq!(rows, [["2.1", "1000000007", "a"], ["", "3", "b"]]);
         assert_eq!(read.place(1), "row 2");
+    }
+
+    #[test]
+    fn a_file_that_is_cut_is_told() {
+        let file = file();
+        for end in [4, 8, 100, file.len() - 1] {
+            assert!(
+                super::read("t.parquet".into(), &file[..end]).is_err(),
+                "{end}"
+            );
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_damage_panics(places in proptest::collection::vec((0..10_000_usize, 0..=255_u8), 1..4)) {
+            let mut file = file();
+            for (at, byte) in places {
+                let at = at % file.len();
+                file[at] ^= byte;
+            }
+            let _ = super::read("t.parquet".into(), &file);
+        }
     }
 }

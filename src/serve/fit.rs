@@ -70,7 +70,8 @@ pub(super) async fn answer(
     let selection = Selection::default();
     let asked = Asked::of_experiment(&store, experiment, &name, None, selection).await;
     let mut asked = asked.map_err(Problem::input)?;
-    asked.table.leave_out(&question.exclude, "excluded by hand");
+    let without = asked.table.leave_out(&question.exclude, "excluded by hand");
+    without.map_err(Problem::input)?;
     asked.settings.budget = question.budget.or(asked.settings.budget);
     asked.policy.draws = Some(question.draws);
     // Whoever asked may go away, and this request with them.

@@ -11,6 +11,7 @@ const ORDER: &[(&str, &[&str])] = &[
         &[
             "quantity",
             "quietly",
+            "parquet",
             "spelling",
             "digest",
             // Which cells of a grid and which rows of a table are kept is said in one language.

@@ -14,6 +14,7 @@ pub mod flops;
 pub mod folder;
 pub mod grid;
 pub mod lock;
+pub mod parquet;
 pub mod plan;
 pub mod quantity;
 pub mod quietly;

@@ -102,6 +102,10 @@ fn everything_about_an_experiment_can_be_asked_for() {
     let without = without.json().to_string();
     let by_hand = "1 rows are left out: excluded by hand";
     assert!(without.contains(by_hand), "{without}");
+    let question = r#"{"law": "all", "draws": 0, "exclude": ["0123456789ab"]}"#;
+    let unknown = server.post("/api/experiments/tiny/tiny/fit", question, "");
+    assert_eq!(unknown.status, 422);
+    assert!(unknown.error().contains("no such run"));
     assert_eq!(server.interrupt(), Some(0), "Ctrl-C is no failure");
 }
 

@@ -4,9 +4,9 @@
 use super::DataError;
 use super::doubt::Doubts;
 use super::magic::{self, Magic};
-use super::parquet::undamaged;
+use experiment::parquet::undamaged;
 use experiment::run::TextForm;
-use polars::prelude::{DataType, ParquetReader, SerReader};
+use polars::prelude::{DataType, ParquetReader, PolarsResult, SerReader};
 use rayon::prelude::*;
 use serde_json::{Map, Value};
 use std::fs;
@@ -253,7 +253,7 @@ fn lines(path: &Path, text: &str, field: &str) -> Result<Found, DataError> {
 /// Reads the one column of a Parquet file that is asked for.
 fn parquet(path: &Path, bytes: &[u8], field: &str) -> Result<Found, DataError> {
     let missing = |found: &[String]| Ok(Err(DataError::no_text(path, field, found)));
-    let read = undamaged(bytes, || {
+    let read = undamaged(bytes, || -> PolarsResult<_> {
         let mut reader = ParquetReader::new(Cursor::new(bytes));
         let schema = reader.schema()?;
         let names = schema.iter_names().map(|name| format!("`{name}`"));

@@ -52,7 +52,7 @@ impl Journal {
             let Ok(line) = Line::decode(line) else {
                 continue;
             };
-            journal.next = journal.next.max(line.seq + 1);
+            journal.next = journal.next.max(line.seq.saturating_add(1));
             match line.event {
                 Event::Measured(row) if row.validation_loss.is_some() => {
                     journal.validated.insert(row.step);
