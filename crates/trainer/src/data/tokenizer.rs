@@ -4,7 +4,7 @@ use super::DataError;
 use super::bpe::{TRAINER, train};
 use super::cache::Entry;
 use super::fidelity::Lost;
-use super::tokenizer_json::{is_byte_level, own_decoder, unknown};
+use super::tokenizer_json::{is_byte_level, longest_added, own_decoder, shared_id, unknown};
 use experiment::digest;
 use experiment::quietly::quietly;
 use rayon::prelude::*;
@@ -134,6 +134,12 @@ impl Tokenizer {
                 "its entry `{entry}` has the id {largest}, and a model has a row for every id up to it: \
                  number the {} entries from 0",
                 entries.len()
+            )));
+        }
+        if let Some((id, [one, other])) = shared_id(&entries) {
+            return Err(unusable(format!(
+                "its entries `{one}` and `{other}` have one id, {id}: what a token stands for cannot be \
+                 told; give each an id of its own"
             )));
         }
         if tokenizer.get_decoder().is_none() {
@@ -360,17 +366,6 @@ pub(super) fn pieces(text: &str, size: usize) -> Vec<&str> {
     pieces
 }
 
-/// Added tokens are words or marks: reading a longer one can take minutes.
-const MOST_ADDED: usize = 1024;
-
-/// Returns the length of the longest added token, where it is too long.
-fn longest_added(json: &[u8]) -> Option<usize> {
-    let json: serde_json::Value = serde_json::from_slice(json).ok()?;
-    let added = json.get("added_tokens")?.as_array()?.iter();
-    let lengths = added.filter_map(|token| Some(token.get("content")?.as_str()?.len()));
-    lengths.max().filter(|length| *length > MOST_ADDED)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -499,9 +494,19 @@ mod tests {
         let random = train(280, &[TEXT])
             .unwrap()
             .replace("\"dropout\":null", "\"dropout\":0.1");
+        let long = format!(
+            r#"{{"added_tokens": [{{"content": "{}"}}]}}"#,
+            "? ".repeat(1000)
+        );
+        let shared = r#"{"version": "1.0", "added_tokens": [], "model": {"type": "WordLevel",
+            "vocab": {"a": 0, "b": 0}, "unk_token": "a"}}"#;
+        let panics = shared.replace("\"added", "\"decoder\": 7, \"added");
         for (content, reason) in [
             ("{}", "as the tokenizers library saves it"),
             (&random, "dropout"),
+            (&long, "2000 bytes long"),
+            (shared, "`a` and `b` have one id, 0"),
+            (&panics, "as the tokenizers library saves it"),
         ] {
             std::fs::write(&path, content).unwrap();
             let error = Tokenizer::open(&path).unwrap_err();

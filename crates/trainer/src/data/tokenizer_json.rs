@@ -1,5 +1,6 @@
 //! What a `tokenizer.json` says of itself, and what it leaves to be found.
 
+use std::collections::HashMap;
 use tokenizers::decoders::bpe::BPEDecoder;
 use tokenizers::decoders::wordpiece;
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
@@ -78,4 +79,26 @@ pub(super) fn own_decoder(tokenizer: &tokenizers::Tokenizer) -> Option<DecoderWr
         }
         _ => None,
     }
+}
+
+/// Finds the smallest id of several entries, with two of them.
+pub(super) fn shared_id(entries: &HashMap<String, u32>) -> Option<(u32, [&str; 2])> {
+    let mut sorted: Vec<(u32, &str)> = entries
+        .iter()
+        .map(|(entry, id)| (*id, entry.as_str()))
+        .collect();
+    sorted.sort_unstable();
+    let pair = sorted.windows(2).find(|pair| pair[0].0 == pair[1].0)?;
+    Some((pair[0].0, [pair[0].1, pair[1].1]))
+}
+
+/// Added tokens are words or marks: reading a longer one can take minutes.
+const MOST_ADDED: usize = 1024;
+
+/// Returns the length of the longest added token, where it is too long.
+pub(super) fn longest_added(json: &[u8]) -> Option<usize> {
+    let json: serde_json::Value = serde_json::from_slice(json).ok()?;
+    let added = json.get("added_tokens")?.as_array()?.iter();
+    let lengths = added.filter_map(|token| Some(token.get("content")?.as_str()?.len()));
+    lengths.max().filter(|length| *length > MOST_ADDED)
 }
