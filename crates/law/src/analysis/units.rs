@@ -114,6 +114,7 @@ mod tests {
                 told.len() == 1 && told[0].contains(&format!("flops={scale}")),
                 "{told:?}"
             );
+            assert!(!told[0].contains(" 0 times"), "{told:?}");
         }
         let told = said(1e8, 2e9, f64::log10)[0].to_string();
         assert!(told.contains("flops=log10"), "{told}");

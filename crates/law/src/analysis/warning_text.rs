@@ -122,8 +122,7 @@ impl fmt::Display for Warning {
             Self::FlopsUnit { ratio, unit, scale } => {
                 write!(
                     f,
-                    "flops are {} times 6·params·tokens, which they cannot be",
-                    number(*ratio)
+                    "flops are {ratio:.1e} times 6·params·tokens, which they cannot be"
                 )?;
                 match (unit, scale.as_deref()) {
                     (_, Some("log10")) => f.write_str(
