@@ -8,7 +8,8 @@ use rand::seq::IndexedRandom;
 use rand_chacha::ChaCha8Rng;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::Duration;
 
 /// The time after which a command hangs, with that of its worker on top.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -51,7 +52,7 @@ pub(super) const ARGUMENTS: Kind = Kind {
 
 /// Runs a command; after `most` it is asked to stop.
 fn output(folder: &Path, arguments: &[&str], most: Duration) -> Result<Output, String> {
-    let mut child = Command::new(assert_cmd::cargo::cargo_bin("orchestrator"))
+    let child = Command::new(assert_cmd::cargo::cargo_bin("orchestrator"))
         .args(arguments)
         .current_dir(folder)
         .env("ORCHESTRATOR_CACHE", folder.join("cache"))
@@ -63,21 +64,16 @@ fn output(folder: &Path, arguments: &[&str], most: Duration) -> Result<Output, S
         .spawn()
         .map_err(|error| error.to_string())?;
     let pid = nix::unistd::Pid::from_raw(child.id() as i32);
-    let began = Instant::now();
+    let (ended, waiting) = mpsc::channel::<()>();
     let watcher = std::thread::spawn(move || {
-        let mut asked = false;
-        loop {
-            match child.try_wait() {
-                Ok(None) if began.elapsed() > most && !asked => {
-                    asked = true;
-                    let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM);
-                }
-                Ok(None) => std::thread::sleep(Duration::from_millis(5)),
-                _ => return child.wait_with_output(),
-            }
+        if waiting.recv_timeout(most) == Err(RecvTimeoutError::Timeout) {
+            let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM);
         }
     });
-    let output = watcher
+    // Read as it is written: whoever fills a pipe waits.
+    let output = child.wait_with_output();
+    drop(ended);
+    watcher
         .join()
         .map_err(|_| "the watcher panicked".to_owned())?;
     output.map_err(|error| error.to_string())
