@@ -183,6 +183,11 @@ fn number(cell: &str) -> Option<f64> {
     plain.or_else(|| quantity::parse_number(cell).ok())
 }
 
+/// Computes D from C = 6·N·D.
+fn tokens_of(flops: f64, params: f64) -> f64 {
+    flops / (6.0 * params)
+}
+
 /// Says whether nothing stands in a cell, by what programs write for it.
 fn is_missing(cell: &str) -> bool {
     const WORDS: [&str; 7] = ["", "na", "n/a", "nan", "null", "none", "-"];

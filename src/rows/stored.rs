@@ -1,7 +1,7 @@
 //! Runs of this program → a table, and a table's rows → the database.
 
 use super::own::{self, Cells};
-use super::{Places, RowsError, Selection, Table, Wanted, number};
+use super::{Places, RowsError, Selection, Table, Wanted, number, tokens_of};
 use campaign::store::{FittedRows, ImportedRun};
 use experiment::digest;
 use experiment::record::RunRecord;
@@ -275,7 +275,7 @@ impl Table {
                 cells.insert("loss".to_owned(), loss.to_string());
                 if selection.tokens_from_flops && tokens.is_none() {
                     let tokens = read(row, flops).zip(read(row, params));
-                    let tokens = tokens.map(|(flops, params)| flops / (6.0 * params));
+                    let tokens = tokens.map(|(flops, params)| tokens_of(flops, params));
                     cells.extend(tokens.map(|tokens| ("tokens".to_owned(), tokens.to_string())));
                 }
             }

@@ -178,8 +178,8 @@ fn ctrl_c_during_a_fit_gives_it_up() {
     assert!(!desk.path().join("results/tiny/fits.csv").exists());
 }
 
-/// Asks a server for a fit and does not wait for it.
-fn abandon(server: &Serving, body: &str) {
+/// Asks a server for a fit; whoever drops the connection does not wait for it.
+fn ask(server: &Serving, body: &str) -> TcpStream {
     let mut stream = TcpStream::connect(("127.0.0.1", server.port)).expect("connected");
     write!(
         stream,
@@ -189,6 +189,12 @@ fn abandon(server: &Serving, body: &str) {
         body.len()
     )
     .expect("sent");
+    stream
+}
+
+/// Asks a server for a fit and does not wait for it.
+fn abandon(server: &Serving, body: &str) {
+    let _stream = ask(server, body);
     std::thread::sleep(Duration::from_millis(30));
 }
 
@@ -219,15 +225,7 @@ fn fits_that_nobody_waits_for_end_and_so_does_the_server() {
     let answer = server.post("/api/experiments/tiny/tiny/fit", quick, "");
     assert_eq!(answer.status, 200, "its turn comes");
     // One that is waited for ends with the server.
-    let mut stream = TcpStream::connect(("127.0.0.1", server.port)).expect("connected");
-    write!(
-        stream,
-        "POST /api/experiments/tiny/tiny/fit HTTP/1.1\r\nHost: 127.0.0.1:{}\r\n\
-         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{long}",
-        server.port,
-        long.len()
-    )
-    .expect("sent");
+    let _stream = ask(&server, long);
     std::thread::sleep(Duration::from_millis(100));
     assert_eq!(server.interrupt(), Some(0));
 }

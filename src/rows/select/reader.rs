@@ -3,7 +3,7 @@
 use super::left_out::LeftOut;
 use super::models::Models;
 use super::{LOSS_UNIT, Selection, Wanted};
-use crate::rows::{BadCell, RUN, RowsError, Table, number};
+use crate::rows::{BadCell, RUN, RowsError, Table, number, tokens_of};
 use experiment::architecture::ModelKind;
 
 /// Reads columns of the rows that are kept; the others are NaN.
@@ -36,8 +36,13 @@ impl Reader<'_> {
                 } else {
                     "flops are not in the table: computed as 6·params·tokens".to_owned()
                 });
-                let compute =
-                    |(a, b): (&f64, &f64)| if tokens { a / (6.0 * b) } else { 6.0 * a * b };
+                let compute = |(a, b): (&f64, &f64)| {
+                    if tokens {
+                        tokens_of(*a, *b)
+                    } else {
+                        6.0 * a * b
+                    }
+                };
                 return Ok(a_values.iter().zip(&b_values).map(compute).collect());
             }
         }
@@ -128,7 +133,7 @@ impl Reader<'_> {
         let params = numbers("params")?;
         let tokens = numbers("tokens").or_else(|| {
             let flops = numbers("flops").filter(|_| self.selection.tokens_from_flops)?;
-            let of = |(flops, params): (&f64, &f64)| flops / (6.0 * params);
+            let of = |(flops, params): (&f64, &f64)| tokens_of(*flops, *params);
             Some(flops.iter().zip(&params).map(of).collect())
         })?;
         let factor = self.selection.loss_unit.factor();

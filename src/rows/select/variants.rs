@@ -57,6 +57,9 @@ const STATED: [&str; 16] = [
     "width",
 ];
 
+/// A cell by which rows are grouped: a number's bits, or what else is written.
+type Key<'a> = Result<u64, &'a str>;
+
 /// How rows differ that agree in all that laws read.
 pub(super) struct Variants {
     /// The columns in which they do, with how many values each takes.
@@ -153,22 +156,20 @@ impl Table {
         names: &[String],
         inputs: &[&str],
         left_out: &LeftOut,
-    ) -> BTreeMap<Vec<String>, Vec<usize>> {
+    ) -> BTreeMap<Vec<Key<'_>>, Vec<usize>> {
         let is_key = |name: &str| {
             name == "kind"
                 || name != "flops" && (STANDARD.contains(&name) || inputs.contains(&name))
         };
         let keys: Vec<usize> = (0..names.len()).filter(|at| is_key(&names[*at])).collect();
-        let key = |row: usize| -> Vec<String> {
-            let cell = |at: &usize| {
-                let cell = self.cell(row, *at);
-                number(cell).map_or_else(|| cell.to_owned(), |value| value.to_string())
-            };
-            keys.iter().map(cell).collect()
+        let key = |at: &usize, row: usize| {
+            let cell = self.cell(row, *at);
+            number(cell).map(f64::to_bits).ok_or(cell)
         };
-        let mut groups: BTreeMap<Vec<String>, Vec<usize>> = BTreeMap::new();
+        let mut groups: BTreeMap<Vec<Key<'_>>, Vec<usize>> = BTreeMap::new();
         for row in left_out.kept() {
-            groups.entry(key(row)).or_default().push(row);
+            let key = keys.iter().map(|at| key(at, row)).collect();
+            groups.entry(key).or_default().push(row);
         }
         groups
     }

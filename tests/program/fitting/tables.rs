@@ -15,6 +15,18 @@ const TRUTH: [(&str, f64); 5] = [
     ("beta", 0.33),
 ];
 
+/// What the table with N in millions and D in billions needs; a column has either of its names.
+pub(super) const MILLIONS: [&str; 8] = [
+    "--column",
+    "params=params (M)",
+    "--column",
+    "tokens=tokens (B)",
+    "--scale",
+    "params=1e6",
+    "--scale",
+    "tokens (B)=1e9",
+];
+
 /// Compares a fit of Chinchilla's law with the one that made the rows, whose cells are rounded.
 pub(super) fn is_truth(fit: &Value, truth: &[(&str, f64)], what: &str) {
     for (name, value) in truth {
@@ -60,19 +72,7 @@ fn tables_that_were_answered_badly() {
         ("c18-excel-sep-line.csv", &[]),
         ("c07-duplicate-headers.csv", &[]),
         ("c28-plain.csv.gz", &[]),
-        (
-            "c26-millions-billions.csv",
-            &[
-                "--column",
-                "params=params (M)",
-                "--column",
-                "tokens=tokens (B)",
-                "--scale",
-                "params=1e6",
-                "--scale",
-                "tokens (B)=1e9",
-            ],
-        ),
+        ("c26-millions-billions.csv", &MILLIONS),
     ];
     for (name, more) in columns {
         let Some(path) = shared(&format!("cases/{name}")) else {

@@ -1,7 +1,7 @@
 //! Units that were missed, what is no noise, and laws that describe nothing.
 
 use crate::fitting::desk::{SIZES, TOKENS, chinchilla, close, kinds, number};
-use crate::fitting::tables::{arguments, is_truth};
+use crate::fitting::tables::{MILLIONS, arguments, is_truth};
 use crate::support::{Desk, shared};
 use serde_json::Value;
 use std::fmt::Write as _;
@@ -86,19 +86,11 @@ fn sizes_that_no_model_has_are_told_and_scaled() {
             "1e22",
             "--cost",
             "6n",
-            "--column",
-            "params=params (M)",
-            "--column",
-            "tokens=tokens (B)",
-            "--scale",
-            "params=1e6",
-            "--scale",
-            "tokens=1e9",
             "--bootstrap",
             "0",
             "--json",
         ];
-        let best = &desk.json(&args)["optimum"];
+        let best = &desk.json(&[&args[..], &MILLIONS].concat())["optimum"];
         close(number(&best["params"]), 8.84e9, 5e-3, "N*");
         close(number(&best["tokens"]), 1.89e11, 5e-3, "D*");
         close(number(&best["loss"]), 2.1372, 1e-3, "loss");
