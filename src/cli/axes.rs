@@ -47,6 +47,16 @@ impl Columns {
             .map(|(name, width)| format!("{name:<width$}"))
     }
 
+    /// Writes a run's values in words, such as `learning_rate 0.003`.
+    pub(super) fn words(&self, run: &Values) -> String {
+        let names = self.axes.iter().map(|(name, _)| name);
+        let words = names.filter_map(|name| {
+            let last = name.rsplit('.').next().unwrap_or(name);
+            Some(format!("{last} {}", run.get(name)?))
+        });
+        words.collect::<Vec<_>>().join(" ")
+    }
+
     /// Returns the values of a run, as wide as their columns.
     pub(super) fn values(&self, run: &Values) -> impl Iterator<Item = String> {
         self.axes
@@ -90,6 +100,8 @@ mod tests {
             columns.values(&runs[2]).collect::<Vec<_>>(),
             ["-            "]
         );
+        assert_eq!(columns.words(&runs[1]), "learning_rate 0.01");
+        assert_eq!(columns.words(&runs[2]), "");
         assert_eq!(Columns::of(runs[..1].iter()).names().count(), 0);
     }
 }

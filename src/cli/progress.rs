@@ -1,11 +1,12 @@
 //! Live progress: a board on a terminal, plain lines elsewhere.
 
+use super::axes::Columns;
 use super::board::{Board, Row, Window};
 use super::terminal::{harmless, last_line, note, tamed};
 use campaign::orchestrate::{Notice, Observer, Retried};
 use experiment::event::Measurement;
 use experiment::plan::{Open, Pace, Planned, seconds_left};
-use experiment::quantity::{Params, Tokens, human};
+use experiment::quantity::{Params, Tokens, counted};
 use experiment::run::{Part, RunId, RunOutcome};
 use indicatif::{ProgressBar, ProgressStyle};
 use signal_hook::consts::SIGWINCH;
@@ -24,8 +25,8 @@ const ESTIMATE: Duration = Duration::from_secs(1);
 /// The most losses of a run that are kept for its line.
 const LOSSES: usize = 256;
 
-/// Writes what a run is in a few words.
-pub(super) fn label(run: &Planned) -> String {
+/// Writes what a run is in a few words, with the further axes that tell it from others.
+fn label(run: &Planned, further: &Columns) -> String {
     let architecture = &run.spec.architecture;
     let params = architecture.params();
     let n = Params(params.non_embedding());
@@ -44,7 +45,11 @@ pub(super) fn label(run: &Planned) -> String {
         Part::Whole => String::new(),
         part => format!(" {part}"),
     };
-    format!("{size} seed {}{part}", run.spec.seed)
+    let axes = match further.words(&run.axes) {
+        axes if axes.is_empty() => axes,
+        axes => format!(" {axes}"),
+    };
+    format!("{size}{axes} seed {}{part}", run.spec.seed)
 }
 
 /// Where a run stands.
@@ -78,15 +83,17 @@ struct Followed {
     /// What it has shown of its pace so far.
     pace: Option<Pace>,
     losses: Vec<f64>,
+    /// The newest held-out loss.
+    held_out: Option<f64>,
     tokens_per_second: Option<f64>,
 }
 
 impl Followed {
-    fn new(run: &Planned) -> Self {
+    fn new(run: &Planned, further: &Columns) -> Self {
         let start = run.spec.execution.start.as_ref();
         Self {
             id: run.id.clone(),
-            label: label(run),
+            label: label(run, further),
             flops: run.flops,
             flops_per_token: run.flops / run.spec.own_tokens() as f64,
             after: start.map(|start| start.run.clone()),
@@ -96,6 +103,7 @@ impl Followed {
             done: 0.0,
             pace: None,
             losses: Vec::new(),
+            held_out: None,
             tokens_per_second: None,
         }
     }
@@ -175,6 +183,8 @@ pub(super) struct Progress {
     slots: usize,
     /// Where the board is drawn; `None` where lines are printed instead.
     screen: Option<Screen>,
+    /// Whether only what goes wrong is said.
+    is_quiet: bool,
     failed: Vec<Row>,
     drawn: Instant,
     /// Seconds.
@@ -184,13 +194,15 @@ pub(super) struct Progress {
 
 impl Progress {
     /// Starts to show the runs that are to do, those that start first last, at most `slots` at once.
-    pub(super) fn new(by_urgency: &[&Planned], slots: usize) -> Self {
+    pub(super) fn new(by_urgency: &[&Planned], slots: usize, is_quiet: bool) -> Self {
+        let further = Columns::of(by_urgency.iter().map(|run| &run.axes));
         let runs: Vec<Followed> = by_urgency
             .iter()
             .rev()
-            .map(|run| Followed::new(run))
+            .map(|run| Followed::new(run, &further))
             .collect();
-        let screen = std::io::stderr().is_terminal().then(Screen::new);
+        let has_screen = !is_quiet && std::io::stderr().is_terminal();
+        let screen = has_screen.then(Screen::new);
         Self {
             places: runs
                 .iter()
@@ -200,6 +212,7 @@ impl Progress {
             runs,
             slots,
             screen,
+            is_quiet,
             failed: Vec::new(),
             drawn: Instant::now(),
             left: None,
@@ -296,10 +309,6 @@ impl Progress {
             from: 0.0,
         };
         run.pace = None;
-        let text = format!("{id} started: {}", run.label);
-        if self.screen.is_none() {
-            self.say(&text);
-        }
     }
 
     fn measured(&mut self, id: &RunId, row: &Measurement) {
@@ -320,19 +329,7 @@ impl Progress {
                 keep
             });
         }
-        let (Some(loss), None) = (row.validation_loss, &self.screen) else {
-            return;
-        };
-        let speed = row
-            .tokens_per_second
-            .map_or(String::new(), |s| format!(", {} tokens/s", human(s)));
-        let text = format!(
-            "{id} {:.0}%: validation loss {loss:.4} at {} tokens{speed}; {}",
-            100.0 * done,
-            Tokens(row.tokens),
-            self.whole()
-        );
-        self.say(&text);
+        run.held_out = row.validation_loss.or(run.held_out);
     }
 
     fn reopened(&mut self, id: &RunId) {
@@ -356,7 +353,9 @@ impl Progress {
         let Some(run) = self.run(id) else {
             return;
         };
-        let mut text = format!("{id} {outcome}: {}", run.label);
+        let loss = run.held_out.filter(|_| outcome == RunOutcome::Finished);
+        let loss = loss.map_or_else(String::new, |loss| format!(", loss {loss:.4}"));
+        let mut text = format!("{id} {outcome}{loss}: {}", run.label);
         if outcome == RunOutcome::Interrupted {
             run.stand = Stand::Waiting;
             self.say(&text);
@@ -378,6 +377,10 @@ impl Progress {
         if !outcome.is_result() {
             text += &indented(message);
             self.failed.push(row);
+        } else if self.is_quiet {
+            return;
+        } else if self.screen.is_none() {
+            text += &format!("; {}", self.whole());
         }
         self.say(&text);
     }
@@ -417,10 +420,12 @@ impl Observer for Progress {
             Notice::Blocked(id, why) => self.blocked(&id, &why),
             Notice::Stopping(0) | Notice::Killing(0) => {}
             Notice::Stopping(running) => self.say(&format!(
-                "stopping: {running} run(s) write a checkpoint and end; once more to kill them"
+                "stopping: {} to write a checkpoint and end; once more to kill",
+                counted(running, "run")
             )),
             Notice::Killing(running) => self.say(&format!(
-                "killing {running} run(s): what they did since their last checkpoint is done again"
+                "killing {}: what was done since the last checkpoint is done again",
+                counted(running, "run")
             )),
         }
     }

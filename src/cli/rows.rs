@@ -122,6 +122,28 @@ pub(super) struct Source {
 }
 
 impl RowsArgs {
+    /// Writes the rows as hints name them on a command line, and says whether a file declares their
+    /// runs.
+    pub(super) fn asker(&self) -> (String, bool) {
+        let quoted = |path: &Path| {
+            let path = path.display().to_string();
+            match path.contains([' ', '*', '?', '[', '\'']) {
+                true => format!("'{}'", path.replace('\'', "'\\''")),
+                false => path,
+            }
+        };
+        match (&self.experiment, &self.csv) {
+            (Some(experiment), _) => (quoted(experiment), experiment.is_file()),
+            (None, csv) => (
+                format!(
+                    "--csv {}",
+                    quoted(csv.as_deref().unwrap_or(Path::new("FILE")))
+                ),
+                false,
+            ),
+        }
+    }
+
     /// Says whether rows are named at all.
     pub(super) fn are_given(&self) -> bool {
         self.experiment.is_some() || self.csv.is_some()

@@ -1,6 +1,7 @@
 //! What is printed: results to standard output, what is said about them to standard error.
 
 use super::Failure;
+use super::board::Window;
 use std::io::{ErrorKind, IsTerminal, Write};
 
 /// Takes out the control characters that a terminal would act on; what is piped stays as it is.
@@ -61,10 +62,26 @@ pub(super) fn last_line(message: &str) -> Option<String> {
 /// Prints a result; a reader that has gone, as `head` goes, wants no more of it.
 pub(super) fn print(text: &str) -> Result<(), Failure> {
     if std::io::stdout().is_terminal() {
-        draw(&tamed(text))
+        draw(&wrapped(&tamed(text), Window::now().width))
     } else {
         draw(text)
     }
+}
+
+/// Breaks lines that are wider than a terminal between words; what follows stands below the text of its
+/// line.
+fn wrapped(text: &str, width: usize) -> String {
+    let wrap = |line: &str| {
+        if textwrap::core::display_width(line) <= width {
+            return line.to_owned();
+        }
+        let text = line.trim_start_matches([' ', '-', '!']);
+        let indent = " ".repeat((line.len() - text.len()).min(width / 2));
+        let options = textwrap::Options::new(width).subsequent_indent(&indent);
+        textwrap::fill(line, options.break_words(false))
+    };
+    let lines: Vec<String> = text.split('\n').map(wrap).collect();
+    lines.join("\n")
 }
 
 /// Prints as it is what moves about on a terminal.
@@ -91,7 +108,7 @@ pub(super) use note;
 pub(super) fn say(text: std::fmt::Arguments) {
     let mut line = format!("{text}\n");
     if std::io::stderr().is_terminal() {
-        line = tamed(&line);
+        line = wrapped(&tamed(&line), Window::now().width);
     }
     // There is no third place to say that it could not be said.
     let _ = std::io::stderr().write_all(line.as_bytes());
@@ -100,6 +117,17 @@ pub(super) fn say(text: std::fmt::Arguments) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn wide_lines_are_broken_between_words_and_keep_their_indentation() {
+        let text = "short\n  - a line that is wider than that\nend\n";
+        let broken = "short\n  - a line\n    that is\n    wider than\n    that\nend\n";
+        assert_eq!(wrapped(text, 14), broken);
+        assert_eq!(
+            wrapped("  an-unbreakable-word\n", 8),
+            "  an-\n  unbreakable-\n  word\n"
+        );
+    }
 
     #[test]
     fn of_control_characters_only_line_ends_and_colours_reach_a_terminal() {

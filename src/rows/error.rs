@@ -93,7 +93,7 @@ pub enum RowsError {
     },
     /// A column's type is none that is read.
     #[error(
-        "{name}: column `{column}` holds {kind}, which is not read; write it as numbers or as text"
+        "{name}: column `{column}` holds {kind}, which are not read; write it as numbers or as text"
     )]
     Unread {
         /// The table.

@@ -46,7 +46,7 @@ fn of_bytes(name: String, bytes: Vec<u8>) -> Result<Table, RowsError> {
         return Err(RowsError::TooLarge { name });
     }
     if bytes.starts_with(b"PAR1") {
-        return parquet::read(name, &bytes);
+        return parquet::read(name, bytes);
     }
     if let Some(what) = no_table(&bytes) {
         return Err(RowsError::NoTable { name, what });

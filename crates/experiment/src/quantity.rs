@@ -336,6 +336,11 @@ pub fn human(value: f64) -> String {
     format!("{scaled:.decimals$}{suffix}")
 }
 
+/// Counts things: `1 run`, `2 runs`.
+pub fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
 /// Prints an amount of memory or storage, such as `25.3GB`.
 pub fn human_bytes(bytes: f64) -> String {
     // Bytes come in giga, not in billions.

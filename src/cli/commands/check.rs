@@ -4,7 +4,7 @@ use crate::cli::Failure;
 use crate::cli::answer::answer;
 use crate::cli::experiment::ExperimentArgs;
 use crate::cli::terminal::harmless;
-use experiment::quantity::human_bytes;
+use experiment::quantity::{counted, human_bytes};
 use std::fmt;
 use std::process::ExitCode;
 use trainer::data::Described;
@@ -59,11 +59,11 @@ fn describe(f: &mut fmt::Formatter<'_>, data: &Described) -> fmt::Result {
     let summary = &data.summary;
     let mut parts = vec![summary.form.clone()];
     if summary.files > 0 {
-        parts.push(counted(summary.files as u64, "file"));
+        parts.push(counted(summary.files, "file"));
         parts.push(human_bytes(summary.bytes as f64));
     }
     if let Some(documents) = summary.documents {
-        parts.push(counted(documents, "document"));
+        parts.push(counted(documents as usize, "document"));
     }
     writeln!(f, "  data: {}", parts.join(", "))?;
     let (train, held_out) = (data.train_tokens, data.validation_tokens);
@@ -82,10 +82,6 @@ fn describe(f: &mut fmt::Formatter<'_>, data: &Described) -> fmt::Result {
     }
     let sample: String = data.sample.chars().take(SHOWN).collect();
     writeln!(f, "  begins: {}", harmless(format!("{sample:?}")))
-}
-
-fn counted(count: u64, what: &str) -> String {
-    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 /// Writes a number with two digits, as far as it has some.

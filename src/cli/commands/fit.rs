@@ -12,8 +12,11 @@ use ::report::{plots, tables};
 use campaign::store::{FitRecord, FittedRows, Store, StoreError};
 use experiment::clock::now;
 use experiment::folder::ResultsFolder;
-use scaling_law::analysis::{self, AnalysisResult};
-use scaling_law::study::Checks;
+use experiment::quantity::counted;
+use scaling_law::analysis::{self, AnalysisResult, Asker};
+use scaling_law::study::{Checks, FitReport};
+use serde::{Serialize, Serializer};
+use std::fmt;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -49,6 +52,10 @@ pub(in crate::cli) struct Args {
     #[arg(long, requires = "law")]
     profile: bool,
 
+    /// Say everything: all parameters, the optimum at every R, every warning.
+    #[arg(long, short, conflicts_with = "json")]
+    verbose: bool,
+
     /// Print JSON: one object with the fit, its intervals, checks and warnings; without --law, with
     /// the laws, the allocation and the savings.
     #[arg(long)]
@@ -71,7 +78,11 @@ fn fit_law(args: &Args, name: &str) -> Result<ExitCode, Failure> {
         choices: true,
     };
     let studied = asked.fit(name, &policy, checks)?;
-    let status = answer(&studied.report, args.json)?;
+    let told = Told {
+        report: &studied.report,
+        verbose: args.verbose,
+    };
+    let status = answer(&told, args.json)?;
     let record = FitRecord {
         law: name.to_owned(),
         result: serde_json::to_value(&studied.report).map_err(Failure::machine)?,
@@ -85,6 +96,27 @@ fn fit_law(args: &Args, name: &str) -> Result<ExitCode, Failure> {
         Err(error) => note!("warning: the fit is not stored: {error}"),
     }
     Ok(status)
+}
+
+/// A fit as it is told: in short, or with everything.
+struct Told<'a> {
+    report: &'a FitReport,
+    verbose: bool,
+}
+
+impl Serialize for Told<'_> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        self.report.serialize(to)
+    }
+}
+
+impl fmt::Display for Told<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.verbose {
+            true => write!(f, "{}", self.report),
+            false => self.report.short(f),
+        }
+    }
 }
 
 /// Stores a fit with its rows.
@@ -101,9 +133,34 @@ fn fit_experiment(args: &Args) -> Result<ExitCode, Failure> {
         let store = Store::create(&home.results).await?;
         let id = home.find(&store).await?;
         let result = asked.analyse(&policy)?;
-        keep_and_draw(&store, id, &result, &home.results, args.json).await
+        let (rows, has_grid) = args.rows.asker();
+        let asker = Asker {
+            rows: &rows,
+            has_grid,
+        };
+        let said = Said::of(args.json, args.verbose);
+        keep_and_draw(&store, id, &result, &home.results, &asker, said).await
     })?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// How much is said of an analysis.
+#[derive(Clone, Copy, PartialEq)]
+pub(in crate::cli) enum Said {
+    /// What fits a screen.
+    Short,
+    Everything,
+    Json,
+}
+
+impl Said {
+    pub(in crate::cli) fn of(json: bool, verbose: bool) -> Self {
+        match (json, verbose) {
+            (true, _) => Self::Json,
+            (false, true) => Self::Everything,
+            (false, false) => Self::Short,
+        }
+    }
 }
 
 /// Stores an analysis, prints its summary, or the whole as JSON, draws the figures and writes the
@@ -113,13 +170,13 @@ pub(in crate::cli) async fn keep_and_draw(
     experiment: i64,
     result: &AnalysisResult,
     results: &Path,
-    json: bool,
+    asker: &Asker<'_>,
+    said: Said,
 ) -> Result<(), Failure> {
     let stored = serde_json::to_value(result).map_err(Failure::machine)?;
-    print(&if json {
-        format!("{stored}\n")
-    } else {
-        analysis::summary(result)
+    print(&match said {
+        Said::Json => format!("{stored}\n"),
+        _ => analysis::summary(result, asker, said == Said::Short),
     })?;
     let fit = FitRecord {
         law: AnalysisResult::NAME.to_owned(),
@@ -134,11 +191,10 @@ pub(in crate::cli) async fn keep_and_draw(
     let drawn = draw(store, experiment, &stored, &outputs).await?;
     let file = ResultsFolder(&outputs).report();
     report::write(store, experiment, &stored, &file).await?;
-    let said = format!("{drawn}report: {}\n", file.display());
-    if json {
-        note!("{}", said.trim_end())
-    } else {
-        print(&said)?
+    let written = format!("\n{drawn}Report: {}\n", file.display());
+    match said {
+        Said::Json => note!("{}", written.trim()),
+        _ => print(&written)?,
     }
     Ok(())
 }
@@ -157,13 +213,9 @@ async fn draw(
         .iter()
         .map(|skipped| skipped.figure.name())
         .collect();
-    let skipped = if names.is_empty() {
-        String::new()
-    } else {
-        format!(
-            "not drawn: {} (`orchestrator plot FILE --list` says why)\n",
-            names.join(", ")
-        )
+    let skipped = match names.len() {
+        0 => String::new(),
+        some => format!(", {some} not drawn (`orchestrator plot … --list` says why)"),
     };
     // Without runs trained here a table of runs may be somebody's own file.
     let runs = if stored.runs.is_empty() {
@@ -172,15 +224,20 @@ async fn draw(
         let mut table = tables::runs(&stored.runs).map_err(Failure::machine)?;
         let csv = ResultsFolder(outputs).runs_table();
         tables::write_csv(&mut table, &csv).map_err(Failure::machine)?;
-        format!(", runs in {}", csv.display())
+        format!(" {},", file_name(&csv))
     };
     let mut table = tables::fits(&store.fits(experiment).await?).map_err(Failure::machine)?;
     let fits = ResultsFolder(outputs).fits_table();
     tables::write_csv(&mut table, &fits).map_err(Failure::machine)?;
     Ok(format!(
-        "{skipped}{} figure files in {}{runs}, fits in {}\n",
-        drawn.files.len(),
+        "{} in {}{skipped}; tables:{runs} {}\n",
+        counted(drawn.files.len(), "figure file"),
         folder.display(),
-        fits.display()
+        file_name(&fits)
     ))
+}
+
+fn file_name(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default();
+    name.to_string_lossy().into_owned()
 }

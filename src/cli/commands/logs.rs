@@ -26,6 +26,10 @@ pub(in crate::cli) struct Args {
     #[arg(short, long)]
     follow: bool,
 
+    /// Of what was said so far, only the last so many lines of the journal and of the output.
+    #[arg(long, value_name = "N")]
+    tail: Option<usize>,
+
     /// Print the journal's lines as they are, JSON each, and no output of processes.
     #[arg(long)]
     json: bool,
@@ -35,13 +39,17 @@ pub(in crate::cli) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let folder = find_run(&args.run, args.results.as_deref())?;
     let mut tail = Tail::new(&folder);
     let mut output = Output::default();
+    let mut most = args.tail;
     loop {
         let lines = tail.read()?;
+        // What comes later is all shown.
+        let most = most.take().unwrap_or(usize::MAX);
+        let shown = &lines[lines.len().saturating_sub(most)..];
         print(&if args.json {
-            lines.iter().map(|line| line.encode() + "\n").collect()
+            shown.iter().map(|line| line.encode() + "\n").collect()
         } else {
-            let said: String = lines.iter().map(describe).collect();
-            said + &harmless(output.read(&folder))
+            let said: String = shown.iter().map(describe).collect();
+            said + &harmless(last_lines(&output.read(&folder), most).to_owned())
         })?;
         let ended = matches!(
             lines.last().map(|line| &line.event),
@@ -51,6 +59,16 @@ pub(in crate::cli) fn run(args: &Args) -> Result<ExitCode, Failure> {
             return Ok(ExitCode::SUCCESS);
         }
         std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+/// Returns the last lines of a text.
+fn last_lines(text: &str, most: usize) -> &str {
+    let ends = text.trim_end_matches('\n').rmatch_indices('\n');
+    let start = ends.map(|(at, _)| at + 1).nth(most.saturating_sub(1));
+    match most {
+        0 => "",
+        _ => &text[start.unwrap_or(0)..],
     }
 }
 
@@ -135,4 +153,18 @@ fn describe(line: &Line) -> String {
         Event::Failed { message } => format!("failed: {}", harmless(message.clone())),
     };
     format!("{}  {what}\n", utc(line.time))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_lines_are_whole() {
+        let text = "one\ntwo\nthree\n";
+        for (most, expected) in [(0, ""), (1, "three\n"), (2, "two\nthree\n"), (9, text)] {
+            assert_eq!(last_lines(text, most), expected, "{most}");
+        }
+        assert_eq!(last_lines("", usize::MAX), "");
+    }
 }

@@ -1,6 +1,6 @@
 //! `orchestrator report`: everything about an experiment in one HTML file.
 
-use super::fit;
+use super::fit::{self, Said};
 use super::plot::Stored;
 use crate::application::Asked;
 use crate::cli::Failure;
@@ -12,6 +12,7 @@ use campaign::store::Store;
 use experiment::clock::now;
 use experiment::folder::ResultsFolder;
 use report::html;
+use scaling_law::analysis::Asker;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -55,7 +56,12 @@ pub(in crate::cli) fn run(args: &Args) -> Result<ExitCode, Failure> {
             let all = Selection::default();
             let asked = Asked::of_experiment(&store, experiment, &name, file.as_ref(), all).await?;
             let result = asked.analyse(&asked.policy)?;
-            fit::keep_and_draw(&store, experiment, &result, &place.results, false).await?;
+            let asker = Asker {
+                rows: &args.experiment.file.display().to_string(),
+                has_grid: file.is_some(),
+            };
+            let (results, said) = (&place.results, Said::Short);
+            fit::keep_and_draw(&store, experiment, &result, results, &asker, said).await?;
         }
         let stored = Stored::newest(&store, experiment).await?;
         let stored = stored.ok_or_else(|| Failure::machine("the fit has left the database"))?;

@@ -19,8 +19,9 @@ use experiment::clock::now;
 use experiment::digest;
 use experiment::lock::Lock;
 use experiment::plan::Planned;
-use experiment::quantity::human_bytes;
+use experiment::quantity::{counted, human_bytes};
 use experiment::run::RunId;
+use scaling_law::analysis::Asker;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -47,6 +48,14 @@ pub(in crate::cli) struct Args {
     /// Start these runs before all others: ids, or beginnings of them.
     #[arg(long, value_name = "RUN", value_delimiter = ',')]
     first: Vec<String>,
+
+    /// Say nothing of runs that start, go on and finish: only what goes wrong, and the answer.
+    #[arg(long, short)]
+    quiet: bool,
+
+    /// Say everything of the answer: all parameters, the optimum at every R, every warning.
+    #[arg(long, short, conflicts_with = "json")]
+    verbose: bool,
 
     /// Print JSON: a line with how many runs came to what, and, once none is left, a line with the
     /// fit, as `orchestrator fit --json` prints it.
@@ -93,11 +102,21 @@ async fn train_and_fit(
         first: find_planned(&args.first, &runs.planned)?,
         provenance: provenance::of(device_names),
     };
+    let training = Training {
+        store: &store,
+        device_names,
+        loaded,
+        stops: &stops,
+        is_quiet: args.quiet,
+    };
     if !runs.untuned.is_empty() {
         // What is trained at the rates that trials find is not known before.
         let trials = runs.open_trials();
-        note!("{} trials find the learning rates first", trials.len());
-        let (_, summary) = train(&store, device_names, loaded, &trials, &setting, &stops).await?;
+        note!(
+            "first, {}: they find the learning rates",
+            counted(trials.len(), "trial")
+        );
+        let (_, summary) = training.train(&trials, &setting).await?;
         setting.max_runs = setting
             .max_runs
             .map(|most| most.saturating_sub(summary.started()));
@@ -110,15 +129,7 @@ async fn train_and_fit(
         }
         runs = found;
     }
-    let (experiment, summary) = train(
-        &store,
-        device_names,
-        loaded,
-        &runs.planned,
-        &setting,
-        &stops,
-    )
-    .await?;
+    let (experiment, summary) = training.train(&runs.planned, &setting).await?;
     let left = say_what_is_left(args, &summary, &setting, summary.left > 0)?;
     if summary.left == 0 {
         let (file, all) = (&loaded.experiment, Selection::default());
@@ -130,7 +141,13 @@ async fn train_and_fit(
             );
             return Ok(ExitCode::from(FAILED));
         };
-        fit::keep_and_draw(&store, experiment, &result?, &loaded.results, args.json).await?;
+        let rows = args.experiment.file.display().to_string();
+        let asker = Asker {
+            rows: &rows,
+            has_grid: true,
+        };
+        let said = fit::Said::of(args.json, args.verbose);
+        fit::keep_and_draw(&store, experiment, &result?, &loaded.results, &asker, said).await?;
     }
     Ok(left)
 }
@@ -287,43 +304,53 @@ async fn record(
     Ok(store.plan(&experiment, &runs, now()).await?)
 }
 
-/// Records an experiment's runs and trains those that are not done; returns the experiment's id too.
-async fn train(
-    store: &Store,
-    device_names: &[String],
-    loaded: &Loaded,
-    planned: &[Planned],
-    setting: &Setting,
-    stops: &Stops,
-) -> Result<(i64, Summary), Failure> {
-    let git_commit = setting.provenance.git_commit.clone();
-    let experiment = record(store, loaded, planned, git_commit).await?;
-    let devices = devices(&loaded.experiment, device_names);
-    let missing = to_do(store, experiment, planned, &loaded.results).await?;
-    check_disk(loaded, &missing, &devices)?;
-    // Devices of one machine are taken to be alike.
-    let planned = match device_names.first() {
-        Some(name) if !missing.is_empty() => {
-            with_measured_memory(loaded, planned, name, &|said| note!("{said}"))?
-        }
-        _ => planned.to_vec(),
-    };
-    let missing = to_do(store, experiment, &planned, &loaded.results).await?;
-    let slots = devices.iter().map(|device| device.slots).sum();
-    let by_urgency = orchestrate::by_urgency(&missing, setting.execution.order, &setting.first);
-    let mut progress = Progress::new(&by_urgency, slots);
-    let program = std::env::current_exe()
-        .map_err(|error| Failure::machine(format!("cannot find this program: {error}")))?;
-    let mut launcher = Local::new(program, devices);
-    let training = orchestrate::run(
-        store,
-        experiment,
-        &planned,
-        setting,
-        &mut launcher,
-        &mut progress,
-        stops.asked(),
-    );
-    let summary = stops.train(training).await?;
-    Ok((experiment, summary))
+/// What runs are trained by.
+struct Training<'a> {
+    store: &'a Store,
+    device_names: &'a [String],
+    loaded: &'a Loaded,
+    stops: &'a Stops,
+    is_quiet: bool,
+}
+
+impl Training<'_> {
+    /// Records the experiment's runs and trains those that are not done; returns the experiment's id
+    /// too.
+    async fn train(
+        &self,
+        planned: &[Planned],
+        setting: &Setting,
+    ) -> Result<(i64, Summary), Failure> {
+        let (store, loaded) = (self.store, self.loaded);
+        let git_commit = setting.provenance.git_commit.clone();
+        let experiment = record(store, loaded, planned, git_commit).await?;
+        let devices = devices(&loaded.experiment, self.device_names);
+        let missing = to_do(store, experiment, planned, &loaded.results).await?;
+        check_disk(loaded, &missing, &devices)?;
+        // Devices of one machine are taken to be alike.
+        let planned = match self.device_names.first() {
+            Some(name) if !missing.is_empty() => {
+                with_measured_memory(loaded, planned, name, &|said| note!("{said}"))?
+            }
+            _ => planned.to_vec(),
+        };
+        let missing = to_do(store, experiment, &planned, &loaded.results).await?;
+        let slots = devices.iter().map(|device| device.slots).sum();
+        let by_urgency = orchestrate::by_urgency(&missing, setting.execution.order, &setting.first);
+        let mut progress = Progress::new(&by_urgency, slots, self.is_quiet);
+        let program = std::env::current_exe()
+            .map_err(|error| Failure::machine(format!("cannot find this program: {error}")))?;
+        let mut launcher = Local::new(program, devices);
+        let training = orchestrate::run(
+            store,
+            experiment,
+            &planned,
+            setting,
+            &mut launcher,
+            &mut progress,
+            self.stops.asked(),
+        );
+        let summary = self.stops.train(training).await?;
+        Ok((experiment, summary))
+    }
 }

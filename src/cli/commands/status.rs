@@ -7,9 +7,10 @@ use crate::cli::experiment::ExperimentArgs;
 use crate::cli::terminal::{draw, last_line, print};
 use campaign::orchestrate::blocked_by;
 use campaign::store::{RunRecord, Selection, Store, Tally};
+use clap::ValueEnum;
 use experiment::lock::Lock;
 use experiment::quantity::{Params, Tokens};
-use experiment::run::{RunId, RunOutcome, RunState};
+use experiment::run::{Part, RunId, RunOutcome, RunState};
 use std::collections::HashMap;
 use std::io::IsTerminal;
 use std::path::Path;
@@ -39,10 +40,22 @@ pub(in crate::cli) struct Args {
     #[arg(long, conflicts_with = "json")]
     watch: bool,
 
+    /// Order of the runs: as they are planned, or the lowest loss or fewest FLOPs first.
+    #[arg(long, value_enum, default_value_t = Order::Plan, conflicts_with = "json")]
+    sort: Order,
+
     /// Every run: also those that the experiment asked for once and does no more, and also where it
     /// is so large that only runs that train, failed or wait for a failed one would be shown.
     #[arg(long)]
     all: bool,
+}
+
+/// An order of runs.
+#[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
+enum Order {
+    Plan,
+    Loss,
+    Flops,
 }
 
 pub(in crate::cli) fn run(args: &Args) -> Result<ExitCode, Failure> {
@@ -122,6 +135,19 @@ impl Status {
             Selection::Wanted
         };
         let runs = store.runs_in_brief(experiment, selection).await?;
+        let mut runs = runs;
+        // What has none comes last.
+        let by = |value: fn(&Run) -> Option<f64>| {
+            move |a: &Run, b: &Run| {
+                let [a, b] = [a, b].map(|run| value(run).unwrap_or(f64::INFINITY));
+                a.total_cmp(&b)
+            }
+        };
+        match args.sort {
+            Order::Plan => {}
+            Order::Loss => runs.sort_by(by(|run| run.loss)),
+            Order::Flops => runs.sort_by(by(|run| run.flops)),
+        }
         let removed = if args.all {
             store.runs_in_brief(experiment, Selection::Removed).await?
         } else {
@@ -256,11 +282,47 @@ impl Status {
             words.push(format!("{} imported", self.imported));
         }
         let mut text = format!("{}\n", words.join(", "));
+        text += &self.best();
         if self.cut_off() > 0 {
             text += "no orchestrator is at work here: what says `running` was cut off, and goes on with \
                      `orchestrator run FILE`\n";
         }
         text
+    }
+
+    /// Names the run of the lowest loss, among those of the most tokens: of fewer it says little.
+    fn best(&self) -> String {
+        let finished = |run: &&Run| {
+            run.outcome == Some(RunOutcome::Finished)
+                && run.part != Part::Trunk
+                && run.loss.is_some()
+        };
+        let most = self
+            .runs
+            .iter()
+            .filter(finished)
+            .map(|run| run.tokens)
+            .max();
+        let longest = self
+            .runs
+            .iter()
+            .filter(finished)
+            .filter(|run| Some(run.tokens) == most);
+        let best = longest.min_by(|a, b| {
+            a.loss
+                .unwrap_or(f64::NAN)
+                .total_cmp(&b.loss.unwrap_or(f64::NAN))
+        });
+        match (best, self.is_short) {
+            (Some(run), false) => format!(
+                "lowest loss at D = {}: {:.4}, {} ({})\n",
+                Tokens(run.tokens),
+                run.loss.unwrap_or(f64::NAN),
+                run.id,
+                super::plan::kind(run.kind, run.part)
+            ),
+            _ => String::new(),
+        }
     }
 
     fn state(&self, run: &Run) -> String {
@@ -304,7 +366,7 @@ fn header(columns: &Columns) -> String {
     let further = spaced(columns.names());
     format!(
         "{:<12}  {:<12}  {:>6}  {:>5}  {:>5}  {:>8}  {:>6}  {:>4}  {further}{:>7}  {:>9}  {}\n",
-        "id", "kind", "N", "P", "R", "R found", "D", "seed", "loss", "FLOPs", "state"
+        "id", "kind", "N", "P", "R", "realised", "D", "seed", "loss", "FLOPs", "state"
     )
 }
 

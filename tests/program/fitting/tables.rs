@@ -255,18 +255,17 @@ fn columns_of_types_that_are_not_read_stand_in_nobodys_way() {
         "/tests/program/fitting/types.parquet"
     );
     let desk = Desk::new();
-    for filter in ["split=train or split=test", "big=a", "params > 0"] {
+    let all = "`i8` > -999 and `u16` > -1 and `price` > 0 and `cfg.lr` > 0";
+    for filter in ["split=train or split=test", "big=a", "params > 0", all] {
         let told = desk.json(&arguments(file, &["--where", filter]));
         assert_eq!(told["n_rows"], 16, "{filter}");
         is_truth(&told, &TRUTH, filter);
     }
-    for column in [
-        "when", "day", "clock", "took", "price", "cfg", "list", "map", "bytes", "f16",
-    ] {
+    for column in ["when", "day", "clock", "list", "map", "bytes"] {
         let said = desk.refused(&arguments(file, &["--where", &format!("{column} > 1")]));
         let told = format!("column `{column}` holds");
         assert!(
-            said.contains(&told) && said.contains("which is not read"),
+            said.contains(&told) && said.contains("which are not read"),
             "{said}"
         );
     }

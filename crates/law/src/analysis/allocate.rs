@@ -114,11 +114,8 @@ pub struct FrontierStep {
     pub extrapolated: bool,
 }
 
-/// Without a stated budget the question is asked one decade above the largest run.
-const DEFAULT_BUDGET: f64 = 10.0;
-
-/// The same for a law of one D: all of a larger budget would go into N, far beyond the data.
-const DEFAULT_BUDGET_AT_ONE_D: f64 = 1.0;
+/// How far beyond the largest run the optimum is followed.
+const BEYOND: f64 = 10.0;
 
 /// Resamples behind the regions; more would not move two digits of an interval.
 pub(crate) const DRAWS: usize = 250;
@@ -157,8 +154,7 @@ fn try_allocate(
     stated: Option<f64>,
 ) -> Result<Allocation, AllocationError> {
     let (least, most) = spent(estimate, cost);
-    let usual = default_budget(estimate, cost);
-    let budget = stated.unwrap_or(usual);
+    let budget = stated.unwrap_or(most);
     let fitted = &estimate.fitted;
     let domain = fitted.domain();
     let surface = Surface::new(fitted.law.clone(), &[])?;
@@ -176,7 +172,9 @@ fn try_allocate(
         found.ok().map(|(choice, _)| choice)
     });
     let by_ratio = by_ratio.collect();
-    let (low, high) = (least.min(budget), usual.max(budget));
+    // All of a larger budget would go into N where the law holds at one D.
+    let beyond = estimate.report.at_tokens.map_or(BEYOND, |_| 1.0);
+    let (low, high) = (least.min(budget), (beyond * most).max(budget));
     let budgets: Vec<f64> = (0..STEPS)
         .map(|k| low * (high / low).powf(k as f64 / (STEPS - 1) as f64))
         .collect();
@@ -232,14 +230,9 @@ fn spent(estimate: &Estimate, cost: &dyn Cost) -> (f64, f64) {
     })
 }
 
-/// The training FLOPs that are asked about where nobody states any: a decade above the largest run,
-/// or as much as that took where the law holds at one D.
+/// The training FLOPs that are asked about where nobody states any: what the largest run took.
 pub fn default_budget(estimate: &Estimate, cost: &dyn Cost) -> f64 {
-    let times = match estimate.report.at_tokens {
-        None => DEFAULT_BUDGET,
-        Some(_) => DEFAULT_BUDGET_AT_ONE_D,
-    };
-    times * spent(estimate, cost).1
+    spent(estimate, cost).1
 }
 
 /// The sizes among which one is sought: far beyond those that were trained.

@@ -1,7 +1,14 @@
-//! The question of an experiment and its answer, in one sentence each.
+//! The question of an experiment and its answer, for a person: the verdict in words, what to do next,
+//! and what limits both.
 
-use super::summary::{quantities, remarks, saved};
-use super::{AnalysisResult, Maybe, Verdict};
+use super::allocate::{Allocation, Choice};
+use super::attribution::Part;
+use super::summary::{letter, remarks, saved};
+use super::{
+    AnalysisResult, Attribution, CannotFit, LawOutcome, Maybe, NotConcepts, Untold, Verdict,
+    Warning,
+};
+use experiment::architecture::ModelKind;
 use experiment::quantity::human;
 
 /// The question of an experiment and its answer in words.
@@ -9,47 +16,60 @@ use experiment::quantity::human;
 pub struct Answer {
     /// What is asked.
     pub question: String,
-    /// What must be read before the answer; the most serious first.
+    /// The verdict, in sentences.
+    pub verdict: Vec<String>,
+    /// What to do next, the most urgent first.
+    pub next: Vec<String>,
+    /// What limits the verdict, the most serious first; what it says itself is not said again.
     pub caveats: Vec<String>,
-    /// The answer with its intervals, or why there is none.
-    pub sentence: String,
 }
 
-/// Answers in one sentence: what to train for the budget, how sure that is and what it saves.
-pub fn answer(result: &AnalysisResult) -> Answer {
-    let loud = result.warnings.iter().filter(|warning| warning.is_loud());
-    let mut caveats: Vec<String> = loud.map(ToString::to_string).collect();
-    let allocation = match &result.allocation {
-        Maybe::Known(allocation) => allocation,
-        Maybe::Unknown(why) => {
-            return Answer {
-                question: question(result.settings.budget),
-                caveats,
-                sentence: format!("Not known: {why}."),
-            };
-        }
-    };
-    caveats.extend(remarks(&allocation.best));
-    if let Some(tokens) = allocation.at_tokens {
-        caveats.push(format!(
-            "D is held at {}: runs at one D cannot tell how to divide a budget between N and D",
-            human(tokens)
-        ));
+impl Answer {
+    /// Returns the verdict as one text.
+    pub fn text(&self) -> String {
+        self.verdict.join(" ")
     }
-    let mut sentence = format!(
-        "At {} training FLOPs: {}",
-        human(allocation.budget),
-        quantities(&allocation.best).join(", ")
+}
+
+/// Who asks: what the hints are written for.
+#[derive(Clone, Copy, Debug)]
+pub struct Asker<'a> {
+    /// What names the rows on a command line: an experiment, or `--csv FILE`.
+    pub rows: &'a str,
+    /// Whether an experiment's file declares the runs: its keys can be changed.
+    pub has_grid: bool,
+}
+
+/// Answers in words: what to train for the budget, whether concepts save anything, and what to do next.
+/// Numbers that the runs do not determine are said to be so.
+pub fn answer(result: &AnalysisResult, asker: &Asker) -> Answer {
+    let allocation = result.allocation.known();
+    let budget = allocation.map(|allocation| allocation.budget);
+    let attribution = result.attribution();
+    let mut verdict: Vec<String> = void(result).collect();
+    if !verdict.is_empty() {
+        verdict.push("Nothing below means anything before that is mended.".to_owned());
+    }
+    verdict.extend(
+        result
+            .sweeps
+            .iter()
+            .map(|sweep| format!("{}.", sentence(&sweep.to_string()))),
     );
-    sentence += &saving(result);
-    let unidentified = unidentified(result);
-    if !unidentified.is_empty() {
-        sentence += &format!("; the data do not identify {}", unidentified.join(", "));
-    }
+    verdict.push(match &result.allocation {
+        Maybe::Known(allocation) => best(allocation),
+        Maybe::Unknown(why) => format!("What to train is not known: {why}."),
+    });
+    verdict.extend(
+        contradiction(result).map(|warning| format!("{}.", sentence(&warning.to_string()))),
+    );
+    verdict.extend(saving(result, &attribution));
+    let told: Vec<String> = caveats(result, &attribution).collect();
     Answer {
-        question: question(Some(allocation.budget)),
-        caveats,
-        sentence: sentence + ".",
+        question: question(result.settings.budget.or(budget)),
+        next: next(result, &attribution, asker),
+        verdict,
+        caveats: told,
     }
 }
 
@@ -64,54 +84,284 @@ fn question(budget: Option<f64>) -> String {
     )
 }
 
-/// Says what is saved against dense models, and whose that is; a saving that is not the concepts' is
-/// said to be none of theirs, and how large it is stands below.
-fn saving(result: &AnalysisResult) -> String {
-    let attribution = result.attribution();
-    let savings = match (&result.savings, &attribution.verdict) {
-        (_, Verdict::NotConcepts { why }) => {
-            return format!("; what is saved against dense models is not the concepts': {why}");
-        }
-        (Maybe::Known(savings), _) => match attribution.doubt() {
-            Some(doubt) => {
-                return format!("; what is saved against dense models is not told here: {doubt}");
-            }
-            None => savings,
-        },
-        (Maybe::Unknown(why), _) => return format!("; FLOPs saved are not known: {why}"),
-    };
-    let Some((curve, point)) = savings.headline(result.best_ratio()) else {
-        return String::new();
-    };
-    let whose = match &attribution.verdict {
-        Verdict::Concepts { part: Some(part) } | Verdict::Partly { part } => {
-            format!(", of which concepts have {part}")
-        }
-        Verdict::Unknown { why } => format!(", of which the concepts' part is not known ({why})"),
-        _ => String::new(),
-    };
-    format!(
-        "; FLOPs saved against dense N = {} at equal loss with R = {}: {}{whose}",
-        human(point.baseline),
-        curve.declared_ratio,
-        saved(point)
-    )
+/// Begins a sentence.
+fn sentence(words: &str) -> String {
+    let mut letters = words.chars();
+    let first = letters.next().map(|first| first.to_uppercase().to_string());
+    first.unwrap_or_default() + letters.as_str()
 }
 
-/// Names the parameters of the DLCM law that the data do not determine.
-fn unidentified(result: &AnalysisResult) -> Vec<&str> {
-    let report = result.dlcm.report();
-    let parameters = report.into_iter().flat_map(|report| &report.parameters);
-    parameters
-        .filter(|parameter| parameter.unidentified.is_some())
-        .map(|parameter| parameter.name.as_str())
-        .collect()
+/// Says why the result may mean nothing.
+fn void(result: &AnalysisResult) -> impl Iterator<Item = String> {
+    let void = result.warnings.iter().filter(|warning| warning.is_void());
+    void.map(|warning| format!("{}.", sentence(&warning.to_string())))
+}
+
+fn contradiction(result: &AnalysisResult) -> Option<&Warning> {
+    let contradicts = |warning: &&Warning| matches!(warning, Warning::OrderOfShares { .. });
+    result.warnings.iter().find(contradicts)
+}
+
+/// Says what to train, as far as the runs determine it.
+fn best(allocation: &Allocation) -> String {
+    let choice = &allocation.best;
+    let budget = human(allocation.budget);
+    let budget = match (allocation.stated, allocation.times_largest) {
+        (false, _) => format!("At the largest run's {budget} training FLOPs"),
+        (true, times) if times > 1.05 => {
+            format!("For {budget} training FLOPs, {times:.1} times the largest run's")
+        }
+        (true, _) => format!("For {budget} training FLOPs"),
+    };
+    let open: Vec<String> = choice
+        .undetermined
+        .iter()
+        .map(|name| open(choice, name))
+        .collect();
+    let mut known = Vec::new();
+    for (name, value) in [
+        (
+            "concept_share",
+            format!("{:.2}", choice.setting.concept_share),
+        ),
+        (
+            "compression_ratio",
+            format!("{:.1}", choice.setting.compression_ratio),
+        ),
+    ] {
+        if !choice.undetermined.iter().any(|open| open == name) {
+            let only = name == "compression_ratio" && allocation.by_ratio.len() == 1;
+            let only = if only {
+                " (the only R that was trained)"
+            } else {
+                ""
+            };
+            known.push(format!("{} = {value}{only}", letter(name)));
+        }
+    }
+    let edge = match choice.at_edge.is_empty() {
+        true => "",
+        false => ", at the edge of what was trained",
+    };
+    match (known.is_empty(), open.is_empty()) {
+        (_, true) => format!("{budget} {} is best{edge}.", known.join(" with ")),
+        (true, false) => format!("{budget} {} by these runs.", open.join(" and ")),
+        (false, false) => format!(
+            "{budget} {} by these runs; {}{edge}.",
+            open.join(" and "),
+            known.join(" with ")
+        ),
+    }
+}
+
+fn open(choice: &Choice, name: &str) -> String {
+    let within = choice
+        .intervals
+        .get(name)
+        .map_or_else(String::new, |[low, high]| {
+            format!(" (anything from {low:.2} to {high:.2})")
+        });
+    format!("{} is not determined{within}", letter(name))
+}
+
+/// Says whether concepts save FLOPs; a saving that is not the concepts' is said to be none of theirs.
+fn saving(result: &AnalysisResult, attribution: &Attribution) -> Option<String> {
+    let dense = result.runs.iter().any(|run| run.kind == ModelKind::Dense);
+    let told = match &attribution.verdict {
+        Verdict::NotConcepts { .. } | Verdict::NoSaving => {
+            return Some(format!("{}.", attribution.words));
+        }
+        // Nothing to compare with was asked for.
+        Verdict::Unknown {
+            why: Untold::NoControls,
+        } if !dense => return None,
+        Verdict::Concepts { part } => *part,
+        Verdict::Partly { part } => Some(*part),
+        Verdict::Unknown { .. } => None,
+    };
+    let savings = match (&result.savings, attribution.doubt()) {
+        (Maybe::Unknown(why), _) => {
+            return Some(format!(
+                "What is saved against dense models is not known: {why}."
+            ));
+        }
+        (_, Some(doubt)) => {
+            return Some(format!(
+                "What is saved against dense models is not told here: {doubt}."
+            ));
+        }
+        (Maybe::Known(savings), None) => savings,
+    };
+    let (curve, point) = savings.headline(result.best_ratio())?;
+    let whose = match (&attribution.verdict, told) {
+        (Verdict::Unknown { why }, _) => format!("; the concepts' part is not known: {why}"),
+        (_, None) => String::new(),
+        (_, Some(part @ Part { .. })) => format!("; concepts have {part} of the saving"),
+    };
+    let against = format!("a dense model of N = {}", human(point.baseline));
+    Some(if !point.sign_is_known() {
+        format!("Whether a DLCM saves FLOPs against {against} is not determined by these runs.")
+    } else {
+        format!(
+            "Saved against {against} of the same loss, with R = {}: {} of its training FLOPs{whose}.",
+            curve.declared_ratio,
+            saved(point)
+        )
+    })
+}
+
+/// Lists what limits the verdict, but for what it says itself.
+fn caveats<'a>(
+    result: &'a AnalysisResult,
+    attribution: &'a Attribution,
+) -> impl Iterator<Item = String> + 'a {
+    let unused = matches!(
+        attribution.verdict,
+        Verdict::NotConcepts {
+            why: NotConcepts::Unused { .. }
+        }
+    );
+    let is_said = move |warning: &Warning| match warning {
+        Warning::OrderOfShares { .. } => true,
+        Warning::UnusedConcepts { .. } => unused,
+        Warning::OtherAxis { axis, .. } => {
+            !result.sweeps.is_empty() && axis.starts_with("training.learning_rate")
+        }
+        warning => warning.is_void(),
+    };
+    let loud = result.warnings.iter().filter(|warning| warning.is_loud());
+    let loud = loud
+        .filter(move |warning| !is_said(warning))
+        .map(ToString::to_string);
+    let allocation = result.allocation.known();
+    let of_best = allocation.into_iter().flat_map(|it| remarks(&it.best));
+    let held = allocation.and_then(|it| it.at_tokens).map(|tokens| {
+        format!(
+            "D is held at {}: runs at one D cannot tell how to divide a budget between N and D",
+            human(tokens)
+        )
+    });
+    let seeds = (result.seed_noise.is_none() && !result.runs.is_empty()).then(|| {
+        "no setting was run with two seeds: the noise is only known from what the fit leaves"
+            .to_owned()
+    });
+    loud.chain(of_best).chain(held).chain(seeds)
+}
+
+/// Says what to do next.
+fn next(result: &AnalysisResult, attribution: &Attribution, asker: &Asker) -> Vec<String> {
+    let mut next = Vec::new();
+    let key = |key: &str| match asker.has_grid {
+        true => format!(" (`{key}`)"),
+        false => String::new(),
+    };
+    if let (LawOutcome::CannotFit { why }, true) = (&result.dlcm, result.sweeps.is_empty()) {
+        next.extend(remedy(why, &key));
+    }
+    for sweep in &result.sweeps {
+        let ends = sweep.sizes.iter().map(|size| size.at_edge);
+        let [below, above] = ends.fold([false; 2], |all, own| [all[0] || own[0], all[1] || own[1]]);
+        let beyond = [(below, "lower"), (above, "higher")];
+        for (_, side) in beyond.into_iter().filter(|(reached, _)| *reached) {
+            next.push(format!(
+                "Try {side} learning rates for {}{}.",
+                sweep.kind.label(),
+                key("training.learning_rate")
+            ));
+        }
+    }
+    let untuned = attribution.untuned.iter().map(|kind| kind.label());
+    let untuned: Vec<&str> = untuned.collect();
+    if !untuned.is_empty() && result.sweeps.is_empty() && !result.runs.is_empty() {
+        next.push(format!(
+            "Find the learning rates of {}{}: a rate too high or too low decides what is compared, and \
+             can leave concepts unused.",
+            untuned.join(", "),
+            key("tune.learning_rate")
+        ));
+    }
+    let dlcm = result.runs.iter().any(|run| run.has_concepts());
+    if dlcm && !result.has_controls() {
+        next.push(format!(
+            "Train token levels alone as controls{}: without them nobody knows what concepts are worth.",
+            key("controls: tokens")
+        ));
+    }
+    if let Maybe::Known(allocation) = &result.allocation {
+        for edge in &allocation.best.at_edge {
+            let (name, end) = edge.split_once(' ').unwrap_or((edge, ""));
+            let side = if end.contains("upper") {
+                "above"
+            } else {
+                "below"
+            };
+            next.push(format!(
+                "Train at {} {side} what was tried{}: the best lies at the edge.",
+                letter(name),
+                key(&format!("grid.{name}"))
+            ));
+        }
+        if !allocation.best.undetermined.is_empty() {
+            next.push(format!(
+                "`orchestrator suggest {} --law dlcm --flops {:e}` names the runs that narrow the \
+                 optimum most.",
+                asker.rows,
+                rounded(allocation.budget)
+            ));
+        }
+    }
+    if result.seed_noise.is_none() && !result.runs.is_empty() {
+        next.push(format!(
+            "Train some settings with a second seed{}: the noise between seeds is not known.",
+            key("grid.seed: [0, 1]")
+        ));
+    }
+    if next.is_empty() {
+        next.push(format!(
+            "`orchestrator allocate {} --law dlcm --flops BUDGET` answers for another budget.",
+            asker.rows
+        ));
+    }
+    next
+}
+
+/// Rounds to three digits, as a budget on a command line is written.
+fn rounded(value: f64) -> f64 {
+    format!("{value:.2e}").parse().unwrap_or(value)
+}
+
+/// Says what would make a law of runs that give none.
+fn remedy(why: &CannotFit, key: &dyn Fn(&str) -> String) -> Option<String> {
+    Some(match why {
+        CannotFit::NoRuns { .. } => return None,
+        CannotFit::SeveralDataSets { .. } => "Fit runs of one data set at a time.".to_owned(),
+        CannotFit::TooFewRuns { needed, .. } => format!(
+            "Train at least {needed} different settings{}.",
+            key("grid.params, grid.concept_share, grid.compression_ratio")
+        ),
+        CannotFit::TooFewSizes { needed, .. } => {
+            format!(
+                "Train at least {needed} sizes N on the same tokens{}.",
+                key("grid.params")
+            )
+        }
+        CannotFit::OneShare { .. } => {
+            format!("Train at two P or more{}.", key("grid.concept_share"))
+        }
+        CannotFit::FloorAbove { .. } => {
+            format!(
+                "Train baselines of more sizes N{}.",
+                key("baselines.params")
+            )
+        }
+        CannotFit::Refused { .. } => return None,
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::analysis::simulated;
+    use crate::analysis::simulated::{self, ASKER};
     use experiment::grid::Analysis;
     use experiment::quantity::Draws;
 
@@ -121,20 +371,54 @@ mod tests {
             ..Analysis::default()
         };
         let result = simulated::tuned(simulated::analysed(runs, &settings));
-        let answer = answer(&result);
+        let answer = answer(&result, &ASKER);
         (result, answer)
     }
 
     #[test]
-    fn the_sentence_says_what_to_train_and_what_it_saves() {
+    fn the_verdict_says_what_to_train_and_what_it_saves() {
         let (result, answer) = answered(&simulated::FIRST.runs());
-        let best = &result.allocation.known().expect("an optimum").best;
-        let share = format!("P* = {:.2} [", best.setting.concept_share);
-        assert!(answer.sentence.contains(&share), "{}", answer.sentence);
-        assert!(answer.sentence.contains("FLOPs saved against dense N ="));
+        let allocation = result.allocation.known().expect("an optimum");
+        let best = &allocation.best;
+        assert!(!allocation.stated);
+        assert!(
+            (allocation.times_largest - 1.0).abs() < 1e-9,
+            "inside the data"
+        );
+        let share = format!("P = {:.2}", best.setting.concept_share);
+        assert!(answer.text().contains(&share), "{}", answer.text());
+        assert!(
+            answer.text().contains("Saved against a dense model of N ="),
+            "{}",
+            answer.text()
+        );
         for remark in remarks(best) {
             assert!(answer.caveats.contains(&remark), "{remark}");
         }
+    }
+
+    #[test]
+    fn what_the_runs_do_not_determine_is_no_headline() {
+        let (mut result, _) = answered(&simulated::FIRST.runs());
+        let Maybe::Known(allocation) = &mut result.allocation else {
+            panic!("no optimum");
+        };
+        allocation.best.undetermined = vec!["concept_share".to_owned()];
+        let best = allocation.best.setting.concept_share;
+        let told = answer(&result, &ASKER);
+        assert!(
+            !told.text().contains(&format!("P = {best:.2}")),
+            "{}",
+            told.text()
+        );
+        assert!(
+            told.text().contains("P is not determined (anything from"),
+            "{}",
+            told.text()
+        );
+        let suggested =
+            |next: &String| next.starts_with("`orchestrator suggest my.yaml --law dlcm");
+        assert!(told.next.iter().any(suggested), "{:?}", told.next);
     }
 
     #[test]
@@ -143,11 +427,18 @@ mod tests {
         result.tuning.pop();
         // At the edge of what was tried.
         result.tuning[0].sizes[0].losses.pop();
-        let told = super::answer(&result).sentence;
-        assert!(!told.contains("FLOPs saved against dense N ="), "{told}");
+        let told = answer(&result, &ASKER);
+        assert!(!told.text().contains("Saved against"), "{}", told.text());
         assert!(
-            told.contains("the learning rates of DLCM were not tuned"),
-            "{told}"
+            told.text()
+                .contains("the learning rates of DLCM were not tuned"),
+            "{}",
+            told.text()
+        );
+        assert!(
+            told.next[0].contains("`tune.learning_rate`"),
+            "{:?}",
+            told.next
         );
         assert!(result.attribution().title().ends_with("(rates not tuned)"));
     }
@@ -155,7 +446,10 @@ mod tests {
     #[test]
     fn no_answer_says_why() {
         let (_, answer) = answered(&[]);
-        assert!(answer.sentence.starts_with("Not known: "), "{answer:?}");
-        assert!(answer.sentence.contains("no finished DLCM runs"));
+        assert!(
+            answer.text().starts_with("What to train is not known: "),
+            "{answer:?}"
+        );
+        assert!(answer.text().contains("no finished DLCM runs"));
     }
 }

@@ -186,7 +186,7 @@ mod tests {
             assert!(off < 1e-3, "{}: {}", parameter.name, parameter.value);
             assert!(parameter.interval.is_some());
         }
-        let said = super::super::summary(&result);
+        let said = super::super::summary(&result, &super::super::simulated::ASKER, false);
         assert!(said.contains("Decay law: decay_gain ="), "{said}");
         // No trunk is among the runs of the other laws, and none is missed there.
         assert_eq!(result.runs.len(), runs.len() / 2);

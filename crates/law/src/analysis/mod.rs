@@ -17,6 +17,7 @@ mod isoflop;
 mod laws;
 mod noise;
 mod observe;
+mod order;
 mod parts;
 mod policy;
 mod report;
@@ -24,6 +25,7 @@ mod saving;
 mod shapes;
 mod summary;
 mod suspicion;
+mod sweep;
 mod tuning;
 mod units;
 mod warning;
@@ -35,7 +37,7 @@ pub mod simulated;
 pub use allocate::default_budget;
 pub use allocate::{Allocation, Choice, FrontierStep, LossSurface, Outside};
 pub(crate) use allocate::{DRAWS, Search};
-pub use answer::{Answer, answer};
+pub use answer::{Answer, Asker, answer};
 pub use attribution::{Attribution, NotConcepts, Part, Untold, Verdict};
 pub use cost::{CostModel, PowerLaw, SmoothShapes, TokenOnlyShapes};
 pub use curves::{CurvePoint, LossCurve};
@@ -60,6 +62,7 @@ pub use shapes::{Proportion, ShapeEffect};
 pub(crate) use summary::intervals_from;
 pub use summary::summary;
 pub use summary::{held_out, number, quality, reductions, remarks, saved, worth_in_words};
+pub use sweep::{RateSweep, SweptSize};
 pub use tuning::{Tried, Tuning, rates, tunings};
 pub(crate) use units::units;
 pub(crate) use warning::in_words;
@@ -131,6 +134,9 @@ pub struct AnalysisResult {
     /// What trials found of each family's learning rate; empty where none was looked for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tuning: Vec<Tuning>,
+    /// What sweeps of learning rates say; empty where none was swept.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sweeps: Vec<RateSweep>,
     /// What limits all this, the most serious first.
     #[serde(serialize_with = "in_words")]
     pub warnings: Vec<Warning>,
@@ -274,6 +280,8 @@ pub fn analyse_laws(
     let savings = against(ModelKind::Dense, &dense, true);
     let control_savings = against(ModelKind::TokenOnly, &control, false);
     let concept_worth = worth::worth(rows, &used, noise, policy.seed);
+    let order = dlcm.as_ref().ok();
+    warnings.extend(order.and_then(|law| order::against_the_runs(&law.report, &used, noise)));
     let shapes = dlcm.as_ref().ok().and_then(|estimate| {
         let effect = shapes::effect(&estimate.report, rows, noise, policy.seed)?;
         warnings.extend(effect.warning(&estimate.report.law));
@@ -303,6 +311,7 @@ pub fn analyse_laws(
         control_savings,
         attribution: None,
         tuning: tunings(rows),
+        sweeps: sweep::sweeps(rows, noise),
         warnings,
     };
     result.attribution = Some(result.attribution());

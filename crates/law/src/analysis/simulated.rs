@@ -1,6 +1,6 @@
 //! Runs whose losses follow a known law: for tests, here and of what draws results, and for examples.
 
-use super::{AnalysisResult, Models, Tried, Tuning, analyse};
+use super::{AnalysisResult, Asker, Models, Tried, Tuning, analyse};
 use crate::fit::FittedLaw;
 use crate::fit::law::by_name;
 use crate::row::rows;
@@ -17,6 +17,12 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::Value;
 use std::collections::BTreeMap;
+
+/// Who asks in tests.
+pub const ASKER: Asker = Asker {
+    rows: "my.yaml",
+    has_grid: true,
+};
 
 /// What the token levels of a grid reach alone.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -1,64 +1,144 @@
 //! The result in words, for a terminal.
 
 use super::allocate::{Allocation, Choice};
+use super::answer::{Asker, answer};
 use super::attribution::nats;
 use super::report::{LawOutcome, LawReport, NoiseSource, ParameterEstimate, Uncertainty};
 use super::saving::{SavingPoint, Savings};
 use super::{AnalysisResult, ConceptWorth, DecayGains, LawForm, Maybe, Severity};
-use experiment::quantity::human;
+use experiment::architecture::ModelKind;
+use experiment::quantity::{counted, human};
+
 use std::fmt::Write;
 
-/// Writes the result as plain text: laws, optimum, saving and warnings.
-pub fn summary(result: &AnalysisResult) -> String {
+/// Most warnings and hints in the short form.
+const FEW: usize = 2;
+
+/// Writes the result as plain text: the verdict, what to do next, the law, the optimum, the saving and
+/// what limits them. Short, it fits a screen; else it has every parameter, choice and warning.
+pub fn summary(result: &AnalysisResult, asker: &Asker, short: bool) -> String {
     let mut text = String::new();
     // Writing to a string cannot fail.
-    let _ = write_summary(&mut text, result);
+    let _ = write_summary(&mut text, result, asker, short);
     text
 }
 
-fn write_summary(out: &mut String, result: &AnalysisResult) -> std::fmt::Result {
-    // Details stand with the parameters.
-    let told = result.warnings.iter();
-    let told = told.filter(|warning| warning.severity() < Severity::Detail);
-    let (loud, other): (Vec<_>, Vec<_>) = told.partition(|w| w.is_loud());
-    for warning in loud {
-        writeln!(out, "WARNING: {warning}")?;
+fn write_summary(
+    out: &mut String,
+    result: &AnalysisResult,
+    asker: &Asker,
+    short: bool,
+) -> std::fmt::Result {
+    let answer = answer(result, asker);
+    for sentence in &answer.verdict {
+        writeln!(out, "{sentence}")?;
     }
-    write_law(out, "DLCM law", &result.dlcm)?;
-    write_law(out, "Dense law", &result.dense)?;
-    if result.has_controls() {
-        write_law(out, "Control law (token level alone)", &result.control)?;
+    if !answer.next.is_empty() {
+        writeln!(out, "\nNext")?;
+    }
+    let most = if short { FEW } else { usize::MAX };
+    for next in answer.next.iter().take(most) {
+        writeln!(out, "  - {next}")?;
+    }
+    writeln!(out)?;
+    if short {
+        write_figures(out, result)?;
+    } else {
+        write_details(out, result)?;
+    }
+    if let Some(noise) = result.seed_noise.filter(|_| !short) {
+        writeln!(
+            out,
+            "\nSeed noise: {:.3} nats/token (from {} of {})",
+            noise.nats,
+            counted(noise.runs, "run"),
+            counted(noise.settings, "setting")
+        )?;
+    }
+    let mut told = answer.caveats;
+    // Details stand with the parameters.
+    let notes = result.warnings.iter();
+    let notes = notes.filter(|warning| warning.severity() == Severity::Note);
+    told.extend(notes.map(ToString::to_string));
+    if !told.is_empty() {
+        writeln!(out, "\nWarnings")?;
+    }
+    for warning in told.iter().take(most) {
+        writeln!(out, "  - {warning}")?;
+    }
+    match told.len().saturating_sub(most) {
+        0 => Ok(()),
+        more => writeln!(out, "  and {more} more: --verbose, or the report"),
+    }
+}
+
+/// Writes a line for each law, the optimum and each saving.
+fn write_figures(out: &mut String, result: &AnalysisResult) -> std::fmt::Result {
+    for (title, law) in laws(result) {
+        match law {
+            LawOutcome::Fitted(report) => writeln!(out, "{title}: {}", in_a_line(report))?,
+            LawOutcome::CannotFit { why } => writeln!(out, "{title}: none: {why}")?,
+        }
+    }
+    if let Maybe::Known(allocation) = &result.allocation {
+        let quantities = quantities(&allocation.best).join("  ");
+        writeln!(out, "Optimum: {quantities}")?;
+    }
+    write_savings(out, result)
+}
+
+/// The laws worth a word, each with what it is called.
+fn laws(result: &AnalysisResult) -> Vec<(&'static str, &LawOutcome)> {
+    let all = [
+        ("DLCM law", &result.dlcm),
+        ("Dense law", &result.dense),
+        ("Control law (token level alone)", &result.control),
+    ];
+    let asked = |(_, law): &(&str, &LawOutcome)| match law {
+        LawOutcome::Fitted(_) => true,
+        LawOutcome::CannotFit { why } => !why.is_no_runs(),
+    };
+    all.into_iter().filter(asked).collect()
+}
+
+/// Says in a line how good a law is.
+fn in_a_line(report: &LawReport) -> String {
+    let held_out = held_out_error(report).map_or_else(String::new, |[mean, ..]| {
+        format!(", largest runs held out: off by {:.1}%", 100.0 * mean)
+    });
+    let open = report
+        .parameters
+        .iter()
+        .filter(|p| p.unidentified.is_some())
+        .count();
+    let open = match open {
+        0 => String::new(),
+        open => format!(
+            ", {open} of {} not determined",
+            counted(report.parameters.len(), "parameter")
+        ),
+    };
+    format!(
+        "{} over {}{held_out}{open}",
+        r2(report.r2),
+        counted(report.runs, "run")
+    )
+}
+
+fn write_details(out: &mut String, result: &AnalysisResult) -> std::fmt::Result {
+    for (title, law) in laws(result) {
+        write_law(out, title, law)?;
     }
     if let Some(gains) = &result.decay {
         write_decay(out, gains)?;
     }
     writeln!(out)?;
-    match &result.allocation {
-        Maybe::Known(allocation) => write_allocation(out, allocation)?,
-        Maybe::Unknown(why) => writeln!(out, "Optimum: not known: {why}")?,
+    if let Maybe::Known(allocation) = &result.allocation {
+        write_allocation(out, allocation)?;
+        writeln!(out)?;
     }
-    writeln!(out)?;
-    write_savings(out, result)?;
-    if !other.is_empty() || result.seed_noise.is_none() {
-        writeln!(out, "\nNotes")?;
-    }
-    match result.seed_noise {
-        Some(noise) => writeln!(
-            out,
-            "  - seed noise: {:.3} nats/token (from {} runs of {} settings)",
-            noise.nats, noise.runs, noise.settings
-        )?,
-        None if !result.runs.is_empty() => writeln!(
-            out,
-            "  - no setting was run with two seeds: the noise is only known from what the fit \
-             leaves"
-        )?,
-        None => {}
-    }
-    for warning in other {
-        writeln!(out, "  - {warning}")?;
-    }
-    Ok(())
+    writeln!(out, "{}", result.attribution().words)?;
+    write_savings(out, result)
 }
 
 fn write_law(out: &mut String, title: &str, outcome: &LawOutcome) -> std::fmt::Result {
@@ -82,9 +162,9 @@ fn write_law(out: &mut String, title: &str, outcome: &LawOutcome) -> std::fmt::R
 /// Says in words how well a law fits and where its intervals come from.
 pub fn quality(report: &LawReport) -> String {
     format!(
-        "{} over {} runs; typical residual {:.2}%; {}",
+        "{} over {}; typical residual {:.2}%; {}",
         r2(report.r2),
-        report.runs,
+        counted(report.runs, "run"),
         100.0 * report.rms_residual,
         intervals_from(report.uncertainty)
     )
@@ -93,28 +173,29 @@ pub fn quality(report: &LawReport) -> String {
 /// Says in words how well the largest runs are predicted from the others; `None` where the others
 /// are too few to try.
 pub fn held_out(report: &LawReport) -> Option<String> {
-    let errors: Vec<f64> = report
-        .held_out
-        .iter()
+    let [mean, worst, bias] = held_out_error(report)?.map(|error| 100.0 * error);
+    let largest = match report.held_out.len() {
+        1 => "the largest run, predicted from the others, is".to_owned(),
+        many => format!("the {many} largest runs, predicted from the others, are"),
+    };
+    Some(format!(
+        "held out: {largest} off by {mean:.2}%, {worst:.2}% at worst, {bias:+.2}% bias"
+    ))
+}
+
+/// The mean and the worst error on the runs that were held out, and its mean with its sign.
+fn held_out_error(report: &LawReport) -> Option<[f64; 3]> {
+    let errors = report.held_out.iter();
+    let errors: Vec<f64> = errors
         .map(|run| run.predicted / run.observed - 1.0)
         .collect();
-    if errors.is_empty() {
-        return None;
-    }
     let mean = |value: fn(f64) -> f64| {
         errors.iter().map(|error| value(*error)).sum::<f64>() / errors.len() as f64
     };
     let worst = errors
         .iter()
         .fold(0.0, |worst: f64, error| worst.max(error.abs()));
-    Some(format!(
-        "held out: the {} largest runs, predicted from the others, are off by {:.2}%, {:.2}% at \
-         worst, {:+.2}% bias",
-        errors.len(),
-        100.0 * mean(f64::abs),
-        100.0 * worst,
-        100.0 * mean(|error| error)
-    ))
+    (!errors.is_empty()).then(|| [mean(f64::abs), worst, mean(|error| error)])
 }
 
 /// Names a column by the letter that the field gives it.
@@ -140,7 +221,12 @@ fn write_decay(out: &mut String, gains: &DecayGains) -> std::fmt::Result {
         }
     };
     writeln!(out, "\nDecay law: {}", law.equation)?;
-    writeln!(out, "  {} over {} decays{without}", r2(law.r2), law.decays)?;
+    writeln!(
+        out,
+        "  {} over {}{without}",
+        r2(law.r2),
+        counted(law.decays, "decay")
+    )?;
     write_parameters(out, &law.parameters)
 }
 
@@ -273,17 +359,26 @@ pub(super) fn quantities(choice: &Choice) -> Vec<String> {
         format!("{}{interval}", print(value))
     };
     let setting = &choice.setting;
-    let share = with("concept_share", setting.concept_share, &|p| {
-        format!("{p:.2}")
-    });
+    // A value that the runs do not determine is none.
+    let told = |name: &str, value: f64, print: &dyn Fn(f64) -> String| {
+        let letter = letter(name);
+        if choice.undetermined.iter().any(|open| open == name) {
+            let within = with(name, value, print);
+            let within = within.split_once(' ').map_or("", |(_, interval)| interval);
+            return format!("{letter}* not determined {within}");
+        }
+        format!("{letter}* = {}", with(name, value, print))
+    };
     let mut quantities = vec![
-        format!("P* = {share}"),
-        format!("N* = {}", with("params", setting.params, &human)),
+        told("concept_share", setting.concept_share, &|p| {
+            format!("{p:.2}")
+        }),
+        told("params", setting.params, &human),
     ];
     if choice.declared_ratio.is_none() {
-        let ratio = setting.compression_ratio;
-        let ratio = with("compression_ratio", ratio, &|r| format!("{r:.1}"));
-        quantities.push(format!("R* = {ratio}"));
+        quantities.push(told("compression_ratio", setting.compression_ratio, &|r| {
+            format!("{r:.1}")
+        }));
     }
     quantities.push(format!("D = {}", human(setting.tokens)));
     let loss = with("loss", choice.loss, &|loss| format!("{loss:.3}"));
@@ -327,24 +422,12 @@ pub fn remarks(choice: &Choice) -> Vec<String> {
     remarks
 }
 
-/// Writes whose the saving is, and then one line for each kind of model that a DLCM is compared with.
+/// Writes what concepts are worth, and one line for each kind of model that a DLCM is compared with.
 fn write_savings(out: &mut String, result: &AnalysisResult) -> std::fmt::Result {
     if let Maybe::Known(worth) = &result.concept_worth {
         writeln!(out, "{}", worth_in_words(worth))?;
     }
-    let known = [&result.savings, &result.control_savings];
     let attribution = result.attribution();
-    match known.iter().find_map(|savings| savings.known()) {
-        Some(savings) => writeln!(
-            out,
-            "FLOPs saved at equal loss, D = {} ({}; training and inference alike)\n  {}",
-            human(savings.tokens),
-            savings.convention,
-            attribution.words
-        )?,
-        None if !attribution.may_be_claimed() => writeln!(out, "{}", attribution.words)?,
-        None => {}
-    }
     let own = match (attribution.may_be_claimed(), attribution.untuned.is_empty()) {
         (false, _) => "  (not the concepts')",
         (true, false) => "  (rates not tuned)",
@@ -360,15 +443,20 @@ fn write_savings(out: &mut String, result: &AnalysisResult) -> std::fmt::Result 
         match savings.headline(result.best_ratio()) {
             Some((curve, point)) => writeln!(
                 out,
-                "  R = {}, against {against} N = {}: {}{own}",
-                curve.declared_ratio,
+                "FLOPs saved against {against} N = {}, R = {}, D = {} ({}): {}{own}",
                 human(point.baseline),
+                curve.declared_ratio,
+                human(savings.tokens),
+                savings.convention,
                 saved(point)
             ),
             None => Ok(()),
         }
     };
-    line("dense", &result.savings)?;
+    let has_dense = result.runs.iter().any(|run| run.kind == ModelKind::Dense);
+    if has_dense {
+        line("dense", &result.savings)?;
+    }
     if result.has_controls() {
         line("the token level alone,", &result.control_savings)?;
     }
@@ -378,10 +466,10 @@ fn write_savings(out: &mut String, result: &AnalysisResult) -> std::fmt::Result 
 /// Says in words what concepts are worth over a grid.
 pub fn worth_in_words(worth: &ConceptWorth) -> String {
     format!(
-        "Concepts are worth {} nats/token against the token level alone (median of {} runs, {} above \
+        "Concepts are worth {} nats/token against the token level alone (median of {}, {} above \
          noise; noise between seeds {:.3}{})",
         nats(worth.median, worth.interval),
-        worth.runs.len(),
+        counted(worth.runs.len(), "run"),
         worth.above_noise,
         worth.noise,
         if worth.noise_is_assumed {

@@ -127,6 +127,17 @@ pub enum Warning {
         /// Coefficient of determination.
         r2: f64,
     },
+    /// Where a law has the lowest loss, the runs have another, lower one.
+    OrderOfShares {
+        /// Settings of N, D and R in which that is so.
+        groups: usize,
+        /// Settings that were run at two P or more.
+        of: usize,
+        /// P of the lowest loss that was measured, the median over those settings.
+        measured: f64,
+        /// P of the lowest loss by the law, likewise.
+        predicted: f64,
+    },
     /// The minimisation did not end in a minimum.
     NotConverged {
         /// The law.
@@ -320,6 +331,7 @@ impl Warning {
             | Self::BelowFloor { .. }
             | Self::SizesMoveTogether { .. }
             | Self::Shapes { .. }
+            | Self::OrderOfShares { .. }
             | Self::NotConverged { .. }
             | Self::ConclusionMoves { .. }
             | Self::Extrapolated { .. }

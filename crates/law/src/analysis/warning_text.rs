@@ -3,7 +3,7 @@
 use super::shapes::Proportion;
 use super::summary::number;
 use super::warning::Warning;
-use experiment::quantity::human;
+use experiment::quantity::{counted, human};
 use std::fmt;
 
 impl fmt::Display for Warning {
@@ -138,6 +138,18 @@ impl fmt::Display for Warning {
                 f,
                 "{law}: it does not describe these rows: their mean loss predicts them as well (R² \
                  {r2:.2}), so what it says means nothing"
+            ),
+            Self::OrderOfShares {
+                groups,
+                of,
+                measured,
+                predicted,
+            } => write!(
+                f,
+                "the DLCM law contradicts the runs: in {groups} of {} it has the lowest loss at \
+                 another P (about {predicted:.2}) than was measured (about {measured:.2}), by more \
+                 than noise",
+                counted(*of, "setting")
             ),
             Self::NotConverged { law } => {
                 write!(f, "{law}: the fit did not converge; do not use it")

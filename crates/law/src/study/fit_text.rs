@@ -4,18 +4,15 @@ use super::fit::{FitReport, HeldOutError, SensitivityReport};
 use super::rows::write_left_out;
 use crate::analysis::{Uncertainty, Warning, intervals_from, number};
 use crate::fit::law;
-use experiment::quantity::human;
+use experiment::quantity::{counted, human};
 use std::fmt;
+
+/// Most warnings in the short form.
+const FEW: usize = 2;
 
 impl fmt::Display for FitReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_void(f, &self.warnings)?;
-        writeln!(
-            f,
-            "{} on {}: {} rows of {} runs",
-            self.law, self.data, self.n_rows, self.n_runs
-        )?;
-        write_left_out(f, &self.excluded)?;
+        self.write_head(f)?;
         writeln!(f, "  {}", self.equation)?;
         for reduction in &self.reduced {
             writeln!(f, "  reduced: {reduction}")?;
@@ -27,13 +24,7 @@ impl fmt::Display for FitReport {
         if let Some(sensitivity) = &self.sensitivity {
             write_sensitivity(f, sensitivity)?;
         }
-        if !self.warnings.is_empty() {
-            writeln!(f, "\nWarnings")?;
-        }
-        for warning in &self.warnings {
-            writeln!(f, "  ! {warning}")?;
-        }
-        Ok(())
+        self.write_warnings(f, usize::MAX)
     }
 }
 
@@ -44,6 +35,91 @@ pub(super) fn write_void(f: &mut fmt::Formatter<'_>, warnings: &[Warning]) -> fm
 }
 
 impl FitReport {
+    /// Writes what fits a screen: the verdict, the parameters, how well they fit and the first warnings.
+    ///
+    /// # Errors
+    /// Those of the formatter.
+    pub fn short(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write_head(f)?;
+        writeln!(f, "  {}\n", self.equation)?;
+        self.write_parameters(f)?;
+        self.write_warnings(f, FEW)
+    }
+
+    fn write_head(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_void(f, &self.warnings)?;
+        writeln!(f, "{}\n", self.verdict())?;
+        writeln!(
+            f,
+            "{} on {}: {} of {}",
+            self.law,
+            self.data,
+            counted(self.n_rows, "row"),
+            counted(self.n_runs, "run")
+        )?;
+        write_left_out(f, &self.excluded)
+    }
+
+    /// Says in a sentence how far the law can be used.
+    pub fn verdict(&self) -> String {
+        if !self.converged {
+            return format!("{}: the fit did not converge; do not use it.", self.law);
+        }
+        let fits = format!(
+            "{} leaves residuals of {:.1}%",
+            self.law,
+            100.0 * self.residuals.rms_residual
+        );
+        let held_out = self
+            .held_out
+            .iter()
+            .filter_map(|(column, error)| match error {
+                HeldOutError::Measured { mean_error, .. } => Some((column, *mean_error)),
+                HeldOutError::Unknown { .. } => None,
+            });
+        let worst = held_out.max_by(|a, b| a.1.total_cmp(&b.1));
+        let worst = worst.map_or_else(String::new, |(column, error)| {
+            format!(
+                ", and predicts the rows of the largest {column} from the others to {:.1}%",
+                100.0 * error
+            )
+        });
+        let open = match self.unidentified.is_empty() {
+            true => String::new(),
+            false => format!(
+                "; the rows do not determine {}: use predictions near them, not these values",
+                self.unidentified.join(", ")
+            ),
+        };
+        let moves = self.sensitivity.as_ref().filter(|other| other.moves);
+        let moves = moves.map_or_else(String::new, |other| {
+            format!(
+                "; other choices move what it says of ten times the data by up to {:.1}%",
+                100.0 * other.largest_change
+            )
+        });
+        format!("{fits}{worst}{open}{moves}.")
+    }
+
+    /// Writes warnings, but for those that stand before the result.
+    fn write_warnings(&self, f: &mut fmt::Formatter<'_>, most: usize) -> fmt::Result {
+        let told: Vec<&Warning> = self.warnings.iter().filter(|it| !it.is_void()).collect();
+        if !told.is_empty() {
+            writeln!(f, "\nWarnings")?;
+        }
+        for warning in told.iter().take(most) {
+            writeln!(f, "  ! {warning}")?;
+        }
+        match told.len().saturating_sub(most) {
+            0 if most == usize::MAX => Ok(()),
+            0 => writeln!(
+                f,
+                "\n--verbose says how well it fits and under which choices it moves"
+            ),
+            more => writeln!(f, "  and {more} more: --verbose"),
+        }
+    }
+
     fn write_parameters(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // In the order of the equation, not of the alphabet.
         let names: Vec<String> = match law::by_name(&self.law) {

@@ -6,13 +6,17 @@ use experiment::quantity::human;
 use experiment::run::{Part, RunOutcome};
 use maud::{Markup, html};
 use scaling_law::analysis::{
-    self, Allocation, Choice, ConceptWorth, LawOutcome, Maybe, SavingParts, Savings,
+    self, Allocation, Asker, Choice, ConceptWorth, LawOutcome, Maybe, SavingParts, Savings,
 };
 
 pub(super) fn section(stored: &Stored) -> Markup {
     let result = stored.result;
-    let answer = analysis::answer(result);
-    let mut caveats = answer.caveats;
+    let asker = Asker {
+        rows: &stored.experiment.name,
+        has_grid: !stored.runs.is_empty(),
+    };
+    let answer = analysis::answer(result, &asker);
+    let mut caveats = answer.caveats.clone();
     if let Some(stale) = stale(stored) {
         caveats.insert(0, stale);
     }
@@ -24,7 +28,11 @@ pub(super) fn section(stored: &Stored) -> Markup {
                 ul { @for caveat in &caveats { li { (caveat) } } }
             }
         }
-        p.answer { (answer.sentence) }
+        p.answer { (answer.text()) }
+        @if !answer.next.is_empty() {
+            p { strong { "Next" } }
+            ul { @for next in &answer.next { li { (next) } } }
+        }
         p.dim { "Intervals in brackets hold 95%." @if let LawOutcome::Fitted(law) = &result.dlcm {
             " " (analysis::quality(law)) "."
         } }

@@ -4,6 +4,7 @@ use super::*;
 use campaign::store::{ReadContent, ReadPosition};
 use experiment::grid::Analysis;
 use experiment::quantity::Draws;
+use scaling_law::analysis::simulated::ASKER;
 use scaling_law::analysis::simulated::{self, Controls, Grid, as_stored_before};
 use scaling_law::analysis::summary;
 
@@ -256,7 +257,11 @@ fn controls_stand_beside_the_models_whose_token_level_they_are() {
         "{savings}"
     );
     let title = title(Figure::Savings, &made.result);
-    assert!(title.contains("by concepts"), "{}", summary(&made.result));
+    assert!(
+        title.contains("by concepts"),
+        "{}",
+        summary(&made.result, &ASKER, false)
+    );
     let judged = words(Figure::Predicted, &made);
     assert!(judged.contains("control law"), "{judged}");
 }
@@ -330,7 +335,7 @@ fn figures_to_look_at() {
     ] {
         let mut made = Made::of(runs, 100);
         made.readings = readings(&made.runs);
-        println!("== {name}\n{}", summary(&made.result));
+        println!("== {name}\n{}", summary(&made.result, &ASKER, false));
         for size in Size::ALL {
             let style = Style {
                 size,

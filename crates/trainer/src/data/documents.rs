@@ -4,13 +4,12 @@
 use super::DataError;
 use super::doubt::Doubts;
 use super::magic::{self, Magic};
-use experiment::parquet::undamaged;
+use experiment::parquet::{Holds, Parquet};
 use experiment::run::TextForm;
-use polars::prelude::{DataType, ParquetReader, PolarsResult, SerReader};
 use rayon::prelude::*;
 use serde_json::{Map, Value};
 use std::fs;
-use std::io::{Cursor, Read};
+use std::io::Read;
 use std::path::Path;
 
 /// What follows each document: an empty line.
@@ -55,7 +54,7 @@ pub(super) fn read(path: &Path, how: Reading, doubts: &mut Doubts) -> Result<Tex
     let (bytes, packing) = unpack(path, packed)?;
     let known = magic::recognise(&bytes);
     let mut read = match known {
-        Some(Magic::Parquet) => documents(path, how, "Parquet", parquet(path, &bytes, how.field)?)?,
+        Some(Magic::Parquet) => documents(path, how, "Parquet", parquet(path, bytes, how.field)?)?,
         Some(Magic::Foreign(what, right)) => return Err(DataError::foreign(path, what, right)),
         Some(Magic::Numpy) => {
             let right = "name token files under `data.tokens`";
@@ -251,36 +250,23 @@ fn lines(path: &Path, text: &str, field: &str) -> Result<Found, DataError> {
 }
 
 /// Reads the one column of a Parquet file that is asked for.
-fn parquet(path: &Path, bytes: &[u8], field: &str) -> Result<Found, DataError> {
-    let missing = |found: &[String]| Ok(Err(DataError::no_text(path, field, found)));
-    let read = undamaged(bytes, || -> PolarsResult<_> {
-        let mut reader = ParquetReader::new(Cursor::new(bytes));
-        let schema = reader.schema()?;
-        let names = schema.iter_names().map(|name| format!("`{name}`"));
-        let names: Vec<String> = names.collect();
-        if !schema.iter_names().any(|name| name == field) {
-            return missing(&names);
-        }
-        let frame = reader.with_columns(Some(vec![field.to_owned()])).finish()?;
-        let column = frame.column(field)?;
-        // Strings may be stored once each (`cat`), or as bytes.
-        let kind = column.dtype().to_string();
-        if !["str", "cat", "enum", "binary"].contains(&kind.as_str()) {
-            return missing(&[format!("`{field}`, which is of type {kind}")]);
-        }
-        let column = column.cast(&DataType::String)?;
-        let texts = column.str()?.iter();
-        Ok(Ok(Found {
-            texts: texts.map(|text| text.map(str::to_owned)).collect(),
-            fields: names,
-        }))
-    });
-    read.unwrap_or_else(|why| {
-        Err(DataError::Damaged {
-            path: path.into(),
-            reason: format!("its Parquet cannot be read: {why}"),
-        })
-    })
+fn parquet(path: &Path, bytes: Vec<u8>, field: &str) -> Result<Found, DataError> {
+    let damaged = |why| DataError::Damaged {
+        path: path.into(),
+        reason: format!("its Parquet cannot be read: {why}"),
+    };
+    let file = Parquet::open(bytes).map_err(damaged)?;
+    let names = file.columns().iter().map(|it| format!("`{}`", it.name));
+    let fields: Vec<String> = names.collect();
+    let Some(column) = file.columns().iter().find(|it| it.name == field) else {
+        return Err(DataError::no_text(path, field, &fields));
+    };
+    if !matches!(column.holds, Holds::Text | Holds::Bytes) {
+        let holds = format!("`{field}`, which holds {}", column.holds.words());
+        return Err(DataError::no_text(path, field, &[holds]));
+    }
+    let texts = file.cells(column).map_err(damaged)?;
+    Ok(Found { texts, fields })
 }
 
 /// Puts documents one after the other, each followed by an empty line.

@@ -7,6 +7,7 @@ use experiment::quantity::Draws;
 use experiment::run::RunOutcome;
 use scaling_law::analysis::simulated;
 use scaling_law::analysis::simulated::{Controls, Grid};
+use scaling_law::analysis::{Answer, Asker, answer};
 
 fn machine() -> Machine {
     Machine {
@@ -54,6 +55,15 @@ fn page_of(name: &str, runs: &[RunRecord]) -> (String, AnalysisResult) {
         written_at: 1.0,
     };
     (page(&stored).expect("a page"), result)
+}
+
+/// What is answered to who reads the page of an experiment with runs.
+fn answered(name: &str, result: &AnalysisResult) -> Answer {
+    let asker = Asker {
+        rows: name,
+        has_grid: true,
+    };
+    answer(result, &asker)
 }
 
 /// Reads a page strictly: every element that opens closes in its place, every attribute is quoted.
@@ -141,8 +151,9 @@ fn the_page_is_well_formed_and_holds_everything() {
     for warning in &result.warnings {
         assert!(text.contains(&warning.to_string()), "{warning}");
     }
-    let answer = scaling_law::analysis::answer(&result);
-    assert!(text.contains(&answer.sentence));
+    for told in answered("first", &result).verdict {
+        assert!(text.contains(&told), "{told}");
+    }
     for expected in [
         "loss is NaN",
         "thread 'main' <panicked> & died",
@@ -202,13 +213,9 @@ fn without_runs_or_fit_the_page_says_why() {
     for runs in [&[][..], &simulated::QUICK.runs()[..1]] {
         let (page, result) = page_of("none", runs);
         let text = text_of(&page);
-        let answer = scaling_law::analysis::answer(&result);
-        assert!(
-            answer.sentence.starts_with("Not known"),
-            "{}",
-            answer.sentence
-        );
-        assert!(text.contains(&answer.sentence));
+        let told = answered("none", &result).text();
+        assert!(told.starts_with("What to train is not known"), "{told}");
+        assert!(text.contains(&told));
     }
 }
 
