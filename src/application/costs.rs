@@ -1,6 +1,6 @@
 //! What the runs of a grid take on this machine: measured once, and kept beside prepared data.
 
-use super::{Loaded, Refused, cache_folder, data_cache, devices, slots};
+use super::{Loaded, Refused, cost_cache, data_cache, devices, slots};
 use campaign::launch::hardware;
 use campaign::launch::local::Device;
 use campaign::launch::measure::{Setting, measure_together};
@@ -167,7 +167,7 @@ impl Kept {
         ]);
         let name = digest::name(&machine.to_string());
         Self {
-            path: cache_folder().join("costs").join(format!("{name}.json")),
+            path: cost_cache().join(format!("{name}.json")),
             at_once,
         }
     }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 /// Finds the folder of what can be made again: `$ORCHESTRATOR_CACHE`, else the user's cache.
-pub fn cache_folder() -> PathBuf {
+fn cache_folder() -> PathBuf {
     let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
     if let Some(folder) = variable("ORCHESTRATOR_CACHE") {
         return folder.into();
@@ -20,4 +20,9 @@ pub fn cache_folder() -> PathBuf {
 /// Finds the folder of prepared data, which experiments share.
 pub fn data_cache() -> PathBuf {
     cache_folder().join("data")
+}
+
+/// Finds the folder of what was measured of this machine.
+pub fn cost_cache() -> PathBuf {
+    cache_folder().join("costs")
 }

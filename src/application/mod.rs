@@ -15,4 +15,4 @@ pub use costs::{at_once, costs, with_measured_memory};
 pub use devices::{devices, slots};
 pub use error::Refused;
 pub use experiment::{Loaded, Named, Place, Runs};
-pub use folders::{cache_folder, data_cache};
+pub use folders::{cost_cache, data_cache};

@@ -19,8 +19,9 @@ pub(super) struct FittedArgs {
     #[command(flatten)]
     rows: RowsArgs,
 
-    /// The law, such as chinchilla, dlcm or power:width,depth,tokens.
-    #[arg(long, value_name = "NAME", required_unless_present = "fit")]
+    /// The law, such as chinchilla, dlcm or power:width,depth,tokens [default: dlcm, of an
+    /// experiment].
+    #[arg(long, value_name = "NAME", required_unless_present_any = ["fit", "experiment"])]
     law: Option<String>,
 
     /// A stored fit: a file with the output of `orchestrator fit … --json`.
@@ -71,7 +72,7 @@ impl FittedArgs {
                 rows: None,
             });
         }
-        let name = self.law.as_deref().unwrap_or_default();
+        let name = self.law.as_deref().unwrap_or("dlcm");
         let law = law(name)?;
         if !self.rows.are_given() {
             if self.parameters.is_empty() {

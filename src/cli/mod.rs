@@ -23,8 +23,8 @@ use campaign::store::Store;
 use clap::{Parser, Subcommand};
 use commands::{
     allocate, bench, cancel, check, compare, completions, coordinates, devices, export, fit,
-    generate, import, inspect, isoflop, logs, man, measure, plan, plot, predict, prune, rebuild,
-    report, retry, run, schema, serve, show, status, suggest, train,
+    generate, import, init, inspect, isoflop, logs, man, measure, plan, plot, predict, prune,
+    rebuild, report, retry, run, schema, serve, show, status, suggest, train,
 };
 pub use failure::Failure;
 use std::io::IsTerminal;
@@ -48,6 +48,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Init(init::Args),
     Run(run::Args),
     Plan(plan::Args),
     Check(check::Args),
@@ -97,6 +98,7 @@ pub fn main() -> ExitCode {
         .log_internal_errors(false)
         .init();
     let result = match cli.command {
+        Command::Init(args) => init::run(&args),
         Command::Run(args) => run::run(&args),
         Command::Plan(args) => plan::run(&args),
         Command::Check(args) => check::run(&args),

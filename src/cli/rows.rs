@@ -122,26 +122,13 @@ pub(super) struct Source {
 }
 
 impl RowsArgs {
-    /// Writes the rows as hints name them on a command line, and says whether a file declares their
-    /// runs.
-    pub(super) fn asker(&self) -> (String, bool) {
-        let quoted = |path: &Path| {
-            let path = path.display().to_string();
-            match path.contains([' ', '*', '?', '[', '\'']) {
-                true => format!("'{}'", path.replace('\'', "'\\''")),
-                false => path,
-            }
-        };
-        match (&self.experiment, &self.csv) {
-            (Some(experiment), _) => (quoted(experiment), experiment.is_file()),
-            (None, csv) => (
-                format!(
-                    "--csv {}",
-                    quoted(csv.as_deref().unwrap_or(Path::new("FILE")))
-                ),
-                false,
-            ),
-        }
+    /// Writes a table's argument as hints on a command line do; `None` of an experiment.
+    pub(super) fn table(&self) -> Option<String> {
+        let path = self.csv.as_ref()?.display().to_string();
+        Some(match path.contains([' ', '*', '?', '[', '\'']) {
+            true => format!("--csv '{}'", path.replace('\'', "'\\''")),
+            false => format!("--csv {path}"),
+        })
     }
 
     /// Says whether rows are named at all.

@@ -14,3 +14,4 @@ mod serve;
 mod storage;
 mod stories;
 mod support;
+mod tutorial;

@@ -99,7 +99,7 @@ fn a_killed_orchestrator_leaves_nothing_that_its_successor_does_not_finish() {
     let said = String::from_utf8_lossy(&second.stderr).replace("\n  │ ", " ");
     assert_eq!(second.status.code(), Some(1), "{said}");
     let holder = format!("process {} on", orchestrator.id());
-    assert!(said.contains(&holder) && said.contains("since"), "{said}");
+    assert!(said.contains(&holder) && said.contains("for "), "{said}");
 
     orchestrator.kill().expect("killed");
     orchestrator.wait().expect("ended");
@@ -368,7 +368,9 @@ fn of_a_large_experiment_only_what_is_remarkable_is_shown() {
     );
     assert_eq!(lines[4], "1 cancelled, 1 finished, 3298 pending");
     let all = desk.done(&["status", "tiny.yaml", "--all"]);
-    assert_eq!(all.lines().count(), 1 + 3300 + 2);
+    let best = all.lines().last().expect("a line");
+    assert!(best.starts_with("lowest loss at D ="), "{best}");
+    assert_eq!(all.lines().count(), 1 + 3300 + 3);
 }
 
 #[test]

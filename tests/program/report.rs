@@ -37,7 +37,10 @@ fn opened(file: &Path) -> Option<(String, Vec<String>)> {
 fn a_run_ends_with_a_report_that_a_browser_opens() {
     let desk = Desk::new().with("tiny.yaml", TINY);
     let said = desk.done(&["run", "tiny.yaml"]);
-    assert!(said.contains("report: results/tiny/report.html"), "{said}");
+    assert!(
+        said.contains("Written to results/tiny: report.html,"),
+        "{said}"
+    );
     let file = desk.path().join("results/tiny/report.html");
     let page = std::fs::read_to_string(&file).expect("a report");
     for run in desk.status() {

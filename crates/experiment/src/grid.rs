@@ -310,6 +310,9 @@ pub fn parse_with_overrides(
     })
 }
 
+/// What messages call replacements.
+const COMMAND_LINE: &str = "--set";
+
 /// Reads an experiment's name alone: everything is as in [`parse_with_overrides`], except that no
 /// cells are made, which takes longest.
 ///
@@ -333,7 +336,7 @@ fn declared(
     let mut root = document::read(&source, 0)?;
     section::require_mapping(&root)?;
     for (path, value) in overrides {
-        let replacement = Arc::new(Source::new("--set", &format!("{path}={value}")));
+        let replacement = Arc::new(Source::new(COMMAND_LINE, &format!("{path}={value}")));
         let node = document::read(&replacement, path.len() + 1)?;
         let at = Location::new(&replacement, 0, path.len());
         root.set(&path.split('.').collect::<Vec<_>>(), &at, node)?;

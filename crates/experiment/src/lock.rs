@@ -2,6 +2,7 @@
 
 use crate::clock::now;
 use crate::folder::LOCK;
+use crate::quantity::counted;
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
@@ -133,9 +134,14 @@ fn try_lock(file: &File) -> Result<(), TryLockError> {
 impl Holder {
     /// Says who it is and since when.
     pub fn describe(&self) -> String {
-        let minutes = ((now() - self.since) / 60.0).max(0.0);
+        let seconds = (now() - self.since).max(0.0);
         let Self { pid, host, .. } = self;
-        format!("process {pid} on {host}, since {minutes:.0} minutes ago")
+        let since = match seconds {
+            s if s < 90.0 => counted(s as usize, "second"),
+            s if s < 5400.0 => counted((s / 60.0).round() as usize, "minute"),
+            s => counted((s / 3600.0).round() as usize, "hour"),
+        };
+        format!("process {pid} on {host}, for {since}")
     }
 }
 

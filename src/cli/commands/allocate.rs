@@ -89,14 +89,14 @@ pub(in crate::cli) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let (mut bounds, mut constants) = (Vec::new(), Vec::new());
     for given in &args.fixed {
         let (name, value) = assignment("--fix", given)?;
-        match Variable::of_column(&name) {
+        match Variable::of_name(&name) {
             Some(variable) => bounds.push((variable, Range::fixed(value))),
             None => constants.push((name, value)),
         }
     }
     for given in &args.bounds {
         let (name, text) = pair("--bound", given)?;
-        let Some(variable) = Variable::of_column(name) else {
+        let Some(variable) = Variable::of_name(name) else {
             return Err(Failure::input(format!(
                 "`--bound {given}`: params, tokens, concept_share and compression_ratio can be \
                  bounded"

@@ -36,7 +36,7 @@ struct Checked {
 
 impl fmt::Display for Checked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{}: {} runs", self.experiment, self.runs)?;
+        writeln!(f, "{}: {}", self.experiment, counted(self.runs, "run"))?;
         for data in &self.data {
             describe(f, data)?;
         }

@@ -3,6 +3,7 @@
 use crate::cli::Failure;
 use crate::cli::terminal::print;
 use campaign::launch::hardware::{self, Gpu};
+use experiment::quantity::counted;
 use experiment::quantity::human_bytes;
 use network::device::{self, DeviceError};
 use serde::Serialize;
@@ -96,7 +97,7 @@ fn usable(name: String, gpus: &[Gpu]) -> Usable {
 /// Says why a device of each kind cannot be used, where none can.
 fn missing(gpus: &Result<Vec<Gpu>, String>) -> Vec<Missing> {
     let seen = match gpus {
-        Ok(gpus) => format!("the driver shows {} GPU(s)", gpus.len()),
+        Ok(gpus) => format!("the driver shows {}", counted(gpus.len(), "GPU")),
         Err(why) => why.clone(),
     };
     ["cuda:0", "cubecl:0", "tch:cpu"]

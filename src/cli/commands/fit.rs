@@ -133,13 +133,8 @@ fn fit_experiment(args: &Args) -> Result<ExitCode, Failure> {
         let store = Store::create(&home.results).await?;
         let id = home.find(&store).await?;
         let result = asked.analyse(&policy)?;
-        let (rows, has_grid) = args.rows.asker();
-        let asker = Asker {
-            rows: &rows,
-            has_grid,
-        };
         let said = Said::of(args.json, args.verbose);
-        keep_and_draw(&store, id, &result, &home.results, &asker, said).await
+        keep_and_draw(&store, id, &result, &home.results, args.rows.table(), said).await
     })?;
     Ok(ExitCode::SUCCESS)
 }
@@ -164,19 +159,28 @@ impl Said {
 }
 
 /// Stores an analysis, prints its summary, or the whole as JSON, draws the figures and writes the
-/// report.
+/// report. `table` names the rows where they are no experiment's.
 pub(in crate::cli) async fn keep_and_draw(
     store: &Store,
     experiment: i64,
     result: &AnalysisResult,
     results: &Path,
-    asker: &Asker<'_>,
+    table: Option<String>,
     said: Said,
 ) -> Result<(), Failure> {
+    let record = store.experiment_record(experiment).await?;
+    let named = match results == Path::new("results").join(&record.name) {
+        true => record.name,
+        false => results.display().to_string(),
+    };
+    let asker = Asker {
+        rows: &table.unwrap_or(named),
+        has_grid: !record.config.is_empty(),
+    };
     let stored = serde_json::to_value(result).map_err(Failure::machine)?;
     print(&match said {
         Said::Json => format!("{stored}\n"),
-        _ => analysis::summary(result, asker, said == Said::Short),
+        _ => analysis::summary(result, &asker, said == Said::Short),
     })?;
     let fit = FitRecord {
         law: AnalysisResult::NAME.to_owned(),
@@ -189,9 +193,24 @@ pub(in crate::cli) async fn keep_and_draw(
     let stored = stored.ok_or_else(|| Failure::machine("the fit has left the database"))?;
     let outputs = store.outputs(results, experiment).await?;
     let drawn = draw(store, experiment, &stored, &outputs).await?;
-    let file = ResultsFolder(&outputs).report();
-    report::write(store, experiment, &stored, &file).await?;
-    let written = format!("\n{drawn}Report: {}\n", file.display());
+    report::write(
+        store,
+        experiment,
+        &stored,
+        &ResultsFolder(&outputs).report(),
+    )
+    .await?;
+    let mut written = format!(
+        "\nWritten to {}: report.html, {}\n",
+        outputs.display(),
+        drawn.files.join(", ")
+    );
+    if said == Said::Everything && !drawn.skipped.is_empty() {
+        written += &format!(
+            "Not drawn: {} (`orchestrator plot … --list` says why)\n",
+            drawn.skipped.join(", ")
+        );
+    }
     match said {
         Said::Json => note!("{}", written.trim()),
         _ => print(&written)?,
@@ -199,42 +218,36 @@ pub(in crate::cli) async fn keep_and_draw(
     Ok(())
 }
 
-/// Writes the figures and the tables of runs and fits; says what was drawn and where.
+/// What was drawn and written, by name, and the figures that could not be.
+struct Drawn {
+    files: Vec<String>,
+    skipped: Vec<&'static str>,
+}
+
+/// Writes the figures and the tables of runs and fits.
 async fn draw(
     store: &Store,
     experiment: i64,
     stored: &Stored,
     outputs: &Path,
-) -> Result<String, Failure> {
+) -> Result<Drawn, Failure> {
     let folder = ResultsFolder(outputs).figures();
     let drawn = plots::draw_all(&folder, &stored.material()).map_err(Failure::machine)?;
-    let names: Vec<&str> = drawn
-        .skipped
-        .iter()
-        .map(|skipped| skipped.figure.name())
-        .collect();
-    let skipped = match names.len() {
-        0 => String::new(),
-        some => format!(", {some} not drawn (`orchestrator plot … --list` says why)"),
-    };
+    let mut files = vec![counted(drawn.files.len(), "figure file")];
+    let skipped = drawn.skipped.iter();
+    let skipped = skipped.map(|skipped| skipped.figure.name()).collect();
     // Without runs trained here a table of runs may be somebody's own file.
-    let runs = if stored.runs.is_empty() {
-        String::new()
-    } else {
+    if !stored.runs.is_empty() {
         let mut table = tables::runs(&stored.runs).map_err(Failure::machine)?;
         let csv = ResultsFolder(outputs).runs_table();
         tables::write_csv(&mut table, &csv).map_err(Failure::machine)?;
-        format!(" {},", file_name(&csv))
-    };
+        files.push(file_name(&csv));
+    }
     let mut table = tables::fits(&store.fits(experiment).await?).map_err(Failure::machine)?;
     let fits = ResultsFolder(outputs).fits_table();
     tables::write_csv(&mut table, &fits).map_err(Failure::machine)?;
-    Ok(format!(
-        "{} in {}{skipped}; tables:{runs} {}\n",
-        counted(drawn.files.len(), "figure file"),
-        folder.display(),
-        file_name(&fits)
-    ))
+    files.push(file_name(&fits));
+    Ok(Drawn { files, skipped })
 }
 
 fn file_name(path: &Path) -> String {

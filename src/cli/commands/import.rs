@@ -6,6 +6,7 @@ use crate::cli::rows::SelectionArgs;
 use crate::rows::{Table, ToImport};
 use campaign::store::{Imported, Store};
 use experiment::clock::now;
+use experiment::quantity::counted;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -65,15 +66,16 @@ impl fmt::Display for Report {
         };
         writeln!(
             f,
-            "{}: {} rows taken in, {} known{removed}; experiment `{}` in {}",
+            "{}: {} taken in, {} known{removed}; experiment `{}` in {}",
             self.source,
-            self.done.added,
+            counted(self.done.added, "row"),
             self.done.known,
             self.experiment,
             self.results.display()
         )?;
         let mut left_out = self.left_out.iter();
-        left_out.try_for_each(|(why, rows)| writeln!(f, "  {rows} rows are left out: {why}"))
+        left_out
+            .try_for_each(|(why, rows)| writeln!(f, "  left out: {}: {why}", counted(*rows, "row")))
     }
 }
 

@@ -12,6 +12,7 @@ pub(super) mod export;
 pub(super) mod fit;
 pub(super) mod generate;
 pub(super) mod import;
+pub(super) mod init;
 pub(super) mod inspect;
 pub(super) mod isoflop;
 pub(super) mod logs;

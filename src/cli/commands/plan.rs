@@ -11,7 +11,7 @@ use campaign::store::RunRecord;
 use experiment::architecture::{Architecture, ModelKind};
 use experiment::flops::Convention;
 use experiment::plan::{Costs, LevelRange, Planned, Shapes, Task, makespan, shapes};
-use experiment::quantity::{Flops, Params, Tokens, human_bytes};
+use experiment::quantity::{Flops, Params, Tokens, counted, human_bytes};
 use experiment::run::{Part, RunId};
 use rayon::prelude::*;
 use std::collections::HashMap;
@@ -340,16 +340,17 @@ impl Outlook<'_> {
         let flops = left.iter().fold(0.0, |sum, run| sum + run.flops);
         let (_, threads) = slots(&loaded.experiment);
         let mut text = format!(
-            "\n{} runs, {} done, {} to do: {} training FLOPs",
-            planned.len(),
+            "\n{}, {} done, {} to do: {} training FLOPs",
+            counted(planned.len(), "run"),
             planned.len() - left.len(),
             left.len(),
             Flops(flops)
         );
         if let Some(whole) = self.seconds() {
             text += &format!(
-                ", about {} with {at_once} at once on {threads} thread(s) each",
-                seconds(whole)
+                ", about {} with {at_once} at once on {} each",
+                seconds(whole),
+                counted(threads, "thread")
             );
         }
         let keep_weights = loaded.experiment.execution.keep_weights;

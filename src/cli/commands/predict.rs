@@ -21,7 +21,7 @@ pub(in crate::cli) struct Args {
     #[command(flatten)]
     fitted: FittedArgs,
 
-    /// A place: every column of the law, as in params=1e9,tokens=2e10.
+    /// A place: every column of the law, as in params=1e9,tokens=2e10; N, D, P and R name them too.
     #[arg(
         long = "at",
         value_name = "NAME=VALUE,…",

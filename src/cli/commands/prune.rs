@@ -1,5 +1,6 @@
 //! `orchestrator prune`: files that are no longer needed.
 
+use crate::application::{cost_cache, data_cache};
 use crate::cli::Failure;
 use crate::cli::answer::answer;
 use crate::cli::experiment::ExperimentArgs;
@@ -18,11 +19,16 @@ use std::process::ExitCode;
 /// to a result. The database keeps every number.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Example:\n  orchestrator prune experiments/quickstart.yaml --removed --yes"
+    after_help = "Examples:\n  orchestrator prune experiments/quickstart.yaml --removed --yes\n  orchestrator prune --cache"
 )]
 pub(in crate::cli) struct Args {
     #[command(flatten)]
-    experiment: ExperimentArgs,
+    experiment: Option<ExperimentArgs>,
+
+    /// Instead of an experiment's files the cache that experiments share: prepared data and what was
+    /// measured of this machine. All of it is made again where it is needed.
+    #[arg(long, conflicts_with_all = ["file", "weights", "ends", "removed"])]
+    cache: bool,
 
     /// The weights of finished runs too, as with `execution.keep_weights: false`.
     #[arg(long)]
@@ -53,6 +59,30 @@ struct Pruned {
     files: Vec<Unneeded>,
 }
 
+impl Pruned {
+    /// Lists a file or folder, and removes it where that was asked for.
+    fn take(&mut self, path: PathBuf, why: &'static str) -> Result<(), Failure> {
+        let bytes = size(&path);
+        if self.removed {
+            remove(&path)?;
+        }
+        self.bytes += bytes;
+        self.files.push(Unneeded { path, bytes, why });
+        Ok(())
+    }
+}
+
+/// Lists what is in a folder, but for what is being written.
+fn whole_files(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let paths = entries.map(|entry| entry.path());
+    let mut whole: Vec<PathBuf> = paths
+        .filter(|path| path.extension().is_none_or(|ending| ending != "tmp"))
+        .collect();
+    whole.sort();
+    whole
+}
+
 /// A file or folder that is no longer needed.
 #[derive(serde::Serialize)]
 struct Unneeded {
@@ -81,10 +111,31 @@ impl fmt::Display for Pruned {
 }
 
 pub(in crate::cli) fn run(args: &Args) -> Result<ExitCode, Failure> {
-    let results = args.experiment.place()?.results;
+    let mut pruned = Pruned {
+        removed: args.yes,
+        bytes: 0,
+        files: Vec::new(),
+    };
+    if args.cache {
+        for (folder, why) in [
+            (data_cache(), "prepared data"),
+            (cost_cache(), "what was measured of this machine"),
+        ] {
+            for path in whole_files(&folder) {
+                pruned.take(path, why)?;
+            }
+        }
+        return answer(&pruned, args.json);
+    }
+    let Some(experiment) = &args.experiment else {
+        return Err(Failure::input(
+            "name an experiment, as in `orchestrator prune experiment.yaml`, or --cache",
+        ));
+    };
+    let results = experiment.place()?.results;
     // What a file says of weights counts where there is one.
-    let keep_weights = if args.experiment.file.is_file() {
-        args.experiment.load()?.experiment.execution.keep_weights
+    let keep_weights = if experiment.file.is_file() {
+        experiment.load()?.experiment.execution.keep_weights
     } else {
         true
     };
@@ -102,11 +153,6 @@ pub(in crate::cli) fn run(args: &Args) -> Result<ExitCode, Failure> {
         ends: args.ends,
         removed: args.removed,
     };
-    let mut pruned = Pruned {
-        removed: args.yes,
-        bytes: 0,
-        files: Vec::new(),
-    };
     for run in &standings {
         let folder = ResultsFolder(&results).run(&run.id);
         // Whoever works there needs it, and whoever cannot be asked may.
@@ -114,12 +160,7 @@ pub(in crate::cli) fn run(args: &Args) -> Result<ExitCode, Failure> {
             continue;
         }
         for (path, why) in choice.of(run, &folder) {
-            let bytes = size(&path);
-            if args.yes {
-                remove(&path)?;
-            }
-            pruned.bytes += bytes;
-            pruned.files.push(Unneeded { path, bytes, why });
+            pruned.take(path, why)?;
         }
     }
     answer(&pruned, args.json)

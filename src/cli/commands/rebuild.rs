@@ -8,6 +8,7 @@ use campaign::orchestrate;
 use campaign::store::Store;
 use experiment::folder::{DATABASE, ResultsFolder};
 use experiment::lock::Lock;
+use experiment::quantity::counted;
 use serde_json::json;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -71,8 +72,8 @@ pub(in crate::cli) fn run(args: &Args) -> Result<ExitCode, Failure> {
             note!("left out: {}: {why}", folder.display());
         }
         print(&format!(
-            "{} runs recorded in {}; run their experiment again to record it and to fit\n",
-            rebuilt.runs,
+            "{} recorded in {}; run their experiment again to record it and to fit\n",
+            counted(rebuilt.runs, "run"),
             database.display()
         ))?;
     }

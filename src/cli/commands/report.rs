@@ -12,7 +12,6 @@ use campaign::store::Store;
 use experiment::clock::now;
 use experiment::folder::ResultsFolder;
 use report::html;
-use scaling_law::analysis::Asker;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -56,12 +55,8 @@ pub(in crate::cli) fn run(args: &Args) -> Result<ExitCode, Failure> {
             let all = Selection::default();
             let asked = Asked::of_experiment(&store, experiment, &name, file.as_ref(), all).await?;
             let result = asked.analyse(&asked.policy)?;
-            let asker = Asker {
-                rows: &args.experiment.file.display().to_string(),
-                has_grid: file.is_some(),
-            };
             let (results, said) = (&place.results, Said::Short);
-            fit::keep_and_draw(&store, experiment, &result, results, &asker, said).await?;
+            fit::keep_and_draw(&store, experiment, &result, results, None, said).await?;
         }
         let stored = Stored::newest(&store, experiment).await?;
         let stored = stored.ok_or_else(|| Failure::machine("the fit has left the database"))?;

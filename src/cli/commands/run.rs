@@ -21,7 +21,6 @@ use experiment::lock::Lock;
 use experiment::plan::Planned;
 use experiment::quantity::{counted, human_bytes};
 use experiment::run::RunId;
-use scaling_law::analysis::Asker;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -141,13 +140,8 @@ async fn train_and_fit(
             );
             return Ok(ExitCode::from(FAILED));
         };
-        let rows = args.experiment.file.display().to_string();
-        let asker = Asker {
-            rows: &rows,
-            has_grid: true,
-        };
         let said = fit::Said::of(args.json, args.verbose);
-        fit::keep_and_draw(&store, experiment, &result?, &loaded.results, &asker, said).await?;
+        fit::keep_and_draw(&store, experiment, &result?, &loaded.results, None, said).await?;
     }
     Ok(left)
 }

@@ -6,7 +6,7 @@ use crate::cli::terminal::{harmless, print};
 use campaign::store::AttemptRecord;
 use experiment::clock::{now, utc};
 use experiment::folder::ResultsFolder;
-use experiment::quantity::{Params, Tokens, human_bytes};
+use experiment::quantity::{Params, Tokens, counted, human_bytes};
 use experiment::run::RunState;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -157,11 +157,11 @@ fn describe_attempt(attempt: &AttemptRecord) -> String {
     }
     let optional = |value: &Option<String>| value.clone().unwrap_or_else(|| "unknown".into());
     lines.push(format!(
-        "on {}, device {} ({}), {} thread(s), micro-batch {}",
+        "on {}, device {} ({}), {}, micro-batch {}",
         start.host,
         start.device,
         optional(&start.hardware),
-        start.threads,
+        counted(start.threads as usize, "thread"),
         start
             .micro_batch
             .map_or("unknown".into(), |rows| rows.to_string()),

@@ -103,6 +103,7 @@ fn a_fit_reads_well_and_says_what_it_does_not_know() {
         "chinchilla",
         "--bootstrap",
         "50",
+        "--verbose",
     ]);
     for part in [
         "25 rows of 25 runs",

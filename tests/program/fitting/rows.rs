@@ -76,7 +76,7 @@ fn a_fit_of_a_file_leaves_the_file_as_it_is() {
         "0",
     ]);
     assert!(
-        said.contains("fits in") && !said.contains("runs in"),
+        said.contains(", fits.csv") && !said.contains(", runs.csv"),
         "{said}"
     );
     let kept = std::fs::read_to_string(desk.path().join("runs.csv")).expect("the file");

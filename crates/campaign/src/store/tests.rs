@@ -186,6 +186,23 @@ async fn a_run_goes_through_its_life() {
     );
     assert_eq!(store.attempts(&run.id).await.expect("counted"), 1);
 
+    let seen: (String, Option<String>, i64, f64, f64, String) = sqlx::query_as(
+        "SELECT run, nominal_params, params, loss, realised_ratio, outcome FROM results",
+    )
+    .fetch_one(&store.pool)
+    .await
+    .expect("a view of the runs");
+    let params = run.spec.architecture.params().non_embedding() as i64;
+    let expected = (
+        run.id.0.clone(),
+        None,
+        params,
+        2.5,
+        4.1,
+        "finished".to_owned(),
+    );
+    assert_eq!(seen, expected);
+
     let fit = FitRecord {
         law: "dlcm".into(),
         result: serde_json::json!({"E0": 1.5}),

@@ -6,6 +6,7 @@ use super::source::{Location, Problem};
 use crate::quantity::{self, Draws, MOST_TOKENS, QuantityError, Seconds, TokenBudget};
 use crate::spelling::nearest;
 use serde_yaml::Value;
+use std::path::Path;
 use std::sync::Arc;
 
 /// A key that holds values, with all that parsing, messages and the schema need of it.
@@ -175,6 +176,25 @@ enum Set {
     Numbers(fn(&mut Draft, &[f64]), Arc<[f64]>),
 }
 
+impl Set {
+    /// Takes relative paths from where they are written: from the experiment's file, or, on a command
+    /// line, from the working directory.
+    fn beside(self, at: &Location) -> Self {
+        let from = match at.source().name.as_str() {
+            super::COMMAND_LINE => Path::new(""),
+            file => Path::new(file).parent().unwrap_or(Path::new("")),
+        };
+        let from_there = |path: &str| from.join(path).to_string_lossy().into_owned();
+        match self {
+            Self::Path(set, path) => Self::Path(set, from_there(&path).into()),
+            Self::Paths(set, paths) => {
+                Self::Paths(set, paths.iter().map(|path| from_there(path)).collect())
+            }
+            other => other,
+        }
+    }
+}
+
 impl Assignment {
     pub(super) fn apply(&self, draft: &mut Draft) {
         match &self.set {
@@ -240,7 +260,13 @@ impl Key {
                 let mut why = String::new();
                 for form in self.forms {
                     match form.read(value, written) {
-                        Ok(set) => return Ok(assignment(set, written)),
+                        Ok(set) => {
+                            let set = match form {
+                                Form::Path(..) | Form::Paths(..) => set.beside(&node.location),
+                                _ => set,
+                            };
+                            return Ok(assignment(set, written));
+                        }
                         Err(reason) if why.is_empty() => why = reason,
                         Err(_) => {}
                     }
@@ -265,7 +291,8 @@ impl Key {
                 match (set, paths) {
                     (Some(set), Some(paths)) if !paths.is_empty() => {
                         let written = paths.join(", ");
-                        Ok(assignment(Set::Paths(set, paths.into()), &written))
+                        let set = Set::Paths(set, paths.into()).beside(&node.location);
+                        Ok(assignment(set, &written))
                     }
                     _ => Err(self.refuse(node, "this list cannot stand here".into())),
                 }

@@ -64,6 +64,12 @@ fn the_shipped_experiments_are_what_their_comments_say() {
     assert_eq!(kinds.len(), 3);
     assert!(matches!(experiment.cells[0].data, DataSpec::Synthetic(_)));
     let text = include_str!("../../../../experiments/text.yaml");
+    let beside = "{grid: {params: 1M, tokens: 1M}, data: {text: [a.txt, /b.txt, ../c.txt]}}";
+    let experiment = parse("my/own.yaml", beside).expect("valid");
+    let DataSpec::Text { text: paths, .. } = &experiment.cells[0].data else {
+        panic!("no text");
+    };
+    assert_eq!(paths, &["my/a.txt", "/b.txt", "my/../c.txt"]);
     let overrides = [("data.text".to_owned(), "other.txt".to_owned())];
     let experiment = parse_with_overrides("text.yaml", text, &overrides).expect("valid");
     assert_eq!(

@@ -50,6 +50,9 @@ pub fn answer(result: &AnalysisResult, asker: &Asker) -> Answer {
     if !verdict.is_empty() {
         verdict.push("Nothing below means anything before that is mended.".to_owned());
     }
+    if !result.has_concepts() && !result.runs.is_empty() {
+        return without_concepts(result, &attribution, asker, verdict);
+    }
     verdict.extend(
         result
             .sweeps
@@ -57,7 +60,7 @@ pub fn answer(result: &AnalysisResult, asker: &Asker) -> Answer {
             .map(|sweep| format!("{}.", sentence(&sweep.to_string()))),
     );
     verdict.push(match &result.allocation {
-        Maybe::Known(allocation) => best(allocation),
+        Maybe::Known(allocation) => best(allocation, contradiction(result).is_some()),
         Maybe::Unknown(why) => format!("What to train is not known: {why}."),
     });
     verdict.extend(
@@ -91,11 +94,51 @@ fn sentence(words: &str) -> String {
     first.unwrap_or_default() + letters.as_str()
 }
 
-/// Says why the result may mean nothing.
+/// Answers about rows of which none is of a model with concepts.
+fn without_concepts(
+    result: &AnalysisResult,
+    attribution: &Attribution,
+    asker: &Asker,
+    mut verdict: Vec<String>,
+) -> Answer {
+    let sweeps = result.sweeps.iter();
+    verdict.extend(sweeps.map(|sweep| format!("{}.", sentence(&sweep.to_string()))));
+    verdict.push(
+        "None of these runs has concepts, so nothing is said of P and R: only the laws of the other \
+         models are fitted."
+            .to_owned(),
+    );
+    let rows = asker.rows;
+    Answer {
+        question: question(result.settings.budget),
+        verdict,
+        next: vec![
+            format!("`orchestrator fit {rows} --law chinchilla` judges one law by itself."),
+            format!(
+                "`orchestrator allocate {rows} --law chinchilla --flops BUDGET` divides a budget \
+                 between N and D."
+            ),
+        ],
+        caveats: caveats(result, attribution).collect(),
+    }
+}
+
+/// Says why the result may mean nothing: the laws of what is compared with void that comparison alone.
 fn void(result: &AnalysisResult) -> impl Iterator<Item = String> {
-    let void = result.warnings.iter().filter(|warning| warning.is_void());
+    let void = result.warnings.iter().filter(|warning| voids_all(warning));
     void.map(|warning| format!("{}.", sentence(&warning.to_string())))
 }
+
+fn voids_all(warning: &Warning) -> bool {
+    let law = match warning {
+        Warning::DescribesNothing { law, .. } | Warning::Fit { law, .. } => law.as_str(),
+        _ => DLCM_LAW,
+    };
+    warning.is_void() && law == DLCM_LAW
+}
+
+/// What warnings call the law of models with concepts.
+const DLCM_LAW: &str = "DLCM law";
 
 fn contradiction(result: &AnalysisResult) -> Option<&Warning> {
     let contradicts = |warning: &&Warning| matches!(warning, Warning::OrderOfShares { .. });
@@ -103,7 +146,7 @@ fn contradiction(result: &AnalysisResult) -> Option<&Warning> {
 }
 
 /// Says what to train, as far as the runs determine it.
-fn best(allocation: &Allocation) -> String {
+fn best(allocation: &Allocation, contradicted: bool) -> String {
     let choice = &allocation.best;
     let budget = human(allocation.budget);
     let budget = match (allocation.stated, allocation.times_largest) {
@@ -118,50 +161,51 @@ fn best(allocation: &Allocation) -> String {
         .iter()
         .map(|name| open(choice, name))
         .collect();
-    let mut known = Vec::new();
-    for (name, value) in [
-        (
-            "concept_share",
-            format!("{:.2}", choice.setting.concept_share),
-        ),
+    let setting = &choice.setting;
+    let known = [
+        ("concept_share", format!("{:.2}", setting.concept_share)),
         (
             "compression_ratio",
-            format!("{:.1}", choice.setting.compression_ratio),
+            format!("{:.1}", setting.compression_ratio),
         ),
-    ] {
-        if !choice.undetermined.iter().any(|open| open == name) {
-            let only = name == "compression_ratio" && allocation.by_ratio.len() == 1;
-            let only = if only {
-                " (the only R that was trained)"
-            } else {
-                ""
-            };
-            known.push(format!("{} = {value}{only}", letter(name)));
-        }
-    }
-    let edge = match choice.at_edge.is_empty() {
-        true => "",
-        false => ", at the edge of what was trained",
+    ];
+    let told = |name: &str| {
+        let is_open = choice.undetermined.iter().any(|open| open == name);
+        !is_open && !(contradicted && name == "concept_share")
     };
-    match (known.is_empty(), open.is_empty()) {
-        (_, true) => format!("{budget} {} is best{edge}.", known.join(" with ")),
-        (true, false) => format!("{budget} {} by these runs.", open.join(" and ")),
-        (false, false) => format!(
-            "{budget} {} by these runs; {}{edge}.",
-            open.join(" and "),
-            known.join(" with ")
-        ),
+    let known = known.iter().filter(|(name, _)| told(name));
+    let known: Vec<String> = known
+        .map(|(name, value)| format!("{} = {value}{}", letter(name), edge(allocation, name)))
+        .collect();
+    let known = (!known.is_empty()).then(|| format!("{} is best by the law", known.join(" with ")));
+    let open = (!open.is_empty()).then(|| open.join("; "));
+    let told: Vec<String> = [open, known].into_iter().flatten().collect();
+    match told.is_empty() {
+        true => format!("{budget}, the law's P is not to be used."),
+        false => format!("{budget}, {}.", told.join("; ")),
+    }
+}
+
+/// Says that the best value is the last that was trained.
+fn edge(allocation: &Allocation, name: &str) -> &'static str {
+    let ends = allocation.best.at_edge.iter();
+    let mut ends = ends.filter_map(|edge| edge.strip_prefix(name));
+    match ends.next() {
+        _ if name == "compression_ratio" && allocation.by_ratio.len() == 1 => {
+            " (the only R that was trained)"
+        }
+        Some(end) if end.contains("upper") => " (the highest that was trained)",
+        Some(_) => " (the lowest that was trained)",
+        None => "",
     }
 }
 
 fn open(choice: &Choice, name: &str) -> String {
-    let within = choice
-        .intervals
-        .get(name)
-        .map_or_else(String::new, |[low, high]| {
-            format!(" (anything from {low:.2} to {high:.2})")
-        });
-    format!("{} is not determined{within}", letter(name))
+    let within = choice.intervals.get(name);
+    let within = within.map_or_else(String::new, |[low, high]| {
+        format!(" (anything from {low:.2} to {high:.2})")
+    });
+    format!("{} is not determined by these runs{within}", letter(name))
 }
 
 /// Says whether concepts save FLOPs; a saving that is not the concepts' is said to be none of theirs.
@@ -227,7 +271,7 @@ fn caveats<'a>(
         Warning::OtherAxis { axis, .. } => {
             !result.sweeps.is_empty() && axis.starts_with("training.learning_rate")
         }
-        warning => warning.is_void(),
+        warning => voids_all(warning),
     };
     let loud = result.warnings.iter().filter(|warning| warning.is_loud());
     let loud = loud
@@ -270,18 +314,27 @@ fn next(result: &AnalysisResult, attribution: &Attribution, asker: &Asker) -> Ve
             ));
         }
     }
-    let untuned = attribution.untuned.iter().map(|kind| kind.label());
-    let untuned: Vec<&str> = untuned.collect();
-    if !untuned.is_empty() && result.sweeps.is_empty() && !result.runs.is_empty() {
+    let was_tried = |kind: &&ModelKind| result.tuning.iter().any(|it| it.kind == **kind);
+    let labels = |kinds: Vec<&ModelKind>| {
+        let labels: Vec<&str> = kinds.iter().map(|kind| kind.label()).collect();
+        labels.join(", ")
+    };
+    let (tried, never): (Vec<_>, Vec<_>) = attribution.untuned.iter().partition(was_tried);
+    if !tried.is_empty() {
         next.push(format!(
-            "Find the learning rates of {}{}: a rate too high or too low decides what is compared, and \
-             can leave concepts unused.",
-            untuned.join(", "),
+            "Try more learning rates for {}{}: the best lies at the edge, or moves with N.",
+            labels(tried),
             key("tune.learning_rate")
         ));
     }
-    let dlcm = result.runs.iter().any(|run| run.has_concepts());
-    if dlcm && !result.has_controls() {
+    if !never.is_empty() && result.sweeps.is_empty() {
+        next.push(format!(
+            "Find the learning rates of {}{}: a wrong one can leave concepts unused.",
+            labels(never),
+            key("tune.learning_rate")
+        ));
+    }
+    if !result.has_controls() && !result.runs.is_empty() {
         next.push(format!(
             "Train token levels alone as controls{}: without them nobody knows what concepts are worth.",
             key("controls: tokens")
@@ -290,6 +343,9 @@ fn next(result: &AnalysisResult, attribution: &Attribution, asker: &Asker) -> Ve
     if let Maybe::Known(allocation) = &result.allocation {
         for edge in &allocation.best.at_edge {
             let (name, end) = edge.split_once(' ').unwrap_or((edge, ""));
+            if name == "compression_ratio" && allocation.by_ratio.len() == 1 {
+                continue;
+            }
             let side = if end.contains("upper") {
                 "above"
             } else {
@@ -303,8 +359,7 @@ fn next(result: &AnalysisResult, attribution: &Attribution, asker: &Asker) -> Ve
         }
         if !allocation.best.undetermined.is_empty() {
             next.push(format!(
-                "`orchestrator suggest {} --law dlcm --flops {:e}` names the runs that narrow the \
-                 optimum most.",
+                "`orchestrator suggest {} --law dlcm --flops {:e}` names the runs that tell most.",
                 asker.rows,
                 rounded(allocation.budget)
             ));
@@ -412,7 +467,8 @@ mod tests {
             told.text()
         );
         assert!(
-            told.text().contains("P is not determined (anything from"),
+            told.text()
+                .contains("P is not determined by these runs (anything from"),
             "{}",
             told.text()
         );

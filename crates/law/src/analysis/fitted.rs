@@ -126,6 +126,7 @@ impl Fitted {
     pub fn predict(&self, at: &BTreeMap<String, f64>) -> Result<PredictedLoss, String> {
         let inputs = self.law.law().inputs();
         let names: Vec<&str> = inputs.iter().map(|input| input.name.as_str()).collect();
+        let at = &by_column(at, &names)?;
         // What a law of one D does not read may be named all the same, where it is that D.
         let held = |name: &str, value: f64| name == Variable::Tokens.name() && self.holds_at(value);
         let strange = at
@@ -175,4 +176,18 @@ impl Fitted {
             extrapolation: self.ranges.iter().filter_map(far).collect(),
         })
     }
+}
+
+/// Puts the columns in the place of the letters that stand for them, but for letters that are columns of
+/// the law themselves.
+fn by_column(at: &BTreeMap<String, f64>, inputs: &[&str]) -> Result<BTreeMap<String, f64>, String> {
+    let mut named = BTreeMap::new();
+    for (name, value) in at {
+        let variable = Variable::of_name(name).filter(|_| !inputs.contains(&name.as_str()));
+        let column = variable.map_or(name.as_str(), |variable| variable.name());
+        if named.insert(column.to_owned(), *value).is_some() {
+            return Err(format!("`{column}` is named twice, once by its letter"));
+        }
+    }
+    Ok(named)
 }

@@ -163,6 +163,11 @@ impl AnalysisResult {
         Some(best.setting.compression_ratio)
     }
 
+    /// Says whether there are models with concepts among the runs.
+    pub fn has_concepts(&self) -> bool {
+        self.runs.iter().any(Observed::has_concepts)
+    }
+
     /// Says whether there are controls among the runs.
     pub fn has_controls(&self) -> bool {
         self.runs.iter().any(|run| run.kind == ModelKind::TokenOnly)

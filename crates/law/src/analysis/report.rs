@@ -3,6 +3,7 @@
 use super::laws::LawForm;
 use crate::fit::diagnostics::{DataRange, Side};
 use crate::fit::{FitError, LawError, ObservationError};
+use experiment::quantity::counted;
 use experiment::run::RunId;
 use serde::{Deserialize, Serialize};
 
@@ -55,7 +56,7 @@ pub enum CannotFit {
         sets: usize,
     },
     /// Fewer settings than the smallest sensible form of the law needs.
-    #[error("there are {found} different {kind} settings and the law needs {needed}")]
+    #[error("the {kind} runs have {} and the law needs {needed}", counted(*found, "different setting"))]
     TooFewRuns {
         /// `DLCM`, `dense` or `token-only`.
         kind: String,
@@ -65,7 +66,7 @@ pub enum CannotFit {
         needed: usize,
     },
     /// Too few different N.
-    #[error("the {kind} runs have {found} size(s) N on the same tokens and the law needs {needed}")]
+    #[error("the {kind} runs have {} N on the same tokens and the law needs {needed}", counted(*found, "size"))]
     TooFewSizes {
         /// `DLCM`, `dense` or `token-only`.
         kind: String,

@@ -6,6 +6,7 @@ use super::attribution::nats;
 use super::report::{LawOutcome, LawReport, NoiseSource, ParameterEstimate, Uncertainty};
 use super::saving::{SavingPoint, Savings};
 use super::{AnalysisResult, ConceptWorth, DecayGains, LawForm, Maybe, Severity};
+use crate::fit::allocation::Variable;
 use experiment::architecture::ModelKind;
 use experiment::quantity::{counted, human};
 
@@ -33,12 +34,10 @@ fn write_summary(
     for sentence in &answer.verdict {
         writeln!(out, "{sentence}")?;
     }
-    if !answer.next.is_empty() {
-        writeln!(out, "\nNext")?;
-    }
+    writeln!(out)?;
     let most = if short { FEW } else { usize::MAX };
     for next in answer.next.iter().take(most) {
-        writeln!(out, "  - {next}")?;
+        writeln!(out, "Next: {next}")?;
     }
     writeln!(out)?;
     if short {
@@ -61,18 +60,23 @@ fn write_summary(
     let notes = notes.filter(|warning| warning.severity() == Severity::Note);
     told.extend(notes.map(ToString::to_string));
     if !told.is_empty() {
-        writeln!(out, "\nWarnings")?;
+        writeln!(out)?;
     }
     for warning in told.iter().take(most) {
-        writeln!(out, "  - {warning}")?;
+        writeln!(out, "! {warning}")?;
     }
     match told.len().saturating_sub(most) {
+        0 if short => writeln!(out, "--verbose says everything, and so does the report."),
         0 => Ok(()),
-        more => writeln!(out, "  and {more} more: --verbose, or the report"),
+        more => writeln!(
+            out,
+            "{}: --verbose, or the report, with all parameters.",
+            counted(more, "more warning")
+        ),
     }
 }
 
-/// Writes a line for each law, the optimum and each saving.
+/// Writes a line for each law, the optimum, what concepts are worth and what is saved.
 fn write_figures(out: &mut String, result: &AnalysisResult) -> std::fmt::Result {
     for (title, law) in laws(result) {
         match law {
@@ -81,10 +85,19 @@ fn write_figures(out: &mut String, result: &AnalysisResult) -> std::fmt::Result 
         }
     }
     if let Maybe::Known(allocation) = &result.allocation {
-        let quantities = quantities(&allocation.best).join("  ");
+        let quantities = quantities(&allocation.best).join(", ");
         writeln!(out, "Optimum: {quantities}")?;
     }
-    write_savings(out, result)
+    if let Maybe::Known(worth) = &result.concept_worth {
+        writeln!(
+            out,
+            "Worth of concepts: {} nats/token, above noise in {} of {}",
+            nats(worth.median, worth.interval),
+            worth.above_noise,
+            counted(worth.runs.len(), "run")
+        )?;
+    }
+    Ok(())
 }
 
 /// The laws worth a word, each with what it is called.
@@ -92,7 +105,7 @@ fn laws(result: &AnalysisResult) -> Vec<(&'static str, &LawOutcome)> {
     let all = [
         ("DLCM law", &result.dlcm),
         ("Dense law", &result.dense),
-        ("Control law (token level alone)", &result.control),
+        ("Control law", &result.control),
     ];
     let asked = |(_, law): &(&str, &LawOutcome)| match law {
         LawOutcome::Fitted(_) => true,
@@ -104,7 +117,7 @@ fn laws(result: &AnalysisResult) -> Vec<(&'static str, &LawOutcome)> {
 /// Says in a line how good a law is.
 fn in_a_line(report: &LawReport) -> String {
     let held_out = held_out_error(report).map_or_else(String::new, |[mean, ..]| {
-        format!(", largest runs held out: off by {:.1}%", 100.0 * mean)
+        format!(", {:.1}% off on the largest when held out", 100.0 * mean)
     });
     let open = report
         .parameters
@@ -200,13 +213,7 @@ fn held_out_error(report: &LawReport) -> Option<[f64; 3]> {
 
 /// Names a column by the letter that the field gives it.
 pub(super) fn letter(column: &str) -> &str {
-    match column {
-        "params" => "N",
-        "tokens" => "D",
-        "concept_share" => "P",
-        "compression_ratio" => "R",
-        other => other,
-    }
+    Variable::of_column(column).map_or(column, |variable| variable.letter())
 }
 
 fn write_decay(out: &mut String, gains: &DecayGains) -> std::fmt::Result {

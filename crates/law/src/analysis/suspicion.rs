@@ -31,9 +31,12 @@ pub(super) const USUAL_NOISE: f64 = 0.03;
 
 /// Lists what limits what runs can show.
 pub(super) fn suspicions(runs: &[&Row], noise: Option<SeedNoise>) -> Vec<Warning> {
+    // Runs that were trained here say what they are: their sizes are in no other unit.
+    let others: Vec<&&Row> = runs.iter().filter(|run| run.setting.is_none()).collect();
     let mut warnings = units(|column| match column {
-        "params" => Some(runs.iter().map(|run| run.params).collect()),
-        "tokens" => Some(runs.iter().map(|run| run.tokens).collect()),
+        _ if others.is_empty() => None,
+        "params" => Some(others.iter().map(|run| run.params).collect()),
+        "tokens" => Some(others.iter().map(|run| run.tokens).collect()),
         _ => None,
     });
     let fingerprints: BTreeSet<&str> = runs.iter().filter_map(|run| run.data.as_deref()).collect();

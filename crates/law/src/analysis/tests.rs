@@ -141,6 +141,44 @@ fn one_d_gives_a_reduced_law_that_says_so() {
     }
 }
 
+/// Lines that a text takes on a terminal of 80 columns, its words never broken.
+fn lines_of_80(text: &str) -> usize {
+    let lines = text.lines().map(|line| {
+        let mut column = 0;
+        let mut lines = 1;
+        for word in line.split(' ') {
+            let width = word.chars().count();
+            if column > 0 && column + 1 + width > 78 {
+                lines += 1;
+                column = 2;
+            }
+            column += 1 + width;
+        }
+        lines
+    });
+    lines.sum()
+}
+
+#[test]
+fn the_short_form_fits_a_screen() {
+    let controls = |controls| Grid { controls, ..FIRST };
+    for runs in [
+        FIRST.runs(),
+        QUICK.runs(),
+        LARGE.runs(),
+        controls(simulated::Controls::AsGood).runs(),
+        controls(simulated::Controls::Worse).runs(),
+    ] {
+        let text = summary(&analysed(&runs, 30), &ASKER, true);
+        // Below it stand an empty line and where the report is.
+        assert!(
+            lines_of_80(&text) <= 22,
+            "{} lines:\n{text}",
+            lines_of_80(&text)
+        );
+    }
+}
+
 #[test]
 fn a_stored_result_reads_back_and_says_the_same() {
     for runs in [FIRST.runs(), QUICK.runs(), Vec::new()] {
@@ -268,9 +306,8 @@ fn unused_concepts_and_leaks_are_loud() {
         assert!(text.contains(words), "{words} is missing in:\n{text}");
     }
     let said = summary(&result, &ASKER, true);
-    assert!(said.starts_with("What to train"), "{said}");
     assert!(said.contains("The saving is not the concepts'"), "{said}");
-    assert!(said.contains("more: --verbose"), "{said}");
+    assert!(said.contains("--verbose, or the report"), "{said}");
 }
 
 #[test]

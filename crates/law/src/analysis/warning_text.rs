@@ -74,7 +74,9 @@ impl fmt::Display for Warning {
             } => {
                 write!(
                     f,
-                    "{law}: {runs} runs for {parameters} parameters leave little to check it"
+                    "{law}: {} for {} leave little to check it",
+                    counted(*runs, "run"),
+                    counted(*parameters, "parameter")
                 )
             }
             Self::Shapes {
@@ -160,9 +162,10 @@ impl fmt::Display for Warning {
                 left_out,
             } => write!(
                 f,
-                "{law}: fitted at D = {} only, too few other D for a data term; {left_out} runs at \
+                "{law}: fitted at D = {} only, too few other D for a data term; {} at \
                  other D left out",
-                human(*tokens)
+                human(*tokens),
+                counted(*left_out, "run")
             ),
             Self::Fit { law, warning } => write!(f, "{law}: {warning}"),
             Self::OneStart {

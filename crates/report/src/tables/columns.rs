@@ -120,19 +120,19 @@ pub static RUNS: &[TableColumn<Listed>] = &[
     column(
         "realised_ratio",
         RATIO,
-        "R found in the last validation, with boundaries where the probability passes the threshold",
+        "Realised R in the last validation, with boundaries where the probability passes the threshold",
         Cell::Number(|run| run.record.realised_ratio),
     ),
     column(
         "realised_sampled",
         RATIO,
-        "R found in the last measured training step, with sampled boundaries",
+        "Realised R in the last measured training step, with sampled boundaries",
         Cell::Number(|run| run.record.realised_sampled),
     ),
     column(
         "realised_training",
         RATIO,
-        "R found over the whole training, with training's boundaries",
+        "Realised R over the whole training, with training's boundaries",
         Cell::Number(|run| run.record.realised_training),
     ),
     column(
@@ -156,7 +156,7 @@ pub static RUNS: &[TableColumn<Listed>] = &[
     column(
         "flops",
         "FLOPs",
-        "Training FLOPs spent, convention `exact`, at the R found; a branch's with its trunk's",
+        "Training FLOPs spent, convention `exact`, at realised R; a branch's with its trunk's",
         Cell::Number(|run| run.record.flops),
     ),
     column(
@@ -317,7 +317,7 @@ pub static MEASUREMENTS: &[TableColumn<Measured>] = &[
     column(
         "flops",
         "FLOPs",
-        "Training FLOPs spent so far, convention `exact`, at the R found",
+        "Training FLOPs spent so far, convention `exact`, at realised R",
         Cell::Number(|row| Some(row.measurement.flops)),
     ),
     column(
@@ -341,19 +341,19 @@ pub static MEASUREMENTS: &[TableColumn<Measured>] = &[
     column(
         "realised_sampled",
         RATIO,
-        "R found in the step, with sampled boundaries",
+        "Realised R in the step, with sampled boundaries",
         Cell::Number(|row| row.measurement.realised_sampled),
     ),
     column(
         "realised_training",
         RATIO,
-        "R found over all steps so far, with training's boundaries",
+        "Realised R over all steps so far, with training's boundaries",
         Cell::Number(|row| row.measurement.realised_training),
     ),
     column(
         "realised_thresholded",
         RATIO,
-        "R found in the validation, with boundaries where the probability passes the threshold",
+        "Realised R in the validation, with boundaries where the probability passes the threshold",
         Cell::Number(|row| row.measurement.realised_thresholded),
     ),
     column(

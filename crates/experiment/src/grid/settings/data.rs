@@ -180,7 +180,7 @@ pub(super) static KEYS: &[Key] = &[
     key(
         "data.text",
         Role::Experiment,
-        "Files or globs, relative to the working directory: UTF-8 text, or documents as JSON lines, a \
+        "Files or globs, relative to the experiment's file: UTF-8 text, or documents as JSON lines, a \
          JSON array or Parquet; each may be compressed with gzip or zstd. Documents are separated by \
          an empty line.",
         "",
@@ -276,8 +276,8 @@ pub(super) static KEYS: &[Key] = &[
     key(
         "data.tokens.train",
         Role::Experiment,
-        "Training tokens: .bin or .npy files, folders of them or globs, relative to the working \
-         directory. Of a folder or glob, files named as validation sets are held out.",
+        "Training tokens: .bin or .npy files, folders of them or globs, relative to the \
+         experiment's file. Of a folder or glob, files named as validation sets are held out.",
         "",
         "fineweb10B",
         &[Form::Paths(|d, paths| d.data.train = paths.to_vec())],

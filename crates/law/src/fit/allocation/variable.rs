@@ -35,6 +35,22 @@ impl Variable {
         }
     }
 
+    /// Returns the letter that the field gives it.
+    pub fn letter(self) -> &'static str {
+        match self {
+            Self::Params => "N",
+            Self::Tokens => "D",
+            Self::ConceptShare => "P",
+            Self::CompressionRatio => "R",
+        }
+    }
+
+    /// Returns the variable of a letter or a column, as people name it.
+    pub fn of_name(name: &str) -> Option<Self> {
+        let by_letter = Self::ALL.into_iter().find(|it| it.letter() == name);
+        by_letter.or_else(|| Self::of_column(name))
+    }
+
     /// Returns the variable held by a column.
     pub fn of_column(name: &str) -> Option<Self> {
         Self::ALL
