@@ -201,7 +201,7 @@ pub(in crate::cli) async fn keep_and_draw(
     )
     .await?;
     let mut written = format!(
-        "\nWritten to {}: report.html, {}\n",
+        "Written to {}: report.html, {}\n",
         outputs.display(),
         drawn.files.join(", ")
     );

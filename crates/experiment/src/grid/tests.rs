@@ -64,7 +64,7 @@ fn the_shipped_experiments_are_what_their_comments_say() {
     assert_eq!(kinds.len(), 3);
     assert!(matches!(experiment.cells[0].data, DataSpec::Synthetic(_)));
     let text = include_str!("../../../../experiments/text.yaml");
-    let beside = "{grid: {params: 1M, tokens: 1M}, data: {text: [a.txt, /b.txt, ../c.txt]}}";
+    let beside = "{baselines: {params: 1M, tokens: 1M}, data: {text: [a.txt, /b.txt, ../c.txt]}}";
     let experiment = parse("my/own.yaml", beside).expect("valid");
     let DataSpec::Text { text: paths, .. } = &experiment.cells[0].data else {
         panic!("no text");

@@ -3,7 +3,7 @@
 
 use super::allocate::{Allocation, Choice};
 use super::attribution::Part;
-use super::summary::{letter, remarks, saved};
+use super::summary::{beyond, letter, saved};
 use super::{
     AnalysisResult, Attribution, CannotFit, LawOutcome, Maybe, NotConcepts, Untold, Verdict,
     Warning,
@@ -169,13 +169,16 @@ fn best(allocation: &Allocation, contradicted: bool) -> String {
             format!("{:.1}", setting.compression_ratio),
         ),
     ];
+    let one_ratio = allocation.by_ratio.len() == 1;
     let told = |name: &str| {
         let is_open = choice.undetermined.iter().any(|open| open == name);
-        !is_open && !(contradicted && name == "concept_share")
+        // One R is no choice.
+        let is_choice = !(one_ratio && name == "compression_ratio");
+        is_choice && !is_open && !(contradicted && name == "concept_share")
     };
     let known = known.iter().filter(|(name, _)| told(name));
     let known: Vec<String> = known
-        .map(|(name, value)| format!("{} = {value}{}", letter(name), edge(allocation, name)))
+        .map(|(name, value)| format!("{} = {value}{}", letter(name), edge(choice, name)))
         .collect();
     let known = (!known.is_empty()).then(|| format!("{} is best by the law", known.join(" with ")));
     let open = (!open.is_empty()).then(|| open.join("; "));
@@ -187,13 +190,12 @@ fn best(allocation: &Allocation, contradicted: bool) -> String {
 }
 
 /// Says that the best value is the last that was trained.
-fn edge(allocation: &Allocation, name: &str) -> &'static str {
-    let ends = allocation.best.at_edge.iter();
-    let mut ends = ends.filter_map(|edge| edge.strip_prefix(name));
+fn edge(choice: &Choice, name: &str) -> &'static str {
+    let mut ends = choice
+        .at_edge
+        .iter()
+        .filter_map(|edge| edge.strip_prefix(name));
     match ends.next() {
-        _ if name == "compression_ratio" && allocation.by_ratio.len() == 1 => {
-            " (the only R that was trained)"
-        }
         Some(end) if end.contains("upper") => " (the highest that was trained)",
         Some(_) => " (the lowest that was trained)",
         None => "",
@@ -278,7 +280,7 @@ fn caveats<'a>(
         .filter(move |warning| !is_said(warning))
         .map(ToString::to_string);
     let allocation = result.allocation.known();
-    let of_best = allocation.into_iter().flat_map(|it| remarks(&it.best));
+    let of_best = allocation.and_then(|it| beyond(&it.best));
     let held = allocation.and_then(|it| it.at_tokens).map(|tokens| {
         format!(
             "D is held at {}: runs at one D cannot tell how to divide a budget between N and D",
@@ -341,20 +343,26 @@ fn next(result: &AnalysisResult, attribution: &Attribution, asker: &Asker) -> Ve
         ));
     }
     if let Maybe::Known(allocation) = &result.allocation {
-        for edge in &allocation.best.at_edge {
-            let (name, end) = edge.split_once(' ').unwrap_or((edge, ""));
-            if name == "compression_ratio" && allocation.by_ratio.len() == 1 {
-                continue;
-            }
-            let side = if end.contains("upper") {
-                "above"
-            } else {
-                "below"
-            };
+        let edges = allocation.best.at_edge.iter();
+        let edges = edges.map(|edge| edge.split_once(' ').unwrap_or((edge, "")));
+        // One R is no edge of anything.
+        let one_ratio = allocation.by_ratio.len() == 1;
+        let edges = edges.filter(|(name, _)| !(one_ratio && *name == "compression_ratio"));
+        let (sides, keys): (Vec<String>, Vec<String>) = edges
+            .map(|(name, end)| {
+                let side = if end.contains("upper") {
+                    "above"
+                } else {
+                    "below"
+                };
+                (format!("{} {side}", letter(name)), format!("grid.{name}"))
+            })
+            .unzip();
+        if !sides.is_empty() {
             next.push(format!(
-                "Train at {} {side} what was tried{}: the best lies at the edge.",
-                letter(name),
-                key(&format!("grid.{name}"))
+                "Train at {} what was tried{}: the best lies at the edge.",
+                sides.join(" and "),
+                key(&keys.join(", "))
             ));
         }
         if !allocation.best.undetermined.is_empty() {
@@ -447,7 +455,7 @@ mod tests {
             "{}",
             answer.text()
         );
-        for remark in remarks(best) {
+        for remark in beyond(best) {
             assert!(answer.caveats.contains(&remark), "{remark}");
         }
     }

@@ -85,13 +85,19 @@ fn write_figures(out: &mut String, result: &AnalysisResult) -> std::fmt::Result 
         }
     }
     if let Maybe::Known(allocation) = &result.allocation {
-        let quantities = quantities(&allocation.best).join(", ");
-        writeln!(out, "Optimum: {quantities}")?;
+        let one_ratio = allocation.by_ratio.len() == 1;
+        let quantities = quantities(&allocation.best).into_iter();
+        let quantities = quantities.filter(|it| !(one_ratio && it.starts_with("R*")));
+        writeln!(
+            out,
+            "Optimum: {}",
+            quantities.collect::<Vec<_>>().join(", ")
+        )?;
     }
     if let Maybe::Known(worth) = &result.concept_worth {
         writeln!(
             out,
-            "Worth of concepts: {} nats/token, above noise in {} of {}",
+            "Concepts are worth {} nats/token ({} of {} above noise)",
             nats(worth.median, worth.interval),
             worth.above_noise,
             counted(worth.runs.len(), "run")
@@ -117,19 +123,15 @@ fn laws(result: &AnalysisResult) -> Vec<(&'static str, &LawOutcome)> {
 /// Says in a line how good a law is.
 fn in_a_line(report: &LawReport) -> String {
     let held_out = held_out_error(report).map_or_else(String::new, |[mean, ..]| {
-        format!(", {:.1}% off on the largest when held out", 100.0 * mean)
+        format!("; held out: {:.1}% off", 100.0 * mean)
     });
     let open = report
         .parameters
         .iter()
-        .filter(|p| p.unidentified.is_some())
-        .count();
-    let open = match open {
+        .filter(|p| p.unidentified.is_some());
+    let open = match open.count() {
         0 => String::new(),
-        open => format!(
-            ", {open} of {} not determined",
-            counted(report.parameters.len(), "parameter")
-        ),
+        open => format!("; {open} of {} parameters open", report.parameters.len()),
     };
     format!(
         "{} over {}{held_out}{open}",
@@ -407,14 +409,7 @@ pub fn remarks(choice: &Choice) -> Vec<String> {
             "{names} not determined: the interval covers most of what was trained"
         ));
     }
-    if !choice.outside.is_empty() {
-        let far = choice
-            .outside
-            .iter()
-            .map(|o| format!("{} {:.1}x", letter(&o.quantity), o.factor));
-        let far: Vec<_> = far.collect();
-        remarks.push(format!("beyond the runs: {}", far.join(", ")));
-    }
+    remarks.extend(beyond(choice));
     if !choice.at_edge.is_empty() {
         let edges = choice.at_edge.iter().map(|edge| {
             let (name, end) = edge.split_once(' ').unwrap_or((edge, ""));
@@ -427,6 +422,14 @@ pub fn remarks(choice: &Choice) -> Vec<String> {
         ));
     }
     remarks
+}
+
+/// Says in words how far a choice is from what was trained.
+pub(super) fn beyond(choice: &Choice) -> Option<String> {
+    let far = choice.outside.iter();
+    let far = far.map(|o| format!("{} {:.1}×", letter(&o.quantity), o.factor));
+    let far: Vec<String> = far.collect();
+    (!far.is_empty()).then(|| format!("beyond the runs: {}", far.join(", ")))
 }
 
 /// Writes what concepts are worth, and one line for each kind of model that a DLCM is compared with.
