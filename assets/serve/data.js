@@ -5,7 +5,8 @@ export async function ask(path, options) {
   let response;
   try {
     response = await fetch(path, options);
-  } catch {
+  } catch (error) {
+    if (options?.signal?.aborted) throw error;
     throw new Error("The server does not answer. Is `orchestrator serve` still running?");
   }
   let body = null;

@@ -46,7 +46,7 @@ function show(body, places) {
       h("table", { class: "plain" },
         h("thead", null, h("tr", null,
           h("th", { scope: "col" }, "Experiment"), h("th", { scope: "col" }, "Runs"),
-          h("th", { scope: "col", class: "num" }, "Lowest loss", h("small", null, "nats/token")),
+          h("th", { scope: "col", class: "num" }, "Lowest loss", h("small", null, "nats/token, at the largest D")),
           h("th", { scope: "col", class: "num" }, "Spent", h("small", null, "FLOPs")),
           h("th", { scope: "col" }, "Last planned"), h("th", { scope: "col" }, "Results folder"))),
         h("tbody", null, rows.map(row)))));
