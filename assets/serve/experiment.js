@@ -68,6 +68,8 @@ export function experimentView(place, name, tab, params, keep) {
 
   async function start() {
     try {
+      // Both are on their way at once; whoever shows the fit says what is wrong with it.
+      if (tab === "fit") experiment.storedFit().catch(() => {});
       if (experiment.runs === null) await experiment.load();
     } catch (error) {
       put(body, problem(error, start));

@@ -45,7 +45,7 @@ export function fitTab(experiment, params, remember) {
   async function load() {
     let shown;
     try {
-      shown = await ask(`${at}/fit`);
+      shown = await experiment.storedFit();
     } catch (error) {
       if (!gone) put(which, problem(error, load));
       return;
@@ -190,10 +190,12 @@ function mark(now, before) {
 }
 
 function lawSection({ title, about, rows }, experiment, exclude) {
-  return h("section", null, h("h2", null, title), markup(about),
-    rows.length > 0 && h("div", { class: "columns" }, scatter(rows, title),
-      h("details", { class: "grow", open: rows.length <= 12 }, h("summary", null, `Runs and residuals (${rows.length})`),
-        residuals(rows, experiment, exclude))));
+  // Of many runs the table is made when it is wanted.
+  const details = h("details", { class: "grow", open: rows.length <= 12, ontoggle: () => {
+    if (details.open && !details.querySelector("table")) details.append(residuals(rows, experiment, exclude));
+  } }, h("summary", null, `Runs and residuals (${rows.length})`));
+  return h("section", null, h("h2", null, `Law: ${title}`), markup(about),
+    rows.length > 0 && h("div", { class: "columns" }, scatter(rows, title), details));
 }
 
 function residuals(rows, experiment, exclude) {

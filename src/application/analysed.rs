@@ -1,8 +1,8 @@
 //! The newest stored analysis of an experiment, and what has become of its runs since.
 
 use super::Refused;
-use crate::rows::{self, Selection};
-use campaign::store::{RunRecord, Store};
+use crate::rows::{Selection, Table};
+use campaign::store::Store;
 use scaling_law::analysis::{AnalysisResult, Since};
 
 /// A stored analysis.
@@ -17,14 +17,15 @@ pub struct Analysed {
 }
 
 impl Analysed {
-    /// Reads the newest analysis of an experiment with these runs; `None` where it was never analysed.
+    /// Reads the newest analysis of an experiment whose runs are these now; `None` where it was never
+    /// analysed.
     ///
     /// # Errors
     /// When the database refuses, or holds what this program cannot read.
     pub async fn newest(
         store: &Store,
         experiment: i64,
-        runs: &[RunRecord],
+        table: &Table,
     ) -> Result<Option<Self>, Refused> {
         let Some(fit) = store.newest_fit(experiment, AnalysisResult::NAME).await? else {
             return Ok(None);
@@ -34,8 +35,6 @@ impl Analysed {
                 "the stored fit cannot be read ({error}): fit again with `orchestrator fit`"
             ))
         })?;
-        let imported = store.imported(experiment).await?;
-        let table = rows::stored(String::new(), runs, &imported).map_err(Refused::machine)?;
         let now = table.runs(&Selection::default());
         let now = now.map_err(Refused::machine)?;
         Ok(Some(Self {

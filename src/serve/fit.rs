@@ -6,7 +6,7 @@ mod answer;
 use super::Context;
 use super::problem::Problem;
 use crate::application::{Analysed, AskError, Asked};
-use crate::rows::{self, RowsError, Selection, Table};
+use crate::rows::{self, Selection, Table};
 use answer::FitAnswer;
 use axum::Json;
 use axum::extract::{Path, State};
@@ -86,13 +86,13 @@ pub(super) async fn stored(
     let folder = context.places.find(&place)?.folder;
     let (store, experiment) = context.places.experiment(&place, &name).await?;
     let runs = store.runs(experiment).await?;
-    let analysed = Analysed::newest(&store, experiment, &runs);
-    let analysed = analysed.await.map_err(Problem::machine)?;
     let imported = store.imported(experiment).await?;
+    let table = rows::stored(name, &runs, &imported).map_err(Problem::machine)?;
+    let analysed = Analysed::newest(&store, experiment, &table);
+    let analysed = analysed.await.map_err(Problem::machine)?;
     let outputs = store.outputs(&folder, experiment).await?;
     // Whoever waits for something else is answered meanwhile.
     let shown = tokio::task::spawn_blocking(move || {
-        let table = rows::stored(name, &runs, &imported)?;
         let outputs = ResultsFolder(&outputs);
         let is_drawn = |figure: &Figure| {
             let file = format!("{}.svg", figure.name());
@@ -103,7 +103,7 @@ pub(super) async fn stored(
             Some(analysed) => plots::title(figure, &analysed.result),
             None => figure.title().to_owned(),
         };
-        Ok::<_, RowsError>(Shown {
+        Shown {
             possible: possible(&table),
             report: outputs.report().is_file(),
             figures: figures
@@ -114,10 +114,9 @@ pub(super) async fn stored(
                 at: analysed.at,
                 since: analysed.since.words(),
             }),
-        })
+        }
     });
-    let shown = shown.await.map_err(Problem::machine)?;
-    shown.map(Json).map_err(Problem::machine)
+    shown.await.map(Json).map_err(Problem::machine)
 }
 
 /// Fits as asked.

@@ -5,6 +5,7 @@ use crate::cli::Failure;
 use crate::cli::answer::in_json;
 use crate::cli::experiment::ExperimentArgs;
 use crate::cli::terminal::print;
+use crate::rows;
 use campaign::store::{ReadingRecord, RunRecord, Store};
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use experiment::event::Measurement;
@@ -168,7 +169,9 @@ impl Stored {
         experiment: i64,
     ) -> Result<Option<Self>, Failure> {
         let runs = store.runs(experiment).await?;
-        let Some(analysed) = Analysed::newest(store, experiment, &runs).await? else {
+        let imported = store.imported(experiment).await?;
+        let table = rows::stored(String::new(), &runs, &imported)?;
+        let Some(analysed) = Analysed::newest(store, experiment, &table).await? else {
             return Ok(None);
         };
         let mut measurements = BTreeMap::new();

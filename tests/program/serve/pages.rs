@@ -126,13 +126,14 @@ fn every_page_works_in_a_browser() {
     page.until("document.querySelector('.which').innerText.startsWith('The stored fit, made 2')");
     page.press("Fit again");
     page.until("document.querySelector('.which').innerText.includes('nothing is stored')");
+    page.value("document.querySelectorAll('.analysis details').forEach(d => { d.open = true; })");
     page.click("input[data-exclude]");
     page.until("document.body.innerText.includes('Excluded here')");
     page.press("Take back 1 excluded");
     page.until("!document.body.innerText.includes('Excluded here')");
     choose("Law", "chinchilla");
     page.press("Fit again");
-    page.until("[...document.querySelectorAll('h2')].some(t => t.innerText === 'chinchilla')");
+    page.until("[...document.querySelectorAll('h2')].some(t => t.innerText === 'Law: chinchilla')");
     page.press("Show the stored fit");
     page.until("document.querySelector('.which').innerText.startsWith('The stored fit, made 2')");
     page.press("File");
