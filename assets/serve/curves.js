@@ -46,7 +46,7 @@ export class Curves {
     this.note = h("p", { class: "quiet" });
     const weight = h("output", { class: "num" }, this.weight.toFixed(2));
     const slider = h("input", {
-      type: "range", min: "0", max: "0.99", step: "0.01", value: String(this.weight),
+      type: "range", min: "0", max: "0.99", step: "0.01", value: String(this.weight), "aria-label": "Smoothing",
       oninput: () => {
         this.weight = Number(slider.value);
         weight.textContent = this.weight.toFixed(2);
