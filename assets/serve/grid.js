@@ -42,10 +42,6 @@ export function gridTab(experiment, params, remember, base) {
     h("div", null, matrix, h("div", { class: "under" }, detail, legend)), lines));
 
   function draw() {
-    if (!experiment.runs.length) {
-      put(matrix, empty(experiment.imported > 0 ? `No runs are planned; the ${experiment.imported} imported ones are fitted.` : "No runs are planned."));
-      return;
-    }
     const options = names.map(name => [name, axis(name)]);
     const { at, values } = compared(experiment, tokens);
     put(controls,
@@ -59,7 +55,7 @@ export function gridTab(experiment, params, remember, base) {
         columns = value;
         changed();
       }),
-      choice("Colour", metric, Object.entries(METRICS).map(([key, { text }]) => [key, text]), value => {
+      experiment.runs.length > 0 && choice("Colour", metric, Object.entries(METRICS).map(([key, { text }]) => [key, text]), value => {
         metric = value;
         changed();
       }),
@@ -92,6 +88,12 @@ export function gridTab(experiment, params, remember, base) {
   }
 
   function cells() {
+    detail.hidden = !experiment.runs.length;
+    if (detail.hidden) {
+      const imported = experiment.imported > 0 ? ` The ${experiment.imported} imported ones are fitted: the view Fit shows them.` : "";
+      put(matrix, empty(`No runs are planned.${imported}`));
+      return;
+    }
     const value = (run, name) => (name ? place(run, name) : "");
     // A loss falls with D, whatever else is chosen: of several D only one is compared.
     const alike = others().includes("tokens") ? compared(experiment, tokens).runs : results(experiment);
