@@ -235,8 +235,7 @@ fn table(label: &str, columns: &[Column], rows: impl IntoIterator<Item = Vec<Mar
 fn with_interval(value: f64, interval: Option<&[f64; 2]>, print: &dyn Fn(f64) -> String) -> Markup {
     html! {
         (minus(&print(value)))
-        // What is held has no interval to speak of.
-        @if let Some([low, high]) = interval && [low, high].iter().any(|end| print(**end) != print(value)) {
+        @if let Some([low, high]) = interval {
             " " span.dim.whole { "[" (minus(&print(*low))) ", " (minus(&print(*high))) "]" }
         }
     }
