@@ -132,7 +132,7 @@ pub fn draw(
     }
 }
 
-/// Draws one figure as SVG within a page that has the colours of [`theme`], and returns its text, or
+/// Draws one figure as SVG within a page that has the colours of [`theme()`], and returns its text, or
 /// why there is nothing to draw.
 ///
 /// # Errors
