@@ -17,7 +17,7 @@ export function pen(i) {
 }
 
 /**
- * A chart of lines. `draw({ lines: [{ label, x, y, points }], xLabel, yLabel, logX, logY })` draws it
+ * A chart of lines. `draw({ lines: [{ label, x, y, points, faint }], xLabel, yLabel, logX, logY })` draws it
  * anew; where only the numbers differ, the view stays.
  */
 export class Chart {
@@ -56,15 +56,18 @@ export class Chart {
       return;
     }
     const data = uPlot.join(lines.map(line => [line.x, line.y]));
-    const form = JSON.stringify([what.xLabel, what.yLabel, what.logX, what.logY, lines.map(l => [l.label, l.points, l.x.length === 1])]);
+    const form = JSON.stringify([what.xLabel, what.yLabel, what.logX, what.logY, lines.map(l => [l.label, l.points, l.faint, l.x.length === 1])]);
     if (this.plot && form === this.form) {
       this.plot.setData(data);
-      return;
+    } else {
+      this.plot?.destroy();
+      put(this.node);
+      this.form = form;
+      this.plot = new uPlot(this.#options(lines, what), data, this.node);
     }
-    this.plot?.destroy();
-    put(this.node);
-    this.form = form;
-    this.plot = new uPlot(this.#options(lines, what), data, this.node);
+    const canvas = this.plot.root.querySelector("canvas");
+    canvas.setAttribute("role", "img");
+    canvas.setAttribute("aria-label", inWords(lines.filter(line => !line.faint), what));
   }
 
   #options(lines, what) {
@@ -95,7 +98,8 @@ export class Chart {
         ...lines.map((l, i) => {
           const { colour, dash } = pen(l.pen ?? i);
           return {
-            label: l.label, stroke: colour, dash, width: l.points ? 1 : 1.5, spanGaps: true,
+            label: l.label, stroke: colour, dash, width: l.points || l.faint ? 1 : 1.5, spanGaps: true,
+            alpha: l.faint ? 0.3 : 1, class: l.faint ? "faint" : undefined,
             points: { show: l.points || l.marked || l.x.length === 1, size: 5, fill: colour, stroke: colour },
             value: (_, v) => (v === null || v === undefined ? "–" : number(v)),
           };
@@ -103,6 +107,12 @@ export class Chart {
       ],
     };
   }
+}
+
+/** What a chart shows, for those who cannot see it. */
+function inWords(lines, { xLabel, yLabel }) {
+  const ends = lines.map(({ label, y }) => `${label} from ${number(y[0])} to ${number(y.at(-1))}`);
+  return `${yLabel} against ${xLabel}: ${ends.join("; ")}`;
 }
 
 /** Round numbers along a logarithmic axis, on which a decade may be wide or narrow. */

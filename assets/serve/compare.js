@@ -64,7 +64,7 @@ export function compareTab(experiment, params, remember, base) {
   }
 
   load();
-  curves.show(runs.map(run => ({ id: run.id, label: name(run, experiment) })));
+  curves.show(runs.map(run => ({ ids: [run.id], label: name([run], experiment, runs) })));
   return {
     node,
     update(changed) {

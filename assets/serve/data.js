@@ -5,7 +5,8 @@ export async function ask(path, options) {
   let response;
   try {
     response = await fetch(path, options);
-  } catch {
+  } catch (error) {
+    if (options?.signal?.aborted) throw error;
     throw new Error("The server does not answer. Is `orchestrator serve` still running?");
   }
   let body = null;
@@ -92,6 +93,7 @@ export class Experiment {
     Object.assign(this, { place, name, runs: null, byId: new Map(), axes: [], selected: new Set(), fits: {} });
     this.seen = undefined;
     this.loading = null;
+    this.askedFit = null;
     // Whether an orchestrator works on it; null before that is known.
     this.atWork = null;
   }
@@ -100,6 +102,12 @@ export class Experiment {
   load() {
     this.loading ??= this.#load().finally(() => { this.loading = null; });
     return this.loading;
+  }
+
+  /** Asks for the newest stored fit, once for all who ask meanwhile. */
+  storedFit() {
+    this.askedFit ??= ask(path("experiments", this.place, this.name, "fit")).finally(() => { this.askedFit = null; });
+    return this.askedFit;
   }
 
   async #load() {

@@ -37,6 +37,13 @@ export function put(element, ...children) {
   return element;
 }
 
+/** Elements from markup that the server has set, in which it has escaped whatever is not its own. */
+export function markup(text) {
+  const template = document.createElement("template");
+  template.innerHTML = text;
+  return template.content;
+}
+
 /** A labelled choice. `options` are [value, text]. */
 export function choice(label, value, options, onchange) {
   const select = h("select", { onchange: () => onchange(select.value) },

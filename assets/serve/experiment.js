@@ -1,4 +1,4 @@
-// An experiment: its runs as a grid, a table, curves, a comparison and a fit.
+// An experiment: its runs as a grid, a table, curves, across its axes, a comparison and a fit.
 
 import { h, put, problem, empty } from "./dom.js";
 import { Experiment, path } from "./data.js";
@@ -8,11 +8,12 @@ import { bar } from "./experiments.js";
 import { gridTab } from "./grid.js";
 import { tableTab } from "./table.js";
 import { curvesTab } from "./curves.js";
+import { axesTab } from "./axes.js";
 import { compareTab } from "./compare.js";
 import { fitTab } from "./fit.js";
 
 const TABS = [["grid", "Grid", gridTab], ["runs", "Runs", tableTab], ["curves", "Curves", curvesTab],
-  ["compare", "Compare", compareTab], ["fit", "Fit", fitTab], ["file", "File", fileTab]];
+  ["axes", "Axes", axesTab], ["compare", "Compare", compareTab], ["fit", "Fit", fitTab], ["file", "File", fileTab]];
 
 export function experimentView(place, name, tab, params, keep) {
   const experiment = Experiment.of(place, name);
@@ -67,6 +68,8 @@ export function experimentView(place, name, tab, params, keep) {
 
   async function start() {
     try {
+      // Both are on their way at once; whoever shows the fit says what is wrong with it.
+      if (tab === "fit") experiment.storedFit().catch(() => {});
       if (experiment.runs === null) await experiment.load();
     } catch (error) {
       put(body, problem(error, start));

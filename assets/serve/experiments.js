@@ -42,11 +42,11 @@ function show(body, places) {
   }
   put(body,
     broken.map(place => h("div", { class: "problem" }, h("p", null, place.problem))),
-    rows.length > 0 && h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Experiments" },
+    rows.length > 0 && h("div", { class: "scroll cards", tabindex: "0", role: "region", "aria-label": "Experiments" },
       h("table", { class: "plain" },
         h("thead", null, h("tr", null,
           h("th", { scope: "col" }, "Experiment"), h("th", { scope: "col" }, "Runs"),
-          h("th", { scope: "col", class: "num" }, "Lowest loss", h("small", null, "nats/token")),
+          h("th", { scope: "col", class: "num" }, "Lowest loss", h("small", null, "nats/token, at the largest D")),
           h("th", { scope: "col", class: "num" }, "Spent", h("small", null, "FLOPs")),
           h("th", { scope: "col" }, "Last planned"), h("th", { scope: "col" }, "Results folder"))),
         h("tbody", null, rows.map(row)))));
@@ -58,12 +58,12 @@ function row(experiment) {
   const href = `#/x/${encodeURIComponent(place.place)}/${encodeURIComponent(name)}`;
   return h("tr", null,
     h("th", { scope: "row" }, h("a", { href }, name)),
-    h("td", { class: "runs" }, bar({ finished, running, pending, diverged, failed, cancelled }, runs),
+    h("td", { "data-name": "Runs" }, bar({ finished, running, pending, diverged, failed, cancelled }, runs),
       imported > 0 && h("span", { class: "quiet" }, ` + ${imported} imported`)),
-    h("td", { class: "num" }, fixed(4)(experiment.lowest_loss)),
-    h("td", { class: "num" }, power(experiment.flops)),
-    h("td", null, time(experiment.updated_at)),
-    h("td", { class: "quiet" }, place.folder));
+    h("td", { class: "num", "data-name": "Lowest loss" }, fixed(4)(experiment.lowest_loss)),
+    h("td", { class: "num", "data-name": "Spent, FLOPs" }, power(experiment.flops)),
+    h("td", { "data-name": "Last planned" }, time(experiment.updated_at)),
+    h("td", { class: "quiet", "data-name": "Results folder" }, place.folder));
 }
 
 /** Shares of states as a bar, and the same in words. */

@@ -34,9 +34,9 @@ export function number(value) {
   return text.replace("e+", "e").replaceAll("-", "−");
 }
 
+/** 31%: a share. */
 export function percent(value) {
-  if (value === null || value === undefined) return MISSING;
-  return `${value > 0 ? "+" : value < 0 ? "−" : ""}${Math.abs(100 * value).toFixed(0)}%`;
+  return `${(100 * value).toFixed(0)}%`;
 }
 
 function trim(text) {
@@ -105,7 +105,7 @@ export function described(run) {
 }
 
 const AXES = {
-  params: "N", tokens: "D", concept_share: "P", compression_ratio: "R", flops: "C",
+  params: "N", tokens: "D", concept_share: "P", compression_ratio: "declared R", flops: "C",
   learning_rate: "learning rate",
 };
 

@@ -3,6 +3,7 @@
 import { h, put, choice, empty } from "./dom.js";
 import { Chart } from "./chart.js";
 import { STATES, status, described, axis, brief, byValue, fixed, written, viridis, viridisGradient, MISSING } from "./format.js";
+import { CONTROL, compared, mean, place, results, said, settings } from "./losses.js";
 
 const METRICS = {
   state: { text: "State" },
@@ -14,6 +15,9 @@ const METRICS = {
   realised_ratio: { text: "Realised R", unit: "tokens/concept", digits: 2 },
 };
 
+/** Axes that are drawn by their logarithm, as laws read them. */
+const SIZES = ["params", "tokens", "flops"];
+
 export function gridTab(experiment, params, remember, base) {
   const factors = factorsOf(experiment);
   const names = [...factors.keys()];
@@ -24,26 +28,22 @@ export function gridTab(experiment, params, remember, base) {
   let columns = pick("cols", (factors.has("params") && rows !== "params" ? "params" : order.find(n => n !== rows)));
   const finished = experiment.runs.some(run => run.loss !== null);
   let metric = METRICS[params.get("by")] ? params.get("by") : finished ? "loss" : "state";
+  let tokens = params.get("at.tokens");
   const held = new Map();
-  for (const name of names) if (params.get(`at.${name}`) !== null) held.set(name, params.get(`at.${name}`));
+  for (const name of names) if (name !== "tokens" && params.get(`at.${name}`) !== null) held.set(name, params.get(`at.${name}`));
 
   const controls = h("div", { class: "controls" });
   const legend = h("div", { class: "legend" });
   const matrix = h("div", { class: "scroll matrix" });
-  const detail = h("p", { class: "detail" }, "");
+  const detail = h("p", { class: "detail" }, "A cell says more when it is pointed at, or reached with the arrow keys.");
   const chart = new Chart(300);
   const lines = h("figure", { class: "lines" }, chart.node);
   const node = h("div", null, controls, h("div", { class: "columns" },
     h("div", null, matrix, h("div", { class: "under" }, detail, legend)), lines));
-  // A trunk is on the way to the runs that are compared.
-  const trunks = experiment.runs.some(run => run.part === "branch");
 
   function draw() {
-    if (!experiment.runs.length) {
-      put(matrix, empty("No runs are planned."));
-      return;
-    }
     const options = names.map(name => [name, axis(name)]);
+    const { at, values } = compared(experiment, tokens);
     put(controls,
       names.length > 0 && choice("Rows", rows, options, value => {
         if (value === columns) columns = rows;
@@ -55,12 +55,16 @@ export function gridTab(experiment, params, remember, base) {
         columns = value;
         changed();
       }),
-      choice("Colour", metric, Object.entries(METRICS).map(([key, { text }]) => [key, text]), value => {
+      experiment.runs.length > 0 && choice("Colour", metric, Object.entries(METRICS).map(([key, { text }]) => [key, text]), value => {
         metric = value;
         changed();
       }),
-      names.filter(name => name !== rows && name !== columns).map(name =>
-        choice(axis(name), held.get(name) ?? "", [["", "all"], ...factors.get(name).map(v => [v, v])], value => {
+      others().includes("tokens") && choice(axis("tokens"), at, [...values.map(v => [v, v]), ["all", "all"]], value => {
+        tokens = value;
+        changed();
+      }),
+      others().filter(name => name !== "tokens").map(name =>
+        choice(axis(name), held.get(name) ?? "", [["", "all"], ...factors.get(name).map(v => [v, said(v, name)])], value => {
           if (value) held.set(name, value);
           else held.delete(name);
           changed();
@@ -68,9 +72,14 @@ export function gridTab(experiment, params, remember, base) {
     cells();
   }
 
+  /** The axes that are neither rows nor columns. */
+  function others() {
+    return names.filter(name => name !== rows && name !== columns);
+  }
+
   function changed() {
-    const at = Object.fromEntries(names.map(name =>
-      [`at.${name}`, name !== rows && name !== columns ? held.get(name) : null]));
+    const at = Object.fromEntries(names.map(name => [`at.${name}`, others().includes(name) ? held.get(name) : null]));
+    if (others().includes("tokens")) at["at.tokens"] = tokens;
     remember({ rows, cols: columns, by: metric, ...at });
     const focused = controls.contains(document.activeElement)
       ? [...controls.querySelectorAll("select")].indexOf(document.activeElement) : -1;
@@ -79,9 +88,19 @@ export function gridTab(experiment, params, remember, base) {
   }
 
   function cells() {
-    const value = (run, name) => (name ? run.axes[name] ?? MISSING : "");
-    const shown = experiment.runs.filter(run => !(trunks && run.part === "trunk") && names.every(name =>
-      name === rows || name === columns || !held.has(name) || value(run, name) === held.get(name)));
+    detail.hidden = !experiment.runs.length;
+    if (detail.hidden) {
+      const imported = experiment.imported > 0 ? ` The ${experiment.imported} imported ones are fitted: the view Fit shows them.` : "";
+      put(matrix, empty(`No runs are planned.${imported}`));
+      return;
+    }
+    const value = (run, name) => (name ? place(run, name) : "");
+    // A loss falls with D, whatever else is chosen: of several D only one is compared.
+    const alike = others().includes("tokens") ? compared(experiment, tokens).runs : results(experiment);
+    // A control is no setting of the models that it is a control of.
+    const pools = others().includes("compression_ratio") && !held.has("compression_ratio");
+    const meant = pools ? alike.filter(run => run.kind !== "token_only") : alike;
+    const shown = meant.filter(run => others().every(name => !held.has(name) || value(run, name) === held.get(name)));
     const at = new Map();
     for (const run of shown) {
       const key = JSON.stringify([value(run, rows), value(run, columns)]);
@@ -101,8 +120,8 @@ export function gridTab(experiment, params, remember, base) {
       h("caption", { class: "hidden" }, `Runs by ${axis(rows ?? "")} and ${axis(columns ?? "")}`),
       h("thead", null,
         h("tr", null, h("td", { class: "corner" }, h("span", null, rows && `${brief(rows)} ↓`), h("span", null, columns && `${brief(columns)} →`)),
-          xs.map(x => h("th", { scope: "col" }, label(x, columns))))),
-      h("tbody", null, ys.map(y => h("tr", null, h("th", { scope: "row" }, label(y, rows)),
+          xs.map(x => h("th", { scope: "col" }, said(x, columns))))),
+      h("tbody", null, ys.map(y => h("tr", null, h("th", { scope: "row" }, said(y, rows)),
         xs.map(x => {
           const key = JSON.stringify([y, x]);
           const runs = at.get(key);
@@ -117,7 +136,9 @@ export function gridTab(experiment, params, remember, base) {
     if (focused) [...matrix.querySelectorAll("a")].find(link => link.dataset.key === focused)?.focus();
     put(legend, metric === "state" ? [stateLegend(shown), [...at.values()].some(runs => runs.length > 1)
       && h("p", { class: "quiet" }, "A cell of several runs shows how many have finished, and the shares of the states.")] : scaleLegend(range, METRICS[metric], shown),
-      trunks && h("p", { class: "quiet" }, "Trunks, from which branches go on, are left out."));
+      results(experiment).length < experiment.runs.length
+        && h("p", { class: "quiet" }, "Trunks, from which branches go on, and trials of learning rates are left out."),
+      meant.length < alike.length && h("p", { class: "quiet" }, `Controls are shown where declared R is “${CONTROL}”.`));
     along(xs, ys, best);
   }
 
@@ -130,31 +151,27 @@ export function gridTab(experiment, params, remember, base) {
     const { text, unit } = METRICS[metric];
     chart.draw({
       xLabel: axis(columns), yLabel: `${text.toLowerCase()}, ${unit}`,
-      logX: numeric.every(x => x > 0) && Math.max(...numeric) / Math.min(...numeric) > 4, logY: false,
+      logX: numeric.every(x => x > 0) && (SIZES.includes(columns) || Math.max(...numeric) / Math.min(...numeric) > 4), logY: false,
       lines: ys.map((y, pen) => {
         const kept = xs.map((x, i) => [at[i], best.get(JSON.stringify([y, x]))?.value ?? null]).filter(([x]) => !Number.isNaN(x));
-        return { label: `${brief(rows ?? "")} ${label(y, rows)}`, pen, marked: true, x: kept.map(([x]) => x), y: kept.map(([, v]) => v) };
+        return { label: `${brief(rows ?? "")} ${said(y, rows)}`, pen, marked: true, x: kept.map(([x]) => x), y: kept.map(([, v]) => v) };
       }),
     });
-  }
-
-  function label(value, name) {
-    if (value !== MISSING) return value;
-    return name === "concept_share" || name === "compression_ratio" ? "dense" : MISSING;
   }
 
   function cell(runs, { value, states }, range, [y, x]) {
     const { digits, text, unit } = METRICS[metric];
     const one = runs.length === 1 ? runs[0] : null;
     const where = [[rows, y], [columns, x]].filter(([name]) => name);
-    const named = where.map(([name, v]) => `${brief(name)} ${label(v, name)}`).join(", ");
+    const named = where.map(([name, v]) => `${brief(name)} ${said(v, name)}`).join(", ");
     const state = worst(states);
     const words = Object.entries(states).map(([name, n]) => `${runs.length > 1 ? `${n} ` : ""}${STATES[name].text}`).join(", ");
     const about = `${named}: ${one ? described(one) : words}`
-      + (metric !== "state" ? `; ${runs.length > 1 ? "lowest " : ""}${text.toLowerCase()} ${value === null ? "not known" : `${fixed(4)(value)} ${unit}`}` : "");
+      + (metric !== "state" ? `; ${pooled(runs)}${text.toLowerCase()} ${value === null ? "not known" : `${fixed(4)(value)} ${unit}`}` : "");
     const href = one ? `#/run/${encodeURIComponent(experiment.place)}/${one.id}`
-      : `${base}/runs?q=${encodeURIComponent(where.map(([name, v]) => `${name}=${v === MISSING ? "none" : v}`).concat(
-        [...held].filter(([name]) => name !== rows && name !== columns).map(([name, v]) => `${name}=${v}`)).join(" "))}`;
+      : `${base}/runs?q=${encodeURIComponent(where.map(([name, v]) => sought(name, v)).concat(
+        [...held].filter(([name]) => others().includes(name)).map(([name, v]) => sought(name, v)),
+        others().includes("tokens") && runs[0].axes.tokens && runs.every(run => run.axes.tokens === runs[0].axes.tokens) ? [`tokens=${runs[0].axes.tokens}`] : []).join(" "))}`;
     const mixed = metric === "state" && Object.keys(states).length > 1;
     let content;
     let style = null;
@@ -209,17 +226,34 @@ export function gridTab(experiment, params, remember, base) {
 function factorsOf(experiment) {
   const found = new Map();
   for (const name of experiment.axes) {
-    const values = new Set(experiment.runs.map(run => run.axes[name] ?? MISSING));
+    const values = new Set(experiment.runs.map(run => place(run, name)));
     if (values.size > 1) found.set(name, [...values].sort(byValue));
   }
   return found;
 }
 
+/** Where the runs of a cell stand, and what those of the setting with the lowest mean loss reached on average. */
 function summary(runs, metric) {
   const states = {};
   for (const run of runs) states[status(run)] = (states[status(run)] ?? 0) + 1;
-  const values = runs.map(run => run[metric]).filter(value => typeof value === "number");
-  return { states, value: values.length ? Math.min(...values) : null };
+  if (metric === "state") return { states, value: null };
+  const of = (setting, name) => mean(setting.map(run => run[name]));
+  const known = settings(runs).filter(setting => of(setting, metric) !== null);
+  const loss = setting => of(setting, "loss") ?? Infinity;
+  const best = known.reduce((best, setting) => (best && loss(best) <= loss(setting) ? best : setting), null);
+  return { states, value: best && of(best, metric) };
+}
+
+/** Says what stands for several runs. */
+function pooled(runs) {
+  if (runs.length === 1) return "";
+  const several = settings(runs).length;
+  return several === 1 ? `mean over ${runs.length} seeds: ` : `best of ${several} settings, mean over seeds: `;
+}
+
+/** A value of an axis as the table of runs is filtered by it. */
+function sought(name, value) {
+  return value === CONTROL ? "token_only" : `${name}=${value === MISSING ? "none" : value}`;
 }
 
 function worst(states) {
@@ -238,6 +272,6 @@ function scaleLegend([low, high], { text, unit, digits }, runs) {
   return h("div", { class: "scale" }, h("span", null, `${text}, ${unit}: `), h("span", { class: "num" }, fixed(digits)(low)),
     h("span", { class: "ramp", "aria-hidden": "true", style: { background: viridisGradient() } }),
     h("span", { class: "num" }, fixed(digits)(high)),
-    h("span", { class: "quiet" }, " A cell of several runs shows the lowest."),
+    h("span", { class: "quiet" }, " A cell of several runs shows the mean over the seeds of the setting with the lowest loss."),
     others && stateLegend(runs.filter(run => run.loss === null || status(run) !== "finished")));
 }

@@ -52,7 +52,7 @@ export function runView(place, id, params, keep) {
         ["N", "parameters", `${count(run.params)} (${run.params})`],
         ["D", "tokens", `${count(run.tokens)} (${run.tokens})`],
         run.kind !== "dense" && ["P", "as built", fixed(4)(run.concept_share)],
-        run.kind !== "dense" && ["R", "declared", number(run.compression_ratio)],
+        run.kind !== "dense" && ["Declared R", "tokens/concept", number(run.compression_ratio)],
         ["Seed", "", run.seed],
         run.start_run && ["Goes on from", "", h("a", { class: "id", href: `#/run/${encodeURIComponent(place)}/${run.start_run}` }, run.start_run)],
         ...Object.entries(run.axes).map(([key, value]) => [axis(key), "as written", value]),
@@ -73,7 +73,7 @@ export function runView(place, id, params, keep) {
     if (!shown) {
       shown = true;
       put(body, head, allowed && changes.node, parts, h("section", { "aria-label": "Curves" }, h("h2", null, "Curves"), curves.node), events, log);
-      curves.show([{ id, label: id }]);
+      curves.show([{ ids: [id], label: id }]);
       if (pre.scrollHeight) pre.scrollTop = pre.scrollHeight;
       performance.mark("drawn");
     }

@@ -13,7 +13,7 @@ const COLUMNS = [
   { key: "params", text: "N", unit: "params", width: 5, get: run => run.params, say: count },
   { key: "tokens", text: "D", unit: "tokens", width: 5, get: run => run.tokens, say: count },
   { key: "concept_share", text: "P", width: 4.2, get: run => (run.kind === "dense" ? null : run.concept_share), say: fixed(3) },
-  { key: "compression_ratio", text: "R", width: 4.2, get: run => (run.kind === "dense" ? null : run.compression_ratio), say: count },
+  { key: "compression_ratio", text: "Declared R", width: 5.4, get: run => (run.kind === "dense" ? null : run.compression_ratio), say: count },
   { key: "realised_ratio", text: "Realised R", width: 5.4, get: run => run.realised_ratio, say: fixed(2) },
   { key: "seed", text: "Seed", width: 4.2, get: run => run.seed, say: String },
   { key: "loss", text: "Loss", unit: "nats/token", width: 6, get: run => run.loss, say: fixed(4) },

@@ -3,6 +3,7 @@
 //! Owns experiments by name, their plans, devices and costs, and everything that is asked about rows
 //! ([`Asked`]). Refuses arguments and printing.
 
+mod analysed;
 mod asked;
 mod costs;
 mod devices;
@@ -10,6 +11,7 @@ mod error;
 mod experiment;
 mod folders;
 
+pub use analysed::Analysed;
 pub use asked::{AskError, Asked, cost_of_assumed};
 pub use costs::{at_once, costs, with_measured_memory};
 pub use devices::{devices, slots};

@@ -34,6 +34,8 @@ const FILES: &[(&str, &str, &[u8])] = files! {
     "changes.js": SCRIPT,
     "grid.js": SCRIPT,
     "table.js": SCRIPT,
+    "losses.js": SCRIPT,
+    "axes.js": SCRIPT,
     "compare.js": SCRIPT,
     "fit.js": SCRIPT,
     "run.js": SCRIPT,

@@ -1,21 +1,24 @@
-//! Fitting on request: other laws, other runs, other budgets. Nothing is stored.
+//! The stored fit, and fitting on request: other laws, other runs, other budgets. What is fitted on
+//! request is not stored.
 
 mod answer;
 
 use super::Context;
 use super::problem::Problem;
-use crate::application::{AskError, Asked};
-use crate::rows::{Selection, Table};
+use crate::application::{Analysed, AskError, Asked};
+use crate::rows::{self, Selection, Table};
 use answer::FitAnswer;
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::response::IntoResponse;
+use experiment::folder::ResultsFolder;
+use report::plots::{self, Figure};
 use scaling_law::analysis::default_budget;
 use scaling_law::fit::allocation::{Budget, Range, Variable};
 use scaling_law::fit::interruptible;
 use scaling_law::fit::law::{Law, by_name, names};
 use scaling_law::study::{self, AllocateQuestion, Checks};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -41,6 +44,79 @@ pub(super) struct Question {
     budget: Option<f64>,
     /// Resamples behind the intervals.
     draws: usize,
+}
+
+/// The newest stored analysis of an experiment, and what was written of it.
+#[derive(Serialize)]
+struct Shown {
+    /// `None` where it was never analysed.
+    stored: Option<StoredFit>,
+    /// Laws that can be asked for.
+    possible: Vec<String>,
+    /// Whether there is a report.
+    report: bool,
+    /// The figures that were drawn, each with its name and title.
+    figures: Vec<[String; 2]>,
+}
+
+/// A stored analysis as the page shows it.
+#[derive(Serialize)]
+struct StoredFit {
+    #[serde(flatten)]
+    fit: FitAnswer,
+    /// When it was made, seconds since the Unix epoch.
+    at: f64,
+    /// What has become of the runs since, in words.
+    since: Option<String>,
+}
+
+/// A fit that was made on request.
+#[derive(Serialize)]
+struct Fitted {
+    #[serde(flatten)]
+    fit: FitAnswer,
+    seconds: f64,
+}
+
+/// Shows the newest stored analysis; nothing is fitted.
+pub(super) async fn stored(
+    State(context): State<Context>,
+    Path((place, name)): Path<(String, String)>,
+) -> Result<impl IntoResponse, Problem> {
+    let folder = context.places.find(&place)?.folder;
+    let (store, experiment) = context.places.experiment(&place, &name).await?;
+    let runs = store.runs(experiment).await?;
+    let imported = store.imported(experiment).await?;
+    let table = rows::stored(name.clone(), &runs, &imported).map_err(Problem::machine)?;
+    let analysed = Analysed::newest(&store, experiment, &table);
+    let analysed = analysed.await.map_err(Problem::machine)?;
+    let outputs = store.outputs(&folder, experiment).await?;
+    // Whoever waits for something else is answered meanwhile.
+    let shown = tokio::task::spawn_blocking(move || {
+        let outputs = ResultsFolder(&outputs);
+        let is_drawn = |figure: &Figure| {
+            let file = format!("{}.svg", figure.name());
+            outputs.figures().join(file).is_file()
+        };
+        let figures = Figure::ALL.into_iter().filter(is_drawn);
+        let title = |figure: Figure| match &analysed {
+            Some(analysed) => plots::title(figure, &analysed.result),
+            None => figure.title().to_owned(),
+        };
+        Shown {
+            possible: possible(&table),
+            report: outputs.report().is_file(),
+            figures: figures
+                .map(|figure| [figure.name().to_owned(), title(figure)])
+                .collect(),
+            stored: analysed.as_ref().map(|analysed| StoredFit {
+                fit: FitAnswer::of_analysis(&analysed.result, &name, &table.trained()),
+                at: analysed.at,
+                since: analysed.since.words(),
+            }),
+        }
+    });
+    shown.await.map(Json).map_err(Problem::machine)
 }
 
 /// Fits as asked.
@@ -80,7 +156,7 @@ pub(super) async fn answer(
     let fitted = tokio::task::spawn_blocking(move || {
         // The next fit may begin when this work has ended, whatever became of the request.
         let _turn = turn;
-        interruptible(&given_up, || fit(&asked, &question.law))
+        interruptible(&given_up, || fit(&asked, &name, &question.law))
     });
     let answer = fitted.await.map_err(Problem::machine)?;
     let answer = answer.map_err(Problem::machine)?;
@@ -99,16 +175,19 @@ impl Drop for Asking {
     }
 }
 
-fn fit(asked: &Asked, law: &str) -> Result<FitAnswer, AskError> {
+fn fit(asked: &Asked, experiment: &str, law: &str) -> Result<Fitted, AskError> {
     let started = Instant::now();
-    let mut answer = match law {
-        ALL => FitAnswer::of_analysis(&asked.analyse(&asked.policy)?),
+    let fit = match law {
+        ALL => {
+            let result = asked.analyse(&asked.policy)?;
+            FitAnswer::of_analysis(&result, experiment, &asked.table.trained())
+        }
         law => one_law(asked, law)?,
     };
-    answer.possible = possible(&asked.table);
-    answer.keep_runs(&asked.table.trained());
-    answer.seconds = started.elapsed().as_secs_f64();
-    Ok(answer)
+    Ok(Fitted {
+        fit,
+        seconds: started.elapsed().as_secs_f64(),
+    })
 }
 
 /// Fits one law, and allocates by it; what has one value in the data is held there.
@@ -138,7 +217,12 @@ fn one_law(asked: &Asked, name: &str) -> Result<FitAnswer, AskError> {
     };
     let allocated = study::allocate(&fitted, &question).map_err(|why| why.to_string());
     Ok(FitAnswer::of_law(
-        name, &studied, allocated, budget, warning,
+        name,
+        &studied,
+        allocated,
+        budget,
+        warning,
+        &asked.table.trained(),
     ))
 }
 

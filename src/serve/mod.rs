@@ -17,6 +17,7 @@ mod fit;
 mod guard;
 mod live;
 mod places;
+mod plain_file;
 mod problem;
 mod run;
 
@@ -195,7 +196,14 @@ fn routes(context: Context, guard: Arc<Guard>) -> Router {
     Router::new()
         .route("/api/experiments", get(experiment::list))
         .route(experiment, get(experiment::show))
-        .route(&format!("{experiment}/fit"), post(fit::answer))
+        .route(
+            &format!("{experiment}/fit"),
+            get(fit::stored).post(fit::answer),
+        )
+        .route(
+            &format!("{experiment}/figures/{{file}}"),
+            get(files::figure),
+        )
         .route(&format!("{experiment}/retry"), post(change::retry_all))
         .route(&format!("{experiment}/{{file}}"), get(files::download))
         .route(run, get(run::show))

@@ -2,6 +2,7 @@
 
 use super::Context;
 use super::places::Place;
+use super::plain_file;
 use super::problem::Problem;
 use axum::Json;
 use axum::extract::{Path, Query, State};
@@ -11,12 +12,9 @@ use campaign::store::{RunRecord, Store};
 use experiment::event::{Event, Line, Measurement};
 use experiment::folder::ResultsFolder;
 use experiment::run::RunId;
-use nix::fcntl::OFlag;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use std::fs::OpenOptions;
-use std::io::{ErrorKind, Read, Seek, SeekFrom};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io::{Read, Seek, SeekFrom};
 
 /// The part of a log that is shown, from its end.
 const LOG: u64 = 64 * 1024;
@@ -86,17 +84,8 @@ fn events(lines: Vec<Line>) -> Vec<Line> {
 }
 
 /// Reads the end of a log, from the beginning of a line.
-///
-/// Only of a file: a link may lead to anything that this user can read, and a pipe to nothing, for ever.
 fn end_of(path: &std::path::Path) -> std::io::Result<String> {
-    let flags = (OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits();
-    let mut file = OpenOptions::new()
-        .read(true)
-        .custom_flags(flags)
-        .open(path)?;
-    if !file.metadata()?.is_file() {
-        return Err(ErrorKind::InvalidInput.into());
-    }
+    let mut file = plain_file::open(path)?;
     let from = file.metadata()?.len().saturating_sub(LOG);
     file.seek(SeekFrom::Start(from))?;
     let mut bytes = Vec::new();

@@ -1,16 +1,17 @@
 //! `orchestrator plot`: redraw the figures from the database alone.
 
+use crate::application::Analysed;
 use crate::cli::Failure;
 use crate::cli::answer::in_json;
 use crate::cli::experiment::ExperimentArgs;
 use crate::cli::terminal::print;
+use crate::rows;
 use campaign::store::{ReadingRecord, RunRecord, Store};
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use experiment::event::Measurement;
 use experiment::folder::ResultsFolder;
 use experiment::run::RunId;
 use report::plots::{self, Figure, Format, Material, Size, Style};
-use scaling_law::analysis::AnalysisResult;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -154,9 +155,7 @@ pub(in crate::cli) struct Stored {
     pub(in crate::cli) runs: Vec<RunRecord>,
     measurements: BTreeMap<RunId, Vec<Measurement>>,
     readings: Vec<ReadingRecord>,
-    result: AnalysisResult,
-    /// Seconds since the Unix epoch.
-    pub(in crate::cli) analysed_at: f64,
+    pub(in crate::cli) analysed: Analysed,
 }
 
 impl Stored {
@@ -169,15 +168,12 @@ impl Stored {
         store: &Store,
         experiment: i64,
     ) -> Result<Option<Self>, Failure> {
-        let Some(fit) = store.newest_fit(experiment, AnalysisResult::NAME).await? else {
+        let runs = store.runs(experiment).await?;
+        let imported = store.imported(experiment).await?;
+        let table = rows::stored(String::new(), &runs, &imported)?;
+        let Some(analysed) = Analysed::newest(store, experiment, &table).await? else {
             return Ok(None);
         };
-        let result = serde_json::from_value(fit.result).map_err(|error| {
-            Failure::machine(format!(
-                "the stored fit cannot be read ({error}): fit again with `orchestrator fit`"
-            ))
-        })?;
-        let runs = store.runs(experiment).await?;
         let mut measurements = BTreeMap::new();
         for run in &runs {
             measurements.insert(run.id.clone(), store.measurements(&run.id).await?);
@@ -186,8 +182,7 @@ impl Stored {
             runs,
             measurements,
             readings: store.readings(experiment).await?,
-            result,
-            analysed_at: fit.created_at,
+            analysed,
         }))
     }
 
@@ -196,7 +191,7 @@ impl Stored {
             runs: &self.runs,
             measurements: &self.measurements,
             readings: &self.readings,
-            result: &self.result,
+            result: &self.analysed.result,
         }
     }
 }

@@ -88,7 +88,8 @@ pub(in crate::cli) async fn write(
         measurements: material.measurements,
         readings: material.readings,
         result: material.result,
-        analysed_at: stored.analysed_at,
+        analysed_at: stored.analysed.at,
+        since: stored.analysed.since,
         machines: &store.machines(experiment).await?,
         written_at: now(),
     };

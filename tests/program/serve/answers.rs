@@ -2,6 +2,8 @@
 
 use crate::serve::server::Serving;
 use crate::support::{Desk, TINY};
+use campaign::store::Store;
+use scaling_law::analysis::AnalysisResult;
 use std::net::TcpListener;
 
 /// A folder with the results of a tiny experiment.
@@ -83,19 +85,39 @@ fn everything_about_an_experiment_can_be_asked_for() {
     let parquet = server.get("/api/experiments/tiny/tiny/runs.parquet");
     assert!(parquet.body.starts_with(b"PAR1"));
 
-    let question = r#"{"law": "all", "draws": 0}"#;
-    let fitted = server
-        .post("/api/experiments/tiny/tiny/fit", question, "")
-        .json();
-    // Three runs are too few for any law, and that is an answer.
-    assert!(fitted["laws"][0]["problem"].is_string(), "{fitted}");
-    assert!(fitted["optimum"]["unknown"].is_string());
+    // What the run stored is shown in the report's words. Three runs are too few for any law, and that
+    // is an answer.
+    let fit = "/api/experiments/tiny/tiny/fit";
+    let shown_fit = server.get(fit).json();
+    let stored = &shown_fit["stored"];
+    let part = |name: &str| stored[name].as_str().expect("markup").to_owned();
+    assert!(part("answer").contains("Not known: "), "{stored}");
+    assert!(stored["since"].is_null() && stored["at"].is_f64());
+    let report = server.get("/api/experiments/tiny/tiny/report.html");
     assert!(
-        fitted["possible"]
-            .as_array()
-            .expect("laws")
-            .contains(&"dlcm".into())
+        report.head.contains("sandbox allow-scripts"),
+        "{}",
+        report.head
     );
+    let report = String::from_utf8(report.body).expect("text");
+    assert!(report.contains(&part("answer")) && report.contains(&part("warnings")));
+    let about = stored["laws"][0]["about"].as_str().expect("markup");
+    assert!(about.contains("Cannot be fitted") && report.contains(about));
+    assert_eq!(shown_fit["report"], true);
+    let figures = shown_fit["figures"].as_array().expect("figures");
+    assert!(!figures.is_empty());
+    for figure in figures {
+        let name = figure[0].as_str().expect("a name");
+        let drawn = server.get(&format!("/api/experiments/tiny/tiny/figures/{name}.svg"));
+        assert!(drawn.head.contains("image/svg+xml"), "{}", drawn.head);
+        assert!(String::from_utf8_lossy(&drawn.body).contains("<svg"));
+    }
+    let laws = shown_fit["possible"].as_array().expect("laws");
+    assert!(laws.contains(&"dlcm".into()));
+
+    let question = r#"{"law": "all", "draws": 0}"#;
+    let fitted = server.post(fit, question, "").json();
+    assert_eq!(fitted["laws"][0]["about"], about);
     let one = shown["runs"]["id"][0].as_str().expect("an id");
     let question = format!(r#"{{"law": "all", "draws": 0, "exclude": ["{one}"]}}"#);
     let without = server.post("/api/experiments/tiny/tiny/fit", &question, "");
@@ -141,6 +163,48 @@ fn a_run_with_a_control_says_what_its_concepts_are_worth() {
 }
 
 #[test]
+fn what_has_changed_since_the_stored_fit_is_told() {
+    let desk = trained();
+    let shares = "grid.concept_share=[0.3, 0.5, 0.6]";
+    // A run that comes to a result after the fit.
+    let server = Serving::start(desk.path(), &[]);
+    let since = || server.get("/api/experiments/tiny/tiny/fit").json()["stored"]["since"].clone();
+    assert!(since().is_null());
+    desk.done(&["run", "tiny.yaml", "--set", shares]);
+    assert!(since().is_null(), "a run ends with a fit");
+    let results = desk.path().join("results/tiny");
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(async {
+        let store = Store::open(&results).await.expect("there");
+        let id = store
+            .experiment("tiny")
+            .await
+            .expect("read")
+            .expect("there");
+        let name = AnalysisResult::NAME;
+        let fit = store.newest_fit(id, name).await.expect("read");
+        let mut fit = fit.expect("stored");
+        let runs = fit.result["runs"].as_array_mut().expect("runs");
+        runs.pop();
+        runs[0]["loss"] = 9.0.into();
+        store.save_fit(id, &fit, None).await.expect("kept");
+    });
+    assert_eq!(
+        since(),
+        "since the analysis 1 run has finished, 1 run has changed"
+    );
+    // An experiment that was never fitted has none, and nothing is fitted for that.
+    let text = "params,tokens,concept_share,compression_ratio,loss\n1e6,1e8,0.5,4,3.2\n";
+    std::fs::write(desk.path().join("rows.csv"), text).expect("written");
+    desk.done(&["import", "rows.csv", "--experiment", "other"]);
+    let shown = server.get("/api/experiments/other/other/fit").json();
+    assert!(
+        shown["stored"].is_null() && shown["report"] == false,
+        "{shown}"
+    );
+}
+
+#[test]
 fn what_is_not_there_is_said_in_json() {
     let desk = trained();
     let server = Serving::start(desk.path(), &["--results", "results/tiny"]);
@@ -150,6 +214,11 @@ fn what_is_not_there_is_said_in_json() {
         ("/api/runs/tiny/ffff", "`ffff`"),
         ("/api/runs/tiny/..%2f..", "holds no run"),
         ("/api/experiments/tiny/tiny/runs.xlsx", "runs.csv"),
+        ("/api/experiments/tiny/tiny/figures/none.svg", "none.svg"),
+        (
+            "/api/experiments/tiny/tiny/figures/..%2forchestrator.db",
+            "no figure",
+        ),
         ("/api/none", "nothing at this address"),
         ("/none", "`/none`"),
     ] {

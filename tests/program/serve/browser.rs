@@ -153,6 +153,23 @@ impl Page {
             .expect("set");
     }
 
+    /// Lists what somebody who does not see the page cannot tell: controls and pictures without a name,
+    /// and tables without headings.
+    pub(crate) fn unnamed(&self) -> Vec<String> {
+        let script = "(() => {
+            const all = selector => [...document.querySelectorAll(selector)]
+                .filter(e => !e.closest('[aria-hidden=true]'));
+            const named = e => e.getAttribute('aria-label') || e.getAttribute('aria-labelledby')
+                || e.labels?.length || e.textContent.trim();
+            return [...all('input, select, button, a, progress, canvas, svg, [role=region]')
+                .filter(e => !named(e)), ...all('table').filter(t => !t.querySelector('th'))]
+                .map(e => e.outerHTML.slice(0, 200));
+        })()";
+        let unnamed = self.value(script);
+        let unnamed = unnamed.as_array().expect("a list").iter();
+        unnamed.map(|element| element.to_string()).collect()
+    }
+
     pub(crate) fn text(&self) -> String {
         let text = self.value("document.body.innerText");
         text.as_str().unwrap_or_default().to_owned()
@@ -184,7 +201,9 @@ fn mistake(event: &Event) -> Option<String> {
         }
         Event::NetworkLoadingFailed(failed) => {
             let params = &failed.params;
-            Some(format!("failed request: {}", params.error_text))
+            // What the page itself gives up is no mistake.
+            let given_up = params.canceled == Some(true);
+            (!given_up).then(|| format!("failed request: {}", params.error_text))
         }
         Event::NetworkResponseReceived(received) => {
             let response = &received.params.response;

@@ -111,26 +111,43 @@ fn every_page_works_in_a_browser() {
         );
     }
 
-    // The fit: fitted, a run taken out and back, another law.
+    // The fit: the stored one at once; fitted again, given up, a run taken out and back, another law.
     page.value("(location.hash = '#/x/tiny/tiny/fit?draws=0', 1)");
-    page.until("document.body.innerText.includes('Nothing is stored')");
-    page.until("document.querySelector('.optimum') && document.querySelector('.warnings')");
+    page.until("document.querySelector('.which').innerText.startsWith('The stored fit, made 2')");
+    page.until("document.querySelector('.which').innerText.includes('no run was added')");
+    page.until("document.querySelector('.answer') && document.querySelector('ul.warnings')");
+    page.until("document.querySelector('.files a').innerText === 'Report'");
+    let give_up = "(() => { document.querySelector('form.controls button').click(); \
+        const shown = !document.querySelector('.working').hidden; \
+        document.querySelector('.working button').click(); return shown; })()";
+    assert_eq!(page.value(give_up), true, "it is seen to work");
+    page.until("document.body.innerText.includes('Cancelled: what is shown is what it was.')");
+    page.until("document.querySelector('.working').hidden");
+    page.until("document.querySelector('.which').innerText.startsWith('The stored fit, made 2')");
+    page.press("Fit again");
+    page.until("document.querySelector('.which').innerText.includes('nothing is stored')");
+    page.value("document.querySelectorAll('.analysis details').forEach(d => { d.open = true; })");
     page.click("input[data-exclude]");
     page.until("document.body.innerText.includes('Excluded here')");
     page.press("Take back 1 excluded");
     page.until("!document.body.innerText.includes('Excluded here')");
     choose("Law", "chinchilla");
     page.press("Fit again");
-    page.until("[...document.querySelectorAll('h2')].some(t => t.innerText === 'chinchilla')");
+    page.until("[...document.querySelectorAll('h2')].some(t => t.innerText === 'Law: chinchilla')");
+    page.press("Show the stored fit");
+    page.until("document.querySelector('.which').innerText.startsWith('The stored fit, made 2')");
     page.press("File");
     page.until("document.body.innerText.includes('name: tiny')");
 
-    // Narrow windows: nothing is wider than the page.
-    page.narrow(800);
-    for tab in ["Grid", "Runs", "Curves", "Compare", "Fit"] {
+    // Narrow windows: nothing is wider than the page, and all of it has a name.
+    page.narrow(420);
+    for tab in ["Grid", "Runs", "Curves", "Axes", "Compare", "Fit"] {
         page.press(tab);
-        page.until("document.querySelector('.tabs [aria-current]')");
+        page.until(&format!(
+            "document.querySelector('.tabs [aria-current]').innerText.startsWith({tab:?})"
+        ));
         page.until("document.documentElement.scrollWidth <= innerWidth");
+        assert_eq!(page.unnamed(), [""; 0], "{tab}");
     }
     let mistakes = page.mistakes();
     assert!(mistakes.is_empty(), "{mistakes:#?}");
@@ -138,6 +155,51 @@ fn every_page_works_in_a_browser() {
     // The page says so when nobody answers any more.
     assert_eq!(server.interrupt(), Some(0));
     page.until("document.querySelector('#live').dataset.state === 'lost'");
+}
+
+#[test]
+fn losses_are_of_the_largest_d_and_means_over_seeds() {
+    let text = TINY
+        .replace(
+            "params: 60000, tokens: 8192, concept_share: [0.3, 0.5]",
+            "params: [40000, 60000], tokens: [1024, 2048], concept_share: [0.3, 0.5], seed: [0, 1]",
+        )
+        .replace("baselines: {params: 50000, tokens: 8192}\n", "");
+    let desk = Desk::new().with("tiny.yaml", text);
+    desk.done(&["run", "tiny.yaml"]);
+    let server = Serving::start(desk.path(), &[]);
+    let Some(page) = Page::open(&format!("{}#/x/tiny/tiny/grid", server.url)) else {
+        return;
+    };
+    let mean = |share: &str, params: &str| {
+        let at = [
+            ("concept_share", share),
+            ("params", params),
+            ("tokens", "2048"),
+        ];
+        let runs = desk.status().into_iter();
+        let runs = runs.filter(|run| at.iter().all(|(name, value)| run["axes"][name] == *value));
+        let losses: Vec<f64> = runs.filter_map(|run| run["loss"].as_f64()).collect();
+        assert_eq!(losses.len(), 2);
+        losses.iter().sum::<f64>() / 2.0
+    };
+    page.until("document.querySelectorAll('.matrix a.cell').length === 4");
+    let shown = page.value(
+        "[...document.querySelectorAll('.matrix a.cell')].map(cell => Number(cell.firstChild.data))",
+    );
+    let shown: Vec<f64> = serde_json::from_value(shown).expect("numbers");
+    let expected = ["0.3", "0.5"].map(|share| ["40000", "60000"].map(|params| mean(share, params)));
+    for (shown, expected) in shown.iter().zip(expected.concat()) {
+        assert!((shown - expected).abs() < 6e-4, "{shown} {expected}");
+    }
+    page.press("Curves");
+    page.until("document.querySelector('.u-legend').innerText.includes('mean of 2 seeds')");
+    page.until("document.querySelectorAll('.u-legend .faint').length === 8");
+    page.press("Axes");
+    page.until("document.querySelectorAll('.across g path').length === 8");
+    page.until("document.querySelector('[aria-label=\"Shares of variance\"]').innerText.includes('concept_share')");
+    assert_eq!(page.unnamed(), [""; 0]);
+    assert_eq!(page.mistakes(), [""; 0]);
 }
 
 #[test]

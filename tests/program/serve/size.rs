@@ -127,9 +127,58 @@ impl Desk {
     }
 }
 
+/// A table of a thousand runs that follow a law but for noise.
+fn thousand() -> String {
+    let mut text = "params,tokens,concept_share,compression_ratio,loss,seed\n".to_owned();
+    for i in 0..1000_u32 {
+        let params = 2e7 * 2_f64.powi((i % 5) as i32);
+        let tokens = 4e8 * 3_f64.powi((i / 5 % 4) as i32);
+        let noise = 1.0 + 0.004 * f64::from(i).sin();
+        let data = 400.0 / tokens.powf(0.3);
+        let (share, ratio, size): (f64, f64, f64) = if i % 10 == 9 {
+            (0.0, 1.0, 90.0 / params.powf(0.3))
+        } else {
+            let share: f64 = [0.3, 0.5, 0.7][(i / 20 % 3) as usize];
+            let ratio: f64 = [2.0, 4.0, 8.0][(i / 60 % 3) as usize];
+            let token = 60.0 / (params * (1.0 - share)).powf(0.3);
+            let concept = 30.0 * ratio.powf(0.15) / (params * share).powf(0.28);
+            (share, ratio, token + concept)
+        };
+        let loss = (1.7 + size + data) * noise;
+        let seed = i / 180;
+        text += &format!("{params},{tokens},{share},{ratio},{loss:.5},{seed}\n");
+    }
+    text
+}
+
+/// Milliseconds from the request to the first paint, and until the stored fit of a thousand runs is shown.
+///
+/// `cargo test --release --test program -- --ignored --nocapture a_stored_fit_of_a_thousand`
+#[test]
+#[ignore = "fits a thousand runs"]
+fn a_stored_fit_of_a_thousand_runs_is_shown_at_once() {
+    let desk = Desk::new().with("rows.csv", thousand());
+    desk.done(&["import", "rows.csv", "--experiment", "thousand"]);
+    desk.done(&["fit", "thousand", "--bootstrap", "200"]);
+    let server = Serving::start(desk.path(), &[]);
+    let Some(page) = Page::open(&format!("{}#/x/thousand/thousand/fit", server.url)) else {
+        return;
+    };
+    page.until("performance.getEntriesByName('fit').length");
+    let first = page.value("performance.getEntriesByName('first-contentful-paint')[0].startTime");
+    let shown = page.value("performance.getEntriesByName('fit')[0].startTime");
+    assert!(
+        page.text().contains("The stored fit, made"),
+        "{}",
+        page.text()
+    );
+    assert_eq!(page.mistakes(), [""; 0]);
+    eprintln!("ms until the first paint: {first}, until the stored fit is shown: {shown}");
+}
+
 /// Milliseconds from the request to the first paint, and until all is drawn.
 ///
-/// `cargo test --release --test serve -- --ignored --nocapture`
+/// `cargo test --release --test program -- --ignored --nocapture ten_thousand`
 #[test]
 #[ignore = "makes ten thousand runs"]
 fn ten_thousand_runs_are_drawn_at_once() {

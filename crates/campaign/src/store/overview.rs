@@ -26,7 +26,8 @@ pub struct Overview {
     pub cancelled: i64,
     /// Of these, the ones that ended in any other way.
     pub failed: i64,
-    /// The lowest held-out loss of them, nats per token.
+    /// The lowest held-out loss of those that finished with the most tokens, nats per token: losses of
+    /// different D are not compared.
     pub lowest_loss: Option<f64>,
     /// Training FLOPs spent, convention `exact`.
     pub flops: Option<f64>,
@@ -85,7 +86,13 @@ impl Store {
     /// When the database refuses.
     pub async fn overviews(&self) -> Result<Vec<Overview>, StoreError> {
         let rows = sqlx::query_as(
-            "SELECT name, experiments.created_at AS created_at, updated_at,
+            "WITH largest AS (
+                 SELECT experiment_id, MAX(tokens) AS tokens FROM experiment_runs
+                 JOIN runs ON runs.id = run_id
+                 WHERE wanted = 1 AND state = 'ended' AND outcome = 'finished'
+                     AND loss IS NOT NULL
+                 GROUP BY experiment_id)
+             SELECT name, experiments.created_at AS created_at, updated_at,
                  COUNT(runs.id) AS runs,
                  COUNT(*) FILTER (WHERE runs.state = 'running') AS running,
                  COUNT(*) FILTER (WHERE runs.state = 'ended' AND runs.outcome = 'finished')
@@ -96,14 +103,16 @@ impl Store {
                      AS cancelled,
                  COUNT(*) FILTER (WHERE runs.state = 'ended'
                      AND runs.outcome NOT IN ('finished', 'diverged', 'cancelled')) AS failed,
-                 MIN(runs.loss) FILTER (WHERE runs.state = 'ended' AND runs.outcome = 'finished')
-                     AS lowest_loss,
+                 MIN(runs.loss) FILTER (WHERE runs.state = 'ended' AND runs.outcome = 'finished'
+                     AND runs.tokens = largest.tokens) AS lowest_loss,
                  -- A branch counts its trunk's too, as a model that was trained does.
                  SUM(runs.flops - COALESCE(trunks.flops, 0)) AS flops,
                  (SELECT COUNT(*) FROM imported_runs
                   WHERE imported_runs.experiment_id = experiments.id) AS imported
              FROM experiments
-             LEFT JOIN experiment_runs ON experiment_id = experiments.id AND wanted = 1
+             LEFT JOIN largest ON largest.experiment_id = experiments.id
+             LEFT JOIN experiment_runs
+                 ON experiment_runs.experiment_id = experiments.id AND wanted = 1
              LEFT JOIN runs ON runs.id = run_id
              LEFT JOIN runs AS trunks ON trunks.id = start_run
              GROUP BY experiments.id ORDER BY name",
@@ -160,9 +169,9 @@ impl Store {
 mod tests {
     use super::*;
     use crate::store::PlannedRun;
-    use crate::store::tests::{experiment, planned};
+    use crate::store::tests::{attempt, ended, experiment, planned};
     use experiment::event::{Event, Line};
-    use experiment::run::Start;
+    use experiment::run::{RunOutcome, Start};
 
     #[tokio::test]
     async fn a_reader_sees_what_a_writer_writes_and_writes_nothing() {
@@ -235,5 +244,40 @@ mod tests {
         spent(&both[1].id, 60.0).await;
         let overviews = reader.overviews().await.expect("read");
         assert_eq!(overviews[0].flops, Some(60.0));
+    }
+
+    #[tokio::test]
+    async fn the_lowest_loss_is_of_the_largest_d() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = Store::create(folder.path()).await.expect("made");
+        let mut runs: Vec<PlannedRun> = (0..3).map(planned).collect();
+        runs[0].spec.recipe.tokens *= 2;
+        runs[1].spec.recipe.tokens *= 2;
+        store
+            .plan(&experiment(), &runs, 1.0)
+            .await
+            .expect("planned");
+        for (run, loss) in runs.iter().zip([2.5, 2.4, 2.0]) {
+            let number = store.start_attempt(&run.id, &attempt()).await;
+            let row = Event::Measured(Measurement {
+                step: 1,
+                validation_loss: Some(loss),
+                ..Measurement::default()
+            });
+            store
+                .ingest(&run.id, &[Line::new(0, 1.0, row)])
+                .await
+                .expect("taken in");
+            store
+                .end_attempt(
+                    &run.id,
+                    number.expect("begun"),
+                    &ended(RunOutcome::Finished),
+                )
+                .await
+                .expect("ended");
+        }
+        let overviews = store.overviews().await.expect("read");
+        assert_eq!(overviews[0].lowest_loss, Some(2.4));
     }
 }

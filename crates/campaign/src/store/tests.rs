@@ -68,7 +68,7 @@ pub(crate) fn experiment() -> ExperimentRecord {
     }
 }
 
-fn attempt() -> StartedAttempt {
+pub(crate) fn attempt() -> StartedAttempt {
     StartedAttempt {
         host: "h".into(),
         device: "cpu".into(),
@@ -83,7 +83,7 @@ fn attempt() -> StartedAttempt {
     }
 }
 
-fn ended(outcome: RunOutcome) -> Ended {
+pub(crate) fn ended(outcome: RunOutcome) -> Ended {
     Ended {
         at: 4.0,
         outcome,

@@ -23,6 +23,7 @@ mod policy;
 mod report;
 mod saving;
 mod shapes;
+mod since;
 mod summary;
 mod suspicion;
 mod sweep;
@@ -59,6 +60,7 @@ pub use report::{
 pub(crate) use saving::savings_against;
 pub use saving::{SavingCurve, SavingPoint, Savings};
 pub use shapes::{Proportion, ShapeEffect};
+pub use since::Since;
 pub(crate) use summary::intervals_from;
 pub use summary::summary;
 pub use summary::{held_out, number, quality, reductions, remarks, saved, worth_in_words};

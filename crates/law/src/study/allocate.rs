@@ -44,6 +44,9 @@ pub struct AllocationReport {
     pub domain: Domain,
     /// The best setting.
     pub optimum: BestSetting,
+    /// The same as an analysis tells it.
+    #[serde(skip)]
+    pub choice: Choice,
     /// Quantities that lie on a bound of the domain.
     pub active_bounds: Vec<String>,
     /// Which bounds those are.
@@ -298,6 +301,7 @@ pub fn allocate(
             flops: best.flops,
             inference_flops: best.inference_flops,
         },
+        choice: best,
         extrapolation,
         bounds_reached,
     })

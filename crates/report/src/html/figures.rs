@@ -18,7 +18,7 @@ pub(super) fn section(material: &Material) -> Result<Markup, ReportError> {
             figure id={ "figure-" (figure.name()) } {
                 (PreEscaped(titled(svg, *figure, &plots::title(*figure, material.result))))
                 figcaption {
-                    strong { (plots::title(*figure, material.result)) ":" } " " (figure.caption())
+                    strong { (plots::title(*figure, material.result)) "." } " " (figure.caption())
                 }
             }
         }

@@ -1,12 +1,16 @@
 //! The grid as a matrix, and what became of every cell.
 
 use super::runs::last_line;
-use super::{MISSING, Stored, decimals, kind, standing, table};
+use super::{Column, MISSING, Stored, decimals, kind, minus, standing, table};
 use campaign::store::RunRecord;
+use experiment::architecture::ModelKind;
 use experiment::quantity::{Params, Tokens, parse_number};
 use experiment::run::{Part, RunOutcome};
 use maud::{Markup, html};
 use std::collections::{BTreeMap, BTreeSet};
+
+/// What stands for R of a control, which has a token level alone.
+const CONTROL: &str = "control";
 
 /// The axes that go from left to right; all others go down.
 const ACROSS: [&str; 2] = ["compression_ratio", "concept_share"];
@@ -37,9 +41,11 @@ fn counts(stored: &Stored) -> Markup {
 
 /// Where a run stands on an axis, as its file says it or else as it was built.
 fn on_axis(run: &RunRecord, axis: &str) -> String {
-    let has_concepts = run.spec.architecture.has_concepts();
     match (run.axes.get(axis), axis) {
-        (_, "compression_ratio" | "concept_share") if !has_concepts => MISSING.to_owned(),
+        (_, "compression_ratio") if run.kind == ModelKind::TokenOnly => CONTROL.to_owned(),
+        (_, "compression_ratio" | "concept_share") if run.kind == ModelKind::Dense => {
+            MISSING.to_owned()
+        }
         (Some(written), _) => written.clone(),
         (None, "params") => Params(run.params).to_string(),
         (None, "tokens") => Tokens(run.tokens).to_string(),
@@ -126,7 +132,7 @@ fn matrix(stored: &Stored) -> Markup {
     }
     let extent = extent(&runs);
     html! {
-        div.tall {
+        div.tall tabindex="0" role="region" aria-label="Held-out loss of every cell" {
             table.matrix {
                 caption {
                     "Held-out loss of every cell, nats per token; the stronger the shade, the lower."
@@ -187,7 +193,7 @@ fn letter(axis: &str) -> &str {
     match axis {
         "params" => "N",
         "tokens" => "D",
-        "compression_ratio" => "R",
+        "compression_ratio" => "declared R",
         "concept_share" => "P",
         axis => axis,
     }
@@ -198,6 +204,7 @@ fn heading(axis: &str, value: &str) -> String {
         // Only dense models have neither.
         MISSING if axis == ACROSS[0] => "dense".to_owned(),
         MISSING => String::new(),
+        CONTROL => CONTROL.to_owned(),
         value => format!("{} = {value}", letter(axis)),
     }
 }
@@ -277,10 +284,17 @@ fn unfinished(stored: &Stored) -> Markup {
             ]
         })
         .collect();
+    let columns = [
+        Column::Text("run"),
+        Column::Text("cell"),
+        Column::Text("outcome"),
+        Column::Number("last loss"),
+        Column::Text("reason"),
+    ];
     html! {
         @if !rows.is_empty() {
             h3 { "Runs that did not finish" }
-            (table(&["run", "cell", "outcome", "last loss", "reason"], rows))
+            (table("Runs that did not finish", &columns, rows))
         }
     }
 }
@@ -306,7 +320,7 @@ fn left_out(stored: &Stored) -> Markup {
         @if !reasons.is_empty() {
             h3 { "Finished runs that are not fitted" }
             ul { @for (why, runs) in &reasons {
-                li { (why) ": "
+                li { (minus(why)) ": "
                     @for (k, run) in runs.iter().enumerate() {
                         @if k > 0 { ", " } a href={ "#run-" (run) } { (run) }
                     }

@@ -1,22 +1,23 @@
 //! The fitted laws, how well they fit, and every warning.
 
-use super::{MISSING, capital, formula, table};
+use super::{Column, MISSING, answer, capital, formula, minus, table};
 use maud::{Markup, html};
 use scaling_law::analysis::{
-    self, AnalysisResult, DecayLaw, LawOutcome, LawReport, Maybe, ParameterEstimate,
+    self, AnalysisResult, DecayLaw, LawOutcome, LawReport, Maybe, ParameterEstimate, Warning,
 };
 use scaling_law::fit::diagnostics::Side;
 
 pub(super) fn section(result: &AnalysisResult) -> Markup {
     html! {
-        (outcome("DLCM", &result.dlcm))
-        (outcome("Dense baselines", &result.dense))
-        @if result.has_controls() { (outcome("Controls: the token level alone", &result.control)) }
+        @for (title, law) in laws(result) {
+            h3 { (title) }
+            (outcome(law))
+        }
         @if let Some(gains) = &result.decay {
             h3 { "What the decay takes off" }
             @match &gains.law {
                 Maybe::Known(law) => (decay(law)),
-                Maybe::Unknown(why) => p { "Cannot be fitted: " (why) "." },
+                Maybe::Unknown(why) => p { "Cannot be fitted: " (minus(why)) "." },
             }
         }
         @match result.seed_noise {
@@ -34,16 +35,25 @@ pub(super) fn section(result: &AnalysisResult) -> Markup {
     }
 }
 
-/// Lists every warning of the analysis, the serious ones marked.
-pub(super) fn warnings(result: &AnalysisResult) -> Markup {
+/// The laws of all kinds of models, each with what it is the law of.
+pub fn laws(result: &AnalysisResult) -> Vec<(&'static str, &LawOutcome)> {
+    let mut laws = vec![("DLCM", &result.dlcm), ("Dense baselines", &result.dense)];
+    if result.has_controls() {
+        laws.push(("Controls: the token level alone", &result.control));
+    }
+    laws
+}
+
+/// Lists warnings, the serious ones marked.
+pub(super) fn warnings(warnings: &[Warning]) -> Markup {
     html! {
-        @if result.warnings.is_empty() { p { "None." } }
+        @if warnings.is_empty() { p { "None." } }
         @else {
             ul.warnings {
-                @for warning in &result.warnings {
+                @for warning in warnings {
                     li class=(if warning.is_loud() { "bad" } else { "plain" }) {
                         @if warning.is_loud() { strong { "Serious: " } }
-                        (warning)
+                        (minus(&warning.to_string()))
                     }
                 }
             }
@@ -51,26 +61,25 @@ pub(super) fn warnings(result: &AnalysisResult) -> Markup {
     }
 }
 
-fn outcome(title: &str, outcome: &LawOutcome) -> Markup {
+pub(super) fn outcome(outcome: &LawOutcome) -> Markup {
     html! {
-        h3 { (title) }
         @match outcome {
-            LawOutcome::CannotFit { why } => p { "Cannot be fitted: " (why) "." },
+            LawOutcome::CannotFit { why } => p { "Cannot be fitted: " (minus(&why.to_string())) "." },
             LawOutcome::Fitted(report) => (fitted(report)),
         }
     }
 }
 
-fn fitted(report: &LawReport) -> Markup {
+pub(super) fn fitted(report: &LawReport) -> Markup {
     html! {
         (formula::display(&report.equation))
         p.dim { (report.source) }
-        @for reduction in analysis::reductions(report) { p { "Reduced: " (reduction) "." } }
+        @for reduction in analysis::reductions(report) { p { "Reduced: " (minus(&reduction)) "." } }
         @if !report.converged { p.bad { "The fit did not converge: do not use it." } }
-        p { (analysis::quality(report)) "." }
+        p { (minus(&analysis::quality(report))) "." }
         p {
             @match analysis::held_out(report) {
-                Some(held_out) => { (capital(&held_out)) "." },
+                Some(held_out) => { (capital(&minus(&held_out))) "." },
                 None => "The runs are too few to hold out the largest.",
             }
         }
@@ -88,10 +97,7 @@ fn decay(law: &DecayLaw) -> Markup {
 
 fn parameters(parameters: &[ParameterEstimate]) -> Markup {
     let row = |parameter: &ParameterEstimate| {
-        let mut remarks = Vec::new();
-        if let Some(why) = &parameter.unidentified {
-            remarks.push(format!("not identified: {why}"));
-        }
+        let mut remarks = Vec::from_iter(parameter.unidentified.clone());
         if let Some(side) = parameter.at_bound {
             let side = match side {
                 Side::Lower => "lower",
@@ -102,16 +108,22 @@ fn parameters(parameters: &[ParameterEstimate]) -> Markup {
         let interval = parameter
             .interval
             .map(|[low, high]| format!("[{}, {}]", analysis::number(low), analysis::number(high)));
+        let is_determined = parameter.unidentified.is_none();
+        let class = (!is_determined).then_some("undetermined");
         vec![
             formula::symbol(&parameter.name),
-            html! { (analysis::number(parameter.value)) },
-            html! { (interval.as_deref().unwrap_or(MISSING)) },
+            answer::parameter(parameter.value, is_determined),
+            html! { span.whole class=[class] { (minus(interval.as_deref().unwrap_or(MISSING))) } },
             html! { span.dim { (parameter.unit) } },
-            html! { (remarks.join("; ")) },
+            html! { (minus(&remarks.join("; "))) },
         ]
     };
-    table(
-        &["parameter", "value", "95% interval", "unit", "remark"],
-        parameters.iter().map(row),
-    )
+    let columns = [
+        Column::Text("parameter"),
+        Column::Number("value"),
+        Column::Number("95% interval"),
+        Column::Text("unit"),
+        Column::Text("remark"),
+    ];
+    table("Parameters", &columns, parameters.iter().map(row))
 }

@@ -10,15 +10,17 @@ mod formula;
 mod grid;
 mod law;
 mod origin;
+pub mod parts;
 mod runs;
 
 use super::{ReportError, write_whole};
-use crate::plots::Material;
+use crate::plots::{self, Material};
 use campaign::store::{ExperimentRecord, Machine, ReadingRecord, RunRecord};
 use experiment::event::Measurement;
 use experiment::run::{RunId, RunState};
+pub use law::laws;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
-use scaling_law::analysis::AnalysisResult;
+use scaling_law::analysis::{AnalysisResult, Asker, Since};
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
@@ -45,10 +47,22 @@ pub struct Stored<'a> {
     pub result: &'a AnalysisResult,
     /// When it was made, seconds since the Unix epoch.
     pub analysed_at: f64,
+    /// What has become of the runs since.
+    pub since: Since,
     /// What the runs were carried out on.
     pub machines: &'a [Machine],
     /// When the report is written, seconds since the Unix epoch.
     pub written_at: f64,
+}
+
+impl Stored<'_> {
+    /// Who reads it: hints name the experiment, and its file where that declares runs.
+    fn asker(&self) -> Asker<'_> {
+        Asker {
+            rows: &self.experiment.name,
+            has_grid: !self.runs.is_empty(),
+        }
+    }
 }
 
 /// Writes the report to a file.
@@ -71,10 +85,18 @@ pub fn page(stored: &Stored) -> Result<String, ReportError> {
         result: stored.result,
     };
     let sections = [
-        ("answer", "Question and answer", answer::section(stored)),
+        (
+            "answer",
+            "Question and answer",
+            answer::section(stored.result, &stored.asker(), stored.since),
+        ),
         ("grid", "What became of the grid", grid::section(stored)),
         ("law", "The law", law::section(stored.result)),
-        ("warnings", "Warnings", law::warnings(stored.result)),
+        (
+            "warnings",
+            "Warnings",
+            law::warnings(&stored.result.warnings),
+        ),
         ("figures", "Figures", figures::section(&material)?),
         ("runs", "Runs", runs::section(stored)),
         ("origin", "How to reproduce this", origin::section(stored)),
@@ -91,7 +113,7 @@ pub fn page(stored: &Stored) -> Result<String, ReportError> {
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light dark";
                 title { (name) " – report" }
-                style { (PreEscaped(STYLE)) }
+                style { (PreEscaped(STYLE)) (PreEscaped(plots::theme())) }
             }
             body {
                 header {
@@ -154,7 +176,7 @@ fn kind(run: &RunRecord) -> String {
 fn decimals(value: Option<f64>, digits: usize) -> String {
     let finite = |value: f64| {
         if value.is_finite() {
-            format!("{value:.digits$}")
+            minus(&format!("{value:.digits$}"))
         } else {
             value.to_string()
         }
@@ -162,13 +184,58 @@ fn decimals(value: Option<f64>, digits: usize) -> String {
     value.map_or_else(|| MISSING.to_owned(), finite)
 }
 
+/// Puts a minus sign in place of every hyphen that stands for one.
+fn minus(text: &str) -> String {
+    let mut set = String::with_capacity(text.len());
+    let mut letters = text.chars().peekable();
+    // What stands before: an exponent's e follows a digit.
+    let mut before = [' ', ' '];
+    while let Some(letter) = letters.next() {
+        let starts = !before[1].is_alphanumeric() && before[1] != '-';
+        let in_exponent = before[0].is_ascii_digit() && before[1] == 'e';
+        let is_minus = letter == '-'
+            && letters.peek().is_some_and(char::is_ascii_digit)
+            && (starts || in_exponent);
+        set.push(if is_minus { '−' } else { letter });
+        before = [before[1], letter];
+    }
+    set
+}
+
+/// A column of a table: numbers stand to the right.
+#[derive(Clone, Copy)]
+enum Column {
+    Text(&'static str),
+    Number(&'static str),
+}
+
+impl Column {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Text(name) | Self::Number(name) => name,
+        }
+    }
+
+    fn class(self) -> Option<&'static str> {
+        matches!(self, Self::Number(_)).then_some("num")
+    }
+
+    fn heading(self) -> Markup {
+        html! { th scope="col" class=[self.class()] { (self.name()) } }
+    }
+}
+
 /// Writes a table with a header of plain words.
-fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<Markup>>) -> Markup {
+fn table(label: &str, columns: &[Column], rows: impl IntoIterator<Item = Vec<Markup>>) -> Markup {
     html! {
-        div.wide {
+        div.wide tabindex="0" role="region" aria-label=(label) {
             table {
-                thead { tr { @for name in header { th scope="col" { (name) } } } }
-                tbody { @for row in rows { tr { @for cell in row { td { (cell) } } } } }
+                thead { tr { @for column in columns { (column.heading()) } } }
+                tbody { @for row in rows {
+                    tr { @for (cell, column) in row.iter().zip(columns) {
+                        td class=[column.class()] data-name=(column.name()) { (cell) }
+                    } }
+                } }
             }
         }
     }
@@ -177,9 +244,9 @@ fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<Markup>>) -> Markup
 /// Writes a quantity with its 95% interval.
 fn with_interval(value: f64, interval: Option<&[f64; 2]>, print: &dyn Fn(f64) -> String) -> Markup {
     html! {
-        (print(value))
+        (minus(&print(value)))
         @if let Some([low, high]) = interval {
-            " " span.dim.whole { "[" (print(*low)) ", " (print(*high)) "]" }
+            " " span.dim.whole { "[" (minus(&print(*low))) ", " (minus(&print(*high))) "]" }
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Where the numbers come from and how to get them again.
 
-use super::{MISSING, Stored, table};
+use super::{Column, MISSING, Stored, table};
 use campaign::store::Machine;
 use experiment::clock::utc;
 use experiment::quantity::human;
@@ -73,19 +73,17 @@ fn data(stored: &Stored) -> Markup {
             html! { (runs) },
         ]
     };
-    table(
-        &[
-            "fingerprint",
-            "from",
-            "vocabulary",
-            "training tokens",
-            "held-out tokens",
-            "bytes per token",
-            "entropy (nats per token)",
-            "runs",
-        ],
-        known.iter().map(row),
-    )
+    let columns = [
+        Column::Text("fingerprint"),
+        Column::Text("from"),
+        Column::Number("vocabulary"),
+        Column::Number("training tokens"),
+        Column::Number("held-out tokens"),
+        Column::Number("bytes per token"),
+        Column::Number("entropy (nats per token)"),
+        Column::Number("runs"),
+    ];
+    table("Data", &columns, known.iter().map(row))
 }
 
 fn source(spec: &DataSpec) -> String {
@@ -113,17 +111,15 @@ fn machines(machines: &[Machine]) -> Markup {
             html! { (machine.attempts) },
         ]
     };
-    table(
-        &[
-            "host",
-            "device",
-            "hardware",
-            "threads",
-            "program",
-            "git commit",
-            "lock file, SHA-256",
-            "attempts",
-        ],
-        machines.iter().map(row),
-    )
+    let columns = [
+        Column::Text("host"),
+        Column::Text("device"),
+        Column::Text("hardware"),
+        Column::Number("threads"),
+        Column::Text("program"),
+        Column::Text("git commit"),
+        Column::Text("lock file, SHA-256"),
+        Column::Number("attempts"),
+    ];
+    table("Machines", &columns, machines.iter().map(row))
 }

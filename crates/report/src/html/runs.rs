@@ -1,26 +1,26 @@
 //! The table of all runs.
 
-use super::{MISSING, Stored, decimals, kind, standing};
+use super::{Column, MISSING, Stored, decimals, kind, minus, standing};
 use campaign::store::RunRecord;
 use experiment::quantity::human;
 use maud::{Markup, html};
 
-const HEADER: [&str; 15] = [
-    "run",
-    "kind",
-    "N",
-    "P",
-    "R",
-    "R realised",
-    "D",
-    "seed",
-    "loss",
-    "bits per byte",
-    "FLOPs",
-    "concept gain",
-    "concept worth",
-    "state",
-    "message",
+const COLUMNS: [Column; 15] = [
+    Column::Text("run"),
+    Column::Text("kind"),
+    Column::Number("N"),
+    Column::Number("P"),
+    Column::Number("declared R"),
+    Column::Number("realised R"),
+    Column::Number("D"),
+    Column::Number("seed"),
+    Column::Number("loss"),
+    Column::Number("bits per byte"),
+    Column::Number("FLOPs"),
+    Column::Number("concept gain"),
+    Column::Number("concept worth"),
+    Column::Text("state"),
+    Column::Text("message"),
 ];
 
 pub(super) fn section(stored: &Stored) -> Markup {
@@ -31,10 +31,10 @@ pub(super) fn section(stored: &Stored) -> Markup {
              concept worth: the loss of its trained control minus its own. "
             span.script hidden { "Click a heading to sort." }
         }
-        div.tall {
+        div.tall tabindex="0" role="region" aria-label="All runs" {
             table.sortable {
                 caption.hidden { "All runs" }
-                thead { tr { @for name in HEADER { th scope="col" { (name) } } } }
+                thead { tr { @for column in COLUMNS { (column.heading()) } } }
                 tbody { @for run in stored.runs { (row(run, stored)) } }
             }
         }
@@ -58,17 +58,17 @@ fn row(run: &RunRecord, stored: &Stored) -> Markup {
         tr id={ "run-" (run.id) } {
             th scope="row" { (run.id) }
             td { (kind(run)) }
-            td data-v=(run.params) { (human(run.params as f64)) }
-            td { (concepts(format!("{:.3}", run.concept_share))) }
-            td { (concepts(run.compression_ratio.to_string())) }
-            td { (decimals(run.realised_ratio, 3)) }
-            td data-v=(run.tokens) { (human(run.tokens as f64)) }
-            td { (run.seed) }
-            td { (decimals(run.loss, 4)) }
-            td { (decimals(run.bits_per_byte, 4)) }
-            td { (run.flops.map_or_else(|| MISSING.to_owned(), |flops| format!("{flops:.2e}"))) }
-            td { (decimals(run.concept_gain, 3)) }
-            td { (decimals(worth, 3)) }
+            td.num data-v=(run.params) { (human(run.params as f64)) }
+            td.num { (concepts(format!("{:.3}", run.concept_share))) }
+            td.num { (concepts(run.compression_ratio.to_string())) }
+            td.num { (decimals(run.realised_ratio, 3)) }
+            td.num data-v=(run.tokens) { (human(run.tokens as f64)) }
+            td.num { (run.seed) }
+            td.num { (decimals(run.loss, 4)) }
+            td.num { (decimals(run.bits_per_byte, 4)) }
+            td.num { (run.flops.map_or_else(|| MISSING.to_owned(), |flops| minus(&format!("{flops:.2e}")))) }
+            td.num { (decimals(run.concept_gain, 3)) }
+            td.num { (decimals(worth, 3)) }
             td class=(class) { (state) }
             td.message title=[run.message.as_deref()] { (message.unwrap_or_default()) }
         }

@@ -2,7 +2,7 @@
 for (const table of document.querySelectorAll("table.sortable")) {
   const headings = [...table.tHead.rows[0].cells];
   const value = (row, k) => {
-    const cell = row.cells[k], text = cell.dataset.v ?? cell.textContent;
+    const cell = row.cells[k], text = (cell.dataset.v ?? cell.textContent).replaceAll("−", "-");
     return text === "" || text === "–" ? null : isNaN(text) ? text : Number(text);
   };
   const order = (a, b) => (typeof a === "number" && typeof b === "number" ? a - b : String(a).localeCompare(b));

@@ -22,6 +22,7 @@ mod savings;
 mod sheet;
 mod size;
 mod style;
+mod theme;
 mod time;
 mod training;
 mod transfer;
@@ -39,6 +40,7 @@ pub use size::{Format, Size};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
+pub use theme::theme;
 
 /// A figure for which there is nothing to draw.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -130,15 +132,15 @@ pub fn draw(
     }
 }
 
-/// Draws one figure as SVG for a page on a screen and returns its text, or why there is nothing to
-/// draw.
+/// Draws one figure as SVG within a page that has the colours of [`theme()`], and returns its text, or
+/// why there is nothing to draw.
 ///
 /// # Errors
 /// When the drawing library fails.
 pub fn svg(figure: Figure, material: &Material) -> Result<Result<String, Skipped>, ReportError> {
     match sheet(figure, material) {
         Ok(sheet) => render::screen_svg(&sheet.picture(Size::Page))
-            .map(Ok)
+            .map(|svg| Ok(theme::themed(&svg)))
             .map_err(refused(figure.name())),
         Err(skipped) => Ok(Err(skipped)),
     }

@@ -131,6 +131,7 @@ async fn a_thousand_runs() {
         readings: &[],
         result: &result,
         analysed_at: 0.0,
+        since: Since::default(),
         machines: &machines,
         written_at: 1.0,
     };

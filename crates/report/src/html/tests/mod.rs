@@ -6,8 +6,9 @@ use experiment::grid::Analysis;
 use experiment::quantity::Draws;
 use experiment::run::RunOutcome;
 use scaling_law::analysis::simulated;
-use scaling_law::analysis::simulated::{Controls, Grid};
+use scaling_law::analysis::simulated::{ASKER, Controls, Grid};
 use scaling_law::analysis::{Answer, Asker, answer};
+use scaling_law::row::rows;
 
 fn machine() -> Machine {
     Machine {
@@ -51,6 +52,7 @@ fn page_of(name: &str, runs: &[RunRecord]) -> (String, AnalysisResult) {
         readings: &[],
         result: &result,
         analysed_at: 0.0,
+        since: result.since(&rows(runs)),
         machines: &[machine()],
         written_at: 1.0,
     };
@@ -149,10 +151,10 @@ fn the_page_is_well_formed_and_holds_everything() {
         );
     }
     for warning in &result.warnings {
-        assert!(text.contains(&warning.to_string()), "{warning}");
+        assert!(text.contains(&minus(&warning.to_string())), "{warning}");
     }
     for told in answered("first", &result).verdict {
-        assert!(text.contains(&told), "{told}");
+        assert!(text.contains(&minus(&told)), "{told}");
     }
     for expected in [
         "loss is NaN",
@@ -215,7 +217,7 @@ fn without_runs_or_fit_the_page_says_why() {
         let text = text_of(&page);
         let told = answered("none", &result).text();
         assert!(told.starts_with("What to train is not known"), "{told}");
-        assert!(text.contains(&told));
+        assert!(text.contains(&minus(&told)), "{told}");
     }
 }
 
@@ -231,7 +233,7 @@ fn the_page_says_whose_the_saving_is() {
         let text = text_of(&page);
         let attribution = result.attribution();
         assert!(text.contains(&attribution.title()), "{attribution:?}");
-        assert!(text.contains(&attribution.words), "{attribution:?}");
+        assert!(text.contains(&minus(&attribution.words)), "{attribution:?}");
         for part in ["Against the token level alone", "What concepts are worth"] {
             assert!(text.contains(part), "{part}");
         }
@@ -243,4 +245,46 @@ fn missing_values_are_not_zero() {
     assert_eq!(decimals(None, 3), "–");
     assert_eq!(decimals(Some(f64::NAN), 3), "NaN");
     assert_eq!(decimals(Some(0.0), 1), "0.0");
+}
+
+#[test]
+fn hyphens_before_numbers_are_minus_signs_and_no_others() {
+    assert_eq!(minus("-5% [-1.2e-3, +4%] 1e-9"), "−5% [−1.2e−3, +4%] 1e−9");
+    for text in [
+        "2026-11-29",
+        "GPT-2",
+        "abcde-1",
+        "--draws 3",
+        "muP-like - 3",
+    ] {
+        assert_eq!(minus(text), text);
+    }
+}
+
+#[test]
+fn what_the_runs_do_not_determine_is_no_number() {
+    let (_, mut result) = page_of("first", &simulated::FIRST.runs());
+    let scaling_law::analysis::Maybe::Known(allocation) = &mut result.allocation else {
+        panic!("an optimum");
+    };
+    allocation.best.undetermined = vec!["concept_share".into()];
+    allocation.by_ratio.clear();
+    let share = format!("{:.2} ", allocation.best.setting.concept_share);
+    let text = text_of(&parts::answer(&result, &ASKER));
+    let (_, row) = text.split_once("remarks").expect("the table");
+    let (row, _) = row.split_once("FLOPs are counted").expect("what follows");
+    assert!(row.contains("not determined by these runs"), "{row}");
+    assert!(!row.contains(&share), "{row}");
+}
+
+#[test]
+fn what_has_changed_since_the_analysis_is_told() {
+    let runs = simulated::QUICK.runs();
+    let result = simulated::analysed(&runs[1..], &Analysis::default());
+    let since = result.since(&rows(&runs));
+    let text = text_of(&answer::section(&result, &ASKER, since).into_string());
+    assert!(
+        text.contains("Since the analysis 1 run has finished"),
+        "{text}"
+    );
 }
