@@ -127,6 +127,13 @@ impl RowsArgs {
         self.experiment.is_some() || self.csv.is_some()
     }
 
+    /// Says whether an experiment's rows are meant as they are stored: nothing chooses among them, reads
+    /// them otherwise or changes what its file says.
+    pub(super) fn are_as_stored(&self) -> Result<bool, Failure> {
+        let chosen = self.selection.read()? != Selection::default();
+        Ok(self.csv.is_none() && self.overrides.is_empty() && !chosen)
+    }
+
     /// Returns the arguments that name an experiment by its file.
     pub(super) fn experiment_args(&self) -> Result<ExperimentArgs, Failure> {
         let file = self.experiment.clone().ok_or_else(|| {
