@@ -259,7 +259,8 @@ impl Args {
         let Some(path) = &self.output else {
             return Ok(None);
         };
-        let ending = path.extension().filter(|_| !path.is_dir());
+        let is_folder = path.is_dir() || path.to_string_lossy().ends_with(std::path::is_separator);
+        let ending = path.extension().filter(|_| !is_folder);
         let Some(ending) = ending.map(|ending| ending.to_string_lossy()) else {
             return Ok(Some(Output::Folder(path.clone())));
         };

@@ -206,24 +206,21 @@ fn draw_optima(picture: &mut Picture, panel: &Panel, allocation: &Allocation) {
     }
     for choice in &allocation.by_ratio {
         let setting = choice.setting;
-        let ratio = panel.y.clamp(setting.compression_ratio);
+        let ratio = setting.compression_ratio;
         if let Some([low, high]) = choice.intervals.get("concept_share") {
-            let ends = [*low, *high].map(|share| panel.at(panel.x.clamp(share), ratio));
+            let ends = [*low, *high].map(|share| panel.at(share, ratio));
             picture.line(ends.to_vec(), 4.5, Dash::Solid, PAPER);
             picture.line(ends.to_vec(), 2.2, Dash::Solid, INK);
             for (x, y) in ends {
                 picture.line(vec![(x, y - 6.0), (x, y + 6.0)], 2.2, Dash::Solid, INK);
             }
         }
-        let at = (panel.x.clamp(setting.concept_share), ratio);
+        let at = (setting.concept_share, ratio);
         let open = !choice.undetermined.is_empty();
         panel.estimate(picture, at, Mark::Circle, 5.0, INK, open);
     }
     let setting = allocation.best.setting;
-    let at = (
-        panel.x.clamp(setting.concept_share),
-        panel.y.clamp(setting.compression_ratio),
-    );
+    let at = (setting.concept_share, setting.compression_ratio);
     let open = !allocation.best.undetermined.is_empty();
     panel.estimate(picture, at, Mark::Diamond, 7.0, RED, open);
 }

@@ -114,7 +114,8 @@ fn chart<'a>(name: &str, law: &'a LawReport, j: usize) -> Option<Chart<'a>> {
         for (k, count) in counts.iter().enumerate().filter(|(_, count)| **count > 0) {
             let (left, top) = edge(k, 100.0 * *count as f64 / total);
             let (right, bottom) = edge(k + 1, 0.0);
-            picture.fill((left + 0.6, top), (right - 0.6, bottom), series(0).colour);
+            let gap = (0.1 * (right - left)).min(0.6);
+            picture.fill((left + gap, top), (right - gap, bottom), series(0).colour);
         }
         let upright = |picture: &mut Picture, value: f64, dash, colour| {
             if panel.x.holds(value) {

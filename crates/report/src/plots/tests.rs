@@ -297,6 +297,25 @@ fn an_analysis_of_before_draws_what_it_holds() {
     );
 }
 
+#[test]
+fn what_lies_outside_the_limits_is_not_moved_to_their_edge() {
+    let made = Made::of(simulated::LARGE.runs(), 8);
+    let best = &made.result.allocation.known().expect("an optimum").best;
+    assert!(best.setting.concept_share > 0.5);
+    let limits = Overrides {
+        x_limits: Some([0.4, 0.5]),
+        ..Overrides::default()
+    };
+    let mut sheet = sheet(Figure::Allocation, &made.material()).expect("something to draw");
+    assert_eq!(limits.apply(&mut sheet), Ok(Vec::new()));
+    let picture = sheet.picture(Size::Page);
+    let diamonds = picture.shapes.iter().filter(|shape| {
+        let is = picture::Mark::Diamond;
+        matches!(shape, picture::Shape::Marker { mark, .. } if *mark == is)
+    });
+    assert_eq!(diamonds.count(), 1, "that of the legend alone");
+}
+
 /// Reads a figure's words.
 fn words(figure: Figure, made: &Made) -> String {
     let sheet = sheet(figure, &made.material()).expect("something to draw");
