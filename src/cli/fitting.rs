@@ -7,7 +7,7 @@ use scaling_law::analysis::{Policy, ResampledBy};
 use scaling_law::fit::Objective;
 
 /// The arguments that say how a law is fitted.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, PartialEq, clap::Args)]
 pub(super) struct FittingArgs {
     /// What is minimised, summed over the residuals of the logarithm of the loss [default: the
     /// experiment's file, huber].
@@ -49,7 +49,7 @@ enum Minimised {
 }
 
 /// How runs are resampled.
-#[derive(Clone, Copy, Debug, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
 enum Resampled {
     /// Runs are drawn with replacement.
     Pairs,

@@ -125,15 +125,23 @@ impl RowsArgs {
     /// Writes a table's argument as hints on a command line do; `None` of an experiment.
     pub(super) fn table(&self) -> Option<String> {
         let path = self.csv.as_ref()?.display().to_string();
-        Some(match path.contains([' ', '*', '?', '[', '\'']) {
-            true => format!("--csv '{}'", path.replace('\'', "'\\''")),
-            false => format!("--csv {path}"),
+        Some(if path.contains([' ', '*', '?', '[', '\'']) {
+            format!("--csv '{}'", path.replace('\'', "'\\''"))
+        } else {
+            format!("--csv {path}")
         })
     }
 
     /// Says whether rows are named at all.
     pub(super) fn are_given(&self) -> bool {
         self.experiment.is_some() || self.csv.is_some()
+    }
+
+    /// Says whether an experiment's rows are meant as they are stored: nothing chooses among them, reads
+    /// them otherwise or changes what its file says.
+    pub(super) fn are_as_stored(&self) -> Result<bool, Failure> {
+        let chosen = self.selection.read()? != Selection::default();
+        Ok(self.csv.is_none() && self.overrides.is_empty() && !chosen)
     }
 
     /// Returns the arguments that name an experiment by its file.

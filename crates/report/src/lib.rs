@@ -31,6 +31,14 @@ pub enum ReportError {
         /// What the drawing library said.
         message: String,
     },
+    /// A figure cannot have what was to replace its own words and limits.
+    #[error("`{figure}`: {message}")]
+    Override {
+        /// The figure.
+        figure: String,
+        /// Why.
+        message: String,
+    },
     /// Something stored cannot be written as JSON.
     #[error("cannot write as JSON: {source}")]
     Json {

@@ -1,10 +1,11 @@
 //! `orchestrator coordinates`: the coordinate check of muP, as a table and a figure.
 
+use super::plot::formats;
 use crate::cli::Failure;
 use crate::cli::terminal::{note, print};
 use experiment::recipe::Recipe;
 use network::device;
-use report::plots::{ActivationSize, draw_coordinates};
+use report::plots::{ActivationSize, Format, draw_coordinates};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use trainer::train::coordinates::{Coordinate, coordinates};
@@ -27,6 +28,10 @@ pub(in crate::cli) struct Args {
     /// Draw the figure into this folder.
     #[arg(long, value_name = "DIR")]
     figures: Option<PathBuf>,
+
+    /// The figure's formats, separated by commas.
+    #[arg(long, value_delimiter = ',', default_value = "svg,png", value_parser = formats())]
+    format: Vec<Format>,
 
     /// Base learning rate of all groups, at width 64.
     #[arg(long)]
@@ -72,7 +77,7 @@ pub(in crate::cli) fn run(args: &Args) -> Result<ExitCode, Failure> {
         print(&table(&found, &widths))?;
     }
     if let Some(folder) = &args.figures {
-        for file in draw_coordinates(folder, &sizes).map_err(Failure::machine)? {
+        for file in draw_coordinates(folder, &sizes, &args.format).map_err(Failure::machine)? {
             note!("{}", file.display());
         }
     }

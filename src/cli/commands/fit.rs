@@ -112,9 +112,10 @@ impl Serialize for Told<'_> {
 
 impl fmt::Display for Told<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.verbose {
-            true => write!(f, "{}", self.report),
-            false => self.report.short(f),
+        if self.verbose {
+            write!(f, "{}", self.report)
+        } else {
+            self.report.short(f)
         }
     }
 }
@@ -169,9 +170,10 @@ pub(in crate::cli) async fn keep_and_draw(
     said: Said,
 ) -> Result<(), Failure> {
     let record = store.experiment_record(experiment).await?;
-    let named = match results == Path::new("results").join(&record.name) {
-        true => record.name,
-        false => results.display().to_string(),
+    let named = if results == Path::new("results").join(&record.name) {
+        record.name
+    } else {
+        results.display().to_string()
     };
     let asker = Asker {
         rows: &table.unwrap_or(named),

@@ -59,9 +59,12 @@ pub(in crate::cli) fn run(args: &Args) -> Result<ExitCode, Failure> {
 /// Names texts as the file does that lies elsewhere: from where it is.
 fn paths(file: &Path, text: &[PathBuf]) -> Result<Vec<String>, Failure> {
     let elsewhere = file.parent().is_some_and(|folder| folder != Path::new(""));
-    let from_there = |path: &PathBuf| match elsewhere {
-        true => std::path::absolute(path),
-        false => Ok(path.clone()),
+    let from_there = |path: &PathBuf| {
+        if elsewhere {
+            std::path::absolute(path)
+        } else {
+            Ok(path.clone())
+        }
     };
     let paths = text.iter().map(|path| {
         let path = from_there(path).map_err(Failure::machine)?;
@@ -76,12 +79,13 @@ fn paths(file: &Path, text: &[PathBuf]) -> Result<Vec<String>, Failure> {
 fn written(file: &str, text: &[String]) -> String {
     // JSON's strings are YAML's.
     let quoted: Vec<String> = text.iter().map(|path| format!("{path:?}")).collect();
-    let data = match text.is_empty() {
-        true => SYNTHETIC.to_owned(),
-        false => format!(
+    let data = if text.is_empty() {
+        SYNTHETIC.to_owned()
+    } else {
+        format!(
             "data:\n  text: [{}]\n  tokenizer: bytes                 # or {{bpe: {{vocab: 1024}}}}, trained on the text\n",
             quoted.join(", ")
-        ),
+        )
     };
     TEMPLATE.replace("{file}", file).replace("{data}\n", &data)
 }

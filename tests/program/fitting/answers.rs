@@ -1,8 +1,7 @@
 //! What follows from a fit: allocations, predictions, comparisons, suggestions, imports.
 
-use crate::fitting::desk::{SIZES, TOKENS, chinchilla, close, kinds, number};
+use crate::fitting::desk::{SIZES, TOKENS, chinchilla, close, dlcm, kinds, number};
 use crate::support::Desk;
-use std::fmt::Write as _;
 
 /// The law from which the synthetic data sets are drawn.
 const DLCM: [&str; 24] = [
@@ -31,33 +30,6 @@ const DLCM: [&str; 24] = [
     "--parameter",
     "alpha=0.33",
 ];
-
-/// Runs of that law with a little noise, and dense ones beside them, as text of a CSV file; N and D in
-/// units of `scale`.
-fn dlcm(scale: f64) -> String {
-    let mut text = "params,tokens,compression_ratio,concept_share,loss\n".to_owned();
-    let mut row = 0.0_f64;
-    let mut noise = || {
-        row += 1.0;
-        (0.002 * (row * 2.399).sin()).exp()
-    };
-    for n in [1e8_f64, 3e8, 1e9] {
-        for d in [5e9_f64, 2e10, 8e10] {
-            let data = 1.6 + 850.0 / (d + 1e9).powf(0.33);
-            for r in [2.0_f64, 4.0, 8.0] {
-                for p in [0.3, 0.5, 0.7] {
-                    let token = 110.0 / (n * (1.0 - p) + 2e7).powf(0.3);
-                    let concept = 55.0 * r.powf(0.15) / (n * p + 3e7).powf(0.28);
-                    let loss = (data + token + concept) * noise();
-                    writeln!(text, "{},{},{r},{p},{loss}", n * scale, d * scale).expect("written");
-                }
-            }
-            let loss = (data + 300.0 / n.powf(0.3)) * noise();
-            writeln!(text, "{},{},1,0,{loss}", n * scale, d * scale).expect("written");
-        }
-    }
-    text
-}
 
 #[test]
 fn allocations_of_a_stated_law_are_exact() {

@@ -3,6 +3,7 @@
 mod answers;
 pub(crate) mod desk;
 mod doors;
+mod figures;
 mod fits;
 mod rows;
 mod tables;

@@ -110,6 +110,9 @@ pub struct FrontierStep {
     pub loss: f64,
     /// 95% intervals by quantity.
     pub intervals: BTreeMap<String, [f64; 2]>,
+    /// Quantities that the runs do not determine, as in [`Choice`].
+    #[serde(default)]
+    pub undetermined: Vec<String>,
     /// Whether the budget is beyond the largest run's.
     pub extrapolated: bool,
 }
@@ -190,15 +193,17 @@ fn try_allocate(
     )
     .unwrap_or_default()
     .into_iter()
-    .map(|step| FrontierStep {
-        flops: step.flops,
-        setting: step.optimum.setting,
-        loss: step.optimum.loss,
-        intervals: step
-            .region
-            .map(|region| region.intervals)
-            .unwrap_or_default(),
-        extrapolated: step.flops > 1.001 * most,
+    .map(|step| {
+        let region = step.region.map(|region| region.intervals);
+        let intervals = region.unwrap_or_default();
+        FrontierStep {
+            flops: step.flops,
+            setting: step.optimum.setting,
+            loss: step.optimum.loss,
+            undetermined: undetermined(&intervals, &domain),
+            intervals,
+            extrapolated: step.flops > 1.001 * most,
+        }
     })
     .collect();
     let cloud = region

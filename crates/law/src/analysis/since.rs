@@ -32,7 +32,7 @@ impl AnalysisResult {
                 since.gone += 1;
                 continue;
             };
-            since.added -= 1;
+            since.added = since.added.saturating_sub(1);
             let ratio = if run.has_concepts() {
                 row.realised_ratio
             } else {

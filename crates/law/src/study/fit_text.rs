@@ -84,12 +84,13 @@ impl FitReport {
                 100.0 * error
             )
         });
-        let open = match self.unidentified.is_empty() {
-            true => String::new(),
-            false => format!(
+        let open = if self.unidentified.is_empty() {
+            String::new()
+        } else {
+            format!(
                 "; the rows do not determine {}: use predictions near them, not these values",
                 self.unidentified.join(", ")
-            ),
+            )
         };
         let moves = self.sensitivity.as_ref().filter(|other| other.moves);
         let moves = moves.map_or_else(String::new, |other| {

@@ -1,11 +1,11 @@
 //! The best loss over (P, R) within the budget, with the optimum and its region.
 
-use super::axis::{Axis, range, short};
+use super::axis::{Axis, LEAST, range, short};
 use super::legend::Entry;
 use super::panel::Panel;
 use super::picture::{Align, Colour, Dash, Mark, Picture, Point, Shape};
 use super::sheet::{Chart, Sheet};
-use super::style::{INK, LABEL, PAPER, RED, SMALL, viridis};
+use super::style::{GREY, INK, LABEL, PAPER, RED, SMALL, UNDETERMINED, viridis};
 use scaling_law::analysis::{Allocation, AnalysisResult, Choice, LossSurface, Maybe};
 
 /// Cells of the drawn surface along each side; the computed one is interpolated.
@@ -27,21 +27,25 @@ pub(super) fn sheet(result: &AnalysisResult) -> Result<Sheet<'_>, String> {
     let Some([low, high]) = range(surface.loss.iter().flatten().flatten().copied()) else {
         return Err("the budget affords no setting of the fitted law".to_owned());
     };
+    // From the best loss: what is hardly worse is hardly another colour.
+    let high = high.max(low * (1.0 + LEAST));
     if surface.ratios.len() < 2 || surface.shares.len() < 2 {
         return Err("the runs share one R, so there is no surface over (P, R)".to_owned());
     }
-    let ends = |values: &[f64]| [values[0], values[values.len() - 1]];
     let ratio_ticks: Vec<(f64, String)> = allocation
         .by_ratio
         .iter()
         .filter_map(|choice| choice.declared_ratio)
         .map(|ratio| (ratio, short(ratio)))
         .collect();
-    let mut y = Axis::log("R (tokens per concept)", ends(&surface.ratios));
+    let mut y = Axis::log("R (tokens per concept)", ends_of(&surface.ratios));
     if ratio_ticks.len() > 1 {
         y = y.with_ticks(ratio_ticks);
     }
-    let x = Axis::linear("Concept share P of the parameters N", ends(&surface.shares));
+    let x = Axis::linear(
+        "Concept share P of the parameters N",
+        ends_of(&surface.shares),
+    );
     let draw = move |picture: &mut Picture, panel: &Panel| {
         draw_surface(picture, panel, surface, [low, high]);
         for (above, dash) in CONTOURS {
@@ -60,15 +64,20 @@ pub(super) fn sheet(result: &AnalysisResult) -> Result<Sheet<'_>, String> {
         }
         draw_sampled(picture, panel, allocation);
         draw_optima(picture, panel, allocation);
-        colour_bar(picture, panel, [low, high]);
     };
+    let bar = move |picture: &mut Picture, panel: &Panel| colour_bar(picture, panel, [low, high]);
     Ok(Sheet {
-        charts: vec![Chart::new("", x, y, draw)],
+        charts: vec![Chart::new("", x, y, draw).with_beside(bar)],
         legend: entries(allocation),
         notes: remarks(allocation),
-        heading: None,
         aside: 88.0,
+        ..Sheet::default()
     })
+}
+
+/// The first and the last of the values along a side of the surface.
+fn ends_of(values: &[f64]) -> [f64; 2] {
+    [values[0], values[values.len() - 1]]
 }
 
 /// Loss at a place between computed points; `None` beside a place that affords nothing.
@@ -97,23 +106,23 @@ fn tone(loss: f64, [low, high]: [f64; 2]) -> f64 {
 
 fn draw_surface(picture: &mut Picture, panel: &Panel, surface: &LossSurface, ends: [f64; 2]) {
     let step = 1.0 / CELLS as f64;
-    let (wide, tall) = (panel.right - panel.left, panel.bottom - panel.top);
+    let (shares, ratios) = (
+        Axis::linear("", ends_of(&surface.shares)),
+        Axis::log("", ends_of(&surface.ratios)),
+    );
     for row in 0..CELLS {
         for column in 0..CELLS {
             let (across, up) = ((column as f64 + 0.5) * step, (row as f64 + 0.5) * step);
             let Some(loss) = interpolate(surface, across, up) else {
                 continue;
             };
-            let low = (
-                panel.left + column as f64 * step * wide,
-                panel.bottom - (row as f64 + 1.0) * step * tall,
-            );
+            let corner = |column: usize, row: usize| {
+                let (across, up) = (column as f64 * step, row as f64 * step);
+                panel.at(shares.value(across), ratios.value(up))
+            };
+            let (low, high) = (corner(column, row + 1), corner(column + 1, row));
             // A hair of overlap hides the seams that viewers draw between neighbours.
-            let overlap = |end: f64, limit: f64| (end + 0.5).min(limit);
-            let high = (
-                overlap(low.0 + step * wide, panel.right),
-                overlap(low.1 + step * tall, panel.bottom),
-            );
+            let high = (high.0 + 0.5, high.1 + 0.5);
             picture.fill(low, high, viridis(1.0 - tone(loss, ends)));
         }
     }
@@ -197,26 +206,23 @@ fn draw_optima(picture: &mut Picture, panel: &Panel, allocation: &Allocation) {
     }
     for choice in &allocation.by_ratio {
         let setting = choice.setting;
-        let ratio = panel.y.clamp(setting.compression_ratio);
+        let ratio = setting.compression_ratio;
         if let Some([low, high]) = choice.intervals.get("concept_share") {
-            let ends = [*low, *high].map(|share| panel.at(panel.x.clamp(share), ratio));
+            let ends = [*low, *high].map(|share| panel.at(share, ratio));
             picture.line(ends.to_vec(), 4.5, Dash::Solid, PAPER);
             picture.line(ends.to_vec(), 2.2, Dash::Solid, INK);
             for (x, y) in ends {
                 picture.line(vec![(x, y - 6.0), (x, y + 6.0)], 2.2, Dash::Solid, INK);
             }
         }
-        let at = panel.at(panel.x.clamp(setting.concept_share), ratio);
-        picture.mark(at, Mark::Circle, 6.5, PAPER);
-        picture.mark(at, Mark::Circle, 5.0, INK);
+        let at = (setting.concept_share, ratio);
+        let open = !choice.undetermined.is_empty();
+        panel.estimate(picture, at, Mark::Circle, 5.0, INK, open);
     }
     let setting = allocation.best.setting;
-    let at = panel.at(
-        panel.x.clamp(setting.concept_share),
-        panel.y.clamp(setting.compression_ratio),
-    );
-    picture.mark(at, Mark::Diamond, 9.0, PAPER);
-    picture.mark(at, Mark::Diamond, 7.0, RED);
+    let at = (setting.concept_share, setting.compression_ratio);
+    let open = !allocation.best.undetermined.is_empty();
+    panel.estimate(picture, at, Mark::Diamond, 7.0, RED, open);
 }
 
 fn colour_bar(picture: &mut Picture, panel: &Panel, ends: [f64; 2]) {
@@ -253,10 +259,27 @@ fn colour_bar(picture: &mut Picture, panel: &Panel, ends: [f64; 2]) {
 
 fn entries(allocation: &Allocation) -> Vec<Entry> {
     let grey = Colour(0x77, 0x77, 0x77);
-    let mut entries = vec![
-        Entry::mark(RED, Mark::Diamond, "optimum"),
-        Entry::mark(INK, Mark::Circle, "best P at an R, 95% interval"),
-    ];
+    let open = |choice: &Choice| !choice.undetermined.is_empty();
+    let entry = |mark, colour, words: &str, hollow: bool| {
+        if hollow {
+            Entry::hollow(colour, mark, words)
+        } else {
+            Entry::mark(colour, mark, words)
+        }
+    };
+    let best = entry(Mark::Diamond, RED, "optimum", open(&allocation.best));
+    let mut held = allocation.by_ratio.iter();
+    let words = "best P at an R, 95% interval";
+    let held = entry(Mark::Circle, INK, words, held.all(open));
+    let mut entries = vec![best, held];
+    if allocation
+        .by_ratio
+        .iter()
+        .chain([&allocation.best])
+        .any(open)
+    {
+        entries.push(Entry::hollow(GREY, Mark::Circle, UNDETERMINED));
+    }
     if !allocation.cloud.is_empty() {
         let pale = Colour(0x99, 0x99, 0x99);
         entries.push(Entry::mark(pale, Mark::Circle, "optima of resampled laws"));
@@ -310,12 +333,22 @@ fn sentence(title: &str, choice: &Choice) -> String {
             })
     };
     let setting = choice.setting;
+    // An interval is all that is known of what is not determined.
+    let quantity = |letter: &str, name: &str, value: f64, print: fn(f64) -> String| {
+        if choice.undetermined.iter().any(|known| known == name) {
+            format!("{letter} {UNDETERMINED}{}", interval(name, print))
+        } else {
+            format!("{letter} = {}{}", print(value), interval(name, print))
+        }
+    };
     format!(
-        "{title}: P = {:.2}{}, R = {:.1}{}, N = {}{}, D = {}, loss {:.3}{} nats per token.",
-        setting.concept_share,
-        interval("concept_share", |v| format!("{v:.2}")),
-        setting.compression_ratio,
-        interval("compression_ratio", |v| format!("{v:.1}")),
+        "{title}: {}, {}, N = {}{}, D = {}, loss {:.3}{} nats per token.",
+        quantity("P", "concept_share", setting.concept_share, |v| {
+            format!("{v:.2}")
+        }),
+        quantity("R", "compression_ratio", setting.compression_ratio, |v| {
+            format!("{v:.1}")
+        }),
         short(setting.params),
         interval("params", short),
         short(setting.tokens),

@@ -39,6 +39,11 @@ impl Axis {
         }
     }
 
+    /// A linear axis over losses and a share of room on either side.
+    pub(super) fn losses(label: &str, ends: [f64; 2], room: f64) -> Self {
+        Self::linear(label, roomy(spread(ends), room))
+    }
+
     /// A logarithmic axis over positive values.
     pub(super) fn log(label: &str, [low, high]: [f64; 2]) -> Self {
         let bounded = |v: f64| if v.is_finite() { v.max(1e-300) } else { 1.0 };
@@ -143,6 +148,15 @@ impl Axis {
             .collect()
     }
 
+    /// The value at a place, 0 being the low end and 1 the high one.
+    pub(super) fn value(&self, share: f64) -> f64 {
+        if self.log {
+            self.low * (self.high / self.low).powf(share)
+        } else {
+            self.low + share * (self.high - self.low)
+        }
+    }
+
     /// Where a value lies, 0 at the low end and 1 at the high one.
     pub(super) fn share(&self, value: f64) -> f64 {
         if self.log {
@@ -173,6 +187,17 @@ fn apart(low: f64, high: f64) -> (f64, f64) {
             high + 0.5 * high.abs().max(1e-3),
         ),
     }
+}
+
+/// The least that an axis of losses spans, as a share of them: differences of a percent, which seeds
+/// alone make, must not fill a page.
+pub(super) const LEAST: f64 = 0.05;
+
+/// Widens a range of losses to the least that is drawn, around its middle.
+pub(super) fn spread([low, high]: [f64; 2]) -> [f64; 2] {
+    let middle = 0.5 * (low + high);
+    let half = (0.5 * (high - low)).max(0.5 * LEAST * middle.abs());
+    [middle - half, middle + half]
 }
 
 /// Returns the range of the finite values; `None` without any.
@@ -274,6 +299,13 @@ mod tests {
         for [low, high] in [[3.0, 3.0], [f64::NAN, f64::NAN], [0.0, 0.0]] {
             assert!(!texts(Axis::linear("", [low, high]), 250.0).is_empty());
             assert!(!texts(Axis::log("", [low, high]), 250.0).is_empty());
+        }
+        let losses = Axis::losses("", [2.0, 2.002], 0.0);
+        assert!((losses.high - losses.low - 0.05 * 2.001).abs() < 1e-9);
+        let losses = Axis::losses("", [2.0, 3.0], 0.1);
+        assert!((losses.low - 1.9).abs() < 1e-9 && (losses.high - 3.1).abs() < 1e-9);
+        for axis in [losses, Axis::log("", [2.0, 50.0])] {
+            assert!((axis.value(axis.share(2.7)) - 2.7).abs() < 1e-9);
         }
         assert_eq!(short(1.5e6), "1.5M");
         assert_eq!(short(2e18), "2e18");

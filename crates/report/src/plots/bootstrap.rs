@@ -67,8 +67,7 @@ pub(super) fn sheet(result: &AnalysisResult) -> Result<Sheet<'_>, String> {
             Entry::mark(series(0).colour, Mark::Square, "resamples"),
         ],
         notes,
-        heading: None,
-        aside: 0.0,
+        ..Sheet::default()
     })
 }
 
@@ -108,14 +107,15 @@ fn chart<'a>(name: &str, law: &'a LawReport, j: usize) -> Option<Chart<'a>> {
         ""
     };
     let title = format!("{name}{}{star}", parameter.name);
+    let bins = x.clone();
     let draw = move |picture: &mut Picture, panel: &Panel| {
         panel.grid(picture);
-        let wide = (panel.right - panel.left) / BARS as f64;
+        let edge = |k: usize, percent: f64| panel.at(bins.value(k as f64 / BARS as f64), percent);
         for (k, count) in counts.iter().enumerate().filter(|(_, count)| **count > 0) {
-            let left = panel.left + k as f64 * wide;
-            let (_, top) = panel.at(panel.x.low, 100.0 * *count as f64 / total);
-            let high = (left + wide - 0.6, panel.bottom);
-            picture.fill((left + 0.6, top), high, series(0).colour);
+            let (left, top) = edge(k, 100.0 * *count as f64 / total);
+            let (right, bottom) = edge(k + 1, 0.0);
+            let gap = (0.1 * (right - left)).min(0.6);
+            picture.fill((left + gap, top), (right - gap, bottom), series(0).colour);
         }
         let upright = |picture: &mut Picture, value: f64, dash, colour| {
             if panel.x.holds(value) {

@@ -88,7 +88,6 @@ pub(super) fn sheet(sizes: &[ActivationSize]) -> Result<Sheet<'_>, String> {
         charts: charts.collect(),
         legend,
         notes: vec![words.to_owned()],
-        heading: None,
-        aside: 0.0,
+        ..Sheet::default()
     })
 }

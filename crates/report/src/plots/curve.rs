@@ -84,15 +84,42 @@ pub(super) fn axes(curves: &[&Curve<'_>], from: f64) -> (Axis, Axis) {
     let start = (ends.fold(f64::INFINITY, f64::min) * from).max(tokens[0]);
     let losses = curves.iter().flat_map(|c| {
         let settled = start.max(c.last() * SETTLED);
-        let points = c.training.iter().chain(&c.held_out);
-        points.filter(move |p| p.0 >= settled).map(|p| p.1)
+        let of = |points: &[(f64, f64)]| usual(points.iter().filter(|p| p.0 >= settled));
+        of(&c.training).into_iter().chain(of(&c.held_out)).flatten()
     });
-    let [low, high] = range(losses).unwrap_or([1.0, 10.0]);
-    let room = 0.05 * (high - low);
+    let losses = range(losses).unwrap_or([1.0, 10.0]);
     (
         Axis::log("Training tokens", [start, tokens[1] * 1.06]),
-        Axis::linear("Loss (nats per token)", [low - room, high + room]),
+        Axis::losses("Loss (nats per token)", losses, 0.05),
     )
+}
+
+/// The share of a curve's losses that its scale is not for: a batch on which the loss leaps must not
+/// press all others together.
+const SPIKES: f64 = 0.03;
+
+/// The lowest loss of a stretch and the highest that is no spike.
+fn usual<'a>(points: impl Iterator<Item = &'a (f64, f64)>) -> Option<[f64; 2]> {
+    let mut losses: Vec<f64> = points.map(|p| p.1).collect();
+    losses.sort_by(f64::total_cmp);
+    let spikes = (SPIKES * losses.len() as f64).floor() as usize;
+    Some([*losses.first()?, *losses.get(losses.len() - 1 - spikes)?])
+}
+
+/// Says how many curves leap out of the frame once they are in it; `None` where none does.
+pub(super) fn cut_off(curves: &[Curve<'_>], losses: &Axis) -> Option<String> {
+    let leaps = |c: &&Curve<'_>| {
+        [&c.training, &c.held_out].into_iter().any(|line| {
+            // Where it falls from its start it comes into the frame, and then it should stay.
+            let mut inside = line.iter().skip_while(|p| p.1 > losses.high);
+            inside.any(|p| p.1 > losses.high)
+        })
+    };
+    match curves.iter().filter(leaps).count() {
+        0 => None,
+        1 => Some("1 curve leaps out of its panel.".to_owned()),
+        count => Some(format!("{count} curves leap out of their panels.")),
+    }
 }
 
 /// Puts before each branch the trunk that it leaves, and leaves trunks and trials out.
@@ -161,6 +188,15 @@ mod tests {
             assert!((smoothed.1 - given.1).abs() < 1e-12);
         }
         assert!(smooth(&[]).is_empty());
+    }
+
+    #[test]
+    fn a_spike_does_not_set_the_scale() {
+        let mut line: Vec<(f64, f64)> = (1..=100).map(|k| (f64::from(k), 3.0)).collect();
+        line[60].1 = 30.0;
+        assert_eq!(usual(line.iter()), Some([3.0, 3.0]));
+        assert_eq!(usual([(1.0, 2.0), (2.0, 9.0)].iter()), Some([2.0, 9.0]));
+        assert_eq!(usual([].iter()), None);
     }
 
     #[test]

@@ -130,7 +130,6 @@ pub(super) fn sheet<'a>(
         charts: charts.collect(),
         legend,
         notes,
-        heading: None,
-        aside: 0.0,
+        ..Sheet::default()
     })
 }

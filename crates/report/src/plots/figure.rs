@@ -81,6 +81,28 @@ impl Figure {
         Self::ALL.into_iter().find(|figure| figure.name() == name)
     }
 
+    /// Says whether it is drawn from what only runs that were trained here hold.
+    pub(super) fn needs_trained_runs(self) -> bool {
+        match self {
+            Self::Training
+            | Self::TrainingByRatio
+            | Self::Decay
+            | Self::Transfer
+            | Self::Content
+            | Self::Position
+            | Self::Time => true,
+            Self::LossByShare
+            | Self::Allocation
+            | Self::Savings
+            | Self::Isoflop
+            | Self::Frontier
+            | Self::Predicted
+            | Self::Residuals
+            | Self::Bootstrap
+            | Self::RealisedRatio => false,
+        }
+    }
+
     /// Its name, title and caption.
     fn about(self) -> [&'static str; 3] {
         match self {

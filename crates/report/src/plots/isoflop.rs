@@ -1,11 +1,11 @@
 //! Loss against N at equal training FLOPs: a valley for every budget, a panel for each law.
 
-use super::axis::{Axis, range, roomy, short};
+use super::axis::{Axis, range, short};
 use super::legend::Entry;
 use super::panel::Panel;
 use super::picture::{Mark, Picture};
 use super::sheet::{Chart, Sheet};
-use super::style::{RED, series};
+use super::style::{RED, UNDETERMINED, series};
 use experiment::run::RunId;
 use scaling_law::analysis::{AnalysisResult, IsoflopCurve, Observed, levels};
 
@@ -35,7 +35,15 @@ pub(super) fn sheet(result: &AnalysisResult) -> Result<Sheet<'_>, String> {
             .enumerate()
             .map(|(k, flops)| Entry::both(series(k), short(*flops))),
     );
-    legend.push(Entry::mark(RED, Mark::Diamond, "lowest"));
+    let lowest = curves().filter(|curve| curve.lowest().is_some());
+    let (known, open): (Vec<_>, Vec<_>) = lowest.partition(|curve| is_determined(curve));
+    if !known.is_empty() {
+        legend.push(Entry::mark(RED, Mark::Diamond, "lowest"));
+    }
+    if !open.is_empty() {
+        let words = format!("lowest, {UNDETERMINED}");
+        legend.push(Entry::hollow(RED, Mark::Diamond, words));
+    }
     let panels = [("DLCM law, best P and R", false), ("dense law", true)];
     let charts = panels.into_iter().filter_map(|(title, dense)| {
         let here: Vec<&IsoflopCurve> = curves().filter(|curve| curve.dense == dense).collect();
@@ -50,9 +58,21 @@ pub(super) fn sheet(result: &AnalysisResult) -> Result<Sheet<'_>, String> {
              within 10% of a curve's FLOPs, DLCMs of all P and R.",
             result.cost.name()
         )],
-        heading: None,
-        aside: 0.0,
+        ..Sheet::default()
     })
+}
+
+/// Says whether a curve rises out of the interval of its lowest point on both sides: if not, the best N
+/// may as well lie beyond the sizes that are drawn.
+fn is_determined(curve: &IsoflopCurve) -> bool {
+    let Some(([_, high], [first, .., last])) = curve
+        .lowest()
+        .and_then(|lowest| lowest.interval)
+        .zip(Some(&curve.points[..]))
+    else {
+        return true;
+    };
+    first.loss.min(last.loss) > high
 }
 
 fn chart<'a>(
@@ -90,7 +110,7 @@ fn chart<'a>(
     let top = (bottoms[1] + 0.6 * (bottoms[1] - bottoms[0]).max(0.1 * low)).min(high);
     let [low, top] = measured.map_or([low, top], |[a, b]| [low.min(a), top.max(b)]);
     let x = Axis::log("N (non-embedding parameters)", sizes);
-    let y = Axis::linear("Held-out loss (nats per token)", roomy([low, top], 0.06));
+    let y = Axis::losses("Held-out loss (nats per token)", [low, top], 0.06);
     let draw = move |picture: &mut Picture, panel: &Panel| {
         panel.grid(picture);
         for (k, curve, _) in &drawn {
@@ -111,7 +131,8 @@ fn chart<'a>(
             }
             if let Some(lowest) = curve.lowest() {
                 let at = (lowest.params, lowest.loss);
-                panel.mark(picture, at, Mark::Diamond, 4.4, RED);
+                let open = !is_determined(curve);
+                panel.estimate(picture, at, Mark::Diamond, 4.4, RED, open);
             }
         }
     };

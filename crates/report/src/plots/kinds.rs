@@ -19,10 +19,10 @@ pub(super) enum Kind {
     TokenOnly,
 }
 
-/// How dense models are drawn.
+/// How dense models are drawn: with a dash that no DLCM has.
 const DENSE: Series = Series {
     colour: INK,
-    dash: Dash::Solid,
+    dash: Dash::Long,
     mark: Mark::Cross,
 };
 

@@ -1,6 +1,6 @@
 //! Loss against P: a panel for every N, a curve with its band for every R, a marker for every run.
 
-use super::axis::{Axis, about, range, roomy, short};
+use super::axis::{Axis, about, range, roomy, short, spread};
 use super::kinds::TOKEN_ONLY;
 use super::legend::Entry;
 use super::panel::Panel;
@@ -55,11 +55,11 @@ pub(super) fn sheet(result: &AnalysisResult) -> Result<Sheet<'_>, String> {
             range(losses(&here).into_iter().flatten().chain(alone)).unwrap_or([0.0, 1.0])
         })
         .collect();
-    let span = 1.16
-        * ranges
-            .iter()
-            .map(|[low, high]| high - low)
-            .fold(1e-3, f64::max);
+    let spans = ranges.iter().map(|ends| {
+        let [low, high] = spread(*ends);
+        high - low
+    });
+    let span = 1.16 * spans.fold(1e-3, f64::max);
     let is_fitted = result.dlcm.report().is_some();
     let entries = ratios.iter().enumerate().map(|(k, ratio)| {
         let text = format!("R = {}", short(*ratio));
@@ -97,8 +97,7 @@ pub(super) fn sheet(result: &AnalysisResult) -> Result<Sheet<'_>, String> {
         charts: charts.collect(),
         legend,
         notes: remarks(result, &groups),
-        heading: None,
-        aside: 0.0,
+        ..Sheet::default()
     })
 }
 
@@ -187,12 +186,11 @@ fn draw_controls(picture: &mut Picture, panel: &Panel, controls: &[(f64, f64)]) 
 }
 
 fn draw_panel(picture: &mut Picture, panel: &Panel, curves: &[LossCurve], ratios: &[f64]) {
-    let style = |curve: &LossCurve| {
-        let k = ratios
-            .iter()
-            .position(|r| (r / curve.declared_ratio - 1.0).abs() < 1e-6);
-        series(k.unwrap_or(0))
+    let place = |curve: &LossCurve| {
+        let near = |r: &f64| (r / curve.declared_ratio - 1.0).abs() < 1e-6;
+        ratios.iter().position(near).unwrap_or(0)
     };
+    let style = |curve: &LossCurve| series(place(curve));
     for curve in curves {
         let band: Vec<(f64, f64, f64)> = curve
             .points
@@ -209,7 +207,8 @@ fn draw_panel(picture: &mut Picture, panel: &Panel, curves: &[LossCurve], ratios
     for curve in curves {
         let style = style(curve);
         for (share, loss, _) in &curve.runs {
-            panel.mark(picture, (*share, *loss), style.mark, 3.8, style.colour);
+            let at = panel.beside((*share, *loss), place(curve), ratios.len());
+            panel.mark(picture, at, style.mark, 3.8, style.colour);
         }
     }
 }
@@ -220,6 +219,12 @@ fn remarks(result: &AnalysisResult, groups: &[LossCurve]) -> Vec<String> {
         "R: tokens per concept. D = {} training tokens. Each marker is one run.",
         short(tokens)
     )];
+    if groups
+        .iter()
+        .any(|g| g.declared_ratio != groups[0].declared_ratio)
+    {
+        words[0].push_str(" At one P those of different R stand side by side.");
+    }
     if let Some(worth) = result.concept_worth.known() {
         words.push(format!("{}.", worth_in_words(worth)));
     }

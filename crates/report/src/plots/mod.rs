@@ -1,8 +1,9 @@
-//! Figures, each as SVG and PNG, from stored numbers alone.
+//! Figures, as SVG, PNG and PDF, from stored numbers alone.
 
 mod allocation;
 mod axis;
 mod bootstrap;
+mod clip;
 mod coordinates;
 mod curve;
 mod decay;
@@ -12,7 +13,9 @@ mod isoflop;
 mod kinds;
 mod legend;
 mod loss;
+mod overrides;
 mod panel;
+mod pdf;
 mod picture;
 mod predicted;
 mod ratio;
@@ -33,6 +36,7 @@ pub use coordinates::ActivationSize;
 use experiment::event::Measurement;
 use experiment::run::RunId;
 pub use figure::Figure;
+pub use overrides::Overrides;
 use picture::Picture;
 use scaling_law::analysis::AnalysisResult;
 use sheet::Sheet;
@@ -64,6 +68,8 @@ pub struct Drawn {
     pub files: Vec<PathBuf>,
     /// Figures with nothing to draw.
     pub skipped: Vec<Skipped>,
+    /// What a reader should know of those that were drawn.
+    pub remarks: Vec<String>,
 }
 
 /// What figures are drawn from: stored numbers, and nothing else.
@@ -80,12 +86,24 @@ pub struct Material<'a> {
 }
 
 /// How figures are written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Style {
     /// How large they are.
     pub size: Size,
     /// The formats.
-    pub format: Format,
+    pub formats: Vec<Format>,
+    /// What replaces their own words and limits.
+    pub overrides: Overrides,
+}
+
+impl Default for Style {
+    fn default() -> Self {
+        Self {
+            size: Size::default(),
+            formats: vec![Format::Svg, Format::Png],
+            overrides: Overrides::default(),
+        }
+    }
 }
 
 /// Draws every figure into a folder, which is made when it does not exist.
@@ -93,42 +111,75 @@ pub struct Style {
 /// # Errors
 /// When a file cannot be written or the drawing library fails.
 pub fn draw_all(folder: &Path, material: &Material) -> Result<Drawn, ReportError> {
-    draw_some(&Figure::ALL, folder, material, Style::default())
+    draw_some(&Figure::ALL, folder, material, &Style::default())
 }
 
 /// Draws some figures into a folder, which is made when it does not exist.
 ///
 /// # Errors
-/// When a file cannot be written or the drawing library fails.
+/// When a file cannot be written, the drawing library fails, or a figure cannot have what is to
+/// replace its own words and limits.
 pub fn draw_some(
     figures: &[Figure],
     folder: &Path,
     material: &Material,
-    style: Style,
+    style: &Style,
 ) -> Result<Drawn, ReportError> {
     let mut drawn = Drawn::default();
     for &figure in figures {
-        match draw(figure, folder, material, style)? {
-            Ok(files) => drawn.files.extend(files),
-            Err(skipped) => drawn.skipped.push(skipped),
-        }
+        let stem = format!("{}{}", figure.name(), style.size.suffix());
+        let file = |format: Format| folder.join(format!("{stem}.{}", format.name()));
+        drawn.add(figure, material, style, file)?;
     }
     Ok(drawn)
 }
 
-/// Draws one figure and returns its files, or why there is nothing to draw.
+/// Draws one figure into a file, in the first of the formats.
 ///
 /// # Errors
-/// When a file cannot be written or the drawing library fails.
-pub fn draw(
+/// As [`draw_some`].
+pub fn draw_into(
+    file: &Path,
     figure: Figure,
-    folder: &Path,
     material: &Material,
-    style: Style,
-) -> Result<Result<Vec<PathBuf>, Skipped>, ReportError> {
-    match sheet(figure, material) {
-        Ok(sheet) => write(figure.name(), folder, &sheet, style).map(Ok),
-        Err(skipped) => Ok(Err(skipped)),
+    style: &Style,
+) -> Result<Drawn, ReportError> {
+    let mut drawn = Drawn::default();
+    let first = Style {
+        formats: style.formats.iter().copied().take(1).collect(),
+        ..style.clone()
+    };
+    drawn.add(figure, material, &first, |_| file.to_owned())?;
+    Ok(drawn)
+}
+
+impl Drawn {
+    /// Draws a figure, or notes why there is nothing to draw.
+    fn add(
+        &mut self,
+        figure: Figure,
+        material: &Material,
+        style: &Style,
+        file: impl Fn(Format) -> PathBuf,
+    ) -> Result<(), ReportError> {
+        let mut sheet = match sheet(figure, material) {
+            Ok(sheet) => sheet,
+            Err(skipped) => {
+                self.skipped.push(skipped);
+                return Ok(());
+            }
+        };
+        let said = style.overrides.apply(&mut sheet);
+        let said = said.map_err(|message| ReportError::Override {
+            figure: figure.name().to_owned(),
+            message,
+        })?;
+        let said = said.into_iter();
+        self.remarks
+            .extend(said.map(|said| format!("{}: {said}", figure.name())));
+        self.files
+            .extend(write(figure.name(), &sheet, style, file)?);
+        Ok(())
     }
 }
 
@@ -166,6 +217,15 @@ fn sheet<'a>(figure: Figure, material: &Material<'a>) -> Result<Sheet<'a>, Skipp
         readings,
         result,
     } = material;
+    if runs.is_empty() && !result.runs.is_empty() && figure.needs_trained_runs() {
+        return Err(Skipped {
+            figure,
+            why:
+                "it is drawn from what this program measures while it trains, which imported rows \
+                  do not hold"
+                    .to_owned(),
+        });
+    }
     let sheet = match figure {
         Figure::LossByShare => loss::sheet(result),
         Figure::Allocation => allocation::sheet(result),
@@ -179,7 +239,7 @@ fn sheet<'a>(figure: Figure, material: &Material<'a>) -> Result<Sheet<'a>, Skipp
         Figure::TrainingByRatio => training::by_group(runs, measurements),
         Figure::Decay => decay::sheet(runs, measurements),
         Figure::Transfer => transfer::sheet(runs),
-        Figure::RealisedRatio => ratio::sheet(runs),
+        Figure::RealisedRatio => ratio::sheet(runs, result),
         Figure::Content => reading::by_content(runs, readings),
         Figure::Position => reading::by_position(runs, readings),
         Figure::Time => time::sheet(runs, measurements),
@@ -194,37 +254,47 @@ fn refused(figure: &str) -> impl Fn(String) -> ReportError + use<'_> {
     }
 }
 
-/// Draws the coordinate check into a folder and returns its files.
+/// Draws the coordinate check into a folder, in these formats, and returns its files.
 ///
 /// # Errors
 /// When nothing was measured, a file cannot be written or the drawing library fails.
 pub fn draw_coordinates(
     folder: &Path,
     sizes: &[ActivationSize],
+    formats: &[Format],
 ) -> Result<Vec<PathBuf>, ReportError> {
     let name = "coordinates";
     let sheet = coordinates::sheet(sizes).map_err(refused(name))?;
-    write(name, folder, &sheet, Style::default())
+    let style = Style {
+        formats: formats.to_vec(),
+        ..Style::default()
+    };
+    write(name, &sheet, &style, |format| {
+        folder.join(format!("{name}.{}", format.name()))
+    })
 }
 
+/// Writes a figure in every format that is asked for.
 fn write(
     name: &str,
-    folder: &Path,
     sheet: &Sheet<'_>,
-    Style { size, format }: Style,
+    style: &Style,
+    file: impl Fn(Format) -> PathBuf,
 ) -> Result<Vec<PathBuf>, ReportError> {
-    let picture = sheet.picture(size);
-    let stem = format!("{name}{}", size.suffix());
+    let picture = sheet.picture(style.size);
     let mut files = Vec::new();
-    if format != Format::Png {
-        let path = folder.join(format!("{stem}.svg"));
-        let text = render::svg(&picture).map_err(refused(name))?;
-        write_whole(&path, text.as_bytes())?;
-        files.push(path);
-    }
-    if format != Format::Svg {
-        let path = folder.join(format!("{stem}.png"));
-        write_png(name, &path, &picture)?;
+    for &format in &style.formats {
+        let path = file(format);
+        let bytes = match format {
+            Format::Svg => render::svg(&picture).map(String::into_bytes),
+            Format::Pdf => render::pdf(&picture),
+            Format::Png => {
+                write_png(name, &path, &picture)?;
+                files.push(path);
+                continue;
+            }
+        };
+        write_whole(&path, &bytes.map_err(refused(name))?)?;
         files.push(path);
     }
     Ok(files)

@@ -1,6 +1,7 @@
 //! A pair of axes in a rectangle of a picture: grid, frame, curves and bands.
 
 use super::axis::{Axis, Tick};
+use super::clip::Frame;
 use super::picture::{Align, Colour, Dash, Mark, Picture, Point, Shape, text_width};
 use super::style::{FAINT, INK, LABEL, PAPER, SMALL};
 
@@ -31,6 +32,14 @@ impl Panel {
             self.left + across * (self.right - self.left),
             self.bottom - up * (self.bottom - self.top),
         )
+    }
+
+    /// Moves the k-th of `count` series that share a place aside, so that all of them are seen.
+    pub(super) fn beside(&self, (x, y): (f64, f64), k: usize, count: usize) -> (f64, f64) {
+        const APART: f64 = 4.0;
+        let aside = APART * (k as f64 - 0.5 * count.saturating_sub(1) as f64);
+        let across = aside / (self.right - self.left);
+        (self.x.value(self.x.share(x) + across), y)
     }
 
     /// Says whether a point lies within the frame.
@@ -83,6 +92,11 @@ impl Panel {
         }
     }
 
+    /// Returns its edges.
+    pub(super) fn edges(&self) -> Frame {
+        [self.left, self.top, self.right, self.bottom]
+    }
+
     /// Returns the room that the labels of the y ticks take.
     pub(super) fn y_room(&self) -> f64 {
         let widths = self.y_ticks().into_iter();
@@ -117,6 +131,24 @@ impl Panel {
         }
     }
 
+    /// Draws an estimate: as a marker, or where it is `open`, being not determined, as its outline.
+    pub(super) fn estimate(
+        &self,
+        picture: &mut Picture,
+        at: (f64, f64),
+        mark: Mark,
+        radius: f64,
+        colour: Colour,
+        open: bool,
+    ) {
+        if open {
+            picture.mark(self.at(at.0, at.1), mark, radius + 0.7, PAPER);
+            picture.outline(self.at(at.0, at.1), mark, radius, colour);
+        } else {
+            self.mark(picture, at, mark, radius, colour);
+        }
+    }
+
     /// Draws a level line across the frame.
     pub(super) fn level(
         &self,
@@ -139,7 +171,7 @@ impl Panel {
         }
     }
 
-    /// Draws a line through values, cut where it leaves the frame.
+    /// Draws a line through values; those that are no numbers cut it.
     pub(super) fn curve(
         &self,
         picture: &mut Picture,
@@ -149,60 +181,16 @@ impl Panel {
         colour: Colour,
         opacity: f64,
     ) {
-        for piece in self.inside(values) {
-            let points = piece.into_iter().map(|(x, y)| self.at(x, y)).collect();
-            picture.shapes.push(Shape::Line {
-                points,
-                width,
-                dash,
-                colour,
-                opacity,
-            });
-        }
+        picture.shapes.push(Shape::Line {
+            points: values.iter().map(|&(x, y)| self.at(x, y)).collect(),
+            width,
+            dash,
+            colour,
+            opacity,
+        });
     }
 
-    /// Splits a line into the pieces within the frame, with ends interpolated onto its edges.
-    fn inside(&self, values: &[(f64, f64)]) -> Vec<Vec<(f64, f64)>> {
-        let mut pieces: Vec<Vec<(f64, f64)>> = Vec::new();
-        let mut piece: Vec<(f64, f64)> = Vec::new();
-        for pair in values.windows(2) {
-            let Some((from, to)) = self.cut(pair[0], pair[1]) else {
-                continue;
-            };
-            if piece.last() != Some(&from) {
-                pieces.push(std::mem::take(&mut piece));
-                piece.push(from);
-            }
-            piece.push(to);
-        }
-        pieces.push(piece);
-        pieces.retain(|piece| piece.len() > 1);
-        pieces
-    }
-
-    /// The part of a segment between the lower and the upper edge; `None` if there is none.
-    fn cut(&self, a: (f64, f64), b: (f64, f64)) -> Option<((f64, f64), (f64, f64))> {
-        let finite = [a.0, a.1, b.0, b.1].iter().all(|v| v.is_finite());
-        if !finite || !self.x.holds(a.0) || !self.x.holds(b.0) {
-            return None;
-        }
-        let (ya, yb) = (self.y.share(a.1), self.y.share(b.1));
-        if (ya < 0.0 && yb < 0.0) || (ya > 1.0 && yb > 1.0) || ya.is_nan() || yb.is_nan() {
-            return None;
-        }
-        let onto = |from: (f64, f64), y_from: f64, to: (f64, f64), y_to: f64| {
-            let edge = y_from.clamp(0.0, 1.0);
-            if edge == y_from {
-                return from;
-            }
-            let share = (edge - y_from) / (y_to - y_from);
-            let y = if edge == 0.0 { self.y.low } else { self.y.high };
-            (from.0 + share * (to.0 - from.0), y)
-        };
-        Some((onto(a, ya, b, yb), onto(b, yb, a, ya)))
-    }
-
-    /// Fills between two lines over the same x; ends that leave the frame stop at its edge.
+    /// Fills between two lines over the same x; ends without bound stop at the frame.
     pub(super) fn band(
         &self,
         picture: &mut Picture,
@@ -212,7 +200,7 @@ impl Panel {
     ) {
         let side = |pick: fn(&(f64, f64, f64)) -> f64| {
             band.iter()
-                .filter(|(x, low, high)| self.x.holds(*x) && !low.is_nan() && !high.is_nan())
+                .filter(|(_, low, high)| !low.is_nan() && !high.is_nan())
                 .map(move |row| self.at(row.0, self.y.clamp(pick(row))))
                 .collect::<Vec<_>>()
         };
@@ -221,27 +209,5 @@ impl Panel {
         if outline.len() > 3 {
             picture.area(outline, colour, opacity);
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn curves_are_cut_at_the_frame() {
-        let panel = Panel {
-            left: 0.0,
-            top: 0.0,
-            right: 10.0,
-            bottom: 10.0,
-            x: Axis::linear("", [0.0, 1.0]),
-            y: Axis::linear("", [0.0, 1.0]),
-        };
-        let pieces = panel.inside(&[(0.0, -1.0), (0.5, 0.5), (1.0, 2.0)]);
-        assert_eq!(pieces.len(), 1);
-        let (first, last) = (pieces[0][0], pieces[0][2]);
-        assert!((first.1, last.1) == (0.0, 1.0) && first.0 > 0.3 && last.0 < 0.7);
-        assert!(panel.inside(&[(0.0, f64::NAN), (1.0, 0.5)]).is_empty());
     }
 }

@@ -14,6 +14,7 @@ pub(super) enum Dash {
     Dashed,
     Dotted,
     Mixed,
+    Long,
 }
 
 impl Dash {
@@ -24,6 +25,7 @@ impl Dash {
             Self::Dashed => &[5.0, 3.0],
             Self::Dotted => &[1.5, 2.0],
             Self::Mixed => &[6.0, 2.2, 1.5, 2.2],
+            Self::Long => &[11.0, 2.5],
         }
     }
 }

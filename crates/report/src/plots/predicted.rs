@@ -56,7 +56,7 @@ pub(super) fn sheet(result: &AnalysisResult) -> Result<Sheet<'_>, String> {
     let charts = laws.into_iter().filter_map(|(name, law)| {
         let all = law.predicted.iter().chain(&law.held_out);
         let losses = all.flat_map(|one| [one.observed, one.predicted]);
-        let losses = roomy(range(losses)?, 0.06);
+        let losses = range(losses)?;
         let fitted = judged(result, &law.predicted);
         let kinds = kinds.clone();
         let rms = law.rms_residual;
@@ -87,8 +87,8 @@ pub(super) fn sheet(result: &AnalysisResult) -> Result<Sheet<'_>, String> {
         let r2 = law.r2.map_or(String::new(), |r2| format!(", R² = {r2:.3}"));
         Some(Chart::new(
             format!("{name}{r2}"),
-            Axis::linear("Measured loss (nats per token)", losses),
-            Axis::linear("Predicted loss (nats per token)", losses),
+            Axis::losses("Measured loss (nats per token)", losses, 0.06),
+            Axis::losses("Predicted loss (nats per token)", losses, 0.06),
             draw,
         ))
     });
@@ -96,8 +96,7 @@ pub(super) fn sheet(result: &AnalysisResult) -> Result<Sheet<'_>, String> {
         charts: charts.collect(),
         legend,
         notes,
-        heading: None,
-        aside: 0.0,
+        ..Sheet::default()
     })
 }
 
@@ -188,7 +187,6 @@ pub(super) fn residuals(result: &AnalysisResult) -> Result<Sheet<'_>, String> {
         charts,
         legend: kinds.entries(|style, text| Entry::mark(style.colour, style.mark, text)),
         notes,
-        heading: None,
-        aside: 0.0,
+        ..Sheet::default()
     })
 }

@@ -7,32 +7,53 @@ use super::picture::{Align, Dash, Picture};
 use super::sheet::{Chart, Sheet};
 use super::style::{BEYOND, GREY, SMALL, series};
 use campaign::store::RunRecord;
-use scaling_law::analysis::levels;
+use scaling_law::analysis::{AnalysisResult, Observed, levels};
 
 /// Deviation in evaluation that is asked for, in percent.
 const ASKED: f64 = 2.0;
 
-pub(super) fn sheet(runs: &[RunRecord]) -> Result<Sheet<'_>, String> {
+/// Declared R, and by how much the realised one is off in evaluation and in training.
+type Deviation = (f64, Option<f64>, Option<f64>);
+
+fn deviations(runs: &[RunRecord], result: &AnalysisResult) -> Vec<Deviation> {
     let off = |declared: f64, realised: Option<f64>| {
         realised
             .map(|r| 100.0 * (r / declared - 1.0))
             .filter(|off| off.is_finite())
     };
-    let rows: Vec<(f64, Option<f64>, Option<f64>)> = runs
-        .iter()
-        .filter(|run| run.spec.architecture.has_concepts())
-        .map(|run| {
+    let mut rows: Vec<Deviation> = if runs.is_empty() {
+        // Rows of others that give one R have it stand for both: that measures nothing.
+        let both = |run: &&Observed| run.has_concepts() && run.ratio != run.declared_ratio;
+        let imported = result.runs.iter().filter(both);
+        let row = |run: &Observed| {
+            let declared = run.declared_ratio;
+            (declared, off(declared, Some(run.ratio)), None)
+        };
+        imported.map(row).collect()
+    } else {
+        let trained = runs
+            .iter()
+            .filter(|run| run.spec.architecture.has_concepts());
+        let row = |run: &RunRecord| {
             let declared = run.compression_ratio;
-            (
-                declared,
-                off(declared, run.realised_ratio),
-                off(declared, run.realised_sampled),
-            )
-        })
-        .filter(|(_, evaluated, sampled)| evaluated.is_some() || sampled.is_some())
-        .collect();
+            let [evaluated, sampled] =
+                [run.realised_ratio, run.realised_sampled].map(|r| off(declared, r));
+            (declared, evaluated, sampled)
+        };
+        trained.map(row).collect()
+    };
+    rows.retain(|(_, evaluated, sampled)| evaluated.is_some() || sampled.is_some());
+    rows
+}
+
+pub(super) fn sheet<'a>(runs: &[RunRecord], result: &AnalysisResult) -> Result<Sheet<'a>, String> {
+    let rows = deviations(runs, result);
     let Some([low, high]) = range(rows.iter().flat_map(|row| [row.1, row.2]).flatten()) else {
-        return Err("no DLCM run has measured its realised R".to_owned());
+        return Err(if runs.is_empty() {
+            "no row of a DLCM gives a realised R beside the declared one".to_owned()
+        } else {
+            "no DLCM run has measured its realised R".to_owned()
+        });
     };
     let ratios = levels(rows.iter().map(|row| row.0), 1e-6);
     let reach = (1.15 * low.abs().max(high.abs())).max(1.5 * ASKED);
@@ -45,18 +66,18 @@ pub(super) fn sheet(runs: &[RunRecord]) -> Result<Sheet<'_>, String> {
     .with_ticks(ticks);
     let y = Axis::linear("Realised R above declared (%)", [-reach, reach]);
     let (evaluated, sampled) = (series(0), series(1));
-    let legend = vec![
-        Entry::mark(
-            evaluated.colour,
-            evaluated.mark,
-            "in evaluation: the R of the laws",
-        ),
-        Entry::mark(
+    let mut legend = vec![Entry::mark(
+        evaluated.colour,
+        evaluated.mark,
+        "in evaluation: the R of the laws",
+    )];
+    if rows.iter().any(|row| row.2.is_some()) {
+        legend.push(Entry::mark(
             sampled.colour,
             sampled.mark,
             "in training (sampled boundaries)",
-        ),
-    ];
+        ));
+    }
     let off: Vec<f64> = rows.iter().filter_map(|row| row.1).map(f64::abs).collect();
     let out = off.iter().filter(|off| **off > ASKED).count();
     let worst = off.iter().copied().fold(0.0, f64::max);
@@ -96,7 +117,6 @@ pub(super) fn sheet(runs: &[RunRecord]) -> Result<Sheet<'_>, String> {
         charts: vec![Chart::new("", x, y, draw)],
         legend,
         notes: vec![note],
-        heading: None,
-        aside: 0.0,
+        ..Sheet::default()
     })
 }

@@ -130,8 +130,7 @@ pub(super) fn by_content<'a>(
              that was declared for the training data."
                 .to_owned(),
         ],
-        heading: None,
-        aside: 0.0,
+        ..Sheet::default()
     })
 }
 
@@ -197,12 +196,7 @@ pub(super) fn by_position<'a>(
                 }
             }
         };
-        Some(Chart::new(
-            "",
-            x,
-            Axis::linear(label, roomy(ends, 0.1)),
-            draw,
-        ))
+        Some(Chart::new("", x, Axis::losses(label, ends, 0.1), draw))
     });
     let charts: Vec<Chart<'a>> = charts.collect();
     let others = readings
@@ -221,7 +215,6 @@ pub(super) fn by_position<'a>(
         charts,
         legend,
         notes,
-        heading: None,
-        aside: 0.0,
+        ..Sheet::default()
     })
 }

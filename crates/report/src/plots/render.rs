@@ -1,5 +1,6 @@
-//! Pictures → SVG and PNG, through the drawing library's simplest shapes.
+//! Pictures → SVG, PNG and PDF, through the drawing library's simplest shapes.
 
+use super::pdf;
 use super::picture::{Align, Colour, Mark, Picture, Point, Shape};
 use super::style::{FONT, FONT_FILE, PAPER};
 use plotters::backend::{BitMapBackend, DrawingBackend, SVGBackend};
@@ -11,7 +12,7 @@ use plotters::style::{Color, FontStyle, FontTransform, IntoFont, ShapeStyle, reg
 use std::path::Path;
 use std::sync::Once;
 
-/// SVG coordinates of the drawing library are whole numbers: draw finer and let the viewer scale.
+/// Coordinates of the drawing library are whole numbers: vectors are drawn finer and scaled.
 const SVG_SCALE: f64 = 8.0;
 
 /// Points in an inch.
@@ -43,6 +44,14 @@ fn sized_svg(picture: &Picture, unit: f64, name: &str) -> Result<String, String>
     let [width, height] = [size.0, size.1].map(|length| f64::from(length) / SVG_SCALE * unit);
     let shown = format!("width=\"{width:.1}{name}\" height=\"{height:.1}{name}\"");
     Ok(text.replacen(&drawn, &shown, 1))
+}
+
+/// Draws a picture as a PDF page, as large as it is printed.
+pub(super) fn pdf(picture: &Picture) -> Result<Vec<u8>, String> {
+    let unit = POINTS * picture.inches / picture.width / SVG_SCALE;
+    pdf::page(pixels(picture, SVG_SCALE), unit as f32, |backend| {
+        draw(picture, backend, SVG_SCALE, 0.0)
+    })
 }
 
 /// Draws a picture as a PNG file that knows how large it is printed; the name must end in `.png`.
@@ -335,6 +344,13 @@ mod tests {
         assert!(text.contains("sans-serif"), "{text}");
         let text = screen_svg(&picture).expect("drawn");
         assert!(text.contains("<svg width=\"200.0px\""), "{text}");
+        let page = pdf(&picture).expect("drawn");
+        let page = String::from_utf8_lossy(&page);
+        assert!(page.contains("/MediaBox [0 0 180 90]"), "{page}");
+        assert!(
+            page.contains("/FontFile3"),
+            "the font is in the file: {page}"
+        );
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("x.png");
         png(&picture, &path).expect("drawn");

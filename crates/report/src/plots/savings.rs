@@ -56,10 +56,10 @@ pub(super) fn sheet(result: &AnalysisResult) -> Result<Sheet<'_>, String> {
     });
     Ok(Sheet {
         charts: charts.collect(),
-        legend: legend(own, parts().next().is_some()),
+        legend: legend(own, parts().next().is_some(), has_beyond(savings)),
         notes: remarks(result, &attribution, (savings, against)),
         heading: Some(attribution.title()),
-        aside: 0.0,
+        ..Sheet::default()
     })
 }
 
@@ -89,8 +89,9 @@ fn draw_panel(
     savings: &Savings,
     style: Series,
 ) {
-    let end = savings.trained[1];
-    panel.stripe(picture, [end, panel.x.high], BEYOND);
+    if has_beyond(savings) {
+        panel.stripe(picture, [savings.trained[1], panel.x.high], BEYOND);
+    }
     panel.grid(picture);
     panel.level(picture, 0.0, 1.4, Dash::Solid, INK);
     panel.band(
@@ -165,7 +166,13 @@ fn named(against: ModelKind) -> &'static str {
     }
 }
 
-fn legend(own: bool, divided: bool) -> Vec<Entry> {
+/// Says whether a curve goes beyond the baselines that were trained.
+fn has_beyond(savings: &Savings) -> bool {
+    let mut points = savings.curves.iter().flat_map(|curve| &curve.points);
+    points.any(|point| !was_trained(savings, point.baseline))
+}
+
+fn legend(own: bool, divided: bool, beyond: bool) -> Vec<Entry> {
     let mut entries = Vec::new();
     if divided || !own {
         let dense = Series {
@@ -179,11 +186,13 @@ fn legend(own: bool, divided: bool) -> Vec<Entry> {
         let text = format!("against the {alone}, at the same loss");
         entries.push(Entry::line(INK, Dash::Dotted, text));
     }
-    entries.push(Entry::mark(
-        SHADE,
-        Mark::Square,
-        "beyond the trained baselines",
-    ));
+    if beyond {
+        entries.push(Entry::mark(
+            SHADE,
+            Mark::Square,
+            "beyond the trained baselines",
+        ));
+    }
     entries
 }
 
@@ -193,12 +202,17 @@ fn remarks(
     (savings, against): (&Savings, ModelKind),
 ) -> Vec<String> {
     let baseline = named(against);
+    let dashed = if has_beyond(savings) {
+        "; dashed: beyond them"
+    } else {
+        ""
+    };
     let mut words = vec![format!("{}.", attribution.words)];
     words.push(format!(
         "Against {baseline} of the same loss, trained on the same D = {} tokens; FLOPs counted \
          as “{}”; training and inference save alike. P is the cheapest at each point. Bands: 95% \
-         intervals; a band that leaves the panel goes on below it. Dashed: beyond the trained \
-         baselines ({} to {}).",
+         intervals; a band that leaves the panel goes on below it. Trained baselines: {} to {}\
+         {dashed}.",
         short(savings.tokens),
         savings.convention,
         short(savings.trained[0]),

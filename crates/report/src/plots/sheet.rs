@@ -4,9 +4,10 @@
 //! high they are follows from the size that is asked for.
 
 use super::axis::Axis;
+use super::clip::{carries_data, clipped};
 use super::legend::{Entry, legend, notes};
 use super::panel::Panel;
-use super::picture::{Align, Picture, wrap};
+use super::picture::{Align, Picture, Shape, wrap};
 use super::size::Size;
 use super::style::{INK, LABEL, SMALL};
 
@@ -15,10 +16,12 @@ type Draw<'a> = Box<dyn Fn(&mut Picture, &Panel) + 'a>;
 
 /// A panel that has no place yet.
 pub(super) struct Chart<'a> {
-    title: String,
-    x: Axis,
-    y: Axis,
+    pub(super) title: String,
+    pub(super) x: Axis,
+    pub(super) y: Axis,
     draw: Draw<'a>,
+    /// Draws what stands beside the frame.
+    beside: Option<Draw<'a>>,
 }
 
 impl<'a> Chart<'a> {
@@ -33,12 +36,22 @@ impl<'a> Chart<'a> {
             x,
             y,
             draw: Box::new(draw),
+            beside: None,
         }
+    }
+
+    /// Draws more beside the frame, where the sheet leaves room for it.
+    pub(super) fn with_beside(mut self, draw: impl Fn(&mut Picture, &Panel) + 'a) -> Self {
+        self.beside = Some(Box::new(draw));
+        self
     }
 }
 
 /// A figure that has no size yet.
+#[derive(Default)]
 pub(super) struct Sheet<'a> {
+    /// What somebody calls it, above all else.
+    pub(super) title: Option<String>,
     /// What must be read before the panels.
     pub(super) heading: Option<String>,
     pub(super) charts: Vec<Chart<'a>>,
@@ -202,17 +215,17 @@ impl Sheet<'_> {
         above + below + 2.0 * LINE + 8.0
     }
 
-    /// Writes the heading and returns the y below it.
+    /// Writes title and heading and returns the y below them.
     fn head(&self, picture: &mut Picture, at: (f64, f64), room: f64) -> f64 {
-        let Some(heading) = &self.heading else {
-            return at.1;
-        };
         let mut y = at.1;
-        for line in wrap(heading, room, LABEL) {
-            picture.text((at.0, y), &line, LABEL, Align::Start, INK);
-            y += LINE + 2.0;
+        for words in [&self.title, &self.heading].into_iter().flatten() {
+            for line in wrap(words, room, LABEL) {
+                picture.text((at.0, y), &line, LABEL, Align::Start, INK);
+                y += LINE + 2.0;
+            }
+            y += 2.0;
         }
-        y + 2.0
+        y
     }
 
     fn draw(&self, mut picture: Picture, grid: &Grid) -> Picture {
@@ -229,7 +242,10 @@ impl Sheet<'_> {
             let left = grid.left + column as f64 * (grid.wide + grid.gap);
             let start = top + row as f64 * pitch + grid.above;
             let panel = chart.at([left, start, left + grid.wide, start + grid.tall]);
-            (chart.draw)(&mut picture, &panel);
+            picture.shapes.extend(chart.within(&panel));
+            if let Some(draw) = &chart.beside {
+                draw(&mut picture, &panel);
+            }
             panel.frame(&mut picture, column == 0 || !same_y);
             panel.title(&mut picture, &chart.title);
             if column == 0 || !shared_y {
@@ -269,6 +285,19 @@ impl Chart<'_> {
             x: self.x.clone(),
             y: self.y.clone(),
         }
+    }
+
+    /// Draws what lies within the frame.
+    fn within(&self, panel: &Panel) -> Vec<Shape> {
+        let mut scratch = Picture::new(0.0, 0.0, 0.0);
+        (self.draw)(&mut scratch, panel);
+        clipped(scratch.shapes, panel.edges())
+    }
+
+    /// Says whether its limits leave nothing that was measured or fitted.
+    pub(super) fn is_empty(&self) -> bool {
+        let panel = self.at([0.0, 0.0, 300.0, 200.0]);
+        !self.within(&panel).iter().any(carries_data)
     }
 }
 

@@ -61,28 +61,27 @@ impl Size {
     }
 }
 
-/// The formats that a figure is written in.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// A format that a figure is written in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// Vector graphics.
+    /// Vector graphics for pages and editors.
     Svg,
     /// A bitmap of 240 dots an inch.
     Png,
-    /// Both.
-    #[default]
-    Both,
+    /// Vector graphics for documents, with the letters of the bundled font.
+    Pdf,
 }
 
 impl Format {
-    /// Every choice.
-    pub const ALL: [Self; 3] = [Self::Svg, Self::Png, Self::Both];
+    /// Every format.
+    pub const ALL: [Self; 3] = [Self::Svg, Self::Png, Self::Pdf];
 
-    /// Returns its name.
+    /// Returns its name, which is also how the names of its files end.
     pub fn name(self) -> &'static str {
         match self {
             Self::Svg => "svg",
             Self::Png => "png",
-            Self::Both => "both",
+            Self::Pdf => "pdf",
         }
     }
 }

@@ -42,6 +42,9 @@ pub(super) const SHADE: Colour = Colour(0xd4, 0xd4, 0xd4);
 /// Background of what is extrapolated.
 pub(super) const BEYOND: Colour = Colour(0xf1, 0xf1, 0xf1);
 
+/// What is said of an optimum that is drawn as an outline.
+pub(super) const UNDETERMINED: &str = "not determined by these runs";
+
 /// Okabe and Ito's colours, those legible on white first.
 ///
 /// # Source

@@ -6,7 +6,7 @@ use experiment::grid::Analysis;
 use experiment::quantity::Draws;
 use scaling_law::analysis::simulated::ASKER;
 use scaling_law::analysis::simulated::{self, Controls, Grid, as_stored_before};
-use scaling_law::analysis::summary;
+use scaling_law::analysis::{Maybe, summary};
 
 /// Runs, and all that figures are drawn from.
 struct Made {
@@ -155,7 +155,7 @@ fn readings(runs: &[RunRecord]) -> Vec<ReadingRecord> {
 }
 
 #[test]
-fn every_figure_is_drawn_in_both_formats() {
+fn every_figure_is_drawn_in_every_format() {
     let mut made = Made::of(everything(), 10);
     made.readings = readings(&made.runs);
     assert!(made.skipped().is_empty(), "{:?}", made.skipped());
@@ -166,11 +166,95 @@ fn every_figure_is_drawn_in_both_formats() {
     assert_eq!(files, drawn.files.len(), "no temporary file is left");
     let style = Style {
         size: Size::Column,
-        format: Format::Svg,
+        formats: vec![Format::Pdf],
+        ..Style::default()
     };
-    let drawn = draw(Figure::Time, folder.path(), &made.material(), style);
-    let files = drawn.expect("drawn").expect("something to draw");
-    assert_eq!(files, [folder.path().join("time-column.svg")]);
+    let drawn = draw_some(&Figure::ALL, folder.path(), &made.material(), &style).expect("drawn");
+    assert_eq!(drawn.files.len(), Figure::ALL.len());
+    for file in &drawn.files {
+        let bytes = std::fs::read(file).expect("written");
+        assert!(bytes.starts_with(b"%PDF"), "{}", file.display());
+        // The font, of which only some letters are in the file, and none of the system's.
+        let text = String::from_utf8_lossy(&bytes);
+        assert!(
+            text.contains("+Inter") && text.contains("/FontFile"),
+            "{}",
+            file.display()
+        );
+    }
+    let file = folder.path().join("mine.svg");
+    let drawn = draw_into(&file, Figure::Time, &made.material(), &Style::default());
+    assert_eq!(drawn.expect("drawn").files, [file]);
+    made.lay_out();
+}
+
+/// Rows as anybody has them: no runs, and the result alone.
+#[test]
+fn rows_of_others_are_drawn_as_far_as_they_go() {
+    let mut made = Made::of(simulated::LARGE.runs(), 8);
+    (made.runs, made.measurements) = (Vec::new(), BTreeMap::new());
+    let trained = Figure::ALL
+        .into_iter()
+        .filter(|figure| figure.needs_trained_runs());
+    let trained: Vec<_> = trained.map(Figure::name).collect();
+    assert_eq!(made.skipped(), trained);
+    let why = missing(Figure::Training, &made.material()).expect("nothing to draw");
+    assert!(why.why.contains("imported rows"), "{why}");
+    made.result
+        .runs
+        .iter_mut()
+        .for_each(|run| run.ratio = run.declared_ratio);
+    assert!(
+        made.skipped().contains(&"realised_ratio"),
+        "one R measures nothing"
+    );
+}
+
+#[test]
+fn notes_name_dashes_and_shades_where_there_are_some() {
+    let made = Made::of(simulated::FIRST.runs(), 8);
+    let steps = &made.result.allocation.known().expect("an optimum").frontier;
+    assert!(steps.iter().all(|step| !step.extrapolated));
+    let frontier = words(Figure::Frontier, &made);
+    assert!(
+        !frontier.contains("ashed") && !frontier.contains("beyond the largest"),
+        "{frontier}"
+    );
+    let made = Made::of(simulated::LARGE.runs(), 8);
+    let frontier = words(Figure::Frontier, &made);
+    assert!(
+        frontier.contains("dashed on grey: beyond the largest run"),
+        "{frontier}"
+    );
+    // In the legend, in the note, and in each of four panels.
+    assert_eq!(
+        frontier.matches("beyond the largest run").count(),
+        6,
+        "{frontier}"
+    );
+}
+
+#[test]
+fn optima_that_are_not_determined_are_no_points() {
+    let mut made = Made::of(simulated::LARGE.runs(), 8);
+    let Maybe::Known(allocation) = &mut made.result.allocation else {
+        panic!("an optimum")
+    };
+    let open = vec!["concept_share".to_owned()];
+    allocation.best.undetermined = open.clone();
+    allocation
+        .frontier
+        .iter_mut()
+        .for_each(|step| step.undetermined = open.clone());
+    for figure in [Figure::Allocation, Figure::Frontier] {
+        let words = words(figure, &made);
+        assert!(words.contains("not determined by these runs"), "{words}");
+    }
+    let allocation = words(Figure::Allocation, &made);
+    assert!(
+        allocation.contains("P not determined by these runs ["),
+        "{allocation}"
+    );
     made.lay_out();
 }
 
@@ -212,6 +296,25 @@ fn an_analysis_of_before_draws_what_it_holds() {
             "position"
         ]
     );
+}
+
+#[test]
+fn what_lies_outside_the_limits_is_not_moved_to_their_edge() {
+    let made = Made::of(simulated::LARGE.runs(), 8);
+    let best = &made.result.allocation.known().expect("an optimum").best;
+    assert!(best.setting.concept_share > 0.5);
+    let limits = Overrides {
+        x_limits: Some([0.4, 0.5]),
+        ..Overrides::default()
+    };
+    let mut sheet = sheet(Figure::Allocation, &made.material()).expect("something to draw");
+    assert_eq!(limits.apply(&mut sheet), Ok(Vec::new()));
+    let picture = sheet.picture(Size::Page);
+    let diamonds = picture.shapes.iter().filter(|shape| {
+        let is = picture::Mark::Diamond;
+        matches!(shape, picture::Shape::Marker { mark, .. } if *mark == is)
+    });
+    assert_eq!(diamonds.count(), 1, "that of the legend alone");
 }
 
 /// Reads a figure's words.
@@ -339,10 +442,11 @@ fn figures_to_look_at() {
         for size in Size::ALL {
             let style = Style {
                 size,
-                format: Format::Png,
+                formats: vec![Format::Png, Format::Pdf],
+                ..Style::default()
             };
             let folder = Path::new(&folder).join(name);
-            draw_some(&Figure::ALL, &folder, &made.material(), style).expect("drawn");
+            draw_some(&Figure::ALL, &folder, &made.material(), &style).expect("drawn");
         }
     }
 }

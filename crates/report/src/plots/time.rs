@@ -91,8 +91,7 @@ pub(super) fn sheet<'a>(
              validation and checkpoints are not in it. Grey: equal FLOPs per second.",
             timed.len()
         )],
-        heading: None,
-        aside: 0.0,
+        ..Sheet::default()
     })
 }
 

@@ -1,8 +1,8 @@
 //! Training curves: a panel for every N; run by run, or the mean of all runs of one R.
 
 use super::axis::{Axis, about, range, short};
-use super::curve::{Curve, axes, curves, read_off, thinned, with_trunks};
-use super::kinds::{Kinds, kind};
+use super::curve::{Curve, axes, curves, cut_off, read_off, thinned, with_trunks};
+use super::kinds::{Kind, Kinds, kind};
 use super::legend::Entry;
 use super::panel::Panel;
 use super::picture::{Colour, Dash, Picture};
@@ -34,22 +34,20 @@ pub(super) fn by_run<'a>(
 ) -> Result<Sheet<'a>, String> {
     let curves = curves(runs, measurements)?;
     let (kinds, shares) = (kinds(&curves), Shares::of(&curves));
-    let solid = |style: Series, text| {
-        Entry::both(
-            Series {
-                dash: Dash::Solid,
-                ..style
-            },
-            text,
-        )
+    // Dashes tell the P of DLCMs apart; what has no P keeps its own.
+    let entry = |kind: Kind| {
+        let style = kinds.series(kind);
+        let dash = kind.ratio().map_or(style.dash, |_| Dash::Solid);
+        Entry::both(Series { dash, ..style }, kind.name())
     };
-    let mut legend = kinds.entries(solid);
+    let mut legend: Vec<Entry> = kinds.all().map(entry).collect();
     legend.extend(shares.entries());
     let words = "Lines: training loss, smoothed over a fiftieth of the run; markers: held-out loss. \
                  The first steps are cut off.";
     let mut notes = vec![words.to_owned()];
     notes.extend(ended_badly(&curves));
     let (x, y) = axes(&curves.iter().collect::<Vec<_>>(), SHOWN_FROM);
+    notes.extend(cut_off(&curves, &y));
     let panels = by_size(curves, &mut notes);
     if panels.iter().any(|(_, here)| here.len() > CURVES) {
         notes.push(format!(
@@ -62,7 +60,8 @@ pub(super) fn by_run<'a>(
         chart(size, (&x, &y), move |picture, panel| {
             for curve in &here {
                 let kind = kind(curve.run);
-                let (style, dash) = (kinds.series(kind), shares.dash(curve.run));
+                let style = kinds.series(kind);
+                let dash = kind.ratio().map_or(style.dash, |_| shares.dash(curve.run));
                 let width = if kind.ratio().is_none() { 1.8 } else { 1.3 };
                 panel.curve(picture, curve.line(), width, dash, style.colour, 0.75);
                 for &at in &curve.held_out {
@@ -75,8 +74,7 @@ pub(super) fn by_run<'a>(
         charts: charts.collect(),
         legend,
         notes,
-        heading: None,
-        aside: 0.0,
+        ..Sheet::default()
     })
 }
 
@@ -117,9 +115,12 @@ pub(super) fn by_group<'a>(
             for (style, mean) in &means {
                 panel.band(picture, &mean.band, style.colour, 0.16);
             }
-            for (style, mean) in &means {
-                panel.curve(picture, &mean.line, 1.8, style.dash, style.colour, 1.0);
+            for (k, (style, mean)) in means.iter().enumerate() {
+                // What lies under another shows on both sides of it.
+                let width = 1.6 + 0.5 * (means.len() - 1 - k) as f64;
+                panel.curve(picture, &mean.line, width, style.dash, style.colour, 1.0);
                 if let Some(end) = mean.end {
+                    let end = panel.beside(end, k, means.len());
                     panel.mark(picture, end, style.mark, 3.6, style.colour);
                 }
             }
@@ -129,8 +130,7 @@ pub(super) fn by_group<'a>(
         charts: charts.collect(),
         legend,
         notes,
-        heading: None,
-        aside: 0.0,
+        ..Sheet::default()
     })
 }
 
@@ -243,10 +243,10 @@ impl Shares {
         Self(levels(dlcm.map(|c| c.run.concept_share), 0.05))
     }
 
+    /// The dash of a DLCM.
     fn dash(&self, run: &RunRecord) -> Dash {
         let near = |share: &f64| (share / run.concept_share - 1.0).abs() <= 0.06;
-        let has_concepts = kind(run).ratio().is_some();
-        let place = self.0.iter().position(near).filter(|_| has_concepts);
+        let place = self.0.iter().position(near);
         DASHES[place.unwrap_or(0) % DASHES.len()]
     }
 
@@ -258,7 +258,11 @@ impl Shares {
         // More shares than dashes cannot be told apart.
         let dashes = self.0.iter().zip(DASHES);
         dashes
-            .map(|(share, dash)| Entry::line(grey, dash, format!("P = {share:.1}")))
+            .enumerate()
+            .map(|(k, (share, dash))| {
+                let whose = if k == 0 { "DLCMs of " } else { "" };
+                Entry::line(grey, dash, format!("{whose}P = {share:.1}"))
+            })
             .collect()
     }
 }

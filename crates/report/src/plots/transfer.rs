@@ -1,6 +1,6 @@
 //! Loss against learning rate at every width: whether the best rate stays where it is.
 
-use super::axis::{Axis, about, range, roomy, short};
+use super::axis::{Axis, about, range, short};
 use super::kinds::{Kind, kind};
 use super::legend::Entry;
 use super::panel::Panel;
@@ -90,7 +90,7 @@ pub(super) fn sheet(runs: &[RunRecord]) -> Result<Sheet<'_>, String> {
         [low / 1.2, high * 1.2],
     )
     .with_ticks(ticks);
-    let y = Axis::linear("Held-out loss (nats per token)", roomy(losses, 0.08));
+    let y = Axis::losses("Held-out loss (nats per token)", losses, 0.08);
     let mut legend: Vec<Entry> = sizes
         .iter()
         .enumerate()
@@ -134,8 +134,7 @@ pub(super) fn sheet(runs: &[RunRecord]) -> Result<Sheet<'_>, String> {
         charts: charts.collect(),
         legend,
         notes,
-        heading: None,
-        aside: 0.0,
+        ..Sheet::default()
     })
 }
 
