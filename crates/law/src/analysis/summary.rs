@@ -41,7 +41,7 @@ fn write_summary(
     }
     writeln!(out)?;
     if short {
-        write_figures(out, result)?;
+        write_figures(out, result, &answer.text())?;
     } else {
         write_details(out, result)?;
     }
@@ -76,8 +76,9 @@ fn write_summary(
     }
 }
 
-/// Writes a line for each law, the optimum, what concepts are worth and what is saved.
-fn write_figures(out: &mut String, result: &AnalysisResult) -> std::fmt::Result {
+/// Writes a line for each law, the optimum, and what concepts are worth where the verdict does not say
+/// it.
+fn write_figures(out: &mut String, result: &AnalysisResult, verdict: &str) -> std::fmt::Result {
     for (title, law) in laws(result) {
         match law {
             LawOutcome::Fitted(report) => writeln!(out, "{title}: {}", in_a_line(report))?,
@@ -94,7 +95,8 @@ fn write_figures(out: &mut String, result: &AnalysisResult) -> std::fmt::Result 
             quantities.collect::<Vec<_>>().join(", ")
         )?;
     }
-    if let Maybe::Known(worth) = &result.concept_worth {
+    let is_told = verdict.contains("oncepts are worth");
+    if let Some(worth) = result.concept_worth.known().filter(|_| !is_told) {
         writeln!(
             out,
             "Concepts are worth {} nats/token ({} of {} above noise)",
