@@ -207,8 +207,10 @@ fn one_law(asked: &Asked, name: &str) -> Result<FitAnswer, AskError> {
     let budget = asked.settings.budget;
     let budget = budget.unwrap_or_else(|| default_budget(&studied.estimate, &cost));
     let saving = asked.saving(&mut studied, &asked.policy, &cost, Some(budget))?;
+    let limits = studied.report.warnings.clone();
     let question = AllocateQuestion {
         cost: &cost,
+        limits: &limits,
         budget: Budget::training(budget),
         bounds: bounds.collect(),
         constants: Vec::new(),

@@ -120,6 +120,7 @@ pub(in crate::cli) fn run(args: &Args) -> Result<ExitCode, Failure> {
         &basis.fitted,
         &AllocateQuestion {
             cost: &cost,
+            limits: &basis.warnings,
             budget,
             bounds,
             constants,

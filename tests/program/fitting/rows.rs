@@ -82,3 +82,53 @@ fn a_fit_of_a_file_leaves_the_file_as_it_is() {
     let kept = std::fs::read_to_string(desk.path().join("runs.csv")).expect("the file");
     assert_eq!(kept, chinchilla(&SIZES, &TOKENS));
 }
+
+#[test]
+fn the_python_of_the_database_page_says_what_predict_says() {
+    let page = include_str!("../../../docs/database.md");
+    let (_, python) = page.split_once("```python\n").expect("a block of Python");
+    let (python, _) = python.split_once("```").expect("its end");
+    let desk = Desk::new()
+        .with("runs.csv", chinchilla(&SIZES, &TOKENS))
+        .with("law.py", python);
+    let fit = [
+        "fit",
+        "--csv",
+        "runs.csv",
+        "--law",
+        "chinchilla",
+        "--bootstrap",
+        "40",
+        "--json",
+    ];
+    let desk = {
+        let fit = desk.done(&fit);
+        desk.with("fit.json", fit)
+    };
+    let mut python = std::process::Command::new("python3");
+    let Ok(said) = python
+        .args(["law.py", "fit.json"])
+        .current_dir(desk.path())
+        .output()
+    else {
+        eprintln!("SKIPPED: no python3 evaluates the law");
+        return;
+    };
+    let said = String::from_utf8(said.stdout).expect("UTF-8");
+    let numbers = said.lines().last().expect("numbers").split(' ');
+    let numbers: Vec<f64> = numbers.map(|it| it.parse().expect("a number")).collect();
+    let told = desk.json(&[
+        "predict",
+        "--fit",
+        "fit.json",
+        "--at",
+        "N=1e9,D=20e9",
+        "--json",
+    ]);
+    let told = &told["predictions"][0];
+    assert!(
+        (numbers[0] / number(&told["prediction"]) - 1.0).abs() < 1e-9,
+        "{said} {told}"
+    );
+    assert!(numbers[1] < numbers[0] && numbers[0] < numbers[2], "{said}");
+}

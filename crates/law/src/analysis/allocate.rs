@@ -3,6 +3,7 @@
 use super::cost::CostModel;
 use super::describe::side;
 use super::estimate::Estimate;
+use super::warning::Warning;
 use super::{LEVEL, Maybe, thin};
 use crate::fit::FittedLaw;
 use crate::fit::allocation::{
@@ -64,7 +65,8 @@ pub struct Choice {
     pub outside: Vec<Outside>,
     /// Ends of the search on which it lies, such as `concept_share (upper)`.
     pub at_edge: Vec<String>,
-    /// Quantities whose interval covers most of the searched range: the runs do not determine them.
+    /// Quantities that the runs do not determine: their interval covers most of the searched range, their
+    /// concepts are unused, or they have another order of P than the law.
     pub undetermined: Vec<String>,
     /// Whether the training budget is used up; if not, a bound stands in the way.
     #[serde(default = "yes")]
@@ -115,6 +117,57 @@ pub struct FrontierStep {
     pub undetermined: Vec<String>,
     /// Whether the budget is beyond the largest run's.
     pub extrapolated: bool,
+}
+
+impl Allocation {
+    /// Marks as not determined what warnings say that the law does not tell.
+    pub(super) fn leave_open(&mut self, warnings: &[Warning], domain: &Domain) {
+        let open = untold(warnings, domain);
+        for step in &mut self.frontier {
+            mark(&mut step.undetermined, &open);
+        }
+        self.best.leave_open(&open);
+        for choice in &mut self.by_ratio {
+            choice.leave_open(&open);
+        }
+    }
+}
+
+impl Choice {
+    /// Marks quantities as not determined, but for R where it is held.
+    pub(crate) fn leave_open(&mut self, open: &[Variable]) {
+        let is_free = |variable: &&Variable| {
+            self.declared_ratio.is_none() || **variable != Variable::CompressionRatio
+        };
+        let open: Vec<Variable> = open.iter().filter(is_free).copied().collect();
+        mark(&mut self.undetermined, &open);
+    }
+}
+
+fn mark(undetermined: &mut Vec<String>, open: &[Variable]) {
+    for variable in open {
+        if !undetermined.iter().any(|known| known == variable.name()) {
+            undetermined.push(variable.name().to_owned());
+        }
+    }
+}
+
+/// Lists what a law does not tell whatever its intervals are: of unused concepts both P and R, of another
+/// order of P than was measured P. What is held is no question.
+pub(crate) fn untold(warnings: &[Warning], domain: &Domain) -> Vec<Variable> {
+    let both = [Variable::ConceptShare, Variable::CompressionRatio];
+    let open = warnings.iter().map(|warning| match warning {
+        Warning::UnusedConcepts { .. } if warning.is_loud() => &both[..],
+        Warning::OrderOfShares { .. } => &both[..1],
+        _ => &[],
+    });
+    let open = open
+        .max_by_key(|open| open.len())
+        .unwrap_or_default()
+        .iter();
+    open.filter(|variable| !domain.get(**variable).is_fixed())
+        .copied()
+        .collect()
 }
 
 /// How far beyond the largest run the optimum is followed.

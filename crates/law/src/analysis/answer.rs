@@ -60,7 +60,7 @@ pub fn answer(result: &AnalysisResult, asker: &Asker) -> Answer {
             .map(|sweep| format!("{}.", sentence(&sweep.to_string()))),
     );
     verdict.push(match &result.allocation {
-        Maybe::Known(allocation) => best(allocation, contradiction(result).is_some()),
+        Maybe::Known(allocation) => best(allocation, &result.warnings),
         Maybe::Unknown(why) => format!("What to train is not known: {why}."),
     });
     verdict.extend(
@@ -146,7 +146,7 @@ fn contradiction(result: &AnalysisResult) -> Option<&Warning> {
 }
 
 /// Says what to train, as far as the runs determine it.
-fn best(allocation: &Allocation, contradicted: bool) -> String {
+fn best(allocation: &Allocation, warnings: &[Warning]) -> String {
     let choice = &allocation.best;
     let budget = human(allocation.budget);
     let budget = match (allocation.stated, allocation.times_largest) {
@@ -156,10 +156,15 @@ fn best(allocation: &Allocation, contradicted: bool) -> String {
         }
         (true, _) => format!("For {budget} training FLOPs"),
     };
-    let open: Vec<String> = choice
-        .undetermined
-        .iter()
-        .map(|name| open(choice, name))
+    // Where concepts are unused, or the law contradicts the runs, its interval says nothing.
+    let has_interval = !warnings.iter().any(|warning| match warning {
+        Warning::OrderOfShares { .. } => true,
+        Warning::UnusedConcepts { .. } => warning.is_loud(),
+        _ => false,
+    });
+    let open = choice.undetermined.iter();
+    let open: Vec<String> = open
+        .map(|name| open_quantity(choice, name, has_interval))
         .collect();
     let setting = &choice.setting;
     let known = [
@@ -174,20 +179,23 @@ fn best(allocation: &Allocation, contradicted: bool) -> String {
         let is_open = choice.undetermined.iter().any(|open| open == name);
         // One R is no choice.
         let is_choice = !(one_ratio && name == "compression_ratio");
-        is_choice && !is_open && !(contradicted && name == "concept_share")
+        is_choice && !is_open
     };
     let known = known.iter().filter(|(name, _)| told(name));
     let known: Vec<String> = known
         .map(|(name, value)| format!("{} = {value}{}", letter(name), edge(choice, name)))
         .collect();
     let known = (!known.is_empty()).then(|| format!("{} is best by the law", known.join(" with ")));
-    let open = (!open.is_empty()).then(|| open.join("; "));
+    let open = match open.len() {
+        0 => None,
+        1 => Some(format!("{} is not determined by these runs", open[0])),
+        _ => Some(format!(
+            "{} are not determined by these runs",
+            open.join(" and ")
+        )),
+    };
     let told: Vec<String> = [open, known].into_iter().flatten().collect();
-    if told.is_empty() {
-        format!("{budget}, the law's P is not to be used.")
-    } else {
-        format!("{budget}, {}.", told.join("; "))
-    }
+    format!("{budget}, {}.", told.join("; "))
 }
 
 /// Says that the best value is the last that was trained.
@@ -203,12 +211,13 @@ fn edge(choice: &Choice, name: &str) -> &'static str {
     }
 }
 
-fn open(choice: &Choice, name: &str) -> String {
-    let within = choice.intervals.get(name);
+/// Names a quantity that is not determined, with where it may lie.
+fn open_quantity(choice: &Choice, name: &str, has_interval: bool) -> String {
+    let within = choice.intervals.get(name).filter(|_| has_interval);
     let within = within.map_or_else(String::new, |[low, high]| {
-        format!(" (anything from {low:.2} to {high:.2})")
+        format!(" ({low:.2} to {high:.2})")
     });
-    format!("{} is not determined by these runs{within}", letter(name))
+    format!("{}{within}", letter(name))
 }
 
 /// Says whether concepts save FLOPs; a saving that is not the concepts' is said to be none of theirs.
@@ -288,11 +297,7 @@ fn caveats<'a>(
             human(tokens)
         )
     });
-    let seeds = (result.seed_noise.is_none() && !result.runs.is_empty()).then(|| {
-        "no setting was run with two seeds: the noise is only known from what the fit leaves"
-            .to_owned()
-    });
-    loud.chain(of_best).chain(held).chain(seeds)
+    loud.chain(of_best).chain(held)
 }
 
 /// Says what to do next.
@@ -379,8 +384,8 @@ fn next(result: &AnalysisResult, attribution: &Attribution, asker: &Asker) -> Ve
     }
     if result.seed_noise.is_none() && !result.runs.is_empty() {
         next.push(format!(
-            "Train some settings with a second seed{}: the noise between seeds is not known.",
-            key("grid.seed: [0, 1]")
+            "Train with a second seed too{}: the noise is not known.",
+            key("seed: [0, 1]")
         ));
     }
     if next.is_empty() {
@@ -481,8 +486,7 @@ mod tests {
             told.text()
         );
         assert!(
-            told.text()
-                .contains("P is not determined by these runs (anything from"),
+            told.text().contains("is not determined by these runs"),
             "{}",
             told.text()
         );

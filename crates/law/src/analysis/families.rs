@@ -4,6 +4,7 @@
 use super::estimate::{Estimate, Task, count_settings, estimate};
 use super::laws::LawForm;
 use super::observe::{Observed, SeedNoise, Sorted, levels, of_kind, sort};
+use super::order;
 use super::policy::Policy;
 use super::report::{CannotFit, LeftOut};
 use super::warning::Warning;
@@ -47,7 +48,11 @@ impl Laws {
             let why = || Err(CannotFit::SeveralDataSets { sets: sets.len() });
             (why(), why(), why())
         } else {
-            let dlcm = dlcm(&used, policy, noise);
+            let mut dlcm = dlcm(&used, policy, noise);
+            if let Ok(law) = &mut dlcm {
+                let against = order::against_the_runs(&law.report, &used, noise);
+                law.warnings.extend(against);
+            }
             let shared = dlcm.as_ref().ok();
             let baseline = |kind| baseline(kind, &used, policy, noise, shared);
             let (dense, control) = (baseline(ModelKind::Dense), baseline(ModelKind::TokenOnly));

@@ -37,7 +37,7 @@ pub mod simulated;
 
 pub use allocate::default_budget;
 pub use allocate::{Allocation, Choice, FrontierStep, LossSurface, Outside};
-pub(crate) use allocate::{DRAWS, Search};
+pub(crate) use allocate::{DRAWS, Search, untold};
 pub use answer::{Answer, Asker, answer};
 pub use attribution::{Attribution, NotConcepts, Part, Untold, Verdict};
 pub use cost::{CostModel, PowerLaw, SmoothShapes, TokenOnlyShapes};
@@ -259,7 +259,7 @@ pub fn analyse_laws(
         let said = law.iter().flat_map(|law| &law.warnings);
         warnings.extend(said.cloned());
     }
-    let (curves, allocation) = match &dlcm {
+    let (curves, mut allocation) = match &dlcm {
         Ok(dlcm) => (
             curves::curves(dlcm, &used),
             allocate::allocate(dlcm, &cost, settings.budget),
@@ -287,8 +287,9 @@ pub fn analyse_laws(
     let savings = against(ModelKind::Dense, &dense, true);
     let control_savings = against(ModelKind::TokenOnly, &control, false);
     let concept_worth = worth::worth(rows, &used, noise, policy.seed);
-    let order = dlcm.as_ref().ok();
-    warnings.extend(order.and_then(|law| order::against_the_runs(&law.report, &used, noise)));
+    if let (Maybe::Known(allocation), Ok(dlcm)) = (&mut allocation, &dlcm) {
+        allocation.leave_open(&warnings, &dlcm.fitted.domain());
+    }
     let shapes = dlcm.as_ref().ok().and_then(|estimate| {
         let effect = shapes::effect(&estimate.report, rows, noise, policy.seed)?;
         warnings.extend(effect.warning(&estimate.report.law));

@@ -407,9 +407,7 @@ pub fn remarks(choice: &Choice) -> Vec<String> {
             .map(|name| letter(name))
             .collect();
         let names = names.join(" and ");
-        remarks.push(format!(
-            "{names} not determined: the interval covers most of what was trained"
-        ));
+        remarks.push(format!("{names} not determined by these runs"));
     }
     remarks.extend(beyond(choice));
     if !choice.at_edge.is_empty() {

@@ -135,7 +135,7 @@ fn one_d_gives_a_reduced_law_that_says_so() {
         "D is held",
         "R²",
         "FLOPs saved",
-        "no setting was run with two seeds",
+        "with a second seed",
     ] {
         assert!(text.contains(words), "{words} is missing in:\n{text}");
     }

@@ -2,7 +2,7 @@
 
 use crate::analysis::{
     AnalysisResult, Attribution, Choice, CostModel, DRAWS, Fitted, LEVEL, Maybe, SavingPoint,
-    Savings, Search, Warning, in_words, savings_against, thin,
+    Savings, Search, Warning, in_words, savings_against, thin, untold,
 };
 use crate::fit::allocation::{
     ActiveBound, AllocationError, Budget, Cost, Domain, Optimum, Range, Region, Setting, Surface,
@@ -17,6 +17,8 @@ use std::collections::BTreeMap;
 pub struct AllocateQuestion<'a> {
     /// What settings cost.
     pub cost: &'a dyn Cost,
+    /// What limits the law: by unused concepts, say, it tells neither P nor R.
+    pub limits: &'a [Warning],
     /// What may be spent.
     pub budget: Budget,
     /// Bounds that were stated; the others follow from the data.
@@ -261,7 +263,8 @@ pub fn allocate(
         cost,
         ranges: &fitted.ranges,
     };
-    let (best, region) = search.choice(&domain, budget, None)?;
+    let (mut best, region) = search.choice(&domain, budget, None)?;
+    best.leave_open(&untold(question.limits, &domain));
     let points = frontier(
         &surface,
         &draws,

@@ -98,14 +98,20 @@ impl AllocationReport {
             let name = variable.name();
             let range = self.domain.get(variable);
             let bound = self.active_bounds.iter().any(|active| active == name);
-            let remark = match (range.is_fixed(), bound) {
-                (true, _) => "  fixed",
-                (_, true) => "  on its bound",
+            let open = self.choice.undetermined.iter().any(|open| open == name);
+            let remark = match (range.is_fixed(), open, bound) {
+                (true, ..) => "  fixed",
+                (_, true, _) => "  not determined by these runs",
+                (.., true) => "  on its bound",
                 _ => "",
             };
+            let value = if open {
+                "open".to_owned()
+            } else {
+                shown(name, setting.get(variable))
+            };
             let line = format!(
-                "  {letter:<5} {name:<18} {:>10}  {:<22}{remark}",
-                shown(name, setting.get(variable)),
+                "  {letter:<5} {name:<18} {value:>10}  {:<22}{remark}",
                 interval(self.region.as_ref(), name)
             );
             writeln!(f, "{}", line.trim_end())?;
