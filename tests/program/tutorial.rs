@@ -85,7 +85,9 @@ fn the_tutorials_commands_do_what_it_shows() {
             // Runs on other text have other ids.
             let status = desk.json(&["status", "my.yaml", "--json"]);
             let runs = status["runs"].as_array().expect("runs");
-            id = runs[0]["id"].as_str().map(str::to_owned).expect("an id");
+            let finished = |run: &&Value| run["outcome"] == "finished" && run["kind"] == "dlcm";
+            let trained = runs.iter().find(finished).expect("a trained model");
+            id = trained["id"].as_str().map(str::to_owned).expect("an id");
             *run = &id;
         }
         let output = desk.command(&arguments).output().expect("ran");
@@ -93,7 +95,9 @@ fn the_tutorials_commands_do_what_it_shows() {
             [output.stdout, output.stderr].map(|it| String::from_utf8_lossy(&it).into_owned());
         assert!(output.status.success(), "{arguments:?}: {}", said[1]);
         let said: Vec<String> = said.iter().flat_map(|it| it.lines()).map(plain).collect();
-        for line in lines.into_iter().filter(|line| is_fixed(line)) {
+        // Where another model lets concepts begin is its own.
+        let is_same = arguments[0] != "inspect";
+        for line in lines.into_iter().filter(|line| is_same && is_fixed(line)) {
             assert!(
                 said.contains(&plain(line)),
                 "{arguments:?} does not say `{line}`:\n{}",
