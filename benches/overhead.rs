@@ -11,8 +11,9 @@ use experiment::event::{Event, Line, Measurement};
 use experiment::folder::JOURNAL;
 use experiment::folder::SPECIFICATION;
 use experiment::grid::{self, ExecutionSettings};
-use experiment::plan::{Planned, plan};
+use experiment::plan::{Run, plan};
 use experiment::run::{DataFacts, RunSpec};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::AtomicUsize;
@@ -69,9 +70,10 @@ fn facts() -> DataFacts {
     }
 }
 
-fn planned(text: &str) -> Vec<Planned> {
+fn planned(text: &str) -> Vec<Run> {
     let experiment = grid::parse("bench.yaml", text).expect("valid");
-    plan(&experiment, &|_| Some(facts())).expect("plannable")
+    let planned = plan(&experiment, &|_| Some(facts())).expect("plannable");
+    planned.iter().map(Run::from).collect()
 }
 
 fn runtime() -> tokio::runtime::Runtime {
@@ -109,8 +111,8 @@ fn row(step: u64) -> Measurement {
     let noise = 1.0 / (step as f64 + 0.37);
     Measurement {
         step,
-        tokens: 4096 * step,
-        flops: 1.2345e9 * step as f64,
+        tokens: Some(4096 * step),
+        flops: Some(1.2345e9 * step as f64),
         loss: Some(3.0 + noise),
         validation_loss: step.is_multiple_of(100).then_some(3.1 + noise),
         bits_per_byte: None,
@@ -123,6 +125,7 @@ fn row(step: u64) -> Measurement {
         gradient_norm: Some(0.5 + noise),
         rate_share: Some(1.0 - noise),
         tokens_per_second: Some(1e5 * (1.0 + noise)),
+        metrics: BTreeMap::new(),
     }
 }
 
@@ -132,7 +135,7 @@ impl Observer for Silent {
     fn notice(&mut self, _: Notice) {}
 }
 
-async fn record(store: &Store, name: &str, planned: &[Planned]) -> i64 {
+async fn record(store: &Store, name: &str, planned: &[Run]) -> i64 {
     let experiment = ExperimentRecord {
         name: name.into(),
         config: String::new(),
@@ -140,16 +143,7 @@ async fn record(store: &Store, name: &str, planned: &[Planned]) -> i64 {
         program_version: "0".into(),
         git_commit: None,
     };
-    let runs: Vec<PlannedRun> = planned
-        .iter()
-        .map(|run| PlannedRun {
-            id: run.id.clone(),
-            spec: run.spec.clone(),
-            trial: run.trial,
-            flops: run.flops,
-            axes: run.axes.clone(),
-        })
-        .collect();
+    let runs: Vec<PlannedRun> = planned.iter().map(PlannedRun::from).collect();
     let recorded = store.plan(&experiment, &runs, now()).await;
     recorded.expect("recorded")
 }
@@ -261,7 +255,7 @@ fn ingest(runs: usize, rows: u64) {
     for run in &planned {
         let folder = folder.path().join("runs").join(&run.id.0);
         std::fs::create_dir_all(&folder).expect("made");
-        let spec = serde_json::to_string(&run.spec).expect("JSON");
+        let spec = serde_json::to_string(&run.work).expect("JSON");
         std::fs::write(folder.join(SPECIFICATION), spec).expect("written");
         std::fs::write(folder.join(JOURNAL), text.join("\n") + "\n").expect("written");
     }

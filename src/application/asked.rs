@@ -84,7 +84,9 @@ impl Asked {
     ) -> Result<Self, AskError> {
         let runs = store.runs(experiment).await?;
         let imported = store.imported(experiment).await?;
-        let vocab = runs.first().map(|run| run.spec.architecture.vocab());
+        let vocab = runs
+            .iter()
+            .find_map(|run| Some(run.spec.model()?.architecture.vocab()));
         let table = rows::stored(name.to_owned(), &runs, &imported)?.scaled(&selection)?;
         let mut asked = Self::of_table(table, selection);
         let mut shape = None;

@@ -34,6 +34,15 @@ pub fn devices(experiment: &Experiment, names: &[String]) -> Vec<Device> {
     let gpus = any_gpu.then(hardware::gpus).and_then(Result::ok);
     let gpus = gpus.unwrap_or_default();
     let mut left = settings.parallel.unwrap_or(usize::MAX);
+    // A run that takes several has a place of its own on them together.
+    let together = match &experiment.external {
+        Some(external) => external.devices_per_run,
+        None => 1,
+    };
+    let names: Vec<String> = names
+        .chunks(together)
+        .map(|names| names.join(","))
+        .collect();
     let devices = names.iter().map(|name| {
         let gpu = device::gpu_index(name);
         let slots = match (settings.per_device, gpu) {

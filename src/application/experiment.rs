@@ -1,17 +1,18 @@
 //! An experiment by its name: its file and overrides, its data, its plan, where its results lie.
 
-use super::{Refused, data_cache};
+use super::{Refused, data_cache, external};
 use campaign::store::{RunRecord, Store};
 use experiment::architecture::ModelKind;
 use experiment::folder::{DATABASE, ResultsFolder};
 use experiment::grid::{self, Experiment};
-use experiment::plan::{Planned, plan, rounding, trials};
+use experiment::plan::{self, Planned, Run, rounding, trials};
 use experiment::run::{DataFacts, DataSpec, Part, RunId};
 use scaling_law::analysis::{rates, tunings};
 use scaling_law::row::rows;
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use trainer::data::{self, Described};
+use trainer::external::code::fingerprint;
 
 /// An experiment as it is named: by its file, or by where it is stored.
 #[derive(Clone, Debug)]
@@ -34,8 +35,10 @@ pub struct Loaded {
 
 /// The runs of an experiment.
 pub struct Runs {
-    /// All of them, the trials first.
+    /// Those of this program's own models, the trials first.
     pub planned: Vec<Planned>,
+    /// Those of another trainer.
+    pub external: Vec<Run>,
     /// The families of models whose rate is not found yet: their runs are planned at the rate of
     /// `training`, and will be others.
     pub untuned: Vec<ModelKind>,
@@ -43,6 +46,8 @@ pub struct Runs {
     pub tuned: Vec<String>,
     /// What the data are, each once.
     pub data: Vec<Described>,
+    /// What else is to be known.
+    doubts: Vec<String>,
 }
 
 impl Runs {
@@ -52,7 +57,14 @@ impl Runs {
         let data = self.data.iter().flat_map(|data| &data.summary.warnings);
         let mut warnings: Vec<String> = data.cloned().collect();
         warnings.extend(doubts(&self.planned));
+        warnings.extend(self.doubts.iter().cloned());
         warnings
+    }
+
+    /// Lists all runs, whoever trains them.
+    pub fn all(&self) -> Vec<Run> {
+        let own = self.planned.iter().map(Run::from);
+        own.chain(self.external.iter().cloned()).collect()
     }
 
     /// Returns the trials of the families whose rate is not found yet.
@@ -225,6 +237,9 @@ impl Loaded {
     /// # Errors
     /// When data, plan or database are wrong.
     pub async fn runs(&self) -> Result<Runs, Refused> {
+        if self.experiment.external.is_some() {
+            return self.external_runs().await;
+        }
         let prepared = self.prepare()?;
         let data: Vec<Described> = prepared.iter().map(|it| it.described.clone()).collect();
         let planned = self.plan(&prepared, &self.experiment)?;
@@ -232,9 +247,11 @@ impl Loaded {
         if trials.is_empty() {
             return Ok(Runs {
                 planned,
+                external: Vec::new(),
                 untuned: Vec::new(),
                 tuned: Vec::new(),
                 data,
+                doubts: Vec::new(),
             });
         }
         let known = self.stored().await?;
@@ -281,6 +298,28 @@ impl Loaded {
                 .collect(),
             tuned: tunings.iter().map(ToString::to_string).collect(),
             data,
+            external: Vec::new(),
+            doubts: Vec::new(),
+        })
+    }
+
+    /// Plans the runs of another trainer, whose code is part of what they are.
+    async fn external_runs(&self) -> Result<Runs, Refused> {
+        let Some(asked) = &self.experiment.external else {
+            return Err(Refused::input("the experiment has no `trainer`".to_owned()));
+        };
+        let trainer = &asked.trainer;
+        let code = fingerprint(&trainer.directory, &trainer.code);
+        let code = code.map_err(|error| Refused::input(error.to_string()))?;
+        let external = plan::external(&self.experiment, code.as_deref());
+        let known = self.stored().await?;
+        Ok(Runs {
+            doubts: external::doubts(asked, &external, &known),
+            planned: Vec::new(),
+            external,
+            untuned: Vec::new(),
+            tuned: Vec::new(),
+            data: Vec::new(),
         })
     }
 
@@ -309,7 +348,7 @@ impl Loaded {
             let known = known.iter().find(|known| known.spec == *spec);
             known.map(|known| known.facts.clone())
         };
-        Ok(plan(experiment, &facts)?)
+        Ok(plan::plan(experiment, &facts)?)
     }
 }
 

@@ -9,6 +9,7 @@ mod costs;
 mod devices;
 mod error;
 mod experiment;
+mod external;
 mod folders;
 
 pub use analysed::Analysed;

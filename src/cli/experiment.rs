@@ -2,6 +2,8 @@
 
 use super::Failure;
 use crate::application::{Loaded, Named, Place};
+use campaign::launch::hardware;
+use experiment::grid::Experiment;
 use network::device;
 use std::path::PathBuf;
 
@@ -56,6 +58,22 @@ pub(super) struct DeviceArgs {
 }
 
 impl DeviceArgs {
+    /// Lists the names of the devices that an experiment's runs train on.
+    ///
+    /// Another trainer's are its own affair: this program need not be able to use them.
+    pub(super) fn names_for(&self, experiment: &Experiment) -> Result<Vec<String>, Failure> {
+        if experiment.external.is_none() {
+            return self.names();
+        }
+        let is_auto = self.device == ["auto"];
+        let gpus = || hardware::gpus().map_or(0, |gpus| gpus.len());
+        Ok(match if is_auto { gpus() } else { 0 } {
+            0 if is_auto => vec!["cpu".to_owned()],
+            0 => self.device.clone(),
+            gpus => (0..gpus).map(|index| format!("cuda:{index}")).collect(),
+        })
+    }
+
     /// Lists the names of the devices, all of which can be used.
     pub(super) fn names(&self) -> Result<Vec<String>, Failure> {
         let names = device::resolve(&self.device);

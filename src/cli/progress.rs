@@ -5,7 +5,7 @@ use super::board::{Board, Row, Window};
 use super::terminal::{harmless, last_line, note, tamed};
 use campaign::orchestrate::{Notice, Observer, Retried};
 use experiment::event::Measurement;
-use experiment::plan::{Open, Pace, Planned, seconds_left};
+use experiment::plan::{Open, Pace, Run, seconds_left};
 use experiment::quantity::{Params, Tokens, counted};
 use experiment::run::{Part, RunId, RunOutcome};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -26,11 +26,14 @@ const ESTIMATE: Duration = Duration::from_secs(1);
 const LOSSES: usize = 256;
 
 /// Writes what a run is in a few words, with the further axes that tell it from others.
-fn label(run: &Planned, further: &Columns) -> String {
-    let architecture = &run.spec.architecture;
+fn label(run: &Run, further: &Columns) -> String {
+    let Some(spec) = run.work.model() else {
+        return external_label(run);
+    };
+    let architecture = &spec.architecture;
     let params = architecture.params();
     let n = Params(params.non_embedding());
-    let d = Tokens(run.spec.recipe.tokens);
+    let d = Tokens(spec.recipe.tokens);
     let kind = architecture.kind().name();
     let size = if !architecture.has_concepts() {
         format!("{kind} N={n} D={d}")
@@ -49,7 +52,19 @@ fn label(run: &Planned, further: &Columns) -> String {
         axes if axes.is_empty() => axes,
         axes => format!(" {axes}"),
     };
-    format!("{size}{axes} seed {}{part}", run.spec.seed)
+    format!("{size}{axes} seed {}{part}", spec.seed)
+}
+
+/// Writes another trainer's run by its axes.
+fn external_label(run: &Run) -> String {
+    let axes = run
+        .work
+        .external()
+        .map_or(&[][..], |spec| spec.axes.as_slice());
+    let words = axes
+        .iter()
+        .map(|(name, value)| format!("{name}={}", value.shown()));
+    words.collect::<Vec<_>>().join(" ")
 }
 
 /// Where a run stands.
@@ -76,7 +91,9 @@ struct Followed {
     after: Option<RunId>,
     /// Steps at its beginning, which are another run's, and at its end.
     start: u64,
-    steps: u64,
+    steps: Option<u64>,
+    /// Tokens that it trains on itself, where that is known.
+    tokens: Option<f64>,
     stand: Stand,
     /// The share that is done.
     done: f64,
@@ -89,16 +106,17 @@ struct Followed {
 }
 
 impl Followed {
-    fn new(run: &Planned, further: &Columns) -> Self {
-        let start = run.spec.execution.start.as_ref();
+    fn new(run: &Run, further: &Columns) -> Self {
+        let start = run.work.start();
         Self {
             id: run.id.clone(),
             label: label(run, further),
-            flops: run.flops,
-            flops_per_token: run.flops / run.spec.own_tokens() as f64,
+            flops: run.amount(),
+            flops_per_token: run.amount() / run.own_tokens().unwrap_or(1.0),
             after: start.map(|start| start.run.clone()),
             start: start.map_or(0, |start| start.step),
-            steps: run.spec.recipe.steps(run.spec.architecture.seq_len()),
+            steps: run.work.steps(),
+            tokens: run.own_tokens(),
             stand: Stand::Waiting,
             done: 0.0,
             pace: None,
@@ -114,7 +132,8 @@ impl Followed {
             return;
         };
         self.done = done;
-        if self.pace.is_none() && done > from + 0.05 + 2.0 / self.steps as f64 {
+        let step = self.steps.map_or(0.0, |steps| 1.0 / steps as f64);
+        if self.pace.is_none() && done > from + 0.05 + 2.0 * step {
             // The first row after a checkpoint: what came before was not done now.
             self.stand = Stand::Training {
                 since: Instant::now(),
@@ -194,7 +213,7 @@ pub(super) struct Progress {
 
 impl Progress {
     /// Starts to show the runs that are to do, those that start first last, at most `slots` at once.
-    pub(super) fn new(by_urgency: &[&Planned], slots: usize, is_quiet: bool) -> Self {
+    pub(super) fn new(by_urgency: &[&Run], slots: usize, is_quiet: bool) -> Self {
         let further = Columns::of(by_urgency.iter().map(|run| &run.axes));
         let runs: Vec<Followed> = by_urgency
             .iter()
@@ -315,9 +334,14 @@ impl Progress {
         let Some(run) = self.run(id) else {
             return;
         };
-        let step = row.step.saturating_sub(run.start);
-        let done = step as f64 / (run.steps - run.start).max(1) as f64;
-        run.reaches(done);
+        let by_steps = run.steps.map(|steps| {
+            let step = row.step.saturating_sub(run.start);
+            step as f64 / (steps - run.start).max(1) as f64
+        });
+        let by_tokens = || Some((row.tokens? as f64 / run.tokens?).min(1.0));
+        if let Some(done) = by_steps.or_else(by_tokens) {
+            run.reaches(done);
+        }
         run.tokens_per_second = row.tokens_per_second.or(run.tokens_per_second);
         if let Some(loss) = row.loss.or(row.validation_loss) {
             run.losses.push(loss);

@@ -7,7 +7,7 @@ use experiment::digest;
 use experiment::record::RunRecord;
 use experiment::run::RunId;
 use scaling_law::analysis::Estimate;
-use scaling_law::row::{Row, rows};
+use scaling_law::row::{Row, each};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt::Write;
@@ -35,14 +35,18 @@ pub fn stored(
     imported: &[ImportedRun],
 ) -> Result<Table, RowsError> {
     let mut all = Vec::new();
-    for (record, row) in runs.iter().zip(rows(runs)) {
+    let mut unknown = Vec::new();
+    for (record, row) in runs.iter().zip(each(runs)) {
+        if row.is_none() {
+            unknown.push(all.len());
+        }
         let written = |value: Option<f64>| value.map_or_else(String::new, |v| v.to_string());
         let more = [
             (SOURCE, TRAINED.to_owned()),
             ("flops", written(record.flops)),
         ];
         let more = more.map(|(name, cell)| (name.to_owned(), cell));
-        all.push((format!("run {}", row.id), BTreeMap::from(more), Some(row)));
+        all.push((format!("run {}", record.id), BTreeMap::from(more), row));
     }
     for run in imported {
         let place = format!("{}, line {}", run.source, run.line);
@@ -71,7 +75,10 @@ pub fn stored(
             sets.len()
         ));
     }
-    let table = of_rows(name, all)?;
+    let mut table = of_rows(name, all)?;
+    let why = "nobody has said its N and its D: neither its file nor its trainer's reports";
+    let unknown = unknown.into_iter().map(|at| (at, why.to_owned()));
+    table.left_out.extend(unknown);
     Ok(Table { remarks, ..table })
 }
 

@@ -108,8 +108,8 @@ pub(super) struct From {
 #[derive(Serialize)]
 struct Columns {
     step: Vec<u64>,
-    tokens: Vec<u64>,
-    flops: Vec<f64>,
+    tokens: Vec<Option<u64>>,
+    flops: Vec<Option<f64>>,
     loss: Vec<Option<f64>>,
     validation_loss: Vec<Option<f64>>,
     bits_per_byte: Vec<Option<f64>>,

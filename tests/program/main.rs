@@ -14,4 +14,5 @@ mod serve;
 mod storage;
 mod stories;
 mod support;
+mod trainers;
 mod tutorial;

@@ -195,7 +195,8 @@ impl Summary {
             RunOutcome::Crashed
             | RunOutcome::OutOfMemory
             | RunOutcome::TimedOut
-            | RunOutcome::Stalled => &mut self.failed,
+            | RunOutcome::Stalled
+            | RunOutcome::FinishedWithoutResult => &mut self.failed,
         }
     }
 }

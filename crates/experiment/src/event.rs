@@ -3,9 +3,11 @@
 //! Owns what is said and how a line is written, checked and read; refuses IO.
 
 use crate::digest;
+use crate::external::Quantities;
 use crate::run::RunId;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
 
 /// Version of the line format; readers refuse newer ones.
 pub const FORMAT_VERSION: u32 = 1;
@@ -15,10 +17,11 @@ pub const FORMAT_VERSION: u32 = 1;
 pub struct Measurement {
     /// Optimizer steps taken.
     pub step: u64,
-    /// Tokens seen in training.
-    pub tokens: u64,
-    /// Training FLOPs spent so far, convention `exact`, at realised R.
-    pub flops: f64,
+    /// Tokens seen in training; `None` where another trainer does not say.
+    pub tokens: Option<u64>,
+    /// Training FLOPs spent so far, convention `exact`, at realised R; `None` where another trainer does
+    /// not say.
+    pub flops: Option<f64>,
     /// Mean training cross-entropy of this step's batch, nats per token.
     pub loss: Option<f64>,
     /// Cross-entropy on the held-out tokens in evaluation mode, nats per token.
@@ -44,6 +47,9 @@ pub struct Measurement {
     pub rate_share: Option<f64>,
     /// Training tokens per second since the row before.
     pub tokens_per_second: Option<f64>,
+    /// What else another trainer reports, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub metrics: BTreeMap<String, f64>,
 }
 
 /// What a training process says.
@@ -86,6 +92,13 @@ pub enum Event {
         /// Steps the checkpoint holds.
         step: u64,
     },
+    /// Another trainer ended without a fault, and without a result.
+    WithoutResult {
+        /// What is missing, with its last lines.
+        message: String,
+    },
+    /// What another trainer says of its model and its training, which wins over what its file says.
+    Reported(Quantities),
     /// The process gives up.
     Failed {
         /// What went wrong, with its causes.
@@ -209,8 +222,8 @@ mod tests {
             1.5,
             Event::Measured(Measurement {
                 step: 10,
-                tokens: 40_960,
-                flops: 1.25e12,
+                tokens: Some(40_960),
+                flops: Some(1.25e12),
                 loss: Some(0.1 + 0.2),
                 ..Measurement::default()
             }),

@@ -1,8 +1,11 @@
-//! Expressions that say which cells of a grid, or rows of a table, are kept.
+//! Expressions that say which cells of a grid, or rows of a table, are kept, and what quantities of an
+//! external trainer's models are.
 //!
-//! Comparisons (chained ones too: `0.3 <= concept_share < 0.7`; `=` and `==` are one), arithmetic,
-//! `and`, `or`, `not`, parentheses, numbers with suffixes, words in quotes and names between backticks.
-//! True and false are 1 and 0 where they meet a number. What a name stands for is the caller's: [`Names`] when it is read, a function when it is evaluated.
+//! Comparisons (chained ones too: `0.3 <= concept_share < 0.7`; `=` and `==` are one), arithmetic with
+//! `+ - * / ^`, functions (`sqrt`, `log`, `exp`, `min`, `max`, `round`, `floor`, `ceil`,
+//! `if(condition, value, otherwise)`), `and`, `or`, `not`, parentheses, numbers with suffixes, words in quotes and names between backticks. True and false
+//! are 1 and 0 where they meet a number. What a name stands for is the caller's: [`Names`] when it is
+//! read, a function when it is evaluated.
 
 mod parser;
 
@@ -41,11 +44,69 @@ enum Operation<N> {
     Name(N),
     Negative(Box<Expression<N>>),
     Arithmetic(Box<Expression<N>>, char, Box<Expression<N>>),
+    Call(Function, Vec<Expression<N>>),
+    /// `if(condition, value, otherwise)`.
+    If(Box<[Expression<N>; 3]>),
     /// `first op second op third …`: all neighbours must compare so.
     Compare(Box<Expression<N>>, Vec<(Comparison, Expression<N>)>),
     Not(Box<Expression<N>>),
     All(Vec<Expression<N>>),
     Any(Vec<Expression<N>>),
+}
+
+/// A function of numbers.
+#[derive(Clone, Copy)]
+enum Function {
+    /// Of one number.
+    One(fn(f64) -> f64),
+    /// Of one or more, two at a time.
+    Many(fn(f64, f64) -> f64),
+    /// Of one number, or of it and what it is rounded to a multiple of.
+    Rounding(fn(f64) -> f64),
+}
+
+impl Function {
+    const ALL: [(&'static str, Function); 8] = [
+        ("sqrt", Function::One(f64::sqrt)),
+        ("log", Function::One(f64::ln)),
+        ("exp", Function::One(f64::exp)),
+        ("min", Function::Many(f64::min)),
+        ("max", Function::Many(f64::max)),
+        ("round", Function::Rounding(f64::round)),
+        ("floor", Function::Rounding(f64::floor)),
+        ("ceil", Function::Rounding(f64::ceil)),
+    ];
+
+    fn of(name: &str) -> Option<Self> {
+        let known = Self::ALL.iter().find(|(known, _)| *known == name);
+        known.map(|(_, function)| *function)
+    }
+
+    fn names() -> String {
+        let names = Self::ALL.iter().map(|(name, _)| *name);
+        names.chain(["if"]).collect::<Vec<_>>().join(", ")
+    }
+
+    fn takes(self, arguments: usize) -> bool {
+        match self {
+            Self::One(_) => arguments == 1,
+            Self::Many(_) => arguments >= 1,
+            Self::Rounding(_) => (1..=2).contains(&arguments),
+        }
+    }
+
+    fn of_numbers(self, numbers: &[f64]) -> f64 {
+        match (self, numbers) {
+            (Self::Rounding(round), [x, multiple]) => round(x / multiple) * multiple,
+            (Self::One(function) | Self::Rounding(function), [x, ..]) => function(*x),
+            // A number that is none stays one: Rust's own minimum would pass over it.
+            (Self::Many(_), numbers) if numbers.iter().any(|x| x.is_nan()) => f64::NAN,
+            (Self::Many(function), [first, rest @ ..]) => {
+                rest.iter().fold(*first, |a, b| function(a, *b))
+            }
+            _ => f64::NAN,
+        }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -115,6 +176,33 @@ impl<N> Expression<N> {
         parser::Parser::new(text, names).and_then(parser::Parser::parse)
     }
 
+    /// Lists the names in it, in the order in which they stand.
+    pub fn names(&self) -> impl Iterator<Item = &N> {
+        let mut names = Vec::new();
+        self.collect_names(&mut names);
+        names.into_iter()
+    }
+
+    fn collect_names<'a>(&'a self, names: &mut Vec<&'a N>) {
+        match &self.node {
+            Operation::Number(_) | Operation::Word(_) => {}
+            Operation::Name(name) => names.push(name),
+            Operation::Negative(inner) | Operation::Not(inner) => inner.collect_names(names),
+            Operation::Arithmetic(left, _, right) => {
+                left.collect_names(names);
+                right.collect_names(names);
+            }
+            Operation::Call(_, parts) | Operation::All(parts) | Operation::Any(parts) => {
+                parts.iter().for_each(|part| part.collect_names(names));
+            }
+            Operation::If(parts) => parts.iter().for_each(|part| part.collect_names(names)),
+            Operation::Compare(first, rest) => {
+                first.collect_names(names);
+                rest.iter().for_each(|(_, part)| part.collect_names(names));
+            }
+        }
+    }
+
     /// Says whether it holds for what `get` makes of its names.
     ///
     /// # Errors
@@ -129,7 +217,11 @@ impl<N> Expression<N> {
         }
     }
 
-    fn number(&self, get: &impl Fn(&N) -> Result<Value, NoValue>) -> Result<f64, Wrong> {
+    /// Computes the number that it is; not a number where a name stands for nothing.
+    ///
+    /// # Errors
+    /// What cannot be computed.
+    pub fn number(&self, get: &impl Fn(&N) -> Result<Value, NoValue>) -> Result<f64, Wrong> {
         match self.value(get)? {
             Value::Number(number) => Ok(number),
             Value::Missing => Ok(f64::NAN),
@@ -137,7 +229,11 @@ impl<N> Expression<N> {
         }
     }
 
-    fn value(&self, get: &impl Fn(&N) -> Result<Value, NoValue>) -> Result<Value, Wrong> {
+    /// Computes its value.
+    ///
+    /// # Errors
+    /// What cannot be compared or computed.
+    pub fn value(&self, get: &impl Fn(&N) -> Result<Value, NoValue>) -> Result<Value, Wrong> {
         Ok(match &self.node {
             Operation::Number(number) => Value::Number(*number),
             Operation::Word(word) => Value::Word(word.clone()),
@@ -150,8 +246,22 @@ impl<N> Expression<N> {
                     '+' => left + right,
                     '-' => left - right,
                     '*' => left * right,
+                    '^' => left.powf(right),
                     _ => left / right,
                 })
+            }
+            Operation::Call(function, arguments) => {
+                let numbers = arguments.iter().map(|argument| argument.number(get));
+                let numbers = numbers.collect::<Result<Vec<_>, _>>()?;
+                Value::Number(function.of_numbers(&numbers))
+            }
+            Operation::If(parts) => {
+                let [condition, value, otherwise] = parts.as_ref();
+                if condition.truth(get)? {
+                    value.value(get)?
+                } else {
+                    otherwise.value(get)?
+                }
             }
             Operation::Compare(first, rest) => {
                 let mut left = first.value(get)?;

@@ -25,6 +25,13 @@ pub const WEIGHTS: &str = "weights.safetensors";
 /// The state that a trunk keeps, for other runs to go on from.
 pub const END: &str = "end.safetensors";
 
+/// The reports of a run's external trainer: JSON lines, over all attempts.
+pub const REPORT: &str = "report.jsonl";
+/// The arguments of an external trainer that reads them from a file.
+pub const ARGUMENTS: &str = "arguments.json";
+/// The folder for an external trainer's checkpoints.
+pub const CHECKPOINTS: &str = "checkpoints";
+
 /// A results folder.
 #[derive(Clone, Copy, Debug)]
 pub struct ResultsFolder<'a>(pub &'a Path);

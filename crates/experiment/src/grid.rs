@@ -9,10 +9,12 @@
 
 mod axes;
 mod check;
+mod combine;
 mod constraint;
 mod document;
 mod draft;
 mod expand;
+mod external;
 mod key;
 mod places;
 mod reference;
@@ -21,6 +23,7 @@ mod section;
 mod settings;
 mod source;
 
+pub use external::{External, ExternalCell};
 pub use reference::reference;
 pub use schema::schema;
 pub use source::{GridError, Location, Problem, Source};
@@ -43,6 +46,8 @@ pub struct Experiment {
     pub name: String,
     /// The models to train, each once: those of `grid`, then the baselines, then the controls.
     pub cells: Vec<Cell>,
+    /// What another trainer is asked; there are no `cells` then.
+    pub external: Option<External>,
     /// Whether cells that differ only in tokens and decay branch off one stable phase.
     pub branches: bool,
     /// How the learning rate of each family of models is found, before all else.
@@ -115,6 +120,8 @@ pub struct ExecutionSettings {
     pub parallel: Option<usize>,
     /// Runs at once on one device; `None` leaves it to the launcher.
     pub per_device: Option<usize>,
+    /// Devices that a run of another trainer takes.
+    pub devices_per_run: usize,
     /// Which of the runs that can start does.
     pub order: Order,
     /// How often a run that failed is tried again.
@@ -141,6 +148,7 @@ impl Default for ExecutionSettings {
             threads: None,
             parallel: None,
             per_device: None,
+            devices_per_run: 1,
             order: Order::Longest,
             retries: 2,
             back_off: Seconds::from(5),
@@ -298,10 +306,15 @@ pub fn parse_with_overrides(
     overrides: &[(String, String)],
 ) -> Result<Experiment, GridError> {
     let (declared, source) = declared(name, text, overrides)?;
-    let cells = expand::cells(&declared)?;
+    let devices = declared.base.execution.devices_per_run;
+    let (cells, external) = match &declared.external {
+        Some(external) => (Vec::new(), Some(external::cells(external, devices)?)),
+        None => (expand::cells(&declared)?, None),
+    };
     Ok(Experiment {
         name: declared.name,
         cells,
+        external,
         branches: declared.base.branches,
         tune: declared.base.tune,
         analysis: declared.base.analysis,

@@ -4,6 +4,7 @@
 
 mod cost;
 pub mod example;
+mod external;
 mod left;
 mod rounding;
 mod shapes;
@@ -16,12 +17,14 @@ use crate::flops::Convention;
 use crate::grid::{Cell, CellKind, ControlSize, Experiment, GridError, Location, Size};
 use crate::quantity::{MOST_TOKENS, Params, TokenBudget};
 use crate::run::{DataFacts, DataSpec, Execution, Part, RunId, RunSpec};
+use crate::work::Work;
 use rayon::prelude::*;
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use cost::{Cost, Costs, workloads};
+pub use external::external;
 pub use left::{Open, Pace, Task, makespan, seconds_left};
 pub use rounding::rounding;
 pub use shapes::{Exception, LevelRange, Shapes, shapes};
@@ -50,6 +53,57 @@ pub struct Planned {
     pub memory: f64,
     /// How far its shape strays from the smooth proportions of its N.
     pub straying: Straying,
+}
+
+/// A run to carry out, whoever trains it.
+#[derive(Clone, Debug)]
+pub struct Run {
+    /// Its identity.
+    pub id: RunId,
+    /// What it carries out.
+    pub work: Work,
+    /// Whether it is asked for to find a learning rate.
+    pub trial: bool,
+    /// The axis values as written.
+    pub axes: BTreeMap<String, String>,
+    /// FLOPs of the steps it trains itself; `None` where nobody says.
+    pub flops: Option<f64>,
+    /// Estimated peak memory of its process, bytes.
+    pub memory: f64,
+}
+
+impl From<&Planned> for Run {
+    fn from(run: &Planned) -> Self {
+        Self {
+            id: run.id.clone(),
+            work: run.spec.clone().into(),
+            trial: run.trial,
+            axes: run.axes.clone(),
+            flops: Some(run.flops),
+            memory: run.memory,
+        }
+    }
+}
+
+impl Run {
+    /// Says which part of a training it carries out, and what for.
+    pub fn part(&self) -> Part {
+        self.work.part(self.trial)
+    }
+
+    /// How much there is to do: FLOPs, or one a run where nobody says how many.
+    pub fn amount(&self) -> f64 {
+        self.flops.unwrap_or(1.0)
+    }
+
+    /// Counts the tokens it trains on itself, where that is known: without those of the runs it goes on
+    /// from.
+    pub fn own_tokens(&self) -> Option<f64> {
+        match self.work.model() {
+            Some(spec) => Some(spec.own_tokens() as f64),
+            None => self.work.tokens(),
+        }
+    }
 }
 
 impl Planned {
@@ -220,13 +274,13 @@ impl Planned {
 }
 
 /// Computes, for each run, what it and the longest row of runs that go on from it cost together.
-pub fn costs_to_the_end(planned: &[&Planned], cost: impl Fn(&Planned) -> f64) -> Vec<f64> {
+pub fn costs_to_the_end(planned: &[&Run], cost: impl Fn(&Run) -> f64) -> Vec<f64> {
     let mut after: HashMap<&RunId, f64> = HashMap::new();
     let mut costs = Vec::with_capacity(planned.len());
     // A run stands after the one it goes on from.
     for run in planned.iter().rev() {
         let whole = cost(run) + after.get(&run.id).unwrap_or(&0.0);
-        if let Some(start) = &run.spec.execution.start {
+        if let Some(start) = run.work.start() {
             let longest = after.entry(&start.run).or_default();
             *longest = longest.max(whole);
         }

@@ -336,6 +336,11 @@ pub fn human(value: f64) -> String {
     format!("{scaled:.decimals$}{suffix}")
 }
 
+/// Writes a value, or a dash where nobody has said it.
+pub fn or_dash<T: fmt::Display>(value: Option<T>) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| value.to_string())
+}
+
 /// Counts things: `1 run`, `2 runs`.
 pub fn counted(count: usize, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })

@@ -1,13 +1,14 @@
 //! A run and where it stands.
 
 use crate::architecture::ModelKind;
-use crate::run::{Part, RunId, RunOutcome, RunSpec, RunState};
+use crate::run::{Part, RunId, RunOutcome, RunState};
+use crate::work::Work;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
 /// A run as stored; `RunRecord<()>` leaves out what it is in full, which takes longest to read.
 #[derive(Clone, Debug, Serialize)]
-pub struct RunRecord<S = RunSpec> {
+pub struct RunRecord<S = Work> {
     /// Its identity.
     pub id: RunId,
     /// What it is.
@@ -21,10 +22,10 @@ pub struct RunRecord<S = RunSpec> {
     pub state: RunState,
     /// What kind of model it is.
     pub kind: ModelKind,
-    /// Non-embedding parameters N of the shape that was built.
-    pub params: u64,
-    /// Training tokens D.
-    pub tokens: u64,
+    /// Non-embedding parameters N of the shape that was built; `None` where nobody has said.
+    pub params: Option<u64>,
+    /// Training tokens D; `None` where nobody has said.
+    pub tokens: Option<u64>,
     /// Concept share P of the shape that was built.
     pub concept_share: f64,
     /// Declared tokens per concept R.
@@ -43,8 +44,8 @@ pub struct RunRecord<S = RunSpec> {
     pub bits_per_byte: Option<f64>,
     /// Training FLOPs spent, convention `exact`, at realised R, its trunk's included.
     pub flops: Option<f64>,
-    /// Training FLOPs expected at the declared R.
-    pub planned_flops: f64,
+    /// Training FLOPs expected at the declared R; `None` where nobody has said.
+    pub planned_flops: Option<f64>,
     /// Loss without concepts minus with.
     pub concept_gain: Option<f64>,
     /// Loss with random boundaries minus with learned ones.

@@ -500,6 +500,8 @@ pub enum RunOutcome {
     Stalled,
     /// Given up by the user.
     Cancelled,
+    /// Another trainer's process ended without a fault, but without a final held-out loss.
+    FinishedWithoutResult,
 }
 
 impl RunOutcome {
@@ -542,4 +544,5 @@ names!(RunOutcome {
     TimedOut => "timed_out",
     Stalled => "stalled",
     Cancelled => "cancelled",
+    FinishedWithoutResult => "finished_without_result",
 });

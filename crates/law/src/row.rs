@@ -3,8 +3,10 @@
 use experiment::architecture::solver::{Level, levels};
 use experiment::architecture::{Architecture, ModelKind};
 use experiment::digest;
+use experiment::external::ExternalSpec;
 use experiment::record::RunRecord;
 use experiment::run::{Part, RunId, RunOutcome, RunSpec, RunState};
+use experiment::work::Work;
 use std::collections::{BTreeMap, HashMap};
 
 /// A run: trained here, imported, or a line of anybody's table.
@@ -133,20 +135,60 @@ impl Row {
     }
 }
 
-/// Reads stored runs as rows, in their order.
+/// Reads stored runs as rows, in their order; those of whose model or training nothing is known are none.
 pub fn rows(runs: &[RunRecord]) -> Vec<Row> {
+    each(runs).into_iter().flatten().collect()
+}
+
+/// Reads each stored run as a row; `None` where nobody has said its N or its D.
+pub fn each(runs: &[RunRecord]) -> Vec<Option<Row>> {
     let by_id: HashMap<&RunId, &RunRecord> = runs.iter().map(|run| (&run.id, run)).collect();
     runs.iter().map(|run| row(run, &by_id)).collect()
 }
 
-fn row(run: &RunRecord, by_id: &HashMap<&RunId, &RunRecord>) -> Row {
+fn row(run: &RunRecord, by_id: &HashMap<&RunId, &RunRecord>) -> Option<Row> {
+    match &run.spec {
+        Work::Model(spec) => own_row(run, spec, by_id),
+        Work::External(spec) => external_row(run, spec),
+    }
+}
+
+/// A run of another trainer: what tells it from others are its axes.
+fn external_row(run: &RunRecord, spec: &ExternalSpec) -> Option<Row> {
+    let rate = |name: &str| run.axes.get(name).and_then(|rate| rate.parse().ok());
+    let concepts = run.kind == ModelKind::Dlcm;
+    let reached = run.realised_ratio.or(Some(run.compression_ratio));
+    Some(Row {
+        state: run.state,
+        outcome: run.outcome,
+        concept_share: run.concept_share,
+        declared_ratio: run.compression_ratio,
+        realised_ratio: reached.filter(|_| concepts),
+        realised_training: run.realised_training,
+        loss: run.loss,
+        seed: run.seed,
+        concept_gain: run.concept_gain,
+        setting: Some(spec.setting()),
+        family: Some(spec.family()),
+        learning_rate: rate("learning_rate").or_else(|| rate("lr")),
+        axes: run.axes.clone(),
+        ..Row::measured(
+            run.id.clone(),
+            run.kind,
+            run.params? as f64,
+            run.tokens? as f64,
+            0.0,
+        )
+    })
+}
+
+fn own_row(run: &RunRecord, spec: &RunSpec, by_id: &HashMap<&RunId, &RunRecord>) -> Option<Row> {
     let before = |id: &&RunId| by_id.get(*id).and_then(|run| run.start_run.as_ref());
     let trunk = std::iter::successors(run.start_run.as_ref(), before).last();
     let start = run.start_run.as_ref().and_then(|id| by_id.get(id));
     let stable = start
         .and_then(|trunk| trunk.loss)
         .filter(|_| run.part == Part::Branch);
-    let spec = &run.spec;
     let token_level = match &spec.architecture {
         Architecture::Dlcm(dlcm) => Some(dlcm.token_level()),
         Architecture::TokenOnly(level) => Some(level.clone()),
@@ -159,15 +201,15 @@ fn row(run: &RunRecord, by_id: &HashMap<&RunId, &RunRecord>) -> Row {
     let mut unrated = spec.clone();
     let rates = &mut unrated.recipe.rates;
     (rates.token, rates.concept, rates.other) = (0.0, 0.0, 0.0);
-    Row {
+    Some(Row {
         id: run.id.clone(),
         cluster: trunk.unwrap_or(&run.id).0.clone(),
         part: run.part,
         state: run.state,
         outcome: run.outcome,
         kind: spec.architecture.kind(),
-        params: run.params as f64,
-        tokens: run.tokens as f64,
+        params: run.params? as f64,
+        tokens: run.tokens? as f64,
         concept_share: run.concept_share,
         declared_ratio: run.compression_ratio,
         realised_ratio: run.realised_ratio,
@@ -187,5 +229,5 @@ fn row(run: &RunRecord, by_id: &HashMap<&RunId, &RunRecord>) -> Row {
         data_tokens: Some(spec.facts.train_tokens as f64),
         entropy_floor: spec.facts.entropy_floor,
         axes: run.axes.clone(),
-    }
+    })
 }

@@ -40,11 +40,13 @@ impl fmt::Display for Checked {
         for data in &self.data {
             describe(f, data)?;
         }
-        writeln!(
-            f,
-            "  epochs: {} in the longest run",
-            significant(self.epochs)
-        )?;
+        if !self.data.is_empty() {
+            writeln!(
+                f,
+                "  epochs: {} in the longest run",
+                significant(self.epochs)
+            )?;
+        }
         for warning in &self.warnings {
             writeln!(f, "warning: {warning}")?;
         }
@@ -98,7 +100,7 @@ pub(in crate::cli) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let runs = crate::cli::block_on(async { Ok(loaded.runs().await?) })?;
     let epochs = runs.planned.iter().map(|run| run.epochs);
     let checked = Checked {
-        runs: runs.planned.len(),
+        runs: runs.all().len(),
         epochs: epochs.fold(0.0, f64::max),
         warnings: runs.warnings(),
         data: runs.data,

@@ -6,6 +6,7 @@ use crate::cli::terminal::{harmless, print};
 use campaign::orchestrate::Tail;
 use experiment::clock::utc;
 use experiment::event::{Event, Line};
+use experiment::external::Quantities;
 use experiment::quantity::{Tokens, human};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -135,9 +136,10 @@ fn describe(line: &Line) -> String {
                 value.map_or(String::new(), |value| format!(", {name} {value:.4}"))
             };
             format!(
-                "step {}: {} tokens{}{}{}",
+                "step {}{}{}{}{}",
                 row.step,
-                Tokens(row.tokens),
+                row.tokens
+                    .map_or(String::new(), |seen| format!(": {} tokens", Tokens(seen))),
                 shown("loss", row.loss),
                 shown("held-out loss", row.validation_loss),
                 row.tokens_per_second.map_or(String::new(), |speed| format!(
@@ -151,6 +153,16 @@ fn describe(line: &Line) -> String {
         Event::Diverged { step, .. } => format!("diverged at step {step}"),
         Event::Interrupted { step } => format!("interrupted after step {step}"),
         Event::Failed { message } => format!("failed: {}", harmless(message.clone())),
+        Event::WithoutResult { message } => {
+            format!("without a result: {}", harmless(message.clone()))
+        }
+        Event::Reported(said) => {
+            let said = Quantities::NAMES.iter().filter_map(|name| {
+                let value = said.get(name)?;
+                Some(format!("{name} {}", human(value)))
+            });
+            format!("reported: {}", said.collect::<Vec<_>>().join(", "))
+        }
     };
     format!("{}  {what}\n", utc(line.time))
 }

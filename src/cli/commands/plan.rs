@@ -1,5 +1,7 @@
 //! `orchestrator plan`: what would run, and what it would cost.
 
+mod external;
+
 use crate::application::{Loaded, Runs, devices, slots};
 use crate::application::{at_once, costs};
 use crate::cli::Failure;
@@ -10,7 +12,7 @@ use campaign::orchestrate::{by_urgency, disk_free, disk_need, to_do};
 use campaign::store::RunRecord;
 use experiment::architecture::{Architecture, ModelKind};
 use experiment::flops::Convention;
-use experiment::plan::{Costs, LevelRange, Planned, Shapes, Task, makespan, shapes};
+use experiment::plan::{Costs, LevelRange, Planned, Run, Shapes, Task, makespan, shapes};
 use experiment::quantity::{Flops, Params, Tokens, counted, human_bytes};
 use experiment::run::{Part, RunId};
 use rayon::prelude::*;
@@ -37,6 +39,10 @@ pub(in crate::cli) struct Args {
     #[arg(long, conflicts_with = "no_time")]
     measure_again: bool,
 
+    /// Print the commands of another trainer (`trainer`), one a line, instead.
+    #[arg(long)]
+    commands: bool,
+
     /// Print JSON: an object whose `runs` array holds one object a run, the `shapes` by N, how many
     /// are `left` and run `at_once`, the `seconds` that takes, and `warnings`.
     #[arg(long)]
@@ -52,9 +58,27 @@ pub(in crate::cli) fn run(args: &Args) -> Result<ExitCode, Failure> {
         planned,
         untuned,
         tuned,
+        external,
         ..
     } = runs;
-    let names = args.devices.names()?;
+    let all: Vec<Run> = planned.iter().map(Run::from).collect();
+    let names = args.devices.names_for(&loaded.experiment)?;
+    if loaded.experiment.external.is_some() {
+        let plan = external::Plan {
+            loaded: &loaded,
+            runs: &external,
+            stored: &stored,
+            warnings: &warnings,
+            device: names.first().map_or("cpu", String::as_str),
+        };
+        return plan.print(args.commands, args.json);
+    }
+    if args.commands {
+        return Err(Failure::input(
+            "`--commands` is for experiments with another trainer (`trainer`): this program's own models \
+             are trained by itself",
+        ));
+    }
     // Devices of one machine are taken to be alike.
     let costs = match (args.no_time, names.first()) {
         (false, Some(name)) => costs(&loaded, &planned, name, args.measure_again, &|said| {
@@ -64,7 +88,7 @@ pub(in crate::cli) fn run(args: &Args) -> Result<ExitCode, Failure> {
     };
     let devices = devices(&loaded.experiment, &names);
     let outlook = Outlook {
-        left: to_do(&planned, &stored, &loaded.results),
+        left: to_do(&all, &stored, &loaded.results),
         at_once: at_once(&devices, &planned, |run| costs.memory(run)),
         loaded: &loaded,
         planned: &planned,
@@ -98,7 +122,7 @@ struct Outlook<'a> {
     warnings: &'a [String],
     stored: &'a HashMap<RunId, RunRecord>,
     /// The runs that are not done.
-    left: Vec<&'a Planned>,
+    left: Vec<&'a Run>,
     costs: &'a Costs,
     /// Runs that train at once.
     at_once: usize,
@@ -316,10 +340,12 @@ impl Outlook<'_> {
         let mut queue = by_urgency(&self.left, order, &[]);
         queue.reverse();
         let places: HashMap<&RunId, usize> = queue.iter().map(|run| &run.id).zip(0..).collect();
-        let task = |run: &&Planned| {
-            let start = run.spec.execution.start.as_ref();
+        let own: HashMap<&RunId, &Planned> =
+            self.planned.iter().map(|run| (&run.id, run)).collect();
+        let task = |run: &&Run| {
+            let start = run.work.start();
             Some(Task {
-                seconds: self.costs.seconds(run)?,
+                seconds: self.costs.seconds(own.get(&run.id)?)?,
                 is_running: false,
                 // What it goes on from may be done.
                 after: start.and_then(|start| places.get(&start.run).copied()),
@@ -337,7 +363,7 @@ impl Outlook<'_> {
             at_once,
             ..
         } = self;
-        let flops = left.iter().fold(0.0, |sum, run| sum + run.flops);
+        let flops = left.iter().fold(0.0, |sum, run| sum + run.amount());
         let (_, threads) = slots(&loaded.experiment);
         let mut text = format!(
             "\n{}, {} done, {} to do: {} training FLOPs",

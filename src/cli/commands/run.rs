@@ -18,7 +18,7 @@ use campaign::store::{ExperimentRecord, Patience, PlannedRun, Store, shared_file
 use experiment::clock::now;
 use experiment::digest;
 use experiment::lock::Lock;
-use experiment::plan::Planned;
+use experiment::plan::{Planned, Run};
 use experiment::quantity::{counted, human_bytes};
 use experiment::run::RunId;
 use std::path::Path;
@@ -64,7 +64,7 @@ pub(in crate::cli) struct Args {
 
 pub(in crate::cli) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let loaded = args.experiment.load()?;
-    let device_names = args.devices.names()?;
+    let device_names = args.devices.names_for(&loaded.experiment)?;
     crate::cli::block_on(async {
         let runs = loaded.runs().await?;
         for warning in runs.warnings() {
@@ -98,7 +98,7 @@ async fn train_and_fit(
         data_cache: data_cache(),
         execution: loaded.experiment.execution.clone(),
         max_runs: args.max_runs,
-        first: find_planned(&args.first, &runs.planned)?,
+        first: find_planned(&args.first, &runs.all())?,
         provenance: provenance::of(device_names),
     };
     let training = Training {
@@ -115,7 +115,7 @@ async fn train_and_fit(
             "first, {}: they find the learning rates",
             counted(trials.len(), "trial")
         );
-        let (_, summary) = training.train(&trials, &setting).await?;
+        let (_, summary) = training.train(&trials, Vec::new(), &setting).await?;
         setting.max_runs = setting
             .max_runs
             .map(|most| most.saturating_sub(summary.started()));
@@ -128,7 +128,8 @@ async fn train_and_fit(
         }
         runs = found;
     }
-    let (experiment, summary) = training.train(&runs.planned, &setting).await?;
+    let external = std::mem::take(&mut runs.external);
+    let (experiment, summary) = training.train(&runs.planned, external, &setting).await?;
     let left = say_what_is_left(args, &summary, &setting, summary.left > 0)?;
     if summary.left == 0 {
         let (file, all) = (&loaded.experiment, Selection::default());
@@ -193,16 +194,16 @@ fn say_what_is_left(
 async fn to_do<'a>(
     store: &Store,
     experiment: i64,
-    planned: &'a [Planned],
+    planned: &'a [Run],
     results: &Path,
-) -> Result<Vec<&'a Planned>, Failure> {
+) -> Result<Vec<&'a Run>, Failure> {
     let stored = store.runs(experiment).await?;
     let stored = stored.into_iter().map(|run| (run.id.clone(), run));
     Ok(orchestrate::to_do(planned, &stored.collect(), results))
 }
 
 /// Refuses to start what the disk cannot hold.
-fn check_disk(loaded: &Loaded, to_do: &[&Planned], devices: &[Device]) -> Result<(), Failure> {
+fn check_disk(loaded: &Loaded, to_do: &[&Run], devices: &[Device]) -> Result<(), Failure> {
     let slots = devices.iter().map(|device| device.slots).sum();
     let keep_weights = loaded.experiment.execution.keep_weights;
     let need = orchestrate::disk_need(to_do, slots, keep_weights);
@@ -255,7 +256,7 @@ fn how_to_continue(summary: &Summary, setting: &Setting) -> String {
 }
 
 /// Finds planned runs by the beginnings of their ids.
-fn find_planned(names: &[String], planned: &[Planned]) -> Result<Vec<RunId>, Failure> {
+fn find_planned(names: &[String], planned: &[Run]) -> Result<Vec<RunId>, Failure> {
     let mut found = Vec::new();
     for name in names {
         let before = found.len();
@@ -274,7 +275,7 @@ fn find_planned(names: &[String], planned: &[Planned]) -> Result<Vec<RunId>, Fai
 async fn record(
     store: &Store,
     loaded: &Loaded,
-    planned: &[Planned],
+    planned: &[Run],
     git_commit: Option<String>,
 ) -> Result<i64, Failure> {
     let config = &loaded.experiment.source.text;
@@ -285,16 +286,7 @@ async fn record(
         program_version: env!("CARGO_PKG_VERSION").to_owned(),
         git_commit,
     };
-    let runs: Vec<PlannedRun> = planned
-        .iter()
-        .map(|run| PlannedRun {
-            id: run.id.clone(),
-            spec: run.spec.clone(),
-            trial: run.trial,
-            flops: run.model_flops(),
-            axes: run.axes.clone(),
-        })
-        .collect();
+    let runs: Vec<PlannedRun> = planned.iter().map(PlannedRun::from).collect();
     Ok(store.plan(&experiment, &runs, now()).await?)
 }
 
@@ -312,21 +304,28 @@ impl Training<'_> {
     /// too.
     async fn train(
         &self,
-        planned: &[Planned],
+        own: &[Planned],
+        external: Vec<Run>,
         setting: &Setting,
     ) -> Result<(i64, Summary), Failure> {
+        let runs = |own: &[Planned]| -> Vec<Run> {
+            let own = own.iter().map(Run::from);
+            own.chain(external.iter().cloned()).collect()
+        };
+        let planned = runs(own);
         let (store, loaded) = (self.store, self.loaded);
         let git_commit = setting.provenance.git_commit.clone();
-        let experiment = record(store, loaded, planned, git_commit).await?;
+        let experiment = record(store, loaded, &planned, git_commit).await?;
         let devices = devices(&loaded.experiment, self.device_names);
-        let missing = to_do(store, experiment, planned, &loaded.results).await?;
+        let missing = to_do(store, experiment, &planned, &loaded.results).await?;
         check_disk(loaded, &missing, &devices)?;
         // Devices of one machine are taken to be alike.
         let planned = match self.device_names.first() {
-            Some(name) if !missing.is_empty() => {
-                with_measured_memory(loaded, planned, name, &|said| note!("{said}"))?
+            Some(name) if !missing.is_empty() && !own.is_empty() => {
+                let own = with_measured_memory(loaded, own, name, &|said| note!("{said}"))?;
+                runs(&own)
             }
-            _ => planned.to_vec(),
+            _ => planned,
         };
         let missing = to_do(store, experiment, &planned, &loaded.results).await?;
         let slots = devices.iter().map(|device| device.slots).sum();

@@ -6,7 +6,7 @@ use crate::cli::terminal::{harmless, print};
 use campaign::store::AttemptRecord;
 use experiment::clock::{now, utc};
 use experiment::folder::ResultsFolder;
-use experiment::quantity::{Params, Tokens, counted, human_bytes};
+use experiment::quantity::{Params, Tokens, counted, human_bytes, or_dash};
 use experiment::run::RunState;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -85,12 +85,12 @@ fn describe(
     let unknown = || "-".to_owned();
     say("run", run.id.to_string());
     say("kind", super::plan::kind(run.kind, run.part));
-    say("N", Params(run.params).to_string());
+    say("N", or_dash(run.params.map(Params)));
     if run.has_concepts() {
         say("P", format!("{:.3}", run.concept_share));
         say("R", format!("{}", run.compression_ratio));
     }
-    say("D", Tokens(run.tokens).to_string());
+    say("D", or_dash(run.tokens.map(Tokens)));
     say("seed", run.seed.to_string());
     let stands = match (run.state, run.outcome) {
         (RunState::Ended, Some(outcome)) => outcome.to_string(),

@@ -9,7 +9,7 @@ use campaign::orchestrate::blocked_by;
 use campaign::store::{RunRecord, Selection, Store, Tally};
 use clap::ValueEnum;
 use experiment::lock::Lock;
-use experiment::quantity::{Params, Tokens};
+use experiment::quantity::{Params, Tokens, or_dash};
 use experiment::run::{Part, RunId, RunOutcome, RunState};
 use std::collections::HashMap;
 use std::io::IsTerminal;
@@ -316,7 +316,7 @@ impl Status {
         match (best, self.is_short) {
             (Some(run), false) => format!(
                 "lowest loss at D = {}: {:.4}, {} ({})\n",
-                Tokens(run.tokens),
+                or_dash(run.tokens.map(Tokens)),
                 run.loss.unwrap_or(f64::NAN),
                 run.id,
                 super::plan::kind(run.kind, run.part)
@@ -347,11 +347,11 @@ impl Status {
             "{:<12}  {:<12}  {:>6}  {:>5.3}  {:>5}  {:>8}  {:>6}  {:>4}  {}{:>7}  {:>9}  {}\n",
             run.id,
             super::plan::kind(run.kind, run.part),
-            Params(run.params),
+            or_dash(run.params.map(Params)),
             run.concept_share,
             run.compression_ratio,
             number(run.realised_ratio, 3),
-            Tokens(run.tokens),
+            or_dash(run.tokens.map(Tokens)),
             run.seed,
             spaced(columns.values(&run.axes)),
             number(run.loss, 4),

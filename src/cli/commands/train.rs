@@ -3,12 +3,14 @@
 use crate::cli::terminal::note;
 use campaign::launch::exit_code;
 use experiment::folder::SPECIFICATION;
-use experiment::run::{RunOutcome, RunSpec};
+use experiment::run::RunOutcome;
+use experiment::work::Work;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use trainer::external::{self, Ended};
 use trainer::train::session::{Place, train};
 
 /// Train one run in this process.
@@ -33,14 +35,22 @@ pub(in crate::cli) struct Args {
     /// Stop at a checkpoint when this process is no longer the parent.
     #[arg(long)]
     parent: Option<i32>,
+
+    /// Which attempt at the run it is.
+    #[arg(long, default_value_t = 1)]
+    attempt: usize,
 }
 
 pub(in crate::cli) fn run(args: &Args) -> ExitCode {
     match train_folder(args) {
-        Ok(outcome) => ExitCode::from(match outcome {
+        Ok(Ended {
+            was_killed: true, ..
+        }) => ExitCode::from(exit_code::KILLED as u8),
+        Ok(Ended { outcome, .. }) => ExitCode::from(match outcome {
             RunOutcome::Finished => exit_code::FINISHED as u8,
             RunOutcome::Diverged => exit_code::DIVERGED as u8,
             RunOutcome::Interrupted => exit_code::INTERRUPTED as u8,
+            RunOutcome::FinishedWithoutResult => exit_code::WITHOUT_RESULT as u8,
             // Outcomes that only an orchestrator knows of.
             RunOutcome::OutOfMemory
             | RunOutcome::Crashed
@@ -55,11 +65,11 @@ pub(in crate::cli) fn run(args: &Args) -> ExitCode {
     }
 }
 
-fn train_folder(args: &Args) -> Result<RunOutcome, String> {
+fn train_folder(args: &Args) -> Result<Ended, String> {
     let path = args.folder.join(SPECIFICATION);
     let wrong = |error: &dyn std::fmt::Display| format!("cannot read {}: {error}", path.display());
     let text = std::fs::read(&path).map_err(|error| wrong(&error))?;
-    let spec = RunSpec::read(&text).map_err(|error| wrong(&error))?;
+    let work = Work::read(&text).map_err(|error| wrong(&error))?;
     let asked = Arc::new(AtomicBool::new(false));
     for signal in [SIGTERM, SIGINT] {
         signal_hook::flag::register(signal, Arc::clone(&asked))
@@ -69,11 +79,26 @@ fn train_folder(args: &Args) -> Result<RunOutcome, String> {
         args.parent
             .is_some_and(|parent| nix::unistd::getppid().as_raw() != parent)
     };
-    let place = Place {
-        folder: &args.folder,
-        data_cache: &args.data_cache,
-        device: &args.device,
-        should_stop: &|| asked.load(Ordering::Relaxed) || orphaned(),
+    let should_stop = &|| asked.load(Ordering::Relaxed) || orphaned();
+    let ended = match &work {
+        Work::Model(spec) => {
+            let place = Place {
+                folder: &args.folder,
+                data_cache: &args.data_cache,
+                device: &args.device,
+                should_stop,
+            };
+            train(spec, &place).map(Ended::from)
+        }
+        Work::External(spec) => {
+            let place = external::Place {
+                folder: &args.folder,
+                device: &args.device,
+                attempt: args.attempt,
+                should_stop,
+            };
+            external::watch(spec, &place)
+        }
     };
-    train(&spec, &place).map_err(|error| error.to_string())
+    ended.map_err(|error| error.to_string())
 }

@@ -43,7 +43,8 @@ pub(in crate::cli) async fn screen(
 }
 
 fn label(run: &Run) -> String {
-    let size = format!("N={}", Params(run.params));
+    let params = run.params.map(|n| format!(" N={}", Params(n)));
+    let tokens = run.tokens.map(|d| format!(" D={}", Tokens(d)));
     let concepts = if !run.has_concepts() {
         String::new()
     } else {
@@ -51,8 +52,9 @@ fn label(run: &Run) -> String {
     };
     let kind = super::plan::kind(run.kind, run.part);
     format!(
-        "{kind} {size}{concepts} D={} seed {}",
-        Tokens(run.tokens),
+        "{kind}{}{concepts}{} seed {}",
+        params.unwrap_or_default(),
+        tokens.unwrap_or_default(),
         run.seed
     )
 }
@@ -102,25 +104,31 @@ impl<'a> Shares<'a> {
             .as_ref()
             .and_then(|start| self.places.get(start));
         start.map_or((0.0, 0.0), |&start| {
+            let run = &self.runs[start];
             (
-                self.runs[start].tokens as f64,
-                self.runs[start].planned_flops,
+                run.tokens.map_or(0.0, |tokens| tokens as f64),
+                run.planned_flops.unwrap_or(0.0),
             )
         })
     }
 
-    /// The tokens and FLOPs that a run trains itself.
+    /// The tokens and FLOPs that a run trains itself; one of each where nobody has said how many.
     fn own(&self, run: &Run) -> (f64, f64) {
         let (tokens, flops) = self.before(run);
-        (run.tokens as f64 - tokens, run.planned_flops - flops)
+        (
+            run.tokens.map_or(1.0, |all| all as f64 - tokens),
+            run.planned_flops.map_or(1.0, |all| all - flops),
+        )
     }
 
     /// Takes note of what a run has measured, and makes its line.
     fn training(&mut self, run: &Run, rows: &[Measurement]) -> Row {
         let (tokens, flops) = self.own(run);
         let last = rows.last();
-        let done =
-            last.map(|row| ((row.tokens as f64 - self.before(run).0) / tokens).clamp(0.0, 1.0));
+        let seen = last
+            .and_then(|row| row.tokens)
+            .filter(|_| run.tokens.is_some());
+        let done = seen.map(|seen| ((seen as f64 - self.before(run).0) / tokens).clamp(0.0, 1.0));
         let speed = rows.iter().rev().find_map(|row| row.tokens_per_second);
         if let (Some(&place), Some(done)) = (self.places.get(&run.id), done) {
             self.done[place] = done;

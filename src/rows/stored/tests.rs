@@ -191,7 +191,8 @@ fn runs_that_read_their_text_again_tell_how_much_there_is() {
         .select(&Wanted::of_law(law.as_ref()), &Selection::default())
         .expect("rows");
     let unique = rows.observations.column("unique_tokens").expect("there");
-    let there = runs[0].spec.facts.train_tokens.min(runs[0].tokens);
+    let facts = &runs[0].spec.model().expect("a model").facts;
+    let there = facts.train_tokens.min(runs[0].tokens.expect("known"));
     assert!(unique.iter().all(|unique| *unique == there as f64));
 }
 
@@ -222,7 +223,7 @@ fn own_tables_come_back_run_by_run() {
     runs[5].state = experiment::run::RunState::Pending;
     runs[5].outcome = None;
     runs[7].part = experiment::run::Part::Trial;
-    let truth = rows(&runs);
+    let truth = scaling_law::row::rows(&runs);
     for name in ["runs.csv", "runs.parquet"] {
         let table = written(&runs, name);
         let read = table.runs(&Selection::default()).expect("runs").rows;

@@ -10,8 +10,8 @@ use experiment::architecture::{Architecture, ModelKind};
 use experiment::clock::now;
 use experiment::event::{Event, Line, Measurement};
 use experiment::folder::{JOURNAL, ResultsFolder, SPECIFICATION};
-use experiment::plan::Planned;
 use experiment::plan::example::planned;
+use experiment::plan::{Planned, Run};
 use experiment::run::Part;
 use serde_json::Value;
 use std::path::Path;
@@ -62,8 +62,8 @@ fn trained_with(desk: &Desk, name: &str, text: &str, gain: f64) {
         let loss = loss(run, k);
         let last = Measurement {
             step: run.spec.recipe.steps(run.spec.architecture.seq_len()),
-            tokens: run.spec.recipe.tokens,
-            flops: run.flops,
+            tokens: Some(run.spec.recipe.tokens),
+            flops: Some(run.flops),
             loss: Some(loss),
             validation_loss: Some(loss),
             realised_training: ratio,
@@ -92,14 +92,8 @@ fn trained_with(desk: &Desk, name: &str, text: &str, gain: f64) {
         git_commit: None,
     };
     let runs: Vec<PlannedRun> = runs
-        .into_iter()
-        .map(|run| PlannedRun {
-            id: run.id,
-            spec: run.spec,
-            trial: run.trial,
-            flops: run.flops,
-            axes: run.axes,
-        })
+        .iter()
+        .map(|run| PlannedRun::from(&Run::from(run)))
         .collect();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -47,9 +47,9 @@ fn planned(spec: &RunSpec, seed: u64, axes: &[(&str, String)]) -> PlannedRun {
     let axes = axes.iter();
     PlannedRun {
         id: spec.id(),
-        spec,
+        work: spec.into(),
         trial: false,
-        flops: 1e12,
+        flops: Some(1e12),
         axes: axes
             .map(|(name, value)| ((*name).to_owned(), value.clone()))
             .collect(),
@@ -90,8 +90,8 @@ fn store(results: &Path, name: &str, runs: &[PlannedRun], message: Option<&str>)
             let number = store.start_attempt(&run.id, &attempt).await.expect("begun");
             let row = Measurement {
                 step: 10,
-                tokens: 40_960,
-                flops: 1e12,
+                tokens: Some(40_960),
+                flops: Some(1e12),
                 loss: Some(3.0),
                 validation_loss: Some(3.0 + (i as f64).sin()),
                 ..Measurement::default()

@@ -2,6 +2,7 @@
 
 use super::{Exit, Job, LaunchError, Launcher};
 use experiment::lock::{self, Holder};
+use experiment::processes;
 use experiment::recipe::Precision;
 use experiment::run::RunId;
 use nix::sys::signal::{Signal, kill};
@@ -32,6 +33,7 @@ struct Running {
     run: RunId,
     device: String,
     memory: f64,
+    folder: PathBuf,
     log: PathBuf,
     child: Child,
 }
@@ -116,8 +118,9 @@ impl Launcher for Local {
             .arg(&job.data_cache)
             .args(["--device", &job.device])
             .args(["--parent", &std::process::id().to_string()])
+            .args(["--attempt", &job.attempt.to_string()])
             .env("RAYON_NUM_THREADS", job.threads.to_string())
-            .envs(environment(job.precision))
+            .envs(job.environment)
             .stdin(Stdio::null())
             .stdout(output)
             .stderr(errors)
@@ -130,6 +133,7 @@ impl Launcher for Local {
             run: job.run.clone(),
             device: job.device.clone(),
             memory: job.memory,
+            folder: job.folder.clone(),
             log: job.log.clone(),
             child,
         });
@@ -152,6 +156,10 @@ impl Launcher for Local {
                 Some(status) => {
                     // What it started and left behind ends with it.
                     signal_group(running.child.id() as i32, Signal::SIGKILL);
+                    // What watches over another trainer ends all of it, unless it was killed itself.
+                    if status.signal().is_some() {
+                        processes::kill_all(&processes::of_run(&running.folder));
+                    }
                     ended.push(Exit {
                         log_tail: tail(&running.log).unwrap_or_default(),
                         run: running.run,
@@ -163,7 +171,7 @@ impl Launcher for Local {
             }
         }
         self.running = still;
-        if ended.iter().any(|exit| exit.signal.is_some()) {
+        if ended.iter().any(Exit::was_killed) {
             let kills = memory_kills();
             let rose = kills.zip(self.memory_kills).map(|(now, then)| now > then);
             for exit in &mut ended {
@@ -180,6 +188,9 @@ impl Launcher for Local {
 
     fn kill(&mut self, run: &RunId) {
         self.signal(run, Signal::SIGKILL);
+        for running in self.running.iter().filter(|running| running.run == *run) {
+            processes::kill_all(&processes::of_run(&running.folder));
+        }
     }
 
     fn evict(&mut self, run: &RunId, holder: &Holder, by_force: bool) {
@@ -240,6 +251,7 @@ mod tests {
                 run: RunId(run.into()),
                 device: device.clone(),
                 memory,
+                folder: PathBuf::from("no/such/run"),
                 log: PathBuf::new(),
                 child: sleep.arg("60").process_group(0).spawn().expect("started"),
             });

@@ -8,7 +8,6 @@ pub mod local;
 pub mod measure;
 
 use experiment::lock::Holder;
-use experiment::recipe::Precision;
 use experiment::run::{RunId, RunOutcome};
 use std::path::PathBuf;
 
@@ -22,6 +21,10 @@ pub mod exit_code {
     pub const DIVERGED: i32 = 3;
     /// Stopped on request at a checkpoint.
     pub const INTERRUPTED: i32 = 4;
+    /// Another trainer ended without a fault, and without a result.
+    pub const WITHOUT_RESULT: i32 = 5;
+    /// Another trainer's process was killed by SIGKILL, as a shell says it.
+    pub const KILLED: i32 = 128 + 9;
 }
 
 /// A run to start.
@@ -37,8 +40,10 @@ pub struct Job {
     pub device: String,
     /// Threads it may use.
     pub threads: usize,
-    /// What it computes in: some of it is chosen before a process starts.
-    pub precision: Precision,
+    /// Which attempt at the run it is, from 1.
+    pub attempt: usize,
+    /// A variable that its process is started with.
+    pub environment: Option<(&'static str, &'static str)>,
     /// Memory it is expected to take, in bytes.
     pub memory: f64,
     /// The file that takes its output.
@@ -68,11 +73,21 @@ impl Exit {
             (Some(exit_code::FINISHED), _) => RunOutcome::Finished,
             (Some(exit_code::DIVERGED), _) => RunOutcome::Diverged,
             (Some(exit_code::INTERRUPTED), _) => RunOutcome::Interrupted,
+            (Some(exit_code::WITHOUT_RESULT), _) => RunOutcome::FinishedWithoutResult,
             // The system's out-of-memory killer sends it; so may anybody.
-            (_, Some(KILL)) if self.memory_ran_out.unwrap_or(true) => RunOutcome::OutOfMemory,
+            (Some(exit_code::KILLED), _) | (_, Some(KILL))
+                if self.memory_ran_out.unwrap_or(true) =>
+            {
+                RunOutcome::OutOfMemory
+            }
             _ if self.says_out_of_memory() => RunOutcome::OutOfMemory,
             _ => RunOutcome::Crashed,
         }
+    }
+
+    /// Says whether a signal ended it, or what it watches over.
+    pub(crate) fn was_killed(&self) -> bool {
+        self.signal.is_some() || self.code == Some(exit_code::KILLED)
     }
 
     /// Says whether its last words are those of Rust's allocator, or of a GPU's.
@@ -148,13 +163,18 @@ mod tests {
 
     #[test]
     fn ends_are_classified() {
-        use RunOutcome::{Crashed, Diverged, Finished, Interrupted, OutOfMemory};
+        use RunOutcome::{
+            Crashed, Diverged, Finished, FinishedWithoutResult, Interrupted, OutOfMemory,
+        };
         let no_memory = "memory allocation of 9 bytes failed";
         for (code, signal, memory_ran_out, log, outcome) in [
             (Some(0), None, None, "", Finished),
             (Some(3), None, None, "", Diverged),
             (Some(4), None, None, "", Interrupted),
             (Some(1), None, None, "boom", Crashed),
+            (Some(5), None, None, "", FinishedWithoutResult),
+            (Some(137), None, None, "", OutOfMemory),
+            (Some(137), None, Some(false), "", Crashed),
             (Some(101), None, None, "panicked", Crashed),
             (
                 Some(101),

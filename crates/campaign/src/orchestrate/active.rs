@@ -5,17 +5,17 @@ use super::tail::Tail;
 use crate::launch::Exit;
 use experiment::event::{Event, Line};
 use experiment::grid::ExecutionSettings;
-use experiment::plan::Planned;
+use experiment::plan::Run;
 use experiment::run::RunOutcome;
 use std::path::Path;
 use std::time::Instant;
 
 /// A run being trained.
 pub(super) struct Active<'a> {
-    pub(super) run: &'a Planned,
+    pub(super) run: &'a Run,
     pub(super) attempt: i64,
     /// Sequences in one forward pass.
-    pub(super) micro_batch: usize,
+    pub(super) micro_batch: Option<usize>,
     pub(super) tail: Tail,
     pulse: Pulse,
     started: Instant,
@@ -36,9 +36,9 @@ pub(super) enum Verdict {
 
 impl<'a> Active<'a> {
     pub(super) fn new(
-        run: &'a Planned,
+        run: &'a Run,
         attempt: i64,
-        micro_batch: usize,
+        micro_batch: Option<usize>,
         folder: &Path,
         tail: Tail,
     ) -> Self {
@@ -59,7 +59,7 @@ impl<'a> Active<'a> {
     pub(super) fn hear(&mut self, lines: &[Line]) {
         self.told = told(self.told, lines);
         for line in lines {
-            if let Event::Failed { message } = &line.event {
+            if let Event::Failed { message } | Event::WithoutResult { message } = &line.event {
                 self.message = Some(message.clone());
             }
         }
@@ -91,6 +91,7 @@ impl<'a> Active<'a> {
     pub(super) fn outcome(&self, exit: &Exit, all_killed: bool) -> RunOutcome {
         match (self.told, self.condemned) {
             (Some(told), _) if told.is_result() => told,
+            (Some(told), None) => told,
             (_, Some((outcome, _))) => outcome,
             _ if all_killed && exit.signal.is_some() => RunOutcome::Interrupted,
             _ => match exit.outcome() {
@@ -120,7 +121,7 @@ impl<'a> Active<'a> {
                 "not done within {} s (execution.time_limit)",
                 settings.time_limit.map_or(0.0, f64::from)
             )),
-            RunOutcome::Crashed | RunOutcome::OutOfMemory => {
+            RunOutcome::Crashed | RunOutcome::OutOfMemory | RunOutcome::FinishedWithoutResult => {
                 let described = exit.describe();
                 let log = Some(exit.log_tail).filter(|log| !log.is_empty());
                 said().or(log).or(Some(described))
@@ -135,6 +136,7 @@ pub(super) fn told(told: Option<RunOutcome>, lines: &[Line]) -> Option<RunOutcom
         Event::Started { .. } => None,
         Event::Finished => Some(RunOutcome::Finished),
         Event::Diverged { .. } => Some(RunOutcome::Diverged),
+        Event::WithoutResult { .. } => Some(RunOutcome::FinishedWithoutResult),
         _ => told,
     })
 }

@@ -8,6 +8,7 @@ use super::policy::{self, Answer, Tries};
 use super::queue::{Queue, to_do};
 use super::tail::Tail;
 use super::{Limit, Notice, Observer, OrchestrateError, Retried, Setting, Summary};
+use crate::launch::local::environment;
 use crate::launch::{Exit, Job, Launcher};
 use crate::store::{Ended, RunRecord, StartedAttempt, Store};
 use experiment::clock::now;
@@ -15,7 +16,7 @@ use experiment::event::Event;
 use experiment::folder::log_name;
 use experiment::folder::{END, WEIGHTS};
 use experiment::lock::{Holder, Lock};
-use experiment::plan::Planned;
+use experiment::plan::Run;
 use experiment::run::{RunId, RunOutcome, RunState};
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::AtomicUsize;
@@ -38,7 +39,7 @@ const HELD: Duration = Duration::from_secs(1);
 pub async fn run(
     store: &Store,
     experiment: i64,
-    planned: &[Planned],
+    planned: &[Run],
     setting: &Setting,
     launcher: &mut dyn Launcher,
     observer: &mut dyn Observer,
@@ -64,7 +65,7 @@ pub async fn run(
         tries: HashMap::new(),
         active: HashMap::new(),
         started: HashSet::new(),
-        flops: done.map(|run| run.flops).sum(),
+        flops: done.filter_map(|run| run.flops).sum(),
         began: Instant::now(),
         // A lock that cannot be read names nobody: requests of nobody in particular are taken then.
         own: Lock::holder(&setting.results).ok().flatten(),
@@ -94,7 +95,7 @@ struct Campaign<'a, 'b> {
     setting: &'b Setting,
     launcher: &'b mut dyn Launcher,
     observer: &'b mut dyn Observer,
-    planned: HashMap<&'a RunId, &'a Planned>,
+    planned: HashMap<&'a RunId, &'a Run>,
     queue: Queue<'a>,
     tries: HashMap<RunId, Tries>,
     active: HashMap<RunId, Active<'a>>,
@@ -186,9 +187,9 @@ impl<'a> Campaign<'a, '_> {
             let (launcher, started, flops) = (&*self.launcher, &self.started, self.flops);
             let most_runs = self.setting.max_runs.unwrap_or(usize::MAX);
             let most_flops = self.setting.execution.max_flops.unwrap_or(f64::INFINITY);
-            let allowed = |run: &Planned| {
+            let allowed = |run: &Run| {
                 // Sums of floats: a cap of just what is asked for allows it.
-                let affordable = flops + run.flops <= most_flops * (1.0 + 1e-9);
+                let affordable = flops + run.flops.unwrap_or(0.0) <= most_flops * (1.0 + 1e-9);
                 started.contains(&run.id) || started.len() < most_runs && affordable
             };
             let next = self.queue.next(now, |run| {
@@ -209,7 +210,7 @@ impl<'a> Campaign<'a, '_> {
     }
 
     /// Has a run wait for a process that still works in its folder, and makes that end.
-    fn wait_for(&mut self, run: &'a Planned, holder: &Holder) {
+    fn wait_for(&mut self, run: &'a Run, holder: &Holder) {
         if !self.held.contains_key(&run.id) {
             let notice = Notice::Held(run.id.clone(), holder.describe());
             self.observer.notice(notice);
@@ -220,24 +221,29 @@ impl<'a> Campaign<'a, '_> {
         self.queue.again(run, Instant::now() + HELD);
     }
 
-    async fn start(&mut self, run: &'a Planned) -> Result<(), OrchestrateError> {
+    async fn start(&mut self, run: &'a Run) -> Result<(), OrchestrateError> {
         if self.started.insert(run.id.clone()) {
-            self.flops += run.flops;
+            self.flops += run.flops.unwrap_or(0.0);
         }
         let folder = self.setting.run_folder(&run.id);
-        let declared = run.spec.execution.micro_batch;
+        let declared = run.work.micro_batch();
         let tries = self.tries.entry(run.id.clone()).or_default();
-        let micro_batch = tries
-            .micro_batch
-            .map_or(declared, |rows| rows.min(declared));
+        let micro_batch = declared.map(|declared| {
+            let after = tries.micro_batch;
+            after.map_or(declared, |rows| rows.min(declared))
+        });
         let number = self.store.attempts(&run.id).await? as usize + 1;
         let job = Job {
             run: run.id.clone(),
             log: folder.join(log_name(number)),
             data_cache: self.setting.data_cache.clone(),
             device: self.launcher.place(run.memory).unwrap_or_default(),
-            threads: run.spec.execution.threads,
-            precision: run.spec.recipe.precision,
+            threads: run.work.threads(),
+            attempt: number,
+            environment: run
+                .work
+                .model()
+                .and_then(|spec| environment(spec.recipe.precision)),
             memory: run.memory,
             folder,
         };
@@ -252,7 +258,7 @@ impl<'a> Campaign<'a, '_> {
             hardware: provenance.hardware.get(&job.device).cloned(),
             device: job.device.clone(),
             threads: job.threads as i64,
-            micro_batch: Some(micro_batch as i64),
+            micro_batch: micro_batch.map(|rows| rows as i64),
             program_version: env!("CARGO_PKG_VERSION").to_owned(),
             git_commit: provenance.git_commit.clone(),
             lock_hash: provenance.lock_hash.clone(),
@@ -285,9 +291,9 @@ impl<'a> Campaign<'a, '_> {
     /// Prepares a run's folder for its process; its journal is taken in as far as it goes.
     async fn prepare(
         &self,
-        run: &Planned,
+        run: &Run,
         job: &Job,
-        micro_batch: usize,
+        micro_batch: Option<usize>,
     ) -> Result<Tail, OrchestrateError> {
         // An earlier process may have written on after nobody listened any more.
         let mut tail = Tail::new(&job.folder);
@@ -367,15 +373,15 @@ impl<'a> Campaign<'a, '_> {
     /// Stores how an attempt ended, and does what follows.
     async fn conclude(
         &mut self,
-        run: &'a Planned,
+        run: &'a Run,
         number: i64,
-        micro_batch: usize,
+        micro_batch: Option<usize>,
         end: End,
     ) -> Result<(), OrchestrateError> {
         let tries = self.tries.entry(run.id.clone()).or_default();
-        let batch = run.spec.recipe.batch;
         let settings = &self.setting.execution;
-        let answer = policy::answer(end.outcome, *tries, micro_batch, batch, settings);
+        let rows = micro_batch.zip(run.work.batch());
+        let answer = policy::answer(end.outcome, *tries, rows, settings);
         let (after, smaller) = match answer {
             Answer::Retry(after) => (Some(after), None),
             Answer::Smaller(rows) => (Some(Duration::ZERO), Some(rows)),
@@ -419,19 +425,19 @@ impl<'a> Campaign<'a, '_> {
     }
 
     /// Queues a run that has ended again; false when it is queued or trained already.
-    fn reopen(&mut self, run: &'a Planned) -> bool {
+    fn reopen(&mut self, run: &'a Run) -> bool {
         let is_new = self.queue.reopen(run);
         // As one that had ended it was counted; as one that starts it will be.
         if is_new && !self.started.contains(&run.id) {
-            self.flops -= run.flops;
+            self.flops -= run.flops.unwrap_or(0.0);
         }
         is_new
     }
 
     /// Queues again the runs whose lost end states a run would go on from.
-    fn reopen_start(&mut self, run: &Planned) {
+    fn reopen_start(&mut self, run: &Run) {
         let mut run = run;
-        while let Some(start) = &run.spec.execution.start
+        while let Some(start) = run.work.start()
             && let Some(&before) = self.planned.get(&start.run)
             && !self.setting.run_folder(&before.id).join(END).exists()
             && self.reopen(before)

@@ -1,6 +1,6 @@
 //! How much disk runs take.
 
-use experiment::plan::Planned;
+use experiment::plan::Run;
 use experiment::run::Part;
 use std::path::Path;
 
@@ -22,8 +22,12 @@ pub struct DiskNeed {
 }
 
 /// Estimates what runs that are to train take on disk, `slots` of them at once.
-pub fn disk_need(to_do: &[&Planned], slots: usize, keep_weights: bool) -> DiskNeed {
-    let total = |run: &Planned| run.spec.architecture.params().total() as f64;
+pub fn disk_need(to_do: &[&Run], slots: usize, keep_weights: bool) -> DiskNeed {
+    // What another trainer writes is its own affair.
+    let total = |run: &Run| {
+        let model = run.work.model();
+        model.map_or(0.0, |spec| spec.architecture.params().total() as f64)
+    };
     let kept = to_do.iter().map(|run| {
         let state = match run.part() {
             Part::Trunk => STATE * total(run),
@@ -61,13 +65,18 @@ pub fn disk_free(folder: &Path) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use experiment::plan::example::planned;
+    use experiment::plan::example::runs as planned;
+
+    fn total(run: &Run) -> f64 {
+        let spec = run.work.model().expect("a model");
+        spec.architecture.params().total() as f64
+    }
 
     #[test]
     fn disk_is_bounded_by_what_is_kept_and_by_what_trains_at_once() {
         let runs = planned("baselines: {params: [0.2M, 0.4M], tokens: 1M}");
-        let runs: Vec<&Planned> = runs.iter().collect();
-        let [small, large] = [0, 1].map(|k| runs[k].spec.architecture.params().total() as f64);
+        let runs: Vec<&Run> = runs.iter().collect();
+        let [small, large] = [0, 1].map(|k| total(runs[k]));
         let need = disk_need(&runs, 1, true);
         assert_eq!(need.kept, 2.0 * NUMBERS + 4.0 * (small + large));
         assert_eq!(need.most, need.kept + 36.0 * large);
@@ -77,8 +86,8 @@ mod tests {
         let branches = planned(
             "baselines: {params: 0.2M, tokens: [409600, 819200]}\ntraining: {branches: true}",
         );
-        let branches: Vec<&Planned> = branches.iter().collect();
-        let total = branches[0].spec.architecture.params().total() as f64;
+        let branches: Vec<&Run> = branches.iter().collect();
+        let total = total(branches[0]);
         let need = disk_need(&branches, 1, false);
         assert_eq!(
             need.kept,

@@ -7,7 +7,7 @@ use crate::store::{Ended, Store, StoreError};
 use experiment::clock::now;
 use experiment::event::Line;
 use experiment::folder::SPECIFICATION;
-use experiment::plan::Planned;
+use experiment::plan::Run;
 use experiment::run::{RunId, RunOutcome};
 use std::collections::HashMap;
 use std::path::Path;
@@ -15,7 +15,7 @@ use std::path::Path;
 /// Ends what an orchestrator left open when it died: a run may have come to its end since.
 pub(super) async fn settle(
     store: &Store,
-    planned: &[Planned],
+    planned: &[Run],
     setting: &Setting,
 ) -> Result<(), OrchestrateError> {
     let open: HashMap<RunId, i64> = store.open_attempts().await?.into_iter().collect();
@@ -61,25 +61,24 @@ pub(super) async fn take_in(
 /// Says whether the database holds what a run with this outcome must have measured.
 pub(super) async fn is_whole(
     store: &Store,
-    run: &Planned,
+    run: &Run,
     outcome: RunOutcome,
 ) -> Result<bool, StoreError> {
-    let steps = run.spec.recipe.steps(run.spec.architecture.seq_len());
-    Ok(outcome != RunOutcome::Finished || store.is_validated(&run.id, steps).await?)
+    Ok(outcome != RunOutcome::Finished || store.is_validated(&run.id, run.work.steps()).await?)
 }
 
 /// Writes what a run is into its folder, whole or not at all.
 pub(super) fn write_spec(
     folder: &Path,
-    run: &Planned,
-    micro_batch: usize,
+    run: &Run,
+    micro_batch: Option<usize>,
 ) -> Result<(), OrchestrateError> {
     std::fs::create_dir_all(folder).map_err(failed("make", folder))?;
     let path = folder.join(SPECIFICATION);
     let temporary = path.with_extension("tmp");
-    let mut spec = run.spec.clone();
-    spec.execution.micro_batch = micro_batch;
-    let text = serde_json::to_string_pretty(&spec)
+    let mut work = run.work.clone();
+    work.set_micro_batch(micro_batch);
+    let text = serde_json::to_string_pretty(&work)
         .map_err(|error| failed("write", &path)(error.into()))?;
     std::fs::write(&temporary, text).map_err(failed("write", &temporary))?;
     std::fs::rename(&temporary, &path).map_err(failed("rename to", &path))

@@ -28,21 +28,25 @@ pub(super) enum Answer {
 
 /// Decides what follows an attempt.
 ///
-/// `micro_batch` is what the attempt used, `batch` the sequences of an optimizer step.
+/// `rows` are the sequences that the attempt computed at once and those of an optimizer step, where the
+/// trainer can be told how many.
 pub(super) fn answer(
     outcome: RunOutcome,
     tries: Tries,
-    micro_batch: usize,
-    batch: usize,
+    rows: Option<(usize, usize)>,
     settings: &ExecutionSettings,
 ) -> Answer {
     match outcome {
         RunOutcome::Finished
         | RunOutcome::Diverged
         | RunOutcome::TimedOut
-        | RunOutcome::Cancelled => Answer::End,
+        | RunOutcome::Cancelled
+        // It would end so again.
+        | RunOutcome::FinishedWithoutResult => Answer::End,
         RunOutcome::Interrupted => Answer::Leave,
-        RunOutcome::OutOfMemory => smaller(micro_batch, batch).map_or(Answer::End, Answer::Smaller),
+        RunOutcome::OutOfMemory => rows
+            .and_then(|(micro_batch, batch)| smaller(micro_batch, batch))
+            .map_or(Answer::End, Answer::Smaller),
         RunOutcome::Crashed | RunOutcome::Stalled if tries.retries < settings.retries as u64 => {
             // Beyond an hour nothing is gained by waiting longer.
             let first = settings.back_off.get();
@@ -72,12 +76,13 @@ mod tests {
                 retries,
                 micro_batch: None,
             };
-            answer(outcome, tries, 12, 12, &settings)
+            answer(outcome, tries, Some((12, 12)), &settings)
         };
         use RunOutcome::{
             Crashed, Diverged, Finished, Interrupted, OutOfMemory, Stalled, TimedOut,
         };
-        for outcome in [Finished, Diverged, TimedOut, RunOutcome::Cancelled] {
+        let without = RunOutcome::FinishedWithoutResult;
+        for outcome in [Finished, Diverged, TimedOut, RunOutcome::Cancelled, without] {
             assert_eq!(after(outcome, 0), Answer::End);
         }
         assert_eq!(after(Interrupted, 9), Answer::Leave);
@@ -87,6 +92,8 @@ mod tests {
             assert_eq!(answers, [seconds(5), seconds(10), Answer::End]);
         }
         assert_eq!(after(OutOfMemory, 9), Answer::Smaller(6));
+        let none = answer(OutOfMemory, Tries::default(), None, &settings);
+        assert_eq!(none, Answer::End, "nobody can tell it");
         let mut sizes = vec![12];
         while let Some(rows) = smaller(sizes[sizes.len() - 1], 12) {
             sizes.push(rows);

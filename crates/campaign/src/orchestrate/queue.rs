@@ -3,7 +3,7 @@
 use crate::store::RunRecord;
 use experiment::folder::{CHECKPOINT, END, ResultsFolder};
 use experiment::grid::Order;
-use experiment::plan::{Planned, costs_to_the_end};
+use experiment::plan::{Run, costs_to_the_end};
 use experiment::run::{RunId, RunOutcome, RunState};
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -13,10 +13,10 @@ use std::time::Instant;
 /// is lost though such a run goes on from it. A run that failed is to train once it is made
 /// eligible again.
 pub fn to_do<'a>(
-    planned: &'a [Planned],
+    planned: &'a [Run],
     stored: &HashMap<RunId, RunRecord>,
     results: &Path,
-) -> Vec<&'a Planned> {
+) -> Vec<&'a Run> {
     let has = |run: &RunId, file| ResultsFolder(results).run(run).join(file).exists();
     let mut awaited: HashSet<&RunId> = HashSet::new();
     let mut to_do = Vec::new();
@@ -31,7 +31,7 @@ pub fn to_do<'a>(
             Some(_) => false,
         };
         if needed {
-            if let (Some(start), false) = (&run.spec.execution.start, has(&run.id, CHECKPOINT)) {
+            if let (Some(start), false) = (run.work.start(), has(&run.id, CHECKPOINT)) {
                 awaited.insert(&start.run);
             }
             to_do.push(run);
@@ -43,14 +43,14 @@ pub fn to_do<'a>(
 
 /// Puts runs, which stand after those they go on from, into the order in which they start where they
 /// can, the first last; those in `first` before all others.
-pub fn by_urgency<'a>(to_do: &[&'a Planned], order: Order, first: &[RunId]) -> Vec<&'a Planned> {
+pub fn by_urgency<'a>(to_do: &[&'a Run], order: Order, first: &[RunId]) -> Vec<&'a Run> {
     // What the whole row of runs that go on from it costs, so that none is left alone.
     let costs = match order {
-        Order::Longest => costs_to_the_end(to_do, |run| run.flops),
-        Order::Shortest => to_do.iter().map(|run| -run.flops).collect(),
+        Order::Longest => costs_to_the_end(to_do, Run::amount),
+        Order::Shortest => to_do.iter().map(|run| -run.amount()).collect(),
         Order::File => (0..to_do.len()).map(|place| -(place as f64)).collect(),
     };
-    let mut waiting: Vec<(bool, f64, &Planned)> = costs
+    let mut waiting: Vec<(bool, f64, &Run)> = costs
         .into_iter()
         .zip(to_do)
         .map(|(cost, run)| (first.contains(&run.id), cost, *run))
@@ -87,7 +87,7 @@ pub fn blocked_by<S>(stored: &[RunRecord<S>]) -> HashMap<RunId, RunId> {
 
 /// A run that cannot start, since the run it goes on from came to no end.
 pub(super) struct Blocked<'a> {
-    pub(super) run: &'a Planned,
+    pub(super) run: &'a Run,
     /// The run it goes on from.
     pub(super) start: &'a RunId,
     /// How that ended.
@@ -97,7 +97,7 @@ pub(super) struct Blocked<'a> {
 /// The runs that wait for a place, for their time, or for the run they go on from.
 pub(super) struct Queue<'a> {
     /// The most urgent last.
-    waiting: Vec<&'a Planned>,
+    waiting: Vec<&'a Run>,
     /// Runs that start no earlier.
     later: HashMap<RunId, Instant>,
     /// Runs that are to end: those that wait and those that train.
@@ -110,7 +110,7 @@ pub(super) struct Queue<'a> {
 
 impl<'a> Queue<'a> {
     /// Queues runs, which stand after those they go on from; those in `first` before all others.
-    pub(super) fn new(to_do: &[&'a Planned], order: Order, first: &[RunId]) -> Self {
+    pub(super) fn new(to_do: &[&'a Run], order: Order, first: &[RunId]) -> Self {
         Self {
             waiting: by_urgency(to_do, order, first),
             later: HashMap::new(),
@@ -131,13 +131,9 @@ impl<'a> Queue<'a> {
     }
 
     /// Takes the most urgent run that can start and that `fits`.
-    pub(super) fn next(
-        &mut self,
-        now: Instant,
-        fits: impl Fn(&Planned) -> bool,
-    ) -> Option<&'a Planned> {
-        let can_start = |run: &&Planned| {
-            let start = run.spec.execution.start.as_ref();
+    pub(super) fn next(&mut self, now: Instant, fits: impl Fn(&Run) -> bool) -> Option<&'a Run> {
+        let can_start = |run: &&Run| {
+            let start = run.work.start();
             let goes_on = start.is_none_or(|start| {
                 !self.open.contains(&start.run) && !self.broken.contains_key(&start.run)
             });
@@ -150,14 +146,14 @@ impl<'a> Queue<'a> {
     }
 
     /// Queues a run again, to start no earlier than `at`.
-    pub(super) fn again(&mut self, run: &'a Planned, at: Instant) {
+    pub(super) fn again(&mut self, run: &'a Run, at: Instant) {
         self.later.insert(run.id.clone(), at);
         self.waiting.push(run);
     }
 
     /// Queues a run that has ended again, since another needs what it has lost; false when it is
     /// queued or trained already.
-    pub(super) fn reopen(&mut self, run: &'a Planned) -> bool {
+    pub(super) fn reopen(&mut self, run: &'a Run) -> bool {
         let is_new = self.open.insert(run.id.clone());
         if is_new {
             self.broken.remove(&run.id);
@@ -167,7 +163,7 @@ impl<'a> Queue<'a> {
     }
 
     /// Takes out a run that waits.
-    pub(super) fn withdraw(&mut self, run: &RunId) -> Option<&'a Planned> {
+    pub(super) fn withdraw(&mut self, run: &RunId) -> Option<&'a Run> {
         let place = self.waiting.iter().position(|waiting| waiting.id == *run)?;
         self.later.remove(run);
         Some(self.waiting.remove(place))
@@ -188,7 +184,7 @@ impl<'a> Queue<'a> {
             return None;
         }
         let found = self.waiting.iter().enumerate().find_map(|(place, run)| {
-            let start = &run.spec.execution.start.as_ref()?.run;
+            let start = &run.work.start()?.run;
             Some((place, start, *self.broken.get(start)?))
         });
         let Some((place, start, outcome)) = found else {
@@ -212,25 +208,26 @@ mod tests {
     use std::time::Duration;
 
     /// A trunk of two pieces with a branch at each, and a dense run of its own length.
-    fn planned() -> Vec<Planned> {
-        experiment::plan::example::planned(
+    fn planned() -> Vec<Run> {
+        experiment::plan::example::runs(
             "grid: {params: 0.2M, tokens: [409600, 819200], concept_share: 0.5, \
              compression_ratio: 4}\ntraining: {branches: true}",
         )
     }
 
-    fn finished(run: &Planned) -> RunRecord {
-        let architecture = &run.spec.architecture;
+    fn finished(run: &Run) -> RunRecord {
+        let spec = run.work.model().expect("a model");
+        let architecture = &spec.architecture;
         let params = architecture.params();
         RunRecord {
             id: run.id.clone(),
-            spec: run.spec.clone(),
+            spec: run.work.clone(),
             part: run.part(),
             start_run: None,
             state: RunState::Ended,
             kind: experiment::architecture::ModelKind::Dlcm,
-            params: params.non_embedding(),
-            tokens: run.spec.recipe.tokens,
+            params: Some(params.non_embedding()),
+            tokens: Some(spec.recipe.tokens),
             concept_share: params.concept_share(),
             compression_ratio: architecture.compression_ratio(),
             realised_ratio: Some(4.0),
@@ -239,7 +236,7 @@ mod tests {
             seed: 0,
             loss: Some(1.0),
             bits_per_byte: None,
-            flops: Some(run.flops),
+            flops: run.flops,
             planned_flops: run.flops,
             concept_gain: None,
             boundary_gain: None,
@@ -251,15 +248,12 @@ mod tests {
         }
     }
 
-    fn queue(planned: &[Planned]) -> Queue<'_> {
+    fn queue(planned: &[Run]) -> Queue<'_> {
         Queue::new(&planned.iter().collect::<Vec<_>>(), Order::Longest, &[])
     }
 
-    fn end_state(step: u64) -> impl Fn(&Planned) -> bool {
-        move |run| {
-            let steps = run.spec.recipe.steps(run.spec.architecture.seq_len());
-            run.part() == Part::Trunk && steps == step
-        }
+    fn end_state(step: u64) -> impl Fn(&Run) -> bool {
+        move |run| run.part() == Part::Trunk && run.work.steps() == Some(step)
     }
 
     #[test]
@@ -280,10 +274,7 @@ mod tests {
         let branch = queue
             .next(Instant::now(), |_| true)
             .expect("a branch beside it");
-        assert_eq!(
-            branch.spec.execution.start.as_ref().expect("a start").step,
-            80
-        );
+        assert_eq!(branch.work.start().expect("a start").step, 80);
         assert!(queue.next(Instant::now(), |_| true).is_none());
         queue.ended(&second.id, RunOutcome::Crashed);
         let blocked = queue.blocked().expect("the other branch");
@@ -328,7 +319,7 @@ mod tests {
         let parts = |stored: &HashMap<RunId, RunRecord>| -> Vec<(Part, u64)> {
             to_do(&planned, stored, folder.path())
                 .iter()
-                .map(|run| (run.part(), run.spec.recipe.tokens / 4096))
+                .map(|run| (run.part(), run.work.tokens().expect("known") as u64 / 4096))
                 .collect()
         };
         use Part::{Branch, Trunk};
@@ -341,7 +332,7 @@ mod tests {
         stored.remove(&planned[3].id);
         assert_eq!(parts(&stored), [all[0], all[1], all[3]]);
         // The first piece's end spares the first piece.
-        let keep = |run: &Planned, file: &str| {
+        let keep = |run: &Run, file: &str| {
             let folder = ResultsFolder(folder.path()).run(&run.id);
             std::fs::create_dir_all(&folder).expect("made");
             std::fs::write(folder.join(file), "").expect("written");
@@ -357,8 +348,8 @@ mod tests {
     fn runs_start_in_the_order_asked_for_when_they_fit_and_not_too_early() {
         let text = "grid: {params: [0.2M, 0.4M, 0.8M], tokens: 409600, concept_share: 0.5, \
                     compression_ratio: 4}";
-        let planned = experiment::plan::example::planned(text);
-        let all: Vec<&Planned> = planned.iter().collect();
+        let planned = experiment::plan::example::runs(text);
+        let all: Vec<&Run> = planned.iter().collect();
         let order = |order, first: &[RunId]| -> Vec<usize> {
             let mut queue = Queue::new(&all, order, first);
             let runs = std::iter::from_fn(|| queue.next(Instant::now(), |_| true));

@@ -3,10 +3,10 @@
 use super::{OrchestrateError, Tail, failed};
 use crate::store::{FoundRun, PlannedRun, Store};
 use experiment::clock::now;
-use experiment::flops::Convention;
 use experiment::folder::SPECIFICATION;
 use experiment::folder::{ResultsFolder, log_name};
-use experiment::run::{RunId, RunSpec};
+use experiment::run::RunId;
+use experiment::work::Work;
 use rayon::prelude::*;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -82,8 +82,8 @@ fn read_beside(folders: &[PathBuf]) -> JoinHandle<Result<Vec<Folder>, Orchestrat
 
 fn read(folder: &Path) -> Result<PlannedRun, String> {
     let text = std::fs::read(folder.join(SPECIFICATION)).map_err(|error| error.to_string())?;
-    let spec = RunSpec::read(&text).map_err(|error| error.to_string())?;
-    let id = spec.id();
+    let work = Work::read(&text).map_err(|error| error.to_string())?;
+    let id = work.id();
     let name = folder.file_name().map(|name| name.to_string_lossy());
     if name.as_deref() != Some(&*id.0) {
         let RunId(id) = id;
@@ -91,14 +91,20 @@ fn read(folder: &Path) -> Result<PlannedRun, String> {
             "it holds run {id}, or one of another numerics version"
         ));
     }
-    let ratio = spec.architecture.compression_ratio();
-    let per_token = spec.architecture.training_flops(ratio, Convention::Exact);
     Ok(PlannedRun {
-        flops: per_token * spec.recipe.tokens as f64,
+        flops: work.flops(),
         // What an experiment asks for it as is in its file.
         trial: false,
-        axes: BTreeMap::new(),
+        axes: axes(&work),
         id,
-        spec,
+        work,
     })
+}
+
+/// The axis values of another trainer's run; those of this program's own are in its experiment's file.
+fn axes(work: &Work) -> BTreeMap<String, String> {
+    let axes = work.external().map_or(&[][..], |spec| spec.axes.as_slice());
+    let axes = axes.iter();
+    axes.map(|(name, value)| (name.clone(), value.shown().to_owned()))
+        .collect()
 }

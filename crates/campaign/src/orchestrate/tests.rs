@@ -10,8 +10,8 @@ use experiment::event::{Event, Line};
 use experiment::folder::JOURNAL;
 use experiment::grid::parse;
 use experiment::lock::{Holder, Lock};
-use experiment::plan::Planned;
-use experiment::plan::example::planned;
+use experiment::plan::Run;
+use experiment::plan::example::runs as planned;
 use experiment::quantity::Seconds;
 use experiment::run::RunState;
 use std::io::Write;
@@ -75,7 +75,7 @@ fn steps(job: &Job) -> u64 {
 fn measured(step: u64) -> Event {
     Event::Measured(Measurement {
         step,
-        flops: 1.0,
+        flops: Some(1.0),
         validation_loss: Some(2.0),
         ..Measurement::default()
     })
@@ -165,7 +165,7 @@ struct Theatre {
     folder: tempfile::TempDir,
     store: Store,
     experiment: i64,
-    planned: Vec<Planned>,
+    planned: Vec<Run>,
     setting: Setting,
     stage: Stage,
     notices: Notices,
@@ -179,15 +179,8 @@ const BRANCHES: &str = "grid: {params: 0.2M, tokens: [409600, 819200], concept_s
                         execution: {back_off: 0.01s, retries: 0}";
 
 /// Makes the runs that a plan asks for, as they are stored.
-fn stored(planned: &[Planned]) -> Vec<PlannedRun> {
-    let run = |run: &Planned| PlannedRun {
-        id: run.id.clone(),
-        spec: run.spec.clone(),
-        trial: run.trial,
-        flops: run.flops,
-        axes: run.axes.clone(),
-    };
-    planned.iter().map(run).collect()
+fn stored(planned: &[Run]) -> Vec<PlannedRun> {
+    planned.iter().map(PlannedRun::from).collect()
 }
 
 impl Theatre {
@@ -366,7 +359,7 @@ async fn caps_leave_what_would_pass_them() {
         "a retry is no new run"
     );
     theatre.setting.max_runs = None;
-    let flops = |run: usize| theatre.planned[run].flops;
+    let flops = |run: usize| theatre.planned[run].flops.expect("known");
     theatre.setting.execution.max_flops = Some(flops(2) + flops(0));
     let summary = theatre.run().await;
     assert_eq!(
@@ -456,8 +449,7 @@ async fn what_ended_while_nobody_listened_is_not_trained_again() {
         started.expect("started");
         let folder = theatre.setting.run_folder(&id);
         std::fs::create_dir_all(&folder).expect("made");
-        let planned = &theatre.planned[run].spec;
-        let steps = planned.recipe.steps(planned.architecture.seq_len());
+        let steps = theatre.planned[run].work.steps().expect("known");
         let text = [(0, measured(steps)), (1, Event::Finished)]
             .map(|(seq, event)| Line::new(seq, 1.0, event).encode())
             .join("\n");

@@ -1,7 +1,8 @@
 //! Journal lines become rows.
 
-use super::{Store, StoreError};
+use super::{Store, StoreError, content};
 use experiment::event::{Event, Line, Measurement};
+use experiment::external::Quantities;
 use experiment::run::RunId;
 use sqlx::{AssertSqlSafe, SqliteConnection};
 
@@ -44,6 +45,11 @@ pub(super) async fn take_in(
         })
         .collect();
     insert(connection, run, &rows).await?;
+    for line in &new {
+        if let Event::Reported(said) = &line.event {
+            report(connection, run, said).await?;
+        }
+    }
     sqlx::query(
         "UPDATE runs SET last_seq = ?2,
              (loss, bits_per_byte, realised_ratio, concept_gain, boundary_gain) =
@@ -63,6 +69,42 @@ pub(super) async fn take_in(
     Ok(())
 }
 
+/// Takes note of what a trainer says of its model and its training.
+async fn report(
+    connection: &mut SqliteConnection,
+    run: &RunId,
+    said: &Quantities,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "UPDATE runs SET
+             params = COALESCE(?2, params), tokens = COALESCE(?3, tokens),
+             planned_flops = COALESCE(?4, planned_flops),
+             compression_ratio = COALESCE(?5, compression_ratio),
+             concept_share = COALESCE(?6, concept_share),
+             kind = CASE WHEN COALESCE(?6, concept_share) > 0 THEN 'dlcm' ELSE 'dense' END
+         WHERE id = ?1",
+    )
+    .bind(&run.0)
+    .bind(said.params.map(|n| n.round() as i64))
+    .bind(said.tokens.map(|n| n.round() as i64))
+    .bind(said.flops)
+    .bind(said.compression_ratio)
+    .bind(said.concept_share)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Writes what else was measured as JSON; nothing where that is all.
+fn metrics(row: &Measurement) -> Result<Option<String>, StoreError> {
+    if row.metrics.is_empty() {
+        return Ok(None);
+    }
+    let json = serde_json::to_string(&row.metrics);
+    json.map(Some)
+        .map_err(|error| content("a measurement", error))
+}
+
 /// Inserts measurements; a step measured again after a resume replaces its row.
 async fn insert(
     connection: &mut SqliteConnection,
@@ -71,19 +113,20 @@ async fn insert(
 ) -> Result<(), StoreError> {
     for rows in rows.chunks(ROWS) {
         // Parameters without numbers: to look up the numbers of so many takes longest of all.
-        let values = vec!["(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"; rows.len()].join(", ");
+        let values =
+            vec!["(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"; rows.len()].join(", ");
         let statement = format!(
             "INSERT OR REPLACE INTO measurements
                  (run_id, step, tokens, flops, loss, validation_loss, bits_per_byte,
                   realised_sampled, realised_training, realised_thresholded, concept_gain, boundary_gain,
-                  auxiliary_loss, gradient_norm, rate_share, tokens_per_second)
+                  auxiliary_loss, gradient_norm, rate_share, tokens_per_second, metrics)
              SELECT ?, * FROM (VALUES {values})"
         );
         let mut query = sqlx::query(AssertSqlSafe(statement)).bind(&run.0);
         for row in rows {
             query = query
                 .bind(row.step as i64)
-                .bind(row.tokens as i64)
+                .bind(row.tokens.map(|tokens| tokens as i64))
                 .bind(row.flops)
                 .bind(row.loss)
                 .bind(row.validation_loss)
@@ -96,7 +139,8 @@ async fn insert(
                 .bind(row.auxiliary_loss)
                 .bind(row.gradient_norm)
                 .bind(row.rate_share)
-                .bind(row.tokens_per_second);
+                .bind(row.tokens_per_second)
+                .bind(metrics(row)?);
         }
         query.execute(&mut *connection).await?;
     }

@@ -38,7 +38,8 @@ pub use writing::Patience;
 
 use error::content;
 use experiment::event::Measurement;
-use experiment::run::{RunId, RunSpec};
+use experiment::run::RunId;
+use experiment::work::Work;
 use sqlx::SqliteConnection;
 use sqlx::sqlite::SqlitePool;
 use std::path::PathBuf;
@@ -121,7 +122,7 @@ impl Store {
                 .bind(&run.0)
                 .fetch_all(&self.pool)
                 .await?;
-        Ok(rows.into_iter().map(Measurement::from).collect())
+        rows.into_iter().map(Measurement::try_from).collect()
     }
 
     /// Takes note that a run's journal ends at `newest`, where it has lost lines that were taken in:
@@ -145,7 +146,7 @@ impl Store {
     ///
     /// # Errors
     /// When the database refuses.
-    pub async fn is_validated(&self, run: &RunId, step: u64) -> Result<bool, StoreError> {
+    pub async fn is_validated(&self, run: &RunId, step: Option<u64>) -> Result<bool, StoreError> {
         is_validated(&mut *self.pool.acquire().await?, run, step).await
     }
 }
@@ -153,22 +154,22 @@ impl Store {
 async fn is_validated(
     connection: &mut SqliteConnection,
     run: &RunId,
-    step: u64,
+    step: Option<u64>,
 ) -> Result<bool, StoreError> {
     let row: Option<(i64,)> = sqlx::query_as(
         "SELECT 1 FROM measurements
-         WHERE run_id = ? AND step = ? AND validation_loss IS NOT NULL",
+         WHERE run_id = ?1 AND step = COALESCE(?2, step) AND validation_loss IS NOT NULL LIMIT 1",
     )
     .bind(&run.0)
-    .bind(step as i64)
+    .bind(step.map(|step| step as i64))
     .fetch_optional(connection)
     .await?;
     Ok(row.is_some())
 }
 
 /// Reads a run's specification from its JSON.
-fn read_spec(json: &str) -> Result<RunSpec, StoreError> {
-    serde_json::from_str(json).map_err(|error| content("runs.spec", error))
+fn read_spec(json: &str) -> Result<Work, StoreError> {
+    Work::parse(json.as_bytes()).map_err(|error| content("runs.spec", error))
 }
 
 #[cfg(test)]

@@ -161,7 +161,7 @@ impl Store {
         .bind(i64::try_from(step).unwrap_or(i64::MAX))
         .fetch_all(&self.pool)
         .await?;
-        Ok(rows.into_iter().map(Measurement::from).collect())
+        rows.into_iter().map(Measurement::try_from).collect()
     }
 }
 
@@ -221,7 +221,8 @@ mod tests {
             id: RunId("branch".into()),
             ..planned[1].clone()
         };
-        branch.spec.execution.start = Some(Start {
+        let model = branch.work.model_mut().expect("a model");
+        model.execution.start = Some(Start {
             run: run.clone(),
             step: 2,
         });
@@ -233,7 +234,7 @@ mod tests {
         let spent = |run, flops| {
             let row = Measurement {
                 step: 3,
-                flops,
+                flops: Some(flops),
                 ..Measurement::default()
             };
             let lines = [Line::new(2, 3.0, Event::Measured(row))];
@@ -251,8 +252,9 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let store = Store::create(folder.path()).await.expect("made");
         let mut runs: Vec<PlannedRun> = (0..3).map(planned).collect();
-        runs[0].spec.recipe.tokens *= 2;
-        runs[1].spec.recipe.tokens *= 2;
+        for run in &mut runs[..2] {
+            run.work.model_mut().expect("a model").recipe.tokens *= 2;
+        }
         store
             .plan(&experiment(), &runs, 1.0)
             .await

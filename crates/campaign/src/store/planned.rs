@@ -1,6 +1,8 @@
 //! What an experiment asks for becomes rows.
 
 use super::{ExperimentRecord, PlannedRun, Store, StoreError, content};
+use experiment::architecture::ModelKind;
+use experiment::work::Work;
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 
 /// Runs that one statement inserts: enough that its parts cost more than the whole.
@@ -59,23 +61,22 @@ pub(super) async fn insert_runs(
     runs: &[PlannedRun],
     now: f64,
 ) -> Result<(), StoreError> {
-    let specs: Vec<String> = texts(runs.iter().map(|run| &run.spec))?;
+    let specs: Vec<String> = texts(runs.iter().map(|run| &run.work))?;
     let mut insert = QueryBuilder::<Sqlite>::new(
         "INSERT INTO runs
              (id, kind, spec, params, concept_share, compression_ratio, tokens, seed,
               planned_flops, created_at) ",
     );
     insert.push_values(runs.iter().zip(specs), |mut row, (run, spec)| {
-        let architecture = &run.spec.architecture;
-        let params = architecture.params();
+        let model = Model::of(&run.work);
         row.push_bind(&run.id.0)
-            .push_bind(architecture.kind().name())
+            .push_bind(model.kind.name())
             .push_bind(spec)
-            .push_bind(params.non_embedding() as i64)
-            .push_bind(params.concept_share())
-            .push_bind(architecture.compression_ratio())
-            .push_bind(run.spec.recipe.tokens as i64)
-            .push_bind(run.spec.seed as i64)
+            .push_bind(model.params)
+            .push_bind(model.concept_share)
+            .push_bind(model.compression_ratio)
+            .push_bind(run.work.tokens().map(|tokens| tokens as i64))
+            .push_bind(run.work.seed() as i64)
             .push_bind(run.flops)
             .push_bind(now);
     });
@@ -97,13 +98,12 @@ async fn ask_for(
     );
     let rows = (position..).zip(runs).zip(axes);
     insert.push_values(rows, |mut row, ((position, run), axes)| {
-        let execution = &run.spec.execution;
         row.push_bind(experiment)
             .push_bind(&run.id.0)
             .push_bind(position as i64)
             .push_bind(axes)
-            .push_bind(run.spec.execution.part(run.trial).name())
-            .push_bind(execution.start.as_ref().map(|start| &start.run.0));
+            .push_bind(run.work.part(run.trial).name())
+            .push_bind(run.work.start().map(|start| &start.run.0));
     });
     insert.push(
         " ON CONFLICT (experiment_id, run_id) DO UPDATE SET
@@ -112,6 +112,44 @@ async fn ask_for(
     );
     insert.build().execute(connection).await?;
     Ok(())
+}
+
+/// A run's model as its row says it.
+struct Model {
+    kind: ModelKind,
+    params: Option<i64>,
+    concept_share: f64,
+    compression_ratio: f64,
+}
+
+impl Model {
+    fn of(work: &Work) -> Self {
+        match work {
+            Work::Model(spec) => {
+                let params = spec.architecture.params();
+                Self {
+                    kind: spec.architecture.kind(),
+                    params: Some(params.non_embedding() as i64),
+                    concept_share: params.concept_share(),
+                    compression_ratio: spec.architecture.compression_ratio(),
+                }
+            }
+            // A model without a share of concepts has none.
+            Work::External(spec) => {
+                let share = spec.declared.concept_share.unwrap_or(0.0);
+                Self {
+                    kind: if share > 0.0 {
+                        ModelKind::Dlcm
+                    } else {
+                        ModelKind::Dense
+                    },
+                    params: spec.declared.params.map(|n| n as i64),
+                    concept_share: share,
+                    compression_ratio: spec.declared.compression_ratio.unwrap_or(1.0),
+                }
+            }
+        }
+    }
 }
 
 fn texts<T: serde::Serialize>(values: impl Iterator<Item = T>) -> Result<Vec<String>, StoreError> {

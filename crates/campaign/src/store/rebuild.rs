@@ -69,11 +69,11 @@ async fn rebuild_run(
         .bind(attempt.pid)
         .bind(&attempt.host)
         .bind(&attempt.device)
-        .bind(run.spec.execution.threads as i64)
+        .bind(run.work.threads() as i64)
         .bind(&attempt.version)
         .bind(attempt.started_at)
         .bind(log(&run.id, number))
-        .bind(run.spec.execution.micro_batch as i64)
+        .bind(run.work.micro_batch().map(|rows| rows as i64))
         .bind(attempt.ended_at)
         .bind(attempt.outcome.name())
         .bind(&attempt.message)
@@ -84,7 +84,7 @@ async fn rebuild_run(
     let Some(last) = attempts.last() else {
         return Ok(());
     };
-    let steps = run.spec.recipe.steps(run.spec.architecture.seq_len());
+    let steps = run.work.steps();
     let is_result = match last.outcome {
         RunOutcome::Finished => is_validated(connection, &run.id, steps).await?,
         outcome => outcome.is_result(),
@@ -131,6 +131,9 @@ fn attempts(lines: &[Line]) -> Vec<Told> {
             Event::Finished => (RunOutcome::Finished, None),
             Event::Diverged { .. } => (RunOutcome::Diverged, None),
             Event::Interrupted { .. } => (RunOutcome::Interrupted, None),
+            Event::WithoutResult { message } => {
+                (RunOutcome::FinishedWithoutResult, Some(message.clone()))
+            }
             Event::Failed { message } => (RunOutcome::Crashed, Some(message.clone())),
             _ => continue,
         };

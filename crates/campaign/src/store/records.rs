@@ -3,8 +3,10 @@
 use super::{StoreError, content, read_spec};
 use experiment::architecture::ModelKind;
 use experiment::event::Measurement;
+use experiment::plan::Run;
 use experiment::record::RunRecord;
-use experiment::run::{Part, RunId, RunOutcome, RunSpec, RunState};
+use experiment::run::{Part, RunId, RunOutcome, RunState};
+use experiment::work::Work;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -28,14 +30,27 @@ pub struct ExperimentRecord {
 pub struct PlannedRun {
     /// Its identity.
     pub id: RunId,
-    /// What it is.
-    pub spec: RunSpec,
+    /// What it carries out.
+    pub work: Work,
     /// Whether it is asked for to find a learning rate.
     pub trial: bool,
-    /// Training FLOPs at the declared ratio, convention `exact`, its trunk's included.
-    pub flops: f64,
+    /// Training FLOPs at the declared ratio, convention `exact`, its trunk's included; `None` where nobody
+    /// says.
+    pub flops: Option<f64>,
     /// The axis values as written.
     pub axes: BTreeMap<String, String>,
+}
+
+impl From<&Run> for PlannedRun {
+    fn from(run: &Run) -> Self {
+        Self {
+            id: run.id.clone(),
+            work: run.work.clone(),
+            trial: run.trial,
+            flops: run.work.flops(),
+            axes: run.axes.clone(),
+        }
+    }
 }
 
 /// A row of `runs` with the axes of its experiment.
@@ -44,12 +59,12 @@ pub(super) struct RunRow {
     id: String,
     kind: String,
     spec: String,
-    params: i64,
+    params: Option<i64>,
     concept_share: f64,
     compression_ratio: f64,
-    tokens: i64,
+    tokens: Option<i64>,
     seed: i64,
-    planned_flops: f64,
+    planned_flops: Option<f64>,
     state: String,
     outcome: Option<String>,
     message: Option<String>,
@@ -94,8 +109,8 @@ fn record<S>(row: RunRow, spec: S) -> Result<RunRecord<S>, StoreError> {
         start_run: row.start_run.map(RunId),
         state: RunState::from_name(&row.state).ok_or_else(|| content("runs.state", &row.state))?,
         kind: ModelKind::from_name(&row.kind).ok_or_else(|| content("runs.kind", &row.kind))?,
-        params: row.params as u64,
-        tokens: row.tokens as u64,
+        params: row.params.map(|n| n as u64),
+        tokens: row.tokens.map(|n| n as u64),
         concept_share: row.concept_share,
         compression_ratio: row.compression_ratio,
         realised_ratio: row.realised_ratio,
@@ -268,8 +283,8 @@ pub struct StoredFit {
 #[derive(sqlx::FromRow)]
 pub(super) struct MeasurementRow {
     step: i64,
-    tokens: i64,
-    flops: f64,
+    tokens: Option<i64>,
+    flops: Option<f64>,
     loss: Option<f64>,
     validation_loss: Option<f64>,
     bits_per_byte: Option<f64>,
@@ -282,13 +297,20 @@ pub(super) struct MeasurementRow {
     gradient_norm: Option<f64>,
     rate_share: Option<f64>,
     tokens_per_second: Option<f64>,
+    metrics: Option<String>,
 }
 
-impl From<MeasurementRow> for Measurement {
-    fn from(row: MeasurementRow) -> Self {
-        Self {
+impl TryFrom<MeasurementRow> for Measurement {
+    type Error = StoreError;
+
+    fn try_from(row: MeasurementRow) -> Result<Self, StoreError> {
+        let metrics = row.metrics.map(|json| serde_json::from_str(&json));
+        let metrics = metrics
+            .transpose()
+            .map_err(|error| content("measurements.metrics", error))?;
+        Ok(Self {
             step: row.step as u64,
-            tokens: row.tokens as u64,
+            tokens: row.tokens.map(|n| n as u64),
             flops: row.flops,
             loss: row.loss,
             validation_loss: row.validation_loss,
@@ -302,6 +324,7 @@ impl From<MeasurementRow> for Measurement {
             gradient_norm: row.gradient_norm,
             rate_share: row.rate_share,
             tokens_per_second: row.tokens_per_second,
-        }
+            metrics: metrics.unwrap_or_default(),
+        })
     }
 }

@@ -5,7 +5,7 @@ use super::*;
 use experiment::architecture::solver::ShapeSettings;
 use experiment::event::{Event, Line};
 use experiment::run::{
-    DataFacts, DataSpec, Execution, Part, RunOutcome, RunState, Start, TokenizerSpec,
+    DataFacts, DataSpec, Execution, Part, RunOutcome, RunSpec, RunState, Start, TokenizerSpec,
 };
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -51,9 +51,9 @@ pub(crate) fn planned(seed: u64) -> PlannedRun {
     let spec = spec(seed);
     PlannedRun {
         id: spec.id(),
-        spec,
+        work: spec.into(),
         trial: false,
-        flops: 1e12,
+        flops: Some(1e12),
         axes: BTreeMap::from([("seed".to_owned(), seed.to_string())]),
     }
 }
@@ -98,8 +98,8 @@ pub(crate) fn ended(outcome: RunOutcome) -> Ended {
 fn row(step: u64, validation_loss: Option<f64>) -> Measurement {
     Measurement {
         step,
-        tokens: step * 10,
-        flops: step as f64,
+        tokens: Some(step * 10),
+        flops: Some(step as f64),
         loss: Some(3.0),
         validation_loss,
         realised_sampled: Some(3.9),
@@ -172,7 +172,7 @@ async fn a_run_goes_through_its_life() {
     assert_eq!(record.state, RunState::Running);
     assert_eq!((record.loss, record.realised_ratio), (Some(2.5), Some(4.1)));
     assert_eq!((record.flops, record.concept_gain), (Some(3.0), None));
-    assert_eq!(record.spec, run.spec);
+    assert_eq!(record.spec, run.work);
     assert_eq!(record.axes, run.axes);
 
     store
@@ -192,7 +192,13 @@ async fn a_run_goes_through_its_life() {
     .fetch_one(&store.pool)
     .await
     .expect("a view of the runs");
-    let params = run.spec.architecture.params().non_embedding() as i64;
+    let params = run
+        .work
+        .model()
+        .expect("a model")
+        .architecture
+        .params()
+        .non_embedding() as i64;
     let expected = (
         run.id.0.clone(),
         None,
@@ -247,9 +253,10 @@ async fn trunks_and_branches_are_known_to_each_experiment() {
     let folder = tempfile::tempdir().expect("a folder");
     let store = Store::create(folder.path()).await.expect("a database");
     let mut trunk = planned(0);
-    trunk.spec.execution.keeps_end = true;
+    trunk.work.model_mut().expect("a model").execution.keeps_end = true;
     let mut branch = planned(1);
-    branch.spec.execution.start = Some(Start {
+    let model = branch.work.model_mut().expect("a model");
+    model.execution.start = Some(Start {
         run: trunk.id.clone(),
         step: 1,
     });
@@ -416,22 +423,22 @@ async fn lines_after_lost_ones_are_new() {
     let measured = |seq, step, loss| Line::new(seq, 1.0, Event::Measured(row(step, loss)));
     let lines = [measured(0, 1, None), measured(1, 2, Some(2.0))];
     store.ingest(&run.id, &lines).await.expect("taken in");
-    assert!(store.is_validated(&run.id, 2).await.expect("read"));
-    assert!(!store.is_validated(&run.id, 1).await.expect("read"));
+    assert!(store.is_validated(&run.id, Some(2)).await.expect("read"));
+    assert!(!store.is_validated(&run.id, Some(1)).await.expect("read"));
     // The journal lost its last line, and its number is used again.
     let next = [measured(1, 3, Some(1.5))];
     store.ingest(&run.id, &next).await.expect("taken in");
-    assert!(!store.is_validated(&run.id, 3).await.expect("read"));
+    assert!(!store.is_validated(&run.id, Some(3)).await.expect("read"));
     store.journal_ends(&run.id, Some(0)).await.expect("noted");
     store.ingest(&run.id, &next).await.expect("taken in");
-    assert!(store.is_validated(&run.id, 3).await.expect("read"));
+    assert!(store.is_validated(&run.id, Some(3)).await.expect("read"));
     // One that has lost nothing changes nothing.
     store.journal_ends(&run.id, Some(7)).await.expect("noted");
     store
         .ingest(&run.id, &[measured(1, 4, Some(1.0))])
         .await
         .expect("taken in");
-    assert!(!store.is_validated(&run.id, 4).await.expect("read"));
+    assert!(!store.is_validated(&run.id, Some(4)).await.expect("read"));
     store.journal_ends(&run.id, None).await.expect("noted");
     store.ingest(&run.id, &lines).await.expect("taken in");
 }

@@ -1,6 +1,6 @@
 //! The text of an expression → its tree.
 
-use super::{Comparison, Expression, MAX_DEPTH, Names, Operation, Span, Wrong};
+use super::{Comparison, Expression, Function, MAX_DEPTH, Names, Operation, Span, Wrong};
 use crate::quantity;
 
 #[derive(Clone, PartialEq)]
@@ -15,7 +15,8 @@ enum Token {
 /// What makes one operation of several parts.
 type Join<N> = fn(Vec<Expression<N>>) -> Operation<N>;
 
-/// A recursive-descent parser: `or` binds loosest, then `and`, `not`, comparisons, sums, products.
+/// A recursive-descent parser: `or` binds loosest, then `and`, `not`, comparisons, sums, products, signs,
+/// powers.
 pub(super) struct Parser<'a, L> {
     names: &'a L,
     tokens: Vec<(Token, Span)>,
@@ -55,7 +56,7 @@ impl<'a, L: Names> Parser<'a, L> {
                     return Err(Wrong::new((at, text.len()), "a backtick is not closed"));
                 };
                 (Token::Name(rest[1..=length].to_owned()), length + 2)
-            } else if "+-*/()".contains(c) {
+            } else if "+-*/^(),".contains(c) {
                 (Token::Symbol(c), 1)
             } else {
                 let wrong = Wrong::new((at, at + c.len_utf8()), format!("`{c}` means nothing"));
@@ -104,6 +105,11 @@ impl<'a, L: Names> Parser<'a, L> {
             Token::Symbol(c) if symbols.contains(*c) => Some(*c),
             _ => None,
         })
+    }
+
+    /// Says whether a parenthesis opens next.
+    fn opens(&self) -> bool {
+        matches!(self.tokens.get(self.next), Some((Token::Symbol('('), _)))
     }
 
     /// The place of the token before the next one, or of the end.
@@ -200,7 +206,7 @@ impl<'a, L: Names> Parser<'a, L> {
     }
 
     fn product(&mut self) -> Result<Expression<L::Name>, Wrong> {
-        self.chain("*/", Self::atom)
+        self.chain("*/", Self::signed)
     }
 
     /// Reads `part (operator part)*`, from left to right.
@@ -225,16 +231,66 @@ impl<'a, L: Names> Parser<'a, L> {
         Ok(left)
     }
 
+    /// Reads a sign: as in mathematics, `-2^2` is −4.
+    fn signed(&mut self) -> Result<Expression<L::Name>, Wrong> {
+        let span = self.here();
+        if self.take_symbol("-").is_none() {
+            return self.power();
+        }
+        let inner = self.deeper(Self::signed)?;
+        let span = (span.0, inner.span.1);
+        Ok(Expression {
+            span,
+            node: Operation::Negative(Box::new(inner)),
+        })
+    }
+
+    /// Reads `base ^ exponent`, from right to left: `2^3^2` is 2⁹.
+    fn power(&mut self) -> Result<Expression<L::Name>, Wrong> {
+        let base = self.atom()?;
+        if self.take_symbol("^").is_none() {
+            return Ok(base);
+        }
+        let exponent = self.deeper(Self::signed)?;
+        let span = (base.span.0, exponent.span.1);
+        let node = Operation::Arithmetic(Box::new(base), '^', Box::new(exponent));
+        Ok(Expression { span, node })
+    }
+
+    /// Reads the arguments of a function whose name has been taken.
+    fn call(&mut self, name: &str, span: Span) -> Result<Expression<L::Name>, Wrong> {
+        let function = Function::of(name);
+        if function.is_none() && name != "if" {
+            return Err(Wrong::new(span, format!("there is no function `{name}`"))
+                .help(format!("functions are {}", Function::names())));
+        }
+        self.next += 1;
+        let mut arguments = vec![self.deeper(Self::any)?];
+        while self.take_symbol(",").is_some() {
+            arguments.push(self.deeper(Self::any)?);
+        }
+        let end = self.here().1;
+        if self.take_symbol(")").is_none() {
+            return Err(Wrong::new(span, "this parenthesis is not closed"));
+        }
+        let span = (span.0, end);
+        let given = arguments.len();
+        let node = match function {
+            Some(function) if function.takes(given) => Operation::Call(function, arguments),
+            None if given == 3 => match <[_; 3]>::try_from(arguments) {
+                Ok(parts) => Operation::If(Box::new(parts)),
+                Err(_) => unreachable!("there are three"),
+            },
+            _ => {
+                let why = format!("`{name}` does not take {given} values");
+                return Err(Wrong::new(span, why));
+            }
+        };
+        Ok(Expression { span, node })
+    }
+
     fn atom(&mut self) -> Result<Expression<L::Name>, Wrong> {
         let span = self.here();
-        if self.take_symbol("-").is_some() {
-            let inner = self.deeper(Self::atom)?;
-            let span = (span.0, inner.span.1);
-            return Ok(Expression {
-                span,
-                node: Operation::Negative(Box::new(inner)),
-            });
-        }
         if self.take_symbol("(").is_some() {
             let inner = self.deeper(Self::any)?;
             return match self.take_symbol(")") {
@@ -245,6 +301,7 @@ impl<'a, L: Names> Parser<'a, L> {
         let node = match self.take(|token| Some(token.clone())) {
             Some(Token::Number(number)) => Operation::Number(number),
             Some(Token::Word(word)) => Operation::Word(word),
+            Some(Token::Name(name)) if self.opens() => return self.call(&name, span),
             Some(Token::Name(name)) => Operation::Name(
                 self.names
                     .find(&name)

@@ -178,7 +178,7 @@ impl Reader {
         );
     }
 
-    fn combine(&mut self, node: &Node) -> bool {
+    pub(super) fn combine(&mut self, node: &Node) -> bool {
         match &node.content {
             Content::Scalar { written, .. } if written == "product" => return false,
             Content::Scalar { written, .. } if written == "zip" => return true,

@@ -11,14 +11,79 @@ use crate::expression::{Expression, Names, NoValue, Span, Value, Wrong};
 use crate::spelling::nearest;
 use serde_yaml::Value as Yaml;
 
-/// A constraint, checked as far as it can be without values.
-pub(super) struct Constraint {
-    expression: Expression<&'static Key>,
+/// An expression in the file over names of type `N`, checked as far as it can be without values.
+pub(super) struct Written<N> {
+    expression: Expression<N>,
     place: Place,
+}
+
+/// A constraint on cells.
+pub(super) type Constraint = Written<&'static Key>;
+
+impl<N> Written<N> {
+    /// Reads the expression that a node is, `what` being what messages call it.
+    pub(super) fn parse<L: Names<Name = N>>(
+        node: &Node,
+        what: &'static str,
+        names: &L,
+    ) -> Result<Self, Problem> {
+        let text = match &node.content {
+            Content::Scalar {
+                value: Yaml::String(text),
+                ..
+            } => text,
+            Content::Scalar {
+                value: Yaml::Number(_),
+                written,
+            } => written,
+            _ => {
+                return Err(
+                    Problem::new(format!("`{what}` cannot be {}", node.describe()))
+                        .label(&node.location, "")
+                        .help("write an expression such as \"concept_share <= 0.5\""),
+                );
+            }
+        };
+        let whole = node.location.clone();
+        let place = Place {
+            what,
+            inside: whole.written().find(text.as_str()),
+            whole,
+        };
+        match Expression::parse(text, names) {
+            Ok(expression) => Ok(Self { expression, place }),
+            Err(wrong) => Err(place.problem(wrong)),
+        }
+    }
+
+    /// Where it stands.
+    pub(super) fn location(&self) -> &Location {
+        &self.place.whole
+    }
+
+    /// Says whether it holds for what `get` makes of its names.
+    pub(super) fn truth(
+        &self,
+        get: &impl Fn(&N) -> Result<Value, NoValue>,
+    ) -> Result<bool, Problem> {
+        let truth = self.expression.truth(get);
+        truth.map_err(|wrong| self.place.problem(wrong))
+    }
+
+    /// Computes the number that it is for what `get` makes of its names.
+    pub(super) fn number(
+        &self,
+        get: &impl Fn(&N) -> Result<Value, NoValue>,
+    ) -> Result<f64, Problem> {
+        let number = self.expression.number(get);
+        number.map_err(|wrong| self.place.problem(wrong))
+    }
 }
 
 /// Where the text of an expression lies in the file.
 struct Place {
+    /// What messages call it.
+    what: &'static str,
     whole: Location,
     /// Offset of the expression in `whole`; `None` when it is escaped or folded.
     inside: Option<usize>,
@@ -33,7 +98,7 @@ impl Place {
     }
 
     fn problem(&self, wrong: Wrong) -> Problem {
-        Problem::new(format!("this constraint cannot be used: {}", wrong.why))
+        Problem::new(format!("this {} cannot be used: {}", self.what, wrong.why))
             .label(&self.at(wrong.span), "")
             .help(match wrong.help.as_str() {
                 "" => "write it like `concept_share <= 0.5 or params > 0.3M`",
@@ -87,40 +152,24 @@ fn value(key: &Key, draft: &Draft) -> Result<Value, NoValue> {
 impl Constraint {
     /// Reads a constraint.
     pub(super) fn read(node: &Node) -> Result<Self, Problem> {
-        let Content::Scalar {
-            value: Yaml::String(text),
-            ..
-        } = &node.content
-        else {
-            return Err(
+        match &node.content {
+            Content::Scalar {
+                value: Yaml::String(_),
+                ..
+            } => Self::parse(node, "constraint", &Keys),
+            _ => Err(
                 Problem::new(format!("`where` cannot be {}", node.describe()))
                     .label(&node.location, "")
                     .help(
                         "write an expression such as \"concept_share <= 0.5\", or a list of them",
                     ),
-            );
-        };
-        let whole = node.location.clone();
-        let place = Place {
-            inside: whole.written().find(text.as_str()),
-            whole,
-        };
-        match Expression::parse(text, &Keys) {
-            Ok(expression) => Ok(Self { expression, place }),
-            Err(wrong) => Err(place.problem(wrong)),
+            ),
         }
-    }
-
-    /// Where it stands.
-    pub(super) fn location(&self) -> &Location {
-        &self.place.whole
     }
 
     /// Says whether a cell is kept.
     pub(super) fn holds(&self, draft: &Draft) -> Result<bool, Problem> {
-        self.expression
-            .truth(&|key| value(key, draft))
-            .map_err(|wrong| self.place.problem(wrong))
+        self.truth(&|key| value(key, draft))
     }
 }
 
@@ -169,6 +218,25 @@ mod tests {
             ),
             ("training.threshold != \"calibrated\"", false),
             ("1 / 0 > 5", true),
+            ("2^3^2 == 512 and -2^2 == -4 and 2^-1 == 0.5", true),
+            ("2 * 3^2 == 18 and (2 * 3)^2 == 36", true),
+            (
+                "sqrt(params) == params^0.5 and exp(log(compression_ratio)) = 4",
+                true,
+            ),
+            (
+                "min(3, 1, 2) == 1 and max(3, 1 + 3) == 4 and max(2) == 2",
+                true,
+            ),
+            (
+                "round(2.6) == 3 and floor(2.6) == 2 and ceil(130, 64) == 192",
+                true,
+            ),
+            (
+                "if(params >= 0.3M, 2, 1) == 2 and if(seed > 3, 1, 7) == 7",
+                true,
+            ),
+            ("min(0 / 0, 1) == 1 or sqrt(-1) == 0", false),
             ("0 / 0 == 0 or 0 / 0 < 1", false),
         ] {
             assert_eq!(holds(text), Ok(truth), "{text}");
@@ -185,6 +253,16 @@ mod tests {
             ("params ? 3", "`?` means nothing"),
             ("(params > 3", "this parenthesis is not closed"),
             ("prams > 3", "there is no `prams`"),
+            ("sine(params) > 3", "there is no function `sine`"),
+            ("sqrt(1, 2) > 3", "`sqrt` does not take 2 values"),
+            ("if(params > 3, 1) == 1", "`if` does not take 2 values"),
+            (
+                "if(params, 1, 2) == 1",
+                "a value stands where a comparison is needed",
+            ),
+            ("sqrt() > 3", "a name or a number is missing here"),
+            ("min(1, 2 > 3", "this parenthesis is not closed"),
+            ("params, 3", "an operator is missing before this"),
             ("params > 'x'", "these cannot be compared"),
             ("training.threshold > 'a'", "these cannot be compared"),
             ("params + 'x' > 1", "this is not a number"),
@@ -220,7 +298,7 @@ mod tests {
 
         #[test]
         fn nothing_like_an_expression_panics(
-            text in "(params|seed|1M|0|'é'|[-+*/()<>=!., ]|and |or |not |\\PC){0,40}"
+            text in "(params|seed|min\\(|1M|0|'é'|[-+*/^()<>=!., ]|and |or |not |\\PC){0,40}"
         ) {
             let _ = holds(&text);
         }

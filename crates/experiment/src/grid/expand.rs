@@ -2,6 +2,7 @@
 
 use super::axes::{Axis, Controls, Section, TokenLevel};
 use super::check::{Checker, is_incomplete};
+use super::combine::{Combinations, Length};
 use super::draft::Draft;
 use super::key::Assignment;
 use super::places::Places;
@@ -13,8 +14,6 @@ use std::collections::HashMap;
 use std::collections::hash_map::{DefaultHasher, Entry};
 use std::hash::Hasher;
 
-/// Larger grids are refused: a unit or an axis is wrong.
-const MOST_CELLS: usize = 1_000_000;
 /// With so many problems, more would not be read.
 const MOST_PROBLEMS: usize = 10;
 const SIZES: [&str; 3] = ["params", "tokens", "flops"];
@@ -69,8 +68,10 @@ impl Expansion<'_> {
         let mut offered = 0;
         let mut kept = 0;
         for batch in self.batches(section, controls)? {
-            for chosen in batch.combinations {
-                let chosen: Vec<&Assignment> = chosen.into_iter().chain(batch.fixed).collect();
+            for at in batch.combinations {
+                let values = batch.axes.iter().zip(at);
+                let values = values.filter_map(|(axis, at)| axis.values.get(at));
+                let chosen: Vec<&Assignment> = values.chain(batch.fixed).collect();
                 let mut draft = self.declared.base.clone();
                 chosen.iter().for_each(|value| value.apply(&mut draft));
                 offered += 1;
@@ -125,8 +126,9 @@ impl Expansion<'_> {
         first_values.for_each(|value| value.apply(&mut draft));
         // With points, axes that do not make a whole cell only complete them.
         if section.points.is_empty() || !is_incomplete(&draft, section.dense) {
-            let combinations = Combinations::new(axes.clone(), section, &section.location)?;
+            let combinations = combinations(&axes, section, &section.location)?;
             batches.push(Batch {
+                axes: axes.clone(),
                 combinations,
                 fixed: &[],
                 point: None,
@@ -137,14 +139,15 @@ impl Expansion<'_> {
             // A point that gives two sizes leaves no room for the grid's.
             let sized = SIZES.into_iter().filter(|name| gives(name)).count() >= 2;
             let closed = |name: &str| gives(name) || sized && SIZES.contains(&name);
-            let open = axes
+            let open: Vec<&Axis> = axes
                 .iter()
                 .copied()
                 .filter(|axis| !closed(axis.key.path))
                 .collect();
-            let combinations = Combinations::new(open, section, &point.location)?;
+            let combinations = combinations(&open, section, &point.location)?;
             let (fixed, point) = (point.values.as_slice(), Some(&point.location));
             batches.push(Batch {
+                axes: open,
                 combinations,
                 fixed,
                 point,
@@ -248,9 +251,28 @@ fn concerns_tokens(value: &Assignment) -> bool {
 
 /// Combinations of axes, each completed by the values of a point.
 struct Batch<'a> {
-    combinations: Combinations<'a>,
+    axes: Vec<&'a Axis>,
+    combinations: Combinations,
     fixed: &'a [Assignment],
     point: Option<&'a Location>,
+}
+
+/// Combines axes as a section says.
+fn combinations(
+    axes: &[&Axis],
+    section: &Section,
+    place: &Location,
+) -> Result<Combinations, Problem> {
+    let lengths = axes.iter().map(|axis| Length {
+        name: axis.key.path,
+        values: axis.values.len(),
+        last: axis.values.last().map(|value| &value.location),
+    });
+    Combinations::new(
+        &lengths.collect::<Vec<_>>(),
+        section.zip.unwrap_or(false),
+        place,
+    )
 }
 
 /// What two cells have in common when they are the same run.
@@ -275,95 +297,4 @@ fn hash(cell: &Cell, buffer: &mut Vec<u8>) -> u64 {
     let mut hasher = DefaultHasher::new();
     hasher.write(buffer);
     hasher.finish()
-}
-
-/// The combinations of axes: a product with the last axis fastest, or a zip.
-struct Combinations<'a> {
-    axes: Vec<&'a Axis>,
-    zip: bool,
-    next: usize,
-    count: usize,
-}
-
-impl<'a> Combinations<'a> {
-    fn new(axes: Vec<&'a Axis>, section: &Section, place: &Location) -> Result<Self, Problem> {
-        let mut lengths = axes.iter().map(|axis| axis.values.len());
-        let zip = section.zip.unwrap_or(false);
-        let count = if zip {
-            let longest = lengths.max().unwrap_or(1);
-            let uneven = axes
-                .iter()
-                .find(|a| ![1, longest].contains(&a.values.len()));
-            if let Some(uneven) = uneven {
-                return Err(unequal(&axes, uneven, longest));
-            }
-            Some(longest)
-        } else {
-            lengths.try_fold(1_usize, usize::checked_mul)
-        };
-        match count {
-            Some(count) if count <= MOST_CELLS => Ok(Self {
-                axes,
-                zip,
-                next: 0,
-                count,
-            }),
-            _ => Err(
-                Problem::new(format!("the axes make more than {MOST_CELLS} cells"))
-                    .label(place, "")
-                    .help("shorten an axis; `combine: zip` pairs axes instead of crossing them"),
-            ),
-        }
-    }
-}
-
-/// Says which axes cannot be zipped.
-fn unequal(axes: &[&Axis], uneven: &Axis, longest: usize) -> Problem {
-    let counted = |axis: &Axis| format!("`{}` has {}", axis.key.path, axis.values.len());
-    let long = axes.iter().find(|axis| axis.values.len() == longest);
-    let mut problem = Problem::new(format!(
-        "axes of unequal length cannot be zipped: {}",
-        long.into_iter()
-            .copied()
-            .chain([uneven])
-            .map(counted)
-            .collect::<Vec<_>>()
-            .join(", ")
-    ));
-    for axis in long.into_iter().copied().chain([uneven]) {
-        if let Some(value) = axis.values.last() {
-            problem = problem.label(
-                &value.location,
-                format!("the last of {}", axis.values.len()),
-            );
-        }
-    }
-    problem.help("give them as many values each, or one value; `combine: product` crosses them")
-}
-
-impl<'a> Iterator for Combinations<'a> {
-    type Item = Vec<&'a Assignment>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.next >= self.count {
-            return None;
-        }
-        let mut rest = self.next;
-        self.next += 1;
-        let mut values: Vec<&Assignment> = self
-            .axes
-            .iter()
-            .rev()
-            .filter_map(|axis| {
-                let length = axis.values.len().max(1);
-                let index = rest % length;
-                if !self.zip {
-                    rest /= length;
-                }
-                axis.values.get(index)
-            })
-            .collect();
-        values.reverse();
-        Some(values)
-    }
 }

@@ -2,6 +2,7 @@
 
 use super::draft::Draft;
 use super::key::{Form, Key, Role, Shown, written};
+use super::settings::trainer::{FREE_AXES, KEYS};
 use super::settings::{AXES, CONTROLS, GROUPS, NAME, OWN_TRAINING, RULES, settings};
 use std::fmt::Write;
 
@@ -42,6 +43,15 @@ fn write_reference(out: &mut String) -> std::fmt::Result {
                 write_table(out, AXES.iter())?;
                 writeln!(out)?;
                 write_rules(out, &RULES)?;
+                write_rules(out, &[FREE_AXES])?;
+            }
+            "trainer" => {
+                writeln!(out, "\n| key | meaning | example |\n| --- | --- | --- |")?;
+                for key in KEYS {
+                    let (name, doc) = (key.name, key.doc);
+                    let example = key.example.replace('|', "\\|");
+                    writeln!(out, "| `trainer.{name}` | {doc} | `{name}: {example}` |")?;
+                }
             }
             "controls" => {
                 writeln!(out)?;

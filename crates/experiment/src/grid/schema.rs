@@ -3,6 +3,7 @@
 use super::draft::Draft;
 use super::key::{Form, Key, Range, Role, Shown};
 use super::section::LONGEST_NAME;
+use super::settings::trainer::{FREE_AXES, KEYS, Takes};
 use super::settings::{AXES, CONTROLS, GROUPS, NAME, OWN_TRAINING, RULES, settings};
 use crate::quantity::{Draws, Seconds};
 use serde_json::{Map, Value, json};
@@ -32,9 +33,10 @@ pub fn schema() -> Value {
     insert(&mut root, "grid", section("grid", false));
     insert(&mut root, "baselines", section("baselines", true));
     insert(&mut root, "controls", controls());
+    insert(&mut root, "trainer", trainer());
     for (path, doc) in GROUPS
         .iter()
-        .filter(|(path, _)| !["grid", "baselines", "controls"].contains(path))
+        .filter(|(path, _)| !["grid", "baselines", "controls", "trainer"].contains(path))
     {
         insert(&mut root, path, object(doc));
     }
@@ -127,6 +129,44 @@ fn section(name: &str, dense: bool) -> Value {
     if dense {
         insert(&mut schema, OWN_TRAINING.0, own_training());
     }
+    let scalar = json!({ "type": ["number", "string", "boolean", "null"] });
+    let axis = json!({"anyOf": [scalar, {"type": "array", "minItems": 1, "items": scalar}]});
+    let axes = json!({
+        "type": "object", "description": FREE_AXES.1, "additionalProperties": axis,
+    });
+    insert(&mut schema, FREE_AXES.0, axes);
+    schema
+}
+
+/// The schema of `trainer`.
+fn trainer() -> Value {
+    let mut schema = object(group("trainer"));
+    for key in KEYS {
+        let text = json!({ "type": ["string", "number"] });
+        let mut values = match key.takes {
+            Takes::Texts => {
+                json!({"anyOf": [text, {"type": "array", "minItems": 1, "items": text}]})
+            }
+            Takes::Text => json!({ "type": "string" }),
+            Takes::Words(words) => json!({ "enum": words }),
+            Takes::Map => json!({
+                "type": "object",
+                "additionalProperties": {"type": ["string", "number", "boolean", "null"]},
+            }),
+            Takes::Expression => json!({ "type": ["string", "number"] }),
+            Takes::Number => json!({ "type": "number", "exclusiveMinimum": 0 }),
+            Takes::Duration => json!({"anyOf": [
+                {"type": "number", "exclusiveMinimum": 0}, {"type": "string", "pattern": DURATION},
+            ]}),
+            Takes::Report => json!({"anyOf": [
+                {"enum": ["file", "stdout", "trainer_state.json"]},
+                {"type": "object", "minProperties": 1, "maxProperties": 1},
+            ]}),
+        };
+        put(&mut values, "description", json!(key.doc));
+        insert(&mut schema, key.name, values);
+    }
+    put(&mut schema, "required", json!(["command"]));
     schema
 }
 
@@ -299,6 +339,10 @@ mod tests {
         }
         for key in AXES {
             assert!(schema["properties"]["grid"]["properties"][key.path].is_object());
+        }
+        for key in KEYS {
+            let found = &schema["properties"]["trainer"]["properties"][key.name];
+            assert_eq!(found["description"], key.doc);
         }
         assert_eq!(
             schema["properties"]["training"]["properties"]["batch"]["default"],

@@ -3,6 +3,7 @@
 use super::axes::{Axis, Controls, Section, inherit};
 use super::document::{self, Content, Entry, Node};
 use super::draft::{DataKind, Draft};
+use super::external;
 use super::key::{Key, Role};
 use super::settings::{self, AXES, GROUPS, data_kind};
 use super::source::{GridError, Location, Problem};
@@ -10,8 +11,9 @@ use crate::spelling::nearest;
 use std::path::Path;
 
 /// Keys of the file itself.
-const SECTIONS: [&str; 10] = [
+const SECTIONS: [&str; 11] = [
     "name",
+    "trainer",
     "grid",
     "baselines",
     "controls",
@@ -32,6 +34,8 @@ pub(super) struct Declared {
     /// `grid`, then `baselines`.
     pub(super) sections: Vec<Section>,
     pub(super) controls: Option<Controls>,
+    /// What another trainer is asked, in place of this program's own.
+    pub(super) external: Option<external::Declared>,
 }
 
 /// Refuses a file that is no mapping of keys.
@@ -61,12 +65,27 @@ pub(super) fn read(root: &Node, file: &str) -> Result<Declared, GridError> {
     for entry in root.entries().unwrap_or_default() {
         match entry.key.as_str() {
             "name" => name = Some(reader.name(&entry.node)),
-            "grid" | "baselines" | "controls" => {}
+            "grid" | "baselines" | "controls" | "trainer" => {}
             section if SECTIONS.contains(&section) => reader.walk(section, &entry.node),
             // What merge keys and aliases share needs a place; a slip of a section's name is none.
             name if entry.node.is_named && nearest(name, SECTIONS).is_none() => {}
             _ => reader.unknown(entry, "", &SECTIONS),
         }
+    }
+    if let Some(trainer) = root.get("trainer") {
+        let external = external::read(&mut reader, root, trainer, file);
+        let name = name.unwrap_or_else(|| reader.default_name(file));
+        return match external {
+            Some(external) if reader.problems.is_empty() => Ok(Declared {
+                name,
+                base: reader.base,
+                places: reader.places,
+                sections: Vec::new(),
+                controls: None,
+                external: Some(external),
+            }),
+            _ => Err(reader.problems.into()),
+        };
     }
     if let Some(data) = root.get("data") {
         reader.data_kind(&data.node);
@@ -119,6 +138,7 @@ pub(super) fn read(root: &Node, file: &str) -> Result<Declared, GridError> {
             places: reader.places,
             sections,
             controls,
+            external: None,
         })
     } else {
         Err(reader.problems.into())

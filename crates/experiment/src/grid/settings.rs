@@ -3,6 +3,7 @@
 mod data;
 mod experiment;
 mod model;
+pub(super) mod trainer;
 mod training;
 
 use super::draft::{DataKind, Draft};
@@ -17,6 +18,11 @@ const MANY: u64 = 1 << 40;
 
 /// The mappings of a file that hold keys, and what they are for.
 pub(super) const GROUPS: &[(&str, &str)] = &[
+    (
+        "trainer",
+        "Another trainer, in place of this program's own models: how it is started, what it is told, and \
+         where its reports are read from. See [trainers](trainers.md).",
+    ),
     (
         "grid",
         "The hierarchical (DLCM) models to train: axes, explicit points and constraints.",

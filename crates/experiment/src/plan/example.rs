@@ -1,6 +1,6 @@
 //! Plans on data that need not be there: for tests and examples.
 
-use super::{Planned, plan};
+use super::{Planned, Run, plan};
 use crate::grid::parse;
 use crate::run::DataFacts;
 
@@ -23,4 +23,12 @@ pub fn facts() -> DataFacts {
 pub fn planned(text: &str) -> Vec<Planned> {
     let experiment = parse("example.yaml", text).expect("a valid experiment");
     plan(&experiment, &|_| Some(facts())).expect("an experiment that can be planned")
+}
+
+/// The same, as runs to carry out.
+///
+/// # Panics
+/// When the text is no valid experiment.
+pub fn runs(text: &str) -> Vec<Run> {
+    planned(text).iter().map(Run::from).collect()
 }

@@ -31,7 +31,7 @@ impl RunSpec {
         Ok(spec)
     }
 
-    fn check(&self) -> Result<(), String> {
+    pub(crate) fn check(&self) -> Result<(), String> {
         match &self.architecture {
             Architecture::Dense(dense) => stack("stack", &dense.stack)?,
             Architecture::TokenOnly(control) => {

@@ -152,7 +152,7 @@ mod tests {
             let gain = 0.02
                 * stable.powf(1.5)
                 * branch.realised_ratio.unwrap_or(1.0).powf(-0.2)
-                * (branch.params as f64).powf(0.05);
+                * (branch.params.expect("known") as f64).powf(0.05);
             branch.part = Part::Branch;
             branch.start_run = Some(trunk.id.clone());
             branch.loss = Some(stable - gain);

@@ -359,7 +359,8 @@ mod tests {
     /// Moves ln loss by so much for a concept feed-forward ratio that is e times 8/3.
     fn with_effect(mut runs: Vec<RunRecord>, slope: f64) -> Vec<RunRecord> {
         for run in &mut runs {
-            let (_, Some(concept)) = levels(&run.spec.architecture) else {
+            let (_, Some(concept)) = levels(&run.spec.model().expect("a model").architecture)
+            else {
                 continue;
             };
             let strays = (concept.feed_forward() * 3.0 / 8.0).ln();

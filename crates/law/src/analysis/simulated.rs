@@ -151,8 +151,8 @@ impl Grid<'_> {
     fn add_controls(&self, runs: &mut Vec<RunRecord>, random: &mut ChaCha8Rng) {
         let mut levels: Vec<(TokenOnly, u64, u64)> = Vec::new();
         for run in runs.iter() {
-            if let Architecture::Dlcm(dlcm) = &run.spec.architecture {
-                levels.push((dlcm.token_level(), run.tokens, run.seed));
+            if let Architecture::Dlcm(dlcm) = &spec(run).architecture {
+                levels.push((dlcm.token_level(), spec(run).recipe.tokens, run.seed));
             }
         }
         for (k, (level, tokens, seed)) in levels.iter().enumerate() {
@@ -247,8 +247,8 @@ impl Grid<'_> {
             start_run: None,
             state: RunState::Ended,
             kind,
-            params: params.non_embedding(),
-            tokens,
+            params: Some(params.non_embedding()),
+            tokens: Some(tokens),
             concept_share: params.concept_share(),
             compression_ratio: ratio,
             realised_ratio: realised,
@@ -258,7 +258,7 @@ impl Grid<'_> {
             loss: Some(loss),
             bits_per_byte: Some(loss / 2.6 / std::f64::consts::LN_2),
             flops: Some(flops),
-            planned_flops: flops,
+            planned_flops: Some(flops),
             concept_gain: realised.map(|_| 0.3),
             boundary_gain: realised.map(|_| 0.02),
             outcome: Some(RunOutcome::Finished),
@@ -266,7 +266,7 @@ impl Grid<'_> {
             retries: 0,
             micro_batch: None,
             axes,
-            spec,
+            spec: spec.into(),
         }
     }
 }
@@ -291,13 +291,15 @@ fn recipe(tokens: u64) -> Recipe {
 /// Trains every run with five learning rates, the third of which is best and the last too high for
 /// the largest size.
 pub fn with_rates(runs: Vec<RunRecord>) -> Vec<RunRecord> {
-    let largest = runs.iter().map(|run| run.params).max().unwrap_or(0);
+    let largest = runs.iter().map(|run| run.params).max().flatten();
     let trained = runs.into_iter().flat_map(|run| {
         (-2..=2).map(move |step: i32| {
             let mut run = run.clone();
-            let rates = &mut run.spec.recipe.rates;
-            for rate in [&mut rates.token, &mut rates.concept, &mut rates.other] {
-                *rate *= 2f64.powi(step);
+            if let Some(spec) = run.spec.model_mut() {
+                let rates = &mut spec.recipe.rates;
+                for rate in [&mut rates.token, &mut rates.concept, &mut rates.other] {
+                    *rate *= 2f64.powi(step);
+                }
             }
             run.id = RunId(format!("{}{}", run.id.0, step + 2));
             run.loss = run.loss.map(|loss| loss + 0.04 * f64::from(step * step));
@@ -322,7 +324,7 @@ pub fn with_trunks(mut runs: Vec<RunRecord>) -> Vec<RunRecord> {
         piece.id = RunId(format!("{}t", branch.id.0));
         piece.part = Part::Trunk;
         piece.start_run = newest.insert(family, piece.id.clone());
-        piece.tokens = branch.tokens / 5 * 4;
+        piece.tokens = branch.tokens.map(|tokens| tokens / 5 * 4);
         piece.loss = branch.loss.map(|loss| loss + 0.12);
         branch.part = Part::Branch;
         branch.start_run = Some(piece.id.clone());
@@ -333,7 +335,7 @@ pub fn with_trunks(mut runs: Vec<RunRecord>) -> Vec<RunRecord> {
 
 /// Makes the measurements of a run: a falling training loss, and ten validations.
 pub fn measurements(run: &RunRecord) -> Vec<Measurement> {
-    let mut random = ChaCha8Rng::seed_from_u64(run.params);
+    let mut random = ChaCha8Rng::seed_from_u64(run.params.unwrap_or(0));
     let last = run.loss.unwrap_or(3.0);
     let before = match run.part {
         Part::Branch => 80,
@@ -346,8 +348,8 @@ pub fn measurements(run: &RunRecord) -> Vec<Measurement> {
             let validated = step % 10 == 0;
             Measurement {
                 step,
-                tokens: (run.tokens as f64 * share) as u64,
-                flops: run.planned_flops * share,
+                tokens: run.tokens.map(|tokens| (tokens as f64 * share) as u64),
+                flops: run.planned_flops.map(|flops| flops * share),
                 loss: Some(loss + 0.1 * (random.random::<f64>() - 0.5)),
                 validation_loss: validated.then_some(loss),
                 realised_sampled: run
@@ -398,9 +400,14 @@ pub fn tuned(result: AnalysisResult) -> AnalysisResult {
     }
 }
 
+/// What a made run is.
+fn spec(run: &RunRecord) -> &RunSpec {
+    run.spec.model().expect("a model of this program")
+}
+
 /// What the models of these runs are like.
 pub fn models(runs: &[RunRecord]) -> Models {
-    let vocab = runs.first().map(|run| run.spec.architecture.vocab());
+    let vocab = runs.first().map(|run| spec(run).architecture.vocab());
     Models {
         shape: ShapeSettings::default(),
         vocab: vocab.unwrap_or(256),

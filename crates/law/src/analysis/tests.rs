@@ -272,7 +272,8 @@ fn few_or_broken_runs_are_never_fitted() {
 #[test]
 fn losses_of_different_data_are_not_mixed() {
     let mut runs = FIRST.runs();
-    runs[3].spec.facts.fingerprint = "ff".into();
+    let other = runs[3].spec.model_mut().expect("a model");
+    other.facts.fingerprint = "ff".into();
     let result = analysed(&runs, 5);
     assert_eq!(
         cannot_fit(&result.dlcm),
@@ -286,9 +287,12 @@ fn unused_concepts_and_leaks_are_loud() {
     let mut runs = QUICK.runs();
     runs.iter_mut().for_each(|run| {
         run.concept_gain = run.concept_gain.map(|_| 0.001);
-        run.spec.facts.entropy_floor = Some(100.0);
-        run.axes
-            .insert("training.batch".into(), run.params.to_string());
+        let spec = run.spec.model_mut().expect("a model");
+        spec.facts.entropy_floor = Some(100.0);
+        run.axes.insert(
+            "training.batch".into(),
+            run.params.expect("known").to_string(),
+        );
     });
     let result = analysed(&runs, 5);
     let loud: Vec<String> = result
@@ -337,7 +341,7 @@ fn truth(result: &AnalysisResult, runs: &[RunRecord], declared: f64) -> (f64, f6
     let curve = curve.expect("there");
     let allocation = result.allocation.known().expect("known");
     let [low, high] = allocation.sampled_shares;
-    let params = runs.iter().map(|run| run.params as f64);
+    let params = runs.iter().map(|run| run.params.expect("known") as f64);
     let domain = Domain::default()
         .with(
             Variable::Params,

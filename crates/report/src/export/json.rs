@@ -4,7 +4,7 @@ use super::{ExportError, Source};
 use crate::{ReportError, WholeFile};
 use campaign::store::{AttemptRecord, RunRecord};
 use experiment::event::Measurement;
-use experiment::run::RunSpec;
+use experiment::work::Work;
 use scaling_law::analysis::worth_by_run;
 use scaling_law::row::rows;
 use serde::Serialize;
@@ -22,7 +22,7 @@ struct Run<'a> {
     #[serde(flatten)]
     record: &'a RunRecord,
     concept_worth: Option<f64>,
-    spec: &'a RunSpec,
+    spec: &'a Work,
     attempts: Vec<AttemptRecord>,
     measurements: Vec<Measurement>,
 }

@@ -20,11 +20,13 @@ pub(super) fn readable(run: &RunRecord) -> String {
             run.compression_ratio
         )
     };
+    let params = run.params.map(|n| format!("_N{}", Params(n)));
+    let tokens = run.tokens.map(|d| format!("_D{}", Tokens(d)));
     format!(
-        "{}{part}_N{}{concepts}_D{}_s{}_{}",
+        "{}{part}{}{concepts}{}_s{}_{}",
         run.kind.name(),
-        Params(run.params),
-        Tokens(run.tokens),
+        params.unwrap_or_default(),
+        tokens.unwrap_or_default(),
         run.seed,
         run.id
     )

@@ -196,8 +196,11 @@ struct Clock {
 
 impl Clock {
     fn at(&mut self, row: &Measurement) -> f64 {
-        let before = self.tokens.replace(row.tokens);
-        let new = row.tokens.saturating_sub(before.unwrap_or(row.tokens));
+        let Some(tokens) = row.tokens else {
+            return self.time;
+        };
+        let before = self.tokens.replace(tokens);
+        let new = tokens.saturating_sub(before.unwrap_or(tokens));
         match row.tokens_per_second {
             Some(speed) if speed > 0.0 => self.time += new as f64 / speed,
             _ => {}
@@ -208,7 +211,7 @@ impl Clock {
 
 /// The scalars that were measured.
 fn scalars(row: &Measurement) -> Vec<SummaryValue> {
-    [
+    let own = [
         ("loss", row.loss),
         ("validation_loss", row.validation_loss),
         ("bits_per_byte", row.bits_per_byte),
@@ -221,18 +224,21 @@ fn scalars(row: &Measurement) -> Vec<SummaryValue> {
         ("gradient_norm", row.gradient_norm),
         ("rate_share", row.rate_share),
         ("tokens_per_second", row.tokens_per_second),
-        ("tokens", Some(row.tokens as f64)),
-        ("flops", Some(row.flops)),
-    ]
-    .into_iter()
-    .filter_map(|(tag, value)| {
-        Some(SummaryValue {
-            tag: tag.to_owned(),
-            simple_value: Some(value? as f32),
-            ..SummaryValue::default()
+        ("tokens", row.tokens.map(|tokens| tokens as f64)),
+        ("flops", row.flops),
+    ];
+    let more = row.metrics.iter();
+    let more = more.map(|(name, value)| (name.as_str(), Some(*value)));
+    own.into_iter()
+        .chain(more)
+        .filter_map(|(tag, value)| {
+            Some(SummaryValue {
+                tag: tag.to_owned(),
+                simple_value: Some(value? as f32),
+                ..SummaryValue::default()
+            })
         })
-    })
-    .collect()
+        .collect()
 }
 
 /// What the HParams plugin calls a session's start: the run's settings.
@@ -253,12 +259,15 @@ fn start(run: &RunRecord, start_time: f64) -> (&'static str, HParams) {
     let built = [
         ("kind", text(run.kind.name())),
         ("part", text(run.part.name())),
-        ("params", number(run.params as f64)),
-        ("tokens", number(run.tokens as f64)),
         ("concept_share", number(run.concept_share)),
         ("compression_ratio", number(run.compression_ratio)),
         ("seed", number(run.seed as f64)),
     ];
+    let sizes = [("params", run.params), ("tokens", run.tokens)];
+    let sizes = sizes
+        .into_iter()
+        .filter_map(|(name, size)| Some((name, number(size? as f64))));
+    let built = built.into_iter().chain(sizes);
     // What was built stands in place of what was asked for.
     let built = built.map(|(name, setting)| (name.to_owned(), setting));
     let start = SessionStart {
@@ -333,7 +342,7 @@ mod tests {
             tokens: None,
         };
         let row = |tokens, speed| Measurement {
-            tokens,
+            tokens: Some(tokens),
             tokens_per_second: speed,
             ..Measurement::default()
         };

@@ -47,8 +47,12 @@ fn on_axis(run: &RunRecord, axis: &str) -> String {
             MISSING.to_owned()
         }
         (Some(written), _) => written.clone(),
-        (None, "params") => Params(run.params).to_string(),
-        (None, "tokens") => Tokens(run.tokens).to_string(),
+        (None, "params") => run
+            .params
+            .map_or(MISSING.to_owned(), |n| Params(n).to_string()),
+        (None, "tokens") => run
+            .tokens
+            .map_or(MISSING.to_owned(), |d| Tokens(d).to_string()),
         (None, "seed") => run.seed.to_string(),
         (None, "compression_ratio") => run.compression_ratio.to_string(),
         (None, "concept_share") => format!("{:.2}", run.concept_share),

@@ -50,14 +50,14 @@ fn in_shell(word: &str) -> String {
 
 fn data(stored: &Stored) -> Markup {
     let mut known: Vec<(&DataSpec, &DataFacts, usize)> = Vec::new();
-    for run in stored.runs {
-        let facts = &run.spec.facts;
+    for spec in stored.runs.iter().filter_map(|run| run.spec.model()) {
+        let facts = &spec.facts;
         match known
             .iter_mut()
             .find(|(_, other, _)| other.fingerprint == facts.fingerprint)
         {
             Some((_, _, runs)) => *runs += 1,
-            None => known.push((&run.spec.data, facts, 1)),
+            None => known.push((&spec.data, facts, 1)),
         }
     }
     let row = |(spec, facts, runs): &(&DataSpec, &DataFacts, usize)| {

@@ -43,7 +43,7 @@ pub(super) fn section(stored: &Stored) -> Markup {
 
 fn row(run: &RunRecord, stored: &Stored) -> Markup {
     let (state, class) = standing(run, stored);
-    let has_concepts = run.spec.architecture.has_concepts();
+    let has_concepts = run.has_concepts();
     let concepts = |text: String| {
         if has_concepts {
             text
@@ -58,11 +58,11 @@ fn row(run: &RunRecord, stored: &Stored) -> Markup {
         tr id={ "run-" (run.id) } {
             th scope="row" { (run.id) }
             td { (kind(run)) }
-            td.num data-v=(run.params) { (human(run.params as f64)) }
+            td.num data-v=[run.params] { (count(run.params)) }
             td.num { (concepts(format!("{:.3}", run.concept_share))) }
             td.num { (concepts(run.compression_ratio.to_string())) }
             td.num { (decimals(run.realised_ratio, 3)) }
-            td.num data-v=(run.tokens) { (human(run.tokens as f64)) }
+            td.num data-v=[run.tokens] { (count(run.tokens)) }
             td.num { (run.seed) }
             td.num { (decimals(run.loss, 4)) }
             td.num { (decimals(run.bits_per_byte, 4)) }
@@ -73,6 +73,11 @@ fn row(run: &RunRecord, stored: &Stored) -> Markup {
             td.message title=[run.message.as_deref()] { (message.unwrap_or_default()) }
         }
     }
+}
+
+/// Writes a number of parameters or tokens.
+fn count(number: Option<u64>) -> String {
+    number.map_or_else(|| MISSING.to_owned(), |number| human(number as f64))
 }
 
 /// The last line that says something: what a failing program ends with.

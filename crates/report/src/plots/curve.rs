@@ -40,6 +40,11 @@ impl Curve<'_> {
     }
 }
 
+/// D of a run; 0 where nobody has said it, and then it has no curve either.
+pub(super) fn tokens(run: &RunRecord) -> f64 {
+    run.tokens.map_or(0.0, |tokens| tokens as f64)
+}
+
 /// Reads the curves of all runs that have measured a loss.
 pub(super) fn curves<'a>(
     runs: &'a [RunRecord],
@@ -52,7 +57,7 @@ pub(super) fn curves<'a>(
             let column = |value: fn(&Measurement) -> Option<f64>| -> Vec<(f64, f64)> {
                 let points = rows
                     .iter()
-                    .filter_map(|row| Some((row.tokens as f64, value(row)?)));
+                    .filter_map(|row| Some((row.tokens? as f64, value(row)?)));
                 points.filter(|(x, y)| *x > 0.0 && y.is_finite()).collect()
             };
             let training = thinned(smooth(&column(|row| row.loss)), POINTS);

@@ -1,7 +1,7 @@
 //! Trunks and the branches that leave them and decay.
 
 use super::axis::{about, short};
-use super::curve::{Curve, axes, curves};
+use super::curve::{Curve, axes, curves, tokens};
 use super::kinds::{Kind, kind};
 use super::legend::Entry;
 use super::panel::Panel;
@@ -73,7 +73,7 @@ pub(super) fn sheet<'a>(
         .map(|(_, (_, family))| family)
         .collect();
     let branches = || families.iter().flat_map(|family| &family.branches);
-    let ends = levels(branches().map(|c| c.run.tokens as f64), 0.01);
+    let ends = levels(branches().map(|c| tokens(c.run)), 0.01);
     let mut legend = vec![Entry::line(INK, Dash::Solid, "trunk")];
     legend.extend(
         ends.iter()
@@ -95,7 +95,7 @@ pub(super) fn sheet<'a>(
     let (x, y) = axes(&everything, SHOWN_FROM);
     let charts = families.into_iter().map(|family| {
         let run = family.branches[0].run;
-        let size = about(run.params as f64);
+        let size = about(run.params.unwrap_or(0) as f64);
         let title = match kind(run) {
             kind @ Kind::Ratio(_) => {
                 format!("N ≈ {size}, {}, P = {:.1}", kind.name(), run.concept_share)
@@ -109,7 +109,7 @@ pub(super) fn sheet<'a>(
                 panel.curve(picture, piece.line(), 1.6, Dash::Solid, INK, 0.9);
             }
             for branch in &family.branches {
-                let near = |end: &f64| (end / branch.run.tokens as f64).ln().abs() < 0.01;
+                let near = |end: &f64| (end / tokens(branch.run)).ln().abs() < 0.01;
                 let style = series(ends.iter().position(near).unwrap_or(0));
                 panel.curve(picture, branch.line(), 1.6, style.dash, style.colour, 1.0);
                 let leaves = branch.run.start_run.as_ref().and_then(|start| {

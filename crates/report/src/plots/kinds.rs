@@ -62,7 +62,7 @@ impl Kind {
 
 /// Returns the kind of a run.
 pub(super) fn kind(run: &RunRecord) -> Kind {
-    Kind::of(run.spec.architecture.kind(), run.compression_ratio)
+    Kind::of(run.kind, run.compression_ratio)
 }
 
 /// Returns the same of a run as the laws see it.

@@ -31,9 +31,7 @@ fn deviations(runs: &[RunRecord], result: &AnalysisResult) -> Vec<Deviation> {
         };
         imported.map(row).collect()
     } else {
-        let trained = runs
-            .iter()
-            .filter(|run| run.spec.architecture.has_concepts());
+        let trained = runs.iter().filter(|run| run.has_concepts());
         let row = |run: &RunRecord| {
             let declared = run.compression_ratio;
             let [evaluated, sampled] =

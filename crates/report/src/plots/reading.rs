@@ -42,8 +42,8 @@ fn entries(read: &[(&RunRecord, &ReadingRecord)]) -> Vec<Entry> {
             "R = {}, P = {:.1}, N ≈ {}, D = {}",
             short(run.compression_ratio),
             run.concept_share,
-            about(run.params as f64),
-            about(run.tokens as f64)
+            about(run.params.unwrap_or(0) as f64),
+            about(run.tokens.unwrap_or(0) as f64)
         );
         Entry::both(series(k), text)
     });

@@ -123,10 +123,7 @@ fn everything() -> Vec<RunRecord> {
 
 /// Readings of two runs: three contents, and positions up to 16 with a gain over another run.
 fn readings(runs: &[RunRecord]) -> Vec<ReadingRecord> {
-    let dlcm = runs
-        .iter()
-        .filter(|run| run.spec.architecture.has_concepts())
-        .take(2);
+    let dlcm = runs.iter().filter(|run| run.has_concepts()).take(2);
     let read = dlcm.map(|run| ReadingRecord {
         run: run.id.clone(),
         against: Some(RunId("0123456789ab".into())),

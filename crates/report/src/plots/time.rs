@@ -28,11 +28,13 @@ pub(super) fn sheet<'a>(
     let timed = runs.iter().filter_map(|run| {
         let rows = measurements.get(&run.id)?;
         let seconds_per_token = seconds_per_token(rows)?;
-        let tokens = run.spec.own_tokens() as f64;
+        let own = run.spec.model().map(|spec| spec.own_tokens() as f64);
+        let whole = run.tokens? as f64;
+        let tokens = own.unwrap_or(whole);
         let timed = Timed {
             kind: kind(run),
-            params: run.params as f64,
-            flops: run.planned_flops / run.tokens as f64 * tokens,
+            params: run.params? as f64,
+            flops: run.planned_flops? / whole * tokens,
             seconds: seconds_per_token * tokens,
         };
         (timed.flops > 0.0 && timed.seconds > 0.0).then_some(timed)
@@ -99,8 +101,9 @@ pub(super) fn sheet<'a>(
 fn seconds_per_token(rows: &[Measurement]) -> Option<f64> {
     let (mut tokens, mut seconds, mut before) = (0.0, 0.0, None);
     for row in rows {
-        let own = before.map_or(0, |before| row.tokens.saturating_sub(before)) as f64;
-        before = Some(row.tokens);
+        let Some(seen) = row.tokens else { continue };
+        let own = before.map_or(0, |before| seen.saturating_sub(before)) as f64;
+        before = Some(seen);
         let rate = row
             .tokens_per_second
             .filter(|rate| rate.is_finite() && *rate > 0.0);

@@ -1,7 +1,7 @@
 //! Training curves: a panel for every N; run by run, or the mean of all runs of one R.
 
 use super::axis::{Axis, about, range, short};
-use super::curve::{Curve, axes, curves, cut_off, read_off, thinned, with_trunks};
+use super::curve::{Curve, axes, curves, cut_off, read_off, thinned, tokens, with_trunks};
 use super::kinds::{Kind, Kinds, kind};
 use super::legend::Entry;
 use super::panel::Panel;
@@ -85,10 +85,10 @@ pub(super) fn by_group<'a>(
 ) -> Result<Sheet<'a>, String> {
     let mut curves = with_trunks(curves(runs, measurements)?);
     // A mean over runs of different length would jump where one ends.
-    let ends = levels(curves.iter().map(|c| c.run.tokens as f64), 0.01);
+    let ends = levels(curves.iter().map(|c| tokens(c.run)), 0.01);
     let longest = ends.last().copied().unwrap_or(0.0);
     let all = curves.len();
-    curves.retain(|c| c.run.tokens as f64 > 0.99 * longest);
+    curves.retain(|c| tokens(c.run) > 0.99 * longest);
     let kinds = kinds(&curves);
     let legend = kinds.entries(Entry::both);
     let mut notes = vec![
@@ -172,22 +172,31 @@ fn by_size<'a>(curves: Vec<Curve<'a>>, notes: &mut Vec<String>) -> Vec<(f64, Vec
     panels
 }
 
+fn architecture(run: &RunRecord) -> Option<&Architecture> {
+    run.spec.model().map(|spec| &spec.architecture)
+}
+
+/// N of a run; one of which nobody has said it stands by itself.
+fn params(run: &RunRecord) -> f64 {
+    run.params.map_or(0.0, |params| params as f64)
+}
+
 /// The N in whose panel each curve stands: its own, but a token level alone stands beside the model
 /// whose token level it is.
 fn sizes(curves: &[Curve<'_>]) -> Vec<f64> {
     let mut whole: HashMap<TokenOnly, f64> = HashMap::new();
     for Curve { run, .. } in curves {
-        if let Architecture::Dlcm(dlcm) = &run.spec.architecture {
-            let size = run.params as f64;
+        if let Some(Architecture::Dlcm(dlcm)) = architecture(run) {
+            let size = params(run);
             whole.entry(dlcm.token_level()).or_insert(size);
         }
     }
     let size = |curve: &Curve<'_>| {
-        let of_whole = match &curve.run.spec.architecture {
-            Architecture::TokenOnly(level) => whole.get(level).copied(),
+        let of_whole = match architecture(curve.run) {
+            Some(Architecture::TokenOnly(level)) => whole.get(level).copied(),
             _ => None,
         };
-        of_whole.unwrap_or(curve.run.params as f64)
+        of_whole.unwrap_or(params(curve.run))
     };
     curves.iter().map(size).collect()
 }

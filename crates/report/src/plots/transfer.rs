@@ -34,18 +34,23 @@ struct Trial {
 }
 
 pub(super) fn sheet(runs: &[RunRecord]) -> Result<Sheet<'_>, String> {
+    // Of other trainers only their users know what is a rate, and of which width.
+    let models = || {
+        let models = runs.iter();
+        models.filter_map(|run| Some((run, run.spec.model()?)))
+    };
     let varied = RATES.into_iter().find(|(_, rate)| {
-        levels(runs.iter().map(|run| rate(&run.spec.recipe.rates)), 1e-6).len() > 1
+        levels(models().map(|(_, spec)| rate(&spec.recipe.rates)), 1e-6).len() > 1
     });
     let Some((label, rate)) = varied else {
         return Err("all runs have one learning rate (training.learning_rate)".to_owned());
     };
-    let base = runs
-        .first()
-        .map_or(0, |run| run.spec.recipe.rates.base_width);
+    let base = models()
+        .next()
+        .map_or(0, |(_, spec)| spec.recipe.rates.base_width);
     // One panel for each R, P and D.
     let mut groups: Vec<(String, Vec<Trial>)> = Vec::new();
-    for run in runs {
+    for (run, spec) in models() {
         let loss = match run.outcome {
             Some(RunOutcome::Finished) => run.loss.filter(|loss| loss.is_finite()),
             Some(RunOutcome::Diverged) => None,
@@ -55,7 +60,7 @@ pub(super) fn sheet(runs: &[RunRecord]) -> Result<Sheet<'_>, String> {
         if run.part == Part::Trunk || loss.is_none() && run.outcome == Some(RunOutcome::Finished) {
             continue;
         }
-        let width = match &run.spec.architecture {
+        let width = match &spec.architecture {
             Architecture::Dense(shape) => shape.stack.width,
             Architecture::Dlcm(shape) => shape.encoder.width,
             Architecture::TokenOnly(shape) => shape.encoder.width,
@@ -64,11 +69,11 @@ pub(super) fn sheet(runs: &[RunRecord]) -> Result<Sheet<'_>, String> {
             kind @ Kind::Ratio(_) => format!("{}, P = {:.1}", kind.name(), run.concept_share),
             other => other.name(),
         };
-        let title = format!("{title}, D = {}", short(run.tokens as f64));
+        let title = format!("{title}, D = {}", short(spec.recipe.tokens as f64));
         let trial = Trial {
-            rate: rate(&run.spec.recipe.rates),
+            rate: rate(&spec.recipe.rates),
             width,
-            params: run.params as f64,
+            params: run.params.unwrap_or(0) as f64,
             loss,
         };
         match groups.iter_mut().find(|(known, _)| *known == title) {

@@ -90,20 +90,21 @@ pub static RUNS: &[TableColumn<Listed>] = &[
         "outcome",
         "",
         "How it, or else its last attempt, ended: `finished`, `diverged`, `out_of_memory`, \
-         `crashed`, `interrupted`, `timed_out`, `stalled` or `cancelled`",
+         `crashed`, `interrupted`, `timed_out`, `stalled`, `cancelled` or, of another trainer, \
+         `finished_without_result`",
         Cell::Text(|run| run.record.outcome.map(|outcome| outcome.name().to_owned())),
     ),
     column(
         "params",
         "parameters",
         "N: parameters without embeddings, of the shape that was built",
-        Cell::Count(|run| Some(run.record.params)),
+        Cell::Count(|run| run.record.params),
     ),
     column(
         "tokens",
         "tokens",
         "D: training tokens; a branch's with its trunk's",
-        Cell::Count(|run| Some(run.record.tokens)),
+        Cell::Count(|run| run.record.tokens),
     ),
     column(
         "concept_share",
@@ -163,7 +164,7 @@ pub static RUNS: &[TableColumn<Listed>] = &[
         "planned_flops",
         "FLOPs",
         "Training FLOPs expected at the declared R; a branch's with its trunk's",
-        Cell::Number(|run| Some(run.record.planned_flops)),
+        Cell::Number(|run| run.record.planned_flops),
     ),
     column(
         "concept_gain",
@@ -312,13 +313,13 @@ pub static MEASUREMENTS: &[TableColumn<Measured>] = &[
         "tokens",
         "tokens",
         "Tokens seen in training",
-        Cell::Count(|row| Some(row.measurement.tokens)),
+        Cell::Count(|row| row.measurement.tokens),
     ),
     column(
         "flops",
         "FLOPs",
         "Training FLOPs spent so far, convention `exact`, at realised R",
-        Cell::Number(|row| Some(row.measurement.flops)),
+        Cell::Number(|row| row.measurement.flops),
     ),
     column(
         "loss",

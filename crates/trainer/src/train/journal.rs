@@ -20,6 +20,8 @@ pub struct Journal {
     /// Steps whose held-out loss it holds.
     validated: HashSet<u64>,
     finished: bool,
+    /// Rows of measurements it holds.
+    rows: usize,
 }
 
 impl Journal {
@@ -47,12 +49,14 @@ impl Journal {
             torn: text.last().is_some_and(|&last| last != b'\n'),
             validated: HashSet::new(),
             finished: false,
+            rows: 0,
         };
         for line in String::from_utf8_lossy(&text).lines() {
             let Ok(line) = Line::decode(line) else {
                 continue;
             };
             journal.next = journal.next.max(line.seq.saturating_add(1));
+            journal.rows += usize::from(matches!(line.event, Event::Measured(_)));
             match line.event {
                 Event::Measured(row) if row.validation_loss.is_some() => {
                     journal.validated.insert(row.step);
@@ -72,6 +76,11 @@ impl Journal {
     /// Says whether it held the end of the run when it was opened.
     pub fn was_finished(&self) -> bool {
         self.finished
+    }
+
+    /// Counts the rows of measurements that it held when it was opened.
+    pub fn rows(&self) -> usize {
+        self.rows
     }
 
     /// Appends an event.

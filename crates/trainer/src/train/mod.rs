@@ -70,6 +70,9 @@ pub enum TrainError {
         /// Why it failed.
         source: std::io::Error,
     },
+    /// Another trainer cannot be started or heard.
+    #[error("{0}")]
+    External(String),
     /// Another process works in the run's folder.
     #[error(transparent)]
     Lock(#[from] experiment::lock::LockError),

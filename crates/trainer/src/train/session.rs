@@ -56,7 +56,7 @@ pub fn train(spec: &RunSpec, place: &Place) -> Result<RunOutcome, TrainError> {
 }
 
 /// Takes the lock of a run's folder: never do two processes train the same run.
-fn lock_run(folder: &Path) -> Result<Lock, TrainError> {
+pub(crate) fn lock_run(folder: &Path) -> Result<Lock, TrainError> {
     const TRIES: usize = 20;
     let take = || Lock::take(folder, "training process");
     for _ in 1..TRIES {
@@ -351,8 +351,8 @@ impl<'a> Session<'a> {
         self.state.progress.flops += per_token * self.tokens_per_step() as f64;
         let row = Measurement {
             step: self.state.progress.step,
-            tokens,
-            flops: self.state.progress.flops,
+            tokens: Some(tokens),
+            flops: Some(self.state.progress.flops),
             loss: Some(passes.loss.read()),
             auxiliary_loss: passes.auxiliary_loss,
             realised_sampled: passes.realised_ratio,

@@ -4,7 +4,7 @@ use super::Campaign;
 use crate::orchestrate::requests::{self, Request};
 use crate::orchestrate::{Notice, OrchestrateError, failed};
 use experiment::clock::now;
-use experiment::plan::Planned;
+use experiment::plan::Run;
 use experiment::run::{RunId, RunOutcome, RunState};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -109,12 +109,12 @@ impl Campaign<'_, '_> {
     }
 
     /// Queues again the runs that could not start since this one had failed.
-    fn unblock(&mut self, run: &Planned) {
-        let goes_on = |other: &&&Planned| {
-            let start = other.spec.execution.start.as_ref();
+    fn unblock(&mut self, run: &Run) {
+        let goes_on = |other: &&&Run| {
+            let start = other.work.start();
             start.is_some_and(|start| start.run == run.id)
         };
-        let after: Vec<&Planned> = self.planned.values().filter(goes_on).copied().collect();
+        let after: Vec<&Run> = self.planned.values().filter(goes_on).copied().collect();
         for run in after {
             if self.blocked.remove(&run.id) {
                 self.summary.blocked -= 1;

@@ -132,13 +132,12 @@ async fn a_blocked_run_can_be_cancelled() {
     let branch = theatre
         .planned
         .iter()
-        .rposition(|run| run.spec.execution.start.is_some());
+        .rposition(|run| run.work.start().is_some());
     let branch = branch.expect("a branch");
     let trunk = theatre.planned[branch]
-        .spec
-        .execution
-        .start
-        .clone()
+        .work
+        .start()
+        .cloned()
         .expect("a start")
         .run;
     theatre.stage.acts.insert(trunk, vec![Act::Fail]);
@@ -180,7 +179,7 @@ async fn a_run_that_is_tried_again_is_paid_for_once() {
         .end_attempt(&last, 1, &ended)
         .await
         .expect("open again");
-    theatre.setting.execution.max_flops = Some(theatre.planned.iter().map(|run| run.flops).sum());
+    theatre.setting.execution.max_flops = theatre.planned.iter().map(|run| run.flops).sum();
     ask(theatre.folder.path(), Request::Retry, &theatre.id(0), None).expect("asked");
     let summary = theatre.run().await;
     assert_eq!((summary.finished, summary.left), (2, 0), "{summary:?}");

@@ -50,7 +50,7 @@ async fn a_database_of_the_first_schema_is_brought_forward() {
     let store = Store::open(folder.path()).await.expect("opened");
     let record = store.runs(1).await.expect("read").pop().expect("one");
     assert_eq!((record.part, record.start_run), (Part::Whole, None));
-    assert_eq!(record.spec.execution.start, None);
+    assert_eq!(record.spec.start(), None);
 }
 
 #[tokio::test]

@@ -140,6 +140,17 @@ pub(super) static KEYS: &[Key] = &[
         |d| optional(d.execution.per_device),
     ),
     key(
+        "execution.devices_per_run",
+        Role::Experiment,
+        "Devices that a run of another trainer takes at once (`trainer`); this program's own take one.",
+        "devices",
+        "8",
+        &[Form::Count(1, 1 << 12, |d, n| {
+            d.execution.devices_per_run = n as usize
+        })],
+        |d| count(d.execution.devices_per_run),
+    ),
+    key(
         "execution.order",
         Role::Experiment,
         "Which run starts next: that with most to do, so that none is left alone at the end; that \

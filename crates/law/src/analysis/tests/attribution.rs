@@ -98,7 +98,10 @@ fn true_part(result: &AnalysisResult, runs: &[RunRecord]) -> f64 {
     let savings = result.savings.known().expect("known");
     let (curve, point) = savings.headline(result.best_ratio()).expect("a point");
     let [low, high] = result.allocation.known().expect("known").sampled_shares;
-    let largest = runs.iter().map(|run| run.params as f64).fold(0.0, f64::max);
+    let largest = runs
+        .iter()
+        .map(|run| run.params.expect("known") as f64)
+        .fold(0.0, f64::max);
     let sizes = Range::between(1e3, 1e4 * largest);
     let domain = Domain::default()
         .with(Variable::Params, sizes)
@@ -194,7 +197,7 @@ fn a_run_is_compared_with_its_own_token_level_and_seed() {
     // Another D is no control.
     for run in &mut runs {
         if run.kind == ModelKind::TokenOnly {
-            run.tokens *= 2;
+            run.tokens = run.tokens.map(|tokens| 2 * tokens);
         }
     }
     let none = analysed(&runs, 0);

@@ -37,11 +37,14 @@ async fn filled(store: &Store) -> i64 {
         .iter()
         .map(|run| PlannedRun {
             id: run.id.clone(),
-            spec: run.spec.clone(),
+            work: run.spec.clone(),
             trial: false,
             flops: run.planned_flops,
             axes: BTreeMap::from_iter(run.axes.clone().into_iter().chain([
-                ("tokens".to_owned(), human(run.tokens as f64)),
+                (
+                    "tokens".to_owned(),
+                    human(run.tokens.expect("known") as f64),
+                ),
                 ("seed".to_owned(), run.seed.to_string()),
             ])),
         })

@@ -1,0 +1,105 @@
+//! The shipped examples: a trainer whose losses follow a stated law, and the helper for Python.
+
+use super::{examples, has_python};
+use crate::support::Desk;
+use serde_json::Value;
+
+/// A desk with the example's files, on a grid of its own.
+fn law(grid: &str, execution: &str) -> Desk {
+    let mut desk = Desk::new();
+    for name in ["law.py", "orchestrator_report.py"] {
+        desk = desk.with(name, std::fs::read(examples().join(name)).expect("shipped"));
+    }
+    let text = std::fs::read_to_string(examples().join("law.yaml")).expect("shipped");
+    let (before, after) = text.split_once("grid:").expect("a grid");
+    let (_, analysis) = after.split_once("analysis:").expect("an analysis");
+    desk.with(
+        "law.yaml",
+        format!("{before}{grid}\nexecution: {execution}\nanalysis:{analysis}  bootstrap: 100\n"),
+    )
+}
+
+fn runs(desk: &Desk) -> Vec<Value> {
+    let status = desk.json(&["status", "law.yaml", "--json"]);
+    status["runs"].as_array().expect("runs").clone()
+}
+
+#[test]
+fn a_stated_law_is_found_again() {
+    if !has_python() {
+        return;
+    }
+    let grid = "grid:\n  params: [10M, 20M, 50M, 100M, 500M]\n  tokens: [200M, 500M, 2B, 5B]";
+    let desk = law(grid, "{per_device: 4}");
+    let answer = desk.done(&["run", "law.yaml", "--quiet"]);
+    assert!(runs(&desk).iter().all(|run| run["outcome"] == "finished"));
+    let fit = desk.json(&[
+        "fit",
+        "law.yaml",
+        "--law",
+        "chinchilla",
+        "--whole",
+        "--json",
+    ]);
+    let parameters = fit["parameters"].as_array().expect("parameters");
+    for (name, truth) in [("E", 1.69), ("alpha", 0.34), ("beta", 0.28)] {
+        let found = parameters
+            .iter()
+            .find(|parameter| parameter["name"] == name)
+            .unwrap_or_else(|| panic!("{name}: {parameters:?}"));
+        let interval = found["interval"].as_array().expect("an interval");
+        let [low, high] = [0, 1].map(|at| interval[at].as_f64().expect("a bound"));
+        assert!(low <= truth && truth <= high, "{name}: {found} {answer}");
+    }
+    let said = desk
+        .command(&["run", "law.yaml", "--quiet"])
+        .output()
+        .expect("ran");
+    let said = String::from_utf8_lossy(&said.stderr).into_owned();
+    assert!(said.contains("0 finished, 20 finished before"), "{said}");
+}
+
+/// # Source
+/// Python's own documentation of what `json` writes for numbers that are none.
+#[test]
+fn the_helper_reports_from_rank_0_and_does_nothing_alone() {
+    if !has_python() {
+        return;
+    }
+    let desk = Desk::new()
+        .with(
+            "orchestrator_report.py",
+            std::fs::read(examples().join("orchestrator_report.py")).expect("shipped"),
+        )
+        .with(
+            "use.py",
+            "import os, signal\nfrom orchestrator_report import *\n\
+             report(step=1, loss=float('nan'), mine=2)\n\
+             report(step=2, tokens=10, validation_loss=1.5, final=True)\n\
+             print(should_stop(), resume_step())\n\
+             os.kill(os.getpid(), signal.SIGTERM)\nprint(should_stop(), checkpoint_folder().name)\n",
+        );
+    let python = |variables: &[(&str, &str)]| {
+        let mut command = std::process::Command::new("python3");
+        command.arg("use.py").current_dir(desk.path());
+        command.env_remove("RANK").envs(variables.iter().copied());
+        let output = command.output().expect("ran");
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).expect("UTF-8")
+    };
+    assert_eq!(python(&[]), "False None\nTrue checkpoints\n");
+    let report = desk.path().join("report.jsonl");
+    let path = report.to_str().expect("a path");
+    let with = [
+        ("ORCHESTRATOR_REPORT", path),
+        ("ORCHESTRATOR_RESUME_STEP", "40"),
+    ];
+    python(&[with[0], ("RANK", "1")]);
+    assert!(!report.exists(), "rank 1 says nothing");
+    assert_eq!(python(&with), "False 40\nTrue checkpoints\n");
+    assert_eq!(
+        std::fs::read_to_string(&report).expect("a report"),
+        "{\"step\": 1, \"loss\": NaN, \"mine\": 2}\n\
+         {\"step\": 2, \"tokens\": 10, \"validation_loss\": 1.5, \"final\": true}\n"
+    );
+}
