@@ -18,7 +18,7 @@ use scaling_law::fit::law::by_name;
 use scaling_law::study::{self, Checks, Rows, SavingReport, Studied, Unfit};
 
 /// Rows, and how they are to be analysed.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Asked {
     /// The rows.
     pub table: Table,

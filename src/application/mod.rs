@@ -11,6 +11,7 @@ mod error;
 mod experiment;
 mod external;
 mod folders;
+mod trying;
 
 pub use analysed::Analysed;
 pub use asked::{AskError, Asked, cost_of_assumed};
@@ -19,3 +20,4 @@ pub use devices::{devices, slots};
 pub use error::Refused;
 pub use experiment::{Loaded, Named, Place, Runs};
 pub use folders::{cost_cache, data_cache};
+pub use trying::{Tried, try_out};

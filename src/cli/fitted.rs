@@ -4,6 +4,7 @@ use super::Failure;
 use super::fitting::FittingArgs;
 use super::rows::{RowsArgs, Source, law};
 use crate::application::{Asked, cost_of_assumed};
+use crate::rows::Selection;
 use clap::ValueEnum;
 use experiment::flops::Convention;
 use experiment::quantity::parse_number;
@@ -118,6 +119,23 @@ impl Basis {
         };
         self.warnings.extend(warning);
         cost
+    }
+
+    /// Fits the same law to other rows of the same table: those for which an expression holds.
+    pub(super) fn of_other_rows(&self, filter: &str) -> Result<Fitted, Failure> {
+        let Some((asked, policy, studied)) = &self.rows else {
+            return Err(Failure::input(
+                "`--against` names other rows: name an experiment or --csv FILE that has them",
+            ));
+        };
+        let other = Asked {
+            selection: Selection {
+                filters: vec![filter.to_owned()],
+                ..asked.selection.clone()
+            },
+            ..asked.clone()
+        };
+        Ok(other.fit(&studied.report.law, policy, Checks::NONE)?.fitted)
     }
 
     /// Says what is saved against models without concepts, where rows tell.

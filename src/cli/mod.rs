@@ -24,7 +24,7 @@ use clap::{Parser, Subcommand};
 use commands::{
     allocate, bench, cancel, check, compare, completions, coordinates, devices, export, fit,
     generate, import, init, inspect, isoflop, logs, man, measure, plan, plot, predict, prune,
-    rebuild, report, retry, run, schema, serve, show, status, suggest, train,
+    rebuild, report, retry, run, schema, serve, show, status, suggest, train, try_out,
 };
 pub use failure::Failure;
 use std::io::IsTerminal;
@@ -52,6 +52,7 @@ enum Command {
     Run(run::Args),
     Plan(plan::Args),
     Check(check::Args),
+    Try(try_out::Args),
     Status(status::Args),
     Show(show::Args),
     Logs(logs::Args),
@@ -102,6 +103,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Plan(args) => plan::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Try(args) => try_out::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Show(args) => show::run(&args),
         Command::Logs(args) => logs::run(&args),

@@ -55,6 +55,11 @@ impl Names for Columns<'_> {
                 kind: self.kind(index),
             });
         }
+        // An axis of the grid may be meant by its own name.
+        let axis = format!("axis.{name}");
+        if names().any(|column| column == axis) {
+            return self.find(&axis);
+        }
         // `eval/loss` without its quotes is read as a division.
         let begins = |column: &&str| !name.is_empty() && column.starts_with(name);
         let quoted = names().find(begins).filter(|column| !is_plain(column));

@@ -7,6 +7,7 @@ mod desk;
 mod fault;
 mod machine;
 mod taken;
+mod trainers;
 
 use desk::Desk;
 use fault::{FAULTS, Fault, Injection};

@@ -129,6 +129,12 @@ impl Row {
         }
     }
 
+    /// Its loss, where it finished with one that is a number.
+    pub fn finished_loss(&self) -> Option<f64> {
+        let finished = self.outcome == Some(RunOutcome::Finished);
+        self.loss.filter(|loss| finished && loss.is_finite())
+    }
+
     /// What the decay took off the loss, for a branch whose trunk is known, nats per token.
     pub fn decay_gain(&self) -> Option<f64> {
         Some(self.stable_loss? - self.loss?)

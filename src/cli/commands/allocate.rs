@@ -5,7 +5,7 @@ use crate::cli::answer::answer;
 use crate::cli::fitted::{CountedAs, FittedArgs, assignment, number, pair, read_fit};
 use scaling_law::analysis::{Fitted, Warning};
 use scaling_law::fit::allocation::{Budget, Range, Variable};
-use scaling_law::study::{self, AllocateQuestion, SavingReport};
+use scaling_law::study::{self, AllocateQuestion, DENSE, SavingReport};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -66,6 +66,11 @@ pub(in crate::cli) struct Args {
     #[arg(long, value_name = "FILE")]
     dense: Option<PathBuf>,
 
+    /// Other rows, against whose models FLOPs are saved, by an expression as --where has it: the same law
+    /// is fitted to them.
+    #[arg(long, value_name = "EXPRESSION", conflicts_with = "dense")]
+    against: Option<String>,
+
     /// Print JSON: one object with the optimum, its bounds and its region.
     #[arg(long)]
     json: bool,
@@ -109,12 +114,16 @@ pub(in crate::cli) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let mut basis = args.fitted.load()?;
     check_constants(&basis.fitted, &constants)?;
     let cost = basis.cost(args.cost);
-    let saving = match &args.dense {
-        Some(path) => {
+    let saving = match (&args.dense, &args.against) {
+        (Some(path), _) => {
             let (dense, _) = read_fit(path)?;
-            Some(SavingReport::against(&basis.fitted, &dense, &cost))
+            Some(SavingReport::against(&basis.fitted, &dense, &cost, DENSE))
         }
-        None => basis.saving(&cost, budget.training)?,
+        (None, Some(rows)) => {
+            let other = basis.of_other_rows(rows)?;
+            Some(SavingReport::against(&basis.fitted, &other, &cost, rows))
+        }
+        (None, None) => basis.saving(&cost, budget.training)?,
     };
     let mut report = study::allocate(
         &basis.fitted,

@@ -32,4 +32,5 @@ pub(super) mod show;
 pub(super) mod status;
 pub(super) mod suggest;
 pub(super) mod train;
+pub(super) mod try_out;
 pub(super) mod watch;

@@ -21,9 +21,9 @@ fn quantities_are_computed_and_commands_are_shown() {
     assert_eq!(
         commands,
         [
-            "sh train.sh --target-flops=1e15 --depth=4 --bias '--data=a b'",
-            "sh train.sh --target-flops=1e15 --depth=8 --bias '--data=a b'",
-            "sh train.sh --target-flops=1e15 --depth=8 '--data=a b'",
+            "sh train.sh --depth=4 --bias '--data=a b' --target-flops=1e15",
+            "sh train.sh --depth=8 --bias '--data=a b' --target-flops=1e15",
+            "sh train.sh --depth=8 '--data=a b' --target-flops=1e15",
         ]
     );
 }

@@ -307,7 +307,7 @@ mod tests {
                 format!("train|{right}|--tag=d4"),
                 "{style:?} {booleans:?}"
             );
-            let object = r#"{"bias":false,"clip":null,"data":"a b","depth":4,"fp8":true,"target-flops":1e18}"#;
+            let object = r#"{"bias":false,"clip":null,"data":"a b","depth":4,"fp8":true,"target-flops":1e+18}"#;
             let file = command.file.map(|text| {
                 let value: serde_json::Value = serde_json::from_str(&text).expect("JSON");
                 value.to_string()

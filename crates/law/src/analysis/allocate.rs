@@ -155,12 +155,7 @@ fn mark(undetermined: &mut Vec<String>, open: &[Variable]) {
 /// Lists what a law does not tell whatever its intervals are: of unused concepts both P and R, of another
 /// order of P than was measured P. What is held is no question.
 pub(crate) fn untold(warnings: &[Warning], domain: &Domain) -> Vec<Variable> {
-    let both = [Variable::ConceptShare, Variable::CompressionRatio];
-    let open = warnings.iter().map(|warning| match warning {
-        Warning::UnusedConcepts { .. } if warning.is_loud() => &both[..],
-        Warning::OrderOfShares { .. } => &both[..1],
-        _ => &[],
-    });
+    let open = warnings.iter().map(Warning::leaves_open);
     let open = open
         .max_by_key(|open| open.len())
         .unwrap_or_default()

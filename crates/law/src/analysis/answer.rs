@@ -157,11 +157,9 @@ fn best(allocation: &Allocation, warnings: &[Warning]) -> String {
         (true, _) => format!("For {budget} training FLOPs"),
     };
     // Where concepts are unused, or the law contradicts the runs, its interval says nothing.
-    let has_interval = !warnings.iter().any(|warning| match warning {
-        Warning::OrderOfShares { .. } => true,
-        Warning::UnusedConcepts { .. } => warning.is_loud(),
-        _ => false,
-    });
+    let has_interval = warnings
+        .iter()
+        .all(|warning| warning.leaves_open().is_empty());
     let open = choice.undetermined.iter();
     let open: Vec<String> = open
         .map(|name| open_quantity(choice, name, has_interval))

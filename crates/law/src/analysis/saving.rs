@@ -140,7 +140,7 @@ pub(super) fn savings(laws: Laws<'_>, cost: &CostModel) -> Maybe<Savings> {
 
 /// Computes what one law's models save against another's, which are dense.
 pub(crate) fn savings_against(dlcm: &Fitted, dense: &Fitted, cost: &CostModel) -> Maybe<Savings> {
-    if dense.ranges.is_empty() || dlcm.ratios.is_empty() {
+    if dense.ranges.is_empty() || dlcm.ranges.is_empty() {
         let why = "parameters were stated: nothing says which models were trained";
         return Maybe::Unknown(why.to_owned());
     }
@@ -191,7 +191,12 @@ fn try_savings(laws: Laws<'_>, cost: &CostModel) -> Result<Option<Savings>, Allo
         control: control(laws.control, tokens, cost)?,
     };
     let mut curves = Vec::new();
-    for (declared_ratio, ratio) in dlcm.ratios.iter().copied() {
+    // Models without concepts have one curve.
+    let ratios = match dlcm.ratios.as_slice() {
+        [] => &[(1.0, 1.0)],
+        ratios => ratios,
+    };
+    for (declared_ratio, ratio) in ratios.iter().copied() {
         let domain = domain.with(Variable::CompressionRatio, Range::fixed(ratio));
         let span = BEYOND * sizes[1] / sizes[0];
         let points: Result<_, _> = (0..POINTS)

@@ -146,12 +146,7 @@ pub(super) fn sweeps(rows: &[Row], noise: Option<SeedNoise>) -> Vec<RateSweep> {
 /// Says whether a run tells something of its rate: it ended with a loss, or diverged.
 fn has_result(row: &Row) -> bool {
     let rate = row.learning_rate.is_some_and(f64::is_finite);
-    rate && (loss(row).is_some() || row.outcome == Some(RunOutcome::Diverged))
-}
-
-fn loss(row: &Row) -> Option<f64> {
-    let finished = row.outcome == Some(RunOutcome::Finished);
-    row.loss.filter(|loss| finished && loss.is_finite())
+    rate && (row.finished_loss().is_some() || row.outcome == Some(RunOutcome::Diverged))
 }
 
 fn rates<'a>(rows: impl Iterator<Item = &'a Row>) -> Vec<f64> {
@@ -177,7 +172,7 @@ fn size(params: f64, families: &[&[&Row]], deviation: f64) -> Option<SweptSize> 
             let losses: Option<Vec<f64>> = rows
                 .iter()
                 .filter(|row| is_at(row, rate))
-                .map(|row| loss(row))
+                .map(|row| row.finished_loss())
                 .collect();
             let losses = losses?;
             let of = families.len() as f64;
@@ -199,7 +194,7 @@ fn size(params: f64, families: &[&[&Row]], deviation: f64) -> Option<SweptSize> 
     let alike: Vec<f64> = finite.iter().filter(alike).map(|(rate, _)| *rate).collect();
     let [low, high] = [alike[0], alike[alike.len() - 1]];
     let runs = families.iter().flat_map(|rows| rows.iter());
-    let losses = runs.filter_map(|row| Some((loss(row)?, &row.id)));
+    let losses = runs.filter_map(|row| Some((row.finished_loss()?, &row.id)));
     let (_, run) = losses.min_by(|a, b| a.0.total_cmp(&b.0))?;
     Some(SweptSize {
         params,

@@ -132,12 +132,13 @@ pub fn tunings(rows: &[Row]) -> Vec<Tuning> {
         }
         let rate = |row: &Row| row.learning_rate.unwrap_or(f64::NAN);
         group.sort_by(|a, b| rate(a).total_cmp(&rate(b)));
-        let finished = |row: &Row| row.outcome == Some(RunOutcome::Finished);
-        let loss = |row: &Row| row.loss.filter(|loss| finished(row) && loss.is_finite());
         let tried = Tried {
             params: group[0].params as u64,
             tokens: group[0].tokens as u64,
-            losses: group.iter().map(|row| (rate(row), loss(row))).collect(),
+            losses: group
+                .iter()
+                .map(|row| (rate(row), row.finished_loss()))
+                .collect(),
         };
         let sizes = Vec::new();
         let tuning = tunings.entry(kind).or_insert(Tuning { kind, sizes });

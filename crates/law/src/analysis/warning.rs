@@ -1,6 +1,7 @@
 //! What a reader must know before believing a result, as values that say themselves in words.
 
 use super::shapes::Proportion;
+use crate::fit::allocation::Variable;
 use crate::fit::diagnostics::{Extrapolation, Warning as FitWarning};
 use experiment::run::RunId;
 use serde::{Deserialize, Serialize, Serializer};
@@ -351,6 +352,16 @@ impl Warning {
             | Self::Trend { .. }
             | Self::NotIndependent { .. } => Severity::Detail,
             _ => Severity::Note,
+        }
+    }
+
+    /// Says what no law tells because of it, whatever its intervals are.
+    pub(crate) fn leaves_open(&self) -> &'static [Variable] {
+        const BOTH: [Variable; 2] = [Variable::ConceptShare, Variable::CompressionRatio];
+        match self {
+            Self::UnusedConcepts { .. } if self.is_loud() => &BOTH,
+            Self::OrderOfShares { .. } => &BOTH[..1],
+            _ => &[],
         }
     }
 

@@ -135,18 +135,24 @@ pub struct SavingReport {
     pub headline: Option<SavingPoint>,
     /// Whose it is, in a sentence.
     pub attribution: Option<Attribution>,
+    /// What it is measured against, in words.
+    pub against: String,
 }
 
+/// What savings are measured against where nothing else is asked for.
+pub const DENSE: &str = "dense";
+
 impl SavingReport {
-    /// Works out what a law saves against a dense one, both of known parameters: whose that is, no
+    /// Works out what a law saves against another, both of known parameters: whose that is, no
     /// parameters say.
-    pub fn against(fitted: &Fitted, dense: &Fitted, cost: &CostModel) -> Self {
-        let savings = savings_against(fitted, dense, cost);
+    pub fn against(fitted: &Fitted, other: &Fitted, cost: &CostModel, called: &str) -> Self {
+        let savings = savings_against(fitted, other, cost);
         let headline = savings.known().and_then(|savings| savings.headline(None));
         Self {
             headline: headline.map(|(_, point)| point.clone()),
             dense: savings,
             attribution: None,
+            against: called.to_owned(),
         }
     }
 
@@ -158,6 +164,7 @@ impl SavingReport {
             headline: headline.map(|(_, point)| point.clone()),
             dense: result.savings.clone(),
             attribution: Some(result.attribution()),
+            against: DENSE.to_owned(),
         }
     }
 }

@@ -188,7 +188,8 @@ fn write_saving(f: &mut fmt::Formatter<'_>, saving: &SavingReport) -> fmt::Resul
     match (&saving.dense, &saving.headline) {
         (Maybe::Known(savings), Some(point)) => writeln!(
             f,
-            "  saved against dense N = {}, D = {} at its loss{}: {}{own}",
+            "  saved against {} N = {}, D = {} at its loss{}: {}{own}",
+            saving.against,
             human(point.baseline),
             human(savings.tokens),
             point
@@ -196,7 +197,13 @@ fn write_saving(f: &mut fmt::Formatter<'_>, saving: &SavingReport) -> fmt::Resul
                 .map_or_else(String::new, |loss| format!(" {loss:.4}")),
             saved(point)
         ),
-        (Maybe::Unknown(why), _) => writeln!(f, "  FLOPs saved against dense: not known: {why}"),
+        (Maybe::Unknown(why), _) => {
+            writeln!(
+                f,
+                "  FLOPs saved against {}: not known: {why}",
+                saving.against
+            )
+        }
         (Maybe::Known(_), None) => Ok(()),
     }
 }

@@ -20,8 +20,8 @@ mod stored;
 mod suggest;
 
 pub use allocate::{
-    AllocateQuestion, AllocationReport, BestSetting, CannotAllocate, FrontierReport, RegionReport,
-    SavingReport, allocate,
+    AllocateQuestion, AllocationReport, BestSetting, CannotAllocate, DENSE, FrontierReport,
+    RegionReport, SavingReport, allocate,
 };
 pub use compare::{ComparedLaw, ComparisonReport, compare, usual_laws};
 pub use fit::{Checks, FitReport, HeldOutError, Moved, SensitivityReport, Studied, Unfit, fit};

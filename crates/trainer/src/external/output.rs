@@ -145,7 +145,7 @@ mod tests {
         };
         assert!(size("log.1.txt") <= PIECE + (2 << 20));
         assert!(size("log.1.before.txt") <= PIECE + (2 << 20));
-        assert!(log.tail(20).ends_with("orchestrator: the end"));
+        assert!(log.tail(40).ends_with("orchestrator: the end"));
     }
 
     #[test]
