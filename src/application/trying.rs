@@ -39,6 +39,8 @@ pub struct Tried {
     pub ended: Option<(RunOutcome, Option<String>)>,
     /// What has to be mended before a grid is worth its time.
     pub missing: Vec<String>,
+    /// What the time did not suffice to see.
+    pub unseen: Vec<String>,
 }
 
 /// A quantity, and what was heard of it.
@@ -76,7 +78,7 @@ pub struct Stopped {
     pub outcome: RunOutcome,
 }
 
-/// Tries the smallest run of a plan, each of three parts for so many seconds at most.
+/// Tries the smallest run of a plan, each of four parts for so many seconds at most.
 ///
 /// # Errors
 /// When it cannot be started.
@@ -152,6 +154,7 @@ pub fn try_out(
         stopped: None,
         ended: None,
         missing: Vec::new(),
+        unseen: Vec::new(),
     };
     say(format!("first, up to {seconds:.0} s: {}", tried.run));
     trial.start(1)?;
@@ -184,9 +187,23 @@ pub fn try_out(
             outcome: exit.outcome(),
         });
     }
+    if exit.is_none() {
+        say("starting it once more, to its end".to_owned());
+        trial.start(3)?;
+        exit = trial.watch(|_, _| false)?;
+        if exit.is_none() {
+            trial.launcher.kill(&run.id);
+            trial.wait_for_its_end()?;
+        }
+    }
     tried.ended = exit.map(|exit| (exit.outcome(), trial.message(&exit)));
     tried.understood = trial.understood();
     tried.missing = trial.missing(&tried);
+    if tried.ended.is_none() {
+        let end =
+            "its end, and with it a held-out loss that is a result: --seconds gives it more time";
+        tried.unseen.push(end.to_owned());
+    }
     Ok(tried)
 }
 
@@ -417,12 +434,9 @@ impl Trial<'_> {
             Some((RunOutcome::Finished, _)) => {}
             Some((outcome, why)) => missing.push(format!(
                 "it ended as {outcome}{}",
-                why.as_deref().map_or(String::new(), |why| format!(": {why}"))
+                why.as_deref()
+                    .map_or(String::new(), |why| format!(": {why}"))
             )),
-            None if !has("validation_loss") => missing.push(
-                "no held-out loss yet: whether one comes at the end this trial was too short to show"
-                    .to_owned(),
-            ),
             None => {}
         }
         if let Some(resumed) = &tried.resumed

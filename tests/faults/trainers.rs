@@ -93,7 +93,9 @@ fn disturb(desk: &Desk, kills: usize, seed: u64) -> [usize; 3] {
 }
 
 fn survives(kills: usize, seed: u64) {
-    let python = std::process::Command::new("python3").arg("--version").output();
+    let python = std::process::Command::new("python3")
+        .arg("--version")
+        .output();
     if !python.is_ok_and(|output| output.status.success()) {
         eprintln!("SKIPPED: there is no python3 for the trainer");
         return;
@@ -110,12 +112,28 @@ fn survives(kills: usize, seed: u64) {
         println!("{killed} of the {} killed", kind.0);
     }
     // The stated law is found again.
-    let law = ["fit", "grid.yaml", "--law", "chinchilla", "--whole", "--json"];
+    let law = [
+        "fit",
+        "grid.yaml",
+        "--law",
+        "chinchilla",
+        "--whole",
+        "--json",
+    ];
     let fit = asked(&desk, &law);
-    for (name, truth) in [("E", 1.69), ("A", 406.4), ("B", 410.7), ("alpha", 0.34), ("beta", 0.28)] {
+    for (name, truth) in [
+        ("E", 1.69),
+        ("A", 406.4),
+        ("B", 410.7),
+        ("alpha", 0.34),
+        ("beta", 0.28),
+    ] {
         let interval = &fit["intervals"][name];
         let [low, high] = [0, 1].map(|at| interval[at].as_f64().expect("a bound"));
-        println!("{name} = {truth}: {} [{low:.4}, {high:.4}]", fit["parameters"][name]);
+        println!(
+            "{name} = {truth}: {} [{low:.4}, {high:.4}]",
+            fit["parameters"][name]
+        );
         assert!(low <= truth && truth <= high, "{name}: {interval}");
     }
     // Run again it trains nothing.
@@ -127,8 +145,13 @@ fn survives(kills: usize, seed: u64) {
 /// The length of every run's journal.
 fn journals(desk: &Desk) -> Vec<u64> {
     let runs = desk.runs().into_iter();
-    runs.map(|run| run.join("events.jsonl").metadata().expect("a journal").len())
-        .collect()
+    runs.map(|run| {
+        run.join("events.jsonl")
+            .metadata()
+            .expect("a journal")
+            .len()
+    })
+    .collect()
 }
 
 #[test]

@@ -172,6 +172,9 @@ pub struct Trainer {
     pub report: ReportFrom,
     /// What it counts losses in.
     pub loss_unit: LossUnit,
+    /// What it counts the losses of training batches in, where that is another unit.
+    #[serde(default)]
+    pub training_loss_unit: Option<LossUnit>,
     /// UTF-8 bytes that a token stands for, where that is known.
     pub bytes_per_token: Option<f64>,
     /// Seconds that it may take to end after SIGTERM.

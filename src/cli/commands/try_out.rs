@@ -6,6 +6,7 @@ use crate::cli::answer::in_json;
 use crate::cli::experiment::{DeviceArgs, ExperimentArgs};
 use crate::cli::failure::FAILED;
 use crate::cli::terminal::{harmless, note, print};
+use experiment::quantity::counted;
 use std::fmt::Write;
 use std::process::ExitCode;
 
@@ -20,7 +21,8 @@ pub(in crate::cli) struct Args {
     #[command(flatten)]
     devices: DeviceArgs,
 
-    /// Time for each of the three parts: until it is killed, until it is stopped, until it has ended.
+    /// Time for each of the four parts: until it is killed, until it is stopped, until it has stopped, and
+    /// to its end.
     #[arg(long, value_name = "SECONDS", default_value_t = 60.0)]
     seconds: f64,
 
@@ -85,7 +87,11 @@ fn describe(tried: &Tried) -> String {
         };
         let losses = match (resumed.common, resumed.difference) {
             (common, Some(difference)) => {
-                format!("; losses of {common} common steps differ by {difference:.1e} at most")
+                let steps = counted(common, "common step");
+                match difference {
+                    0.0 => format!("; the losses of {steps} are the same"),
+                    _ => format!("; the losses of {steps} differ by {difference:.1e} at most"),
+                }
             }
             _ => String::new(),
         };
@@ -104,6 +110,9 @@ fn describe(tried: &Tried) -> String {
     }
     if tried.missing.is_empty() {
         text += "nothing is missing\n";
+    }
+    for unseen in &tried.unseen {
+        let _ = writeln!(text, "not seen: {unseen}");
     }
     for missing in &tried.missing {
         let _ = writeln!(text, "missing: {missing}");

@@ -54,6 +54,81 @@ fn a_stated_law_is_found_again() {
     assert!(said.contains("0 finished, 20 finished before"), "{said}");
 }
 
+#[test]
+fn trying_shows_what_is_understood_and_what_is_missing() {
+    if !has_python() {
+        return;
+    }
+    let desk = law("grid: {params: 10M, tokens: 200M}", "{per_device: 1}");
+    let slow = |desk: Desk, more: &str| {
+        let text = std::fs::read_to_string(desk.path().join("law.yaml")).expect("there");
+        let slow = text.replace("\"{args}\"]", &format!("\"{{args}}\", --seconds=3{more}]"));
+        desk.with("law.yaml", slow)
+    };
+    let desk = slow(desk, "");
+    let tried = desk.json(&["try", "law.yaml", "--seconds", "20", "--json"]);
+    assert_eq!(tried["missing"], serde_json::json!([]), "{tried}");
+    assert_eq!(tried["resumed"]["difference"], 0.0, "{tried}");
+    assert_eq!(tried["stopped"]["outcome"], "interrupted", "{tried}");
+    assert_eq!(tried["ended"][0], "finished", "{tried}");
+    assert!(
+        !desk.path().join("results/law/orchestrator.db").exists(),
+        "nothing is stored"
+    );
+    let said = desk.done(&["try", "law.yaml", "--seconds", "20"]);
+    assert!(said.contains("nothing is missing"), "{said}");
+
+    let broken = std::fs::read_to_string(desk.path().join("law.py")).expect("there");
+    let desk = desk.with("law.py", broken.replace("final=True", "final=False"));
+    let output = desk
+        .command(&["try", "law.yaml", "--seconds", "20"])
+        .output();
+    let output = output.expect("ran");
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(
+        said.contains("missing: it ended as finished_without_result"),
+        "{said}"
+    );
+}
+
+#[test]
+fn one_group_is_measured_against_another() {
+    let mut csv = String::from("params,tokens,loss,model\n");
+    for (model, share) in [("dense", 1.0), ("moe", 0.5)] {
+        for n in [1e7_f64, 3e7, 1e8, 3e8, 1e9] {
+            for d in [1e9_f64, 3e9, 1e10, 3e10] {
+                let wander = 1.0 + 0.001 * (n.ln() * 7.0 + d.ln() * 3.0).sin();
+                let loss = 1.7 + 400.0 / (n / share).powf(0.34) + 410.0 / d.powf(0.28);
+                csv += &format!("{n},{d},{},{model}\n", loss * wander);
+            }
+        }
+    }
+    let desk = Desk::new().with("both.csv", csv);
+    let law = [
+        "allocate",
+        "--csv",
+        "both.csv",
+        "--law",
+        "chinchilla",
+        "--flops",
+        "1e21",
+    ];
+    let groups = ["--where", "model=moe", "--against", "model=dense"];
+    let said = desk.done(&[&law[..], &groups].concat());
+    assert!(said.contains("saved against model=dense"), "{said}");
+    let json = desk.json(&[&law[..], &groups, &["--json"]].concat());
+    let saved = json["saving"]["headline"]["training"]
+        .as_f64()
+        .expect("a saving");
+    assert!(
+        (saved - 0.5).abs() < 0.05,
+        "half the parameters do: {saved}"
+    );
+    let said = desk.refused(&[&law[..], &["--against", "modle=dense"]].concat());
+    assert!(said.contains("did you mean `model`?"), "{said}");
+}
+
 /// # Source
 /// Python's own documentation of what `json` writes for numbers that are none.
 #[test]

@@ -207,8 +207,15 @@ echo '{"step": 4, "validation_loss": 3.5, "final": true}' >> "$ORCHESTRATOR_REPO
             "--params=1000000 --tokens=20000000 --resume 2"
         ]
     );
-    desk.done(&["export", "theirs.yaml", "--json"]);
-    let text = std::fs::read_to_string(desk.path().join("results/theirs/export/experiment.json"));
+    desk.done(&[
+        "export",
+        "theirs.yaml",
+        "--format",
+        "json",
+        "--output",
+        "out",
+    ]);
+    let text = std::fs::read_to_string(desk.path().join("out/experiment.json"));
     let export: serde_json::Value = serde_json::from_str(&text.expect("an export")).expect("JSON");
     let rows = export["runs"][0]["measurements"].as_array().expect("rows");
     let losses: Vec<_> = rows
@@ -217,6 +224,18 @@ echo '{"step": 4, "validation_loss": 3.5, "final": true}' >> "$ORCHESTRATOR_REPO
         .collect();
     assert_eq!(losses[1].1, 4.8, "the later attempt's: {losses:?}");
     assert_eq!(rows.len(), 3, "{losses:?}");
+}
+
+/// Starts what there is to train, and presses Ctrl-C when its trainer has begun.
+fn interrupt(desk: &crate::support::Desk) {
+    let mut running = desk.start(&["run", "theirs.yaml"]);
+    let until = Instant::now() + Duration::from_secs(60);
+    while !desk.path().join("started.txt").exists() && Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let pid = nix::unistd::Pid::from_raw(running.id() as i32);
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).expect("asked");
+    running.wait().expect("ended");
 }
 
 #[test]
@@ -234,14 +253,7 @@ touch started.txt; while true; do sleep 0.1; done"#,
         ),
     ] {
         let desk = desk(script, trainer, ONE);
-        let mut running = desk.start(&["run", "theirs.yaml"]);
-        let until = Instant::now() + Duration::from_secs(60);
-        while !desk.path().join("started.txt").exists() && Instant::now() < until {
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        let pid = nix::unistd::Pid::from_raw(running.id() as i32);
-        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).expect("asked");
-        running.wait().expect("ended");
+        interrupt(&desk);
         let runs = status(&desk);
         assert_eq!(runs[0]["state"], "pending", "{runs:?}");
         assert_eq!(runs[0]["outcome"], "interrupted", "{runs:?}");
@@ -264,5 +276,73 @@ fn a_program_that_is_not_there_is_named() {
     assert!(
         message.contains("cannot start `no-such-program`"),
         "{message}"
+    );
+}
+
+#[test]
+fn a_trainer_that_prints_goes_on_from_its_checkpoint_and_its_steps_prove_its_end() {
+    let script = r#"
+echo "$@" >> arguments.txt
+echo "parameters 1000 warm 7.5"
+if [ "$ORCHESTRATOR_ATTEMPT" = 1 ]; then
+    echo "step 5/20 val 4.5"; echo "step 10/20 loss 4.0"; echo "saved 10"; exit 1
+fi
+echo "step 12/20 loss 3.9"
+[ -e stop ] || { echo "step 20/20 val 3.5"; exit 0; }
+echo "step 13/20 val 3.8"
+"#;
+    let trainer = "  resume: [--resume, \"{step}\"]\n  report:\n    regex:\n      \
+        step: \"step ([0-9]+)\"\n      total_steps: \"step [0-9]+/([0-9]+)\"\n      \
+        loss: \"loss ([0-9.]+)\"\n      validation_loss: \"val ([0-9.]+)\"\n      \
+        checkpoint: \"saved ([0-9]+)\"\n      warm: \"warm ([0-9.]+)\"";
+    let rest = format!("{ONE}\nexecution: {{back_off: 0.01s}}");
+    let whole = desk(script, trainer, &rest);
+    run(&whole);
+    let runs = status(&whole);
+    assert_eq!(runs[0]["outcome"], "finished", "{runs:?}");
+    let told = std::fs::read_to_string(whole.path().join("arguments.txt")).expect("written");
+    assert!(told.ends_with("--resume 10\n"), "{told}");
+    whole.done(&[
+        "export",
+        "theirs.yaml",
+        "--format",
+        "json",
+        "--output",
+        "out",
+    ]);
+    let text = std::fs::read_to_string(whole.path().join("out/experiment.json")).expect("there");
+    let export: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    let rows = export["runs"][0]["measurements"].as_array().expect("rows");
+    let steps: Vec<_> = rows
+        .iter()
+        .map(|row| row["step"].as_u64().expect("a step"))
+        .collect();
+    assert_eq!(steps, [5, 10, 12, 20]);
+    assert_eq!(rows[1]["tokens"], 10_000_000, "by its share of the steps");
+    assert_eq!(
+        rows[2]["metrics"]["warm"], 7.5,
+        "what stands before a step is the next one's"
+    );
+
+    let early = desk(script, trainer, &rest).with("stop", "");
+    run(&early);
+    let runs = status(&early);
+    assert_eq!(runs[0]["outcome"], "finished_without_result", "{runs:?}");
+    let message = runs[0]["message"].as_str().expect("said");
+    assert!(message.contains("after step 13 of 20"), "{message}");
+}
+
+#[test]
+fn a_loss_that_was_held_out_when_it_was_asked_to_stop_is_no_result() {
+    let script = r#"trap 'echo "step 9 val 4.0"; exit 0' TERM
+echo "step 8 val 4.1"; touch started.txt; while true; do sleep 0.1; done"#;
+    let trainer =
+        "  report: {regex: {step: \"step ([0-9]+)\", validation_loss: \"val ([0-9.]+)\"}}";
+    let desk = desk(script, trainer, ONE);
+    interrupt(&desk);
+    let runs = status(&desk);
+    assert_eq!(
+        (&runs[0]["state"], &runs[0]["outcome"]),
+        (&"pending".into(), &"interrupted".into())
     );
 }

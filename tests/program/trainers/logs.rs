@@ -9,7 +9,8 @@ use std::f64::consts::LN_2;
 fn shipped(name: &str) -> String {
     let path = examples().join(format!("{name}.yaml"));
     let text = std::fs::read_to_string(path).expect("shipped");
-    let is_elsewhere = |line: &&str| line.starts_with("  directory:") || line.starts_with("  code:");
+    let is_elsewhere =
+        |line: &&str| line.starts_with("  directory:") || line.starts_with("  code:");
     let lines: Vec<&str> = text.lines().filter(|line| !is_elsewhere(line)).collect();
     lines.join("\n")
 }
@@ -80,10 +81,12 @@ fn nanochat_is_run_as_its_own_script_runs_it() {
         for depth in [10, 12, 14, 16, 18, 20] {
             let tag = format!("scaling_{flops}_d{depth}");
             let eval_tokens = 100 * 524_288;
-            let rows = match depth {
-                28.. => 8,
-                20.. => 16,
-                _ => 32,
+            let rows = if depth >= 28 {
+                8
+            } else if depth >= 20 {
+                16
+            } else {
+                32
             };
             script.push(format!(
                 "torchrun --standalone --nproc_per_node=8 -m scripts.base_train -- --depth={depth} \
@@ -124,15 +127,15 @@ Step 03467 | CORE metric: 0.1234
 Minimum validation bpb: 0.801234";
     let script = format!("[ \"$OMP_NUM_THREADS\" = 1 ] || exit 9\n{}", printing(log));
     let loss = 0.901_234 * LN_2;
-    let run = finishes("nanochat", &script, loss, 49_152_160, 1_817_706_496);
-    assert_eq!(run["bits_per_byte"], 0.901_234);
-    assert_eq!(run["planned_flops"], 9.997_386e17, "as reported");
+    let finished = finishes("nanochat", &script, loss, 49_152_160, 1_817_706_496);
+    assert_eq!(finished["bits_per_byte"], 0.901_234);
+    assert_eq!(finished["planned_flops"], 9.997_386e17, "as reported");
     // A held-out loss that is no number is divergence, and no line that was not understood.
     let script = printing(&log.replace("bpb: 0.901234", "bpb: nan"));
     let desk = Desk::new()
         .with("train.sh", script)
         .with("theirs.yaml", alone("nanochat"));
-    super::run(&desk);
+    run(&desk);
     assert_eq!(status(&desk)[0]["outcome"], "diverged");
 }
 
@@ -162,9 +165,9 @@ Finished saving the checkpoint in 1.20 seconds.
 ~31mstep: 2000  ~32mloss:  3.39002  ~38;2;180;60;0mgrad_norm:  0.3001  ~38;2;54;234;195mmemory: 51.20GiB(36.72%)  ~34mtps: 80,000  ~36mtflops: 300.11  ~35mmfu: 30.35%~39m
 ~33mvalidate step: 2000  ~32mloss:  3.4250  ~38;2;54;234;195mmemory: 51.20GiB(36.72%)  ~34mtps: 50,000~39m
 Training completed";
-    let lines = log.lines().map(|line| {
-        format!("[rank0]:[titan] 2026-08-21 10:00:00,000 - root - INFO - {line}")
-    });
+    let lines = log
+        .lines()
+        .map(|line| format!("[rank0]:[titan] 2026-08-21 10:00:00,000 - root - INFO - {line}"));
     let log = lines.collect::<Vec<_>>().join("\n");
     let pieces = log.split('~').enumerate().map(|(at, piece)| match at {
         0 => piece,
@@ -173,7 +176,13 @@ Training completed";
     let plain: String = pieces.collect();
     assert!(plain.contains(" - validate step: 2000  loss:  3.4250  memory"));
     for log in [plain, log.replace('~', "\u{1b}[")] {
-        finishes("torchtitan", &printing(&log), 3.425, 56_623_104, 1_048_576_000);
+        finishes(
+            "torchtitan",
+            &printing(&log),
+            3.425,
+            56_623_104,
+            1_048_576_000,
+        );
     }
 }
 
@@ -208,7 +217,13 @@ fn megatron_is_run_and_its_log_is_read() {
  validation loss at iteration 2000 on validation set | lm loss value: 3.322222E+00 | lm loss PPL: 2.772188E+01 |\x20
 ------------------------------------------------------------------------------------------
  validation loss at iteration 2000 on test set | lm loss value: 9.900000E+00 | lm loss PPL: 1.993037E+04 |\x20";
-    finishes("megatron", &printing(log), 3.322_222, 25_165_824, 1_048_576_000);
+    finishes(
+        "megatron",
+        &printing(log),
+        3.322_222,
+        25_165_824,
+        1_048_576_000,
+    );
 }
 
 /// # Source

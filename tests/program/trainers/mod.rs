@@ -2,6 +2,7 @@
 
 mod examples;
 mod habits;
+mod logs;
 mod plans;
 
 use crate::support::Desk;

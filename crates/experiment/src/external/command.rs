@@ -243,6 +243,7 @@ mod tests {
                 micro_batch: texts(&["--rows={micro_batch}"]),
                 report: ReportFrom::File,
                 loss_unit: LossUnit::Nats,
+                training_loss_unit: None,
                 bytes_per_token: None,
                 stop_limit: 1.0,
             },

@@ -5,6 +5,7 @@ mod read;
 
 use super::source::Location;
 use crate::external::{AxisValue, Quantities, Trainer};
+use std::collections::BTreeMap;
 
 pub(super) use cells::cells;
 pub(super) use read::{Declared, read};
@@ -25,6 +26,8 @@ pub struct External {
 pub struct ExternalCell {
     /// Its axes, in the order of the file.
     pub axes: Vec<(String, AxisValue)>,
+    /// Their values as the file writes them.
+    pub written: BTreeMap<String, String>,
     /// Seed; 0 where it is no axis.
     pub seed: u64,
     /// What the file says of the model.

@@ -24,13 +24,10 @@ pub fn external(experiment: &Experiment, code: Option<&str>) -> Vec<Run> {
             threads: execution.threads,
             devices: external.devices_per_run,
         };
-        let axes = cell.axes.iter();
         Run {
             id: spec.id(),
             trial: false,
-            axes: axes
-                .map(|(name, value)| (name.clone(), value.shown().to_owned()))
-                .collect(),
+            axes: cell.written.clone(),
             flops: spec.declared.flops,
             memory: UNKNOWN_MEMORY,
             work: spec.into(),

@@ -119,6 +119,58 @@ pub struct FrontierStep {
     pub extrapolated: bool,
 }
 
+/// The best N and D for a budget, of models without concepts.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DenseBest {
+    /// The budget, in training FLOPs.
+    pub budget: f64,
+    /// How many times the largest run's it is.
+    pub times_largest: f64,
+    /// Whether the experiment states it.
+    pub stated: bool,
+    /// How FLOPs are counted.
+    pub convention: String,
+    /// The best setting.
+    pub best: Choice,
+}
+
+/// Finds the best N and D by the law of models without concepts; `None` where it holds at one D or N, or
+/// nothing can be afforded.
+pub(super) fn dense_best(
+    estimate: &Estimate,
+    cost: &CostModel,
+    stated: Option<f64>,
+) -> Option<DenseBest> {
+    let fitted = &estimate.fitted;
+    let varies = |variable| {
+        fitted
+            .extent(variable)
+            .is_some_and(|[low, high]| high > low)
+    };
+    if fitted.at_tokens.is_some() || !varies(Variable::Params) {
+        return None;
+    }
+    let (_, most) = spent(estimate, cost);
+    let budget = stated.unwrap_or(most);
+    let surface = Surface::new(fitted.law.clone(), &[]).ok()?;
+    let search = Search {
+        surface: &surface,
+        draws: &thin(&fitted.draws, DRAWS),
+        cost,
+        ranges: &fitted.ranges,
+    };
+    let domain = surface.restrict(fitted.domain());
+    let found = search.choice(&domain, &Budget::training(budget), None);
+    let (best, _) = found.ok()?;
+    Some(DenseBest {
+        budget,
+        times_largest: budget / most,
+        stated: stated.is_some(),
+        convention: cost.name().to_owned(),
+        best,
+    })
+}
+
 impl Allocation {
     /// Marks as not determined what warnings say that the law does not tell.
     pub(super) fn leave_open(&mut self, warnings: &[Warning], domain: &Domain) {

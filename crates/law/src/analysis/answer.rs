@@ -1,7 +1,7 @@
 //! The question of an experiment and its answer, for a person: the verdict in words, what to do next,
 //! and what limits both.
 
-use super::allocate::{Allocation, Choice};
+use super::allocate::{Allocation, Choice, DenseBest};
 use super::attribution::Part;
 use super::summary::{beyond, letter, saved};
 use super::{
@@ -103,24 +103,63 @@ fn without_concepts(
 ) -> Answer {
     let sweeps = result.sweeps.iter();
     verdict.extend(sweeps.map(|sweep| format!("{}.", sentence(&sweep.to_string()))));
-    verdict.push(
-        "None of these runs has concepts, so nothing is said of P and R: only the laws of the other \
-         models are fitted."
-            .to_owned(),
-    );
     let rows = asker.rows;
-    Answer {
-        question: question(result.settings.budget),
-        verdict,
-        next: vec![
-            format!("`orchestrator fit {rows} --law chinchilla` judges one law by itself."),
+    let mut next = vec![format!(
+        "`orchestrator fit {rows} --law chinchilla` judges one law by itself."
+    )];
+    let question = match &result.dense_best {
+        Some(found) => {
+            verdict.extend(divided(found));
+            next.push(format!(
+                "`orchestrator allocate {rows} --law chinchilla --flops BUDGET` divides another budget."
+            ));
             format!(
-                "`orchestrator allocate {rows} --law chinchilla --flops BUDGET` divides a budget \
-                 between N and D."
-            ),
-        ],
+                "How are {} training FLOPs best divided between N and D?",
+                human(found.budget)
+            )
+        }
+        None => {
+            verdict.push(
+                "None of these runs has concepts, so nothing is said of P and R: only the laws of the \
+                 other models are fitted."
+                    .to_owned(),
+            );
+            next.push("Runs of several N and several D let a law divide a budget.".to_owned());
+            question(result.settings.budget)
+        }
+    };
+    Answer {
+        question,
+        verdict,
+        next,
         caveats: caveats(result, attribution).collect(),
     }
+}
+
+/// Says how a budget is best divided between N and D.
+fn divided(found: &DenseBest) -> impl Iterator<Item = String> {
+    let quantity = |name: &str, letter: &str, value: f64| {
+        let interval = found.best.intervals.get(name);
+        let interval = interval.map_or_else(String::new, |[low, high]| {
+            format!(" [{}, {}]", human(*low), human(*high))
+        });
+        format!("{letter} = {}{interval}", human(value))
+    };
+    let setting = &found.best.setting;
+    let times = match (found.stated, found.times_largest) {
+        (false, _) => ", those of the largest run,".to_owned(),
+        (true, times) if times > 1.05 => format!(", {times:.1} times the largest run's,"),
+        (true, _) => String::new(),
+    };
+    let best = format!(
+        "{} training FLOPs{times} are best divided into {} and {} tokens, by the law of these runs.",
+        human(found.budget),
+        quantity("params", "N", setting.params),
+        quantity("tokens", "D", setting.tokens),
+    );
+    let remarks = super::remarks(&found.best);
+    let remarks = (!remarks.is_empty()).then(|| format!("{}.", sentence(&remarks.join("; "))));
+    [best].into_iter().chain(remarks)
 }
 
 /// Says why the result may mean nothing: the laws of what is compared with void that comparison alone.

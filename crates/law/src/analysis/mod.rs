@@ -36,7 +36,7 @@ mod worth;
 pub mod simulated;
 
 pub use allocate::default_budget;
-pub use allocate::{Allocation, Choice, FrontierStep, LossSurface, Outside};
+pub use allocate::{Allocation, Choice, DenseBest, FrontierStep, LossSurface, Outside};
 pub(crate) use allocate::{DRAWS, Search, untold};
 pub use answer::{Answer, Asker, answer};
 pub use attribution::{Attribution, NotConcepts, Part, Untold, Verdict};
@@ -122,6 +122,9 @@ pub struct AnalysisResult {
     pub isoflop: Vec<IsoflopCurve>,
     /// What to train for the budget.
     pub allocation: Maybe<Allocation>,
+    /// The same where no run has concepts: N and D by the dense law.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dense_best: Option<DenseBest>,
     /// What concepts are worth: the loss of a trained control minus that of its DLCM.
     #[serde(default = "no_controls")]
     pub concept_worth: Maybe<ConceptWorth>,
@@ -295,6 +298,12 @@ pub fn analyse_laws(
         warnings.extend(effect.warning(&estimate.report.law));
         Some(effect)
     });
+    let no_concepts = !used.iter().any(Observed::has_concepts);
+    let dense_best = dense
+        .as_ref()
+        .ok()
+        .filter(|_| no_concepts)
+        .and_then(|law| allocate::dense_best(law, &cost, settings.budget));
     let isoflop = isoflop::curves(dlcm.as_ref().ok(), dense.as_ref().ok(), &used, &cost);
     let decay = decay::gains(rows, &used, policy);
     warnings.sort_by_key(Warning::severity);
@@ -314,6 +323,7 @@ pub fn analyse_laws(
         curves,
         isoflop,
         allocation,
+        dense_best,
         concept_worth,
         savings,
         control_savings,

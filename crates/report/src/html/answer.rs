@@ -40,7 +40,13 @@ pub(super) fn section(result: &AnalysisResult, asker: &Asker, since: Since) -> M
             " " (minus(&analysis::quality(law))) "."
         } }
         @if let Maybe::Known(allocation) = &result.allocation { (allocated(allocation)) }
-        (against_dense(&result.savings, Some(&result.attribution())))
+        @if let Some(found) = &result.dense_best {
+            (optimum(found.budget, std::iter::once(&found.best)))
+            p.dim { "FLOPs are counted as " code { (found.convention) } "." }
+        }
+        @if result.dense_best.is_none() {
+            (against_dense(&result.savings, Some(&result.attribution())))
+        }
         @if result.has_controls() {
             h4 { "Against the token level alone" }
             (savings(&result.control_savings, ModelKind::TokenOnly))

@@ -97,7 +97,10 @@ fn collect(path: &Path, files: &mut Vec<PathBuf>) -> Result<(), CodeError> {
         return Ok(());
     }
     if !path.is_dir() {
-        files.push(path.to_owned());
+        // A link to what is not there holds no code.
+        if path.exists() {
+            files.push(path.to_owned());
+        }
         return Ok(());
     }
     for entry in std::fs::read_dir(path).map_err(unread)? {
@@ -133,6 +136,7 @@ mod tests {
         let before = code(&["src/", "*.py"]).expect("read");
         assert_eq!(before, code(&["other.py", "src"]).expect("read"));
         write("src/__pycache__/net.pyc", "x");
+        std::os::unix::fs::symlink("nowhere", folder.path().join("src/link")).expect("linked");
         assert_eq!(before, code(&["src/", "*.py"]).expect("read"));
         write("src/model/net.py", "b2");
         assert_ne!(before, code(&["src/", "*.py"]).expect("read"));

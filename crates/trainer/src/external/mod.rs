@@ -169,7 +169,7 @@ fn watch_locked(
     };
     // What earlier attempts reported, as far as the journal lacks it; and where a checkpoint is.
     hearing.poll(journal, &mut log, true)?;
-    hearing.reports.begin_attempt();
+    hearing.reports.begin_attempt(journal.before());
     hearing.diverged = None;
     attempt.step = hearing.reports.checkpoint();
     let command = spec.command(&attempt).map_err(TrainError::External)?;
@@ -238,9 +238,10 @@ fn start(spec: &ExternalSpec, command: &Command) -> Result<(Child, Receiver<Vec<
         .process_group(0)
         .spawn();
     let mut child = child.map_err(|error| {
-        let why = match directory.is_dir() {
-            true => error.to_string(),
-            false => format!("there is no folder {}", directory.display()),
+        let why = if directory.is_dir() {
+            error.to_string()
+        } else {
+            format!("there is no folder {}", directory.display())
         };
         TrainError::External(format!("cannot start `{}`: {why}", program.display()))
     })?;
@@ -418,9 +419,10 @@ impl Watched<'_> {
         let diverged = self.hearing.diverged.is_some();
         match self.stopping {
             None if diverged || (self.place.should_stop)() => {
-                let limit = match diverged {
-                    true => DIVERGED,
-                    false => Duration::from_secs_f64(self.spec.trainer.stop_limit),
+                let limit = if diverged {
+                    DIVERGED
+                } else {
+                    Duration::from_secs_f64(self.spec.trainer.stop_limit)
                 };
                 self.stopping = Some((Instant::now(), limit));
                 self.log.note("asked to stop (SIGTERM)");
@@ -475,7 +477,12 @@ impl Watched<'_> {
                 RunOutcome::Diverged.into(),
             )
         } else if status.success() {
-            match self.hearing.reports.result(self.hearing.last.as_ref()) {
+            let (reports, last) = (&self.hearing.reports, self.hearing.last.as_ref());
+            match reports.result(last) {
+                // Asked to stop it may have saved and gone, with whatever loss it had last.
+                Ok(_) if asked && !reports.proves_its_end(last) => {
+                    (interrupted, RunOutcome::Interrupted.into())
+                }
                 Ok(quantities) => {
                     if quantities.tokens.is_some() {
                         journal.append(Event::Reported(quantities))?;

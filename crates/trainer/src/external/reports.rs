@@ -1,5 +1,6 @@
 //! What a trainer reports → events: rows in nats, quantities of the model, and the end.
 
+use crate::train::journal::Before;
 use experiment::event::{Event, Measurement};
 use experiment::external::{ExternalSpec, LossUnit, Quantities, ReportFrom};
 use serde_json::{Map, Value};
@@ -27,6 +28,10 @@ pub(super) struct Reports<'a> {
     validated: Option<Validated>,
     /// Whether it has said that it is at its end.
     is_final: bool,
+    /// Optimizer steps of the whole training.
+    total_steps: Option<f64>,
+    /// Whether this attempt has spoken of a step: before it has, its numbers wait for one.
+    has_step: bool,
     /// The newest checkpoint it has spoken of.
     checkpoint: Option<u64>,
     /// Keys that mean nothing here, to be told of once.
@@ -41,6 +46,16 @@ struct Validated {
     loss: f64,
     /// In bits per byte where it was reported so as well.
     bits_per_byte: Option<f64>,
+}
+
+impl Validated {
+    fn of(row: &Measurement) -> Option<Self> {
+        Some(Self {
+            step: row.step,
+            loss: row.validation_loss?,
+            bits_per_byte: row.bits_per_byte,
+        })
+    }
 }
 
 /// What a report comes to.
@@ -115,6 +130,8 @@ impl<'a> Reports<'a> {
             step: None,
             validated: None,
             is_final: false,
+            total_steps: None,
+            has_step: false,
             checkpoint: None,
             ignored: BTreeSet::new(),
         }
@@ -130,10 +147,15 @@ impl<'a> Reports<'a> {
         self.checkpoint
     }
 
-    /// Starts to hear another attempt: what that says of a step stands in place of what was said before.
-    pub(super) fn begin_attempt(&mut self) {
+    /// Starts to hear another attempt, knowing what the journal says of those before: what that says of a
+    /// step stands in place of what was said before.
+    pub(super) fn begin_attempt(&mut self, before: &Before) {
         self.row = None;
-        self.is_final = false;
+        self.has_step = false;
+        self.step = self.step.or(before.step);
+        self.checkpoint = self.checkpoint.or(before.checkpoint);
+        let validated = before.validated.as_ref();
+        self.validated = self.validated.or_else(|| validated.and_then(Validated::of));
     }
 
     /// Takes note of a report.
@@ -143,10 +165,17 @@ impl<'a> Reports<'a> {
             && step >= 0.0
         {
             let step = step.round() as u64;
-            if self.row.as_ref().is_some_and(|row| row.step != step) {
-                self.row = None;
+            match &mut self.row {
+                // What was said before any step belongs to the first.
+                Some(row) if !self.has_step => row.step = step,
+                Some(row) if row.step != step => self.row = None,
+                _ => {}
             }
-            self.step = Some(step);
+            if !self.has_step {
+                // It trains: an end that an earlier attempt spoke of is not this one's.
+                self.is_final = false;
+            }
+            (self.step, self.has_step) = (Some(step), true);
         }
         let step = self.step.unwrap_or(0);
         let mut row = self.row.take().unwrap_or_else(|| Measurement {
@@ -170,6 +199,7 @@ impl<'a> Reports<'a> {
                     self.checkpoint = Some(step);
                     heard.events.push(Event::Checkpointed { step });
                 }
+                ("total_steps", Some(steps)) => self.total_steps = Some(steps),
                 ("total_tokens", Some(tokens)) => said.tokens = Some(tokens),
                 ("total_flops", Some(flops)) => said.flops = Some(flops),
                 ("params" | "concept_share" | "compression_ratio", Some(value)) => {
@@ -202,7 +232,7 @@ impl<'a> Reports<'a> {
                 heard.events.push(Event::Reported(said));
             }
         }
-        if has_row {
+        if has_row && self.has_step {
             self.complete(&mut row);
             heard.events.push(Event::Measured(row.clone()));
         }
@@ -216,12 +246,15 @@ impl<'a> Reports<'a> {
         match key {
             "tokens" => row.tokens = Some(value.max(0.0) as u64),
             "flops" => row.flops = Some(value),
-            "loss" => row.loss = Some(self.in_nats(value)),
+            "loss" => {
+                let unit = self.spec.trainer.training_loss_unit.unwrap_or(unit);
+                row.loss = Some(self.in_nats(value, unit));
+            }
             "validation_loss" if unit == LossUnit::BitsPerByte => {
                 row.bits_per_byte = Some(value);
-                row.validation_loss = Some(self.in_nats(value));
+                row.validation_loss = Some(self.in_nats(value, unit));
             }
-            "validation_loss" => row.validation_loss = Some(self.in_nats(value)),
+            "validation_loss" => row.validation_loss = Some(self.in_nats(value, unit)),
             "bits_per_byte" => {
                 row.bits_per_byte = Some(value);
                 // The unit of the file's is what `validation_loss` is in; this key says its own.
@@ -237,19 +270,21 @@ impl<'a> Reports<'a> {
         }
     }
 
-    fn in_nats(&self, loss: f64) -> f64 {
-        let trainer = &self.spec.trainer;
-        let of_token = match trainer.loss_unit {
-            LossUnit::BitsPerByte => trainer.bytes_per_token.unwrap_or(1.0),
+    fn in_nats(&self, loss: f64, unit: LossUnit) -> f64 {
+        let of_token = match unit {
+            LossUnit::BitsPerByte => self.spec.trainer.bytes_per_token.unwrap_or(1.0),
             LossUnit::Nats | LossUnit::Bits => 1.0,
         };
-        loss * trainer.loss_unit.factor() * of_token
+        loss * unit.factor() * of_token
     }
 
     /// Fills in what follows from the rest of a row, and remembers its held-out loss.
     fn complete(&mut self, row: &mut Measurement) {
-        if self.is_final && row.tokens.is_none() {
-            row.tokens = self.tokens().map(|tokens| tokens.round() as u64);
+        if row.tokens.is_none() {
+            let share = self.total_steps.map(|all| row.step as f64 / all);
+            let share = if self.is_final { Some(1.0) } else { share };
+            let seen = share.zip(self.tokens()).map(|(share, all)| share * all);
+            row.tokens = seen.map(|tokens| tokens.round() as u64);
         }
         if let (None, Some(tokens)) = (row.flops, row.tokens) {
             let whole = self
@@ -257,13 +292,15 @@ impl<'a> Reports<'a> {
                 .zip(self.said.flops.or(self.spec.declared.flops));
             row.flops = whole.map(|(all, flops)| flops * tokens as f64 / all);
         }
-        if let Some(loss) = row.validation_loss {
-            self.validated = Some(Validated {
-                step: row.step,
-                loss,
-                bits_per_byte: row.bits_per_byte,
-            });
-        }
+        self.validated = Validated::of(row).or(self.validated);
+    }
+
+    /// Says whether its reports prove that all of the training is done.
+    pub(super) fn proves_its_end(&self, last: Option<&Measurement>) -> bool {
+        let seen = last.and_then(|row| Some((row.tokens? as f64, self.tokens()?)));
+        let steps = self.step.map(|step| step as f64).zip(self.total_steps);
+        let whole = |(done, all): (f64, f64)| done >= WHOLE * all;
+        self.is_final || steps.is_some_and(whole) || steps.is_none() && seen.is_some_and(whole)
     }
 
     /// D, as far as it is known.
@@ -296,6 +333,11 @@ impl<'a> Reports<'a> {
                 validated.step
             ));
         }
+        if let (Some(all), false) = (self.total_steps, self.is_final)
+            && (step as f64) < WHOLE * all
+        {
+            return Err(format!("it ended after step {step} of {all}"));
+        }
         let seen = last.and_then(|row| row.tokens).map(|tokens| tokens as f64);
         if let (Some(seen), Some(all), false) = (seen, self.tokens(), self.is_final)
             && seen < WHOLE * all
@@ -313,7 +355,7 @@ impl<'a> Reports<'a> {
     fn doubt(&self, validated: &Validated) -> Option<String> {
         let trainer = &self.spec.trainer;
         let unit = trainer.loss_unit.name();
-        let reported = validated.loss / self.in_nats(1.0);
+        let reported = validated.loss / self.in_nats(1.0, trainer.loss_unit);
         let help = "`trainer.loss_unit` is `nats`, `bits` or `bits_per_byte`";
         if validated.loss <= 0.0 {
             return Some(format!(

@@ -171,10 +171,10 @@ impl State {
         for entry in entries.iter().skip(self.read) {
             // What sums up a training is no row of it.
             if let Value::Object(entry) = entry
-                && !entry.contains_key("train_runtime")
+                && !entry.contains_key("train_loss")
             {
                 let mut entry = entry.clone();
-                entry.remove("train_loss");
+                entry.remove("train_runtime");
                 if let Some(tokens) = entry.remove("num_input_tokens_seen") {
                     entry.insert("tokens".to_owned(), tokens);
                 }
@@ -182,6 +182,10 @@ impl State {
             }
         }
         self.read = self.read.max(entries.len());
+        if let Some(steps) = state.get("max_steps").filter(|steps| steps.is_number()) {
+            let whole = Map::from_iter([("total_steps".to_owned(), steps.clone())]);
+            found.insert(0, Ok(whole));
+        }
         if let Some(step) = state.get("global_step").filter(|step| step.is_number()) {
             let checkpoint = Map::from_iter([
                 ("step".to_owned(), step.clone()),
@@ -410,14 +414,14 @@ mod tests {
         assert_eq!(state.read(true), []);
         write(
             "checkpoint-2",
-            r#"{"global_step": 2, "log_history": [{"loss": 3.5, "step": 2, "epoch": 0.5}]}"#,
+            r#"{"global_step": 2, "log_history": [{"loss": 3.5, "step": 2, "train_runtime": 0.5}]}"#,
         );
         let first = state.read(true);
         assert_eq!(first.len(), 2, "{first:?}");
         std::thread::sleep(Duration::from_millis(20));
         write(
             "",
-            r#"{"global_step": 4, "log_history": [{"loss": 3.5, "step": 2, "epoch": 0.5},
+            r#"{"global_step": 4, "log_history": [{"loss": 3.5, "step": 2, "train_runtime": 0.5},
                 {"eval_loss": NaN, "step": 4, "num_input_tokens_seen": 800},
                 {"train_runtime": 1.5, "train_loss": 3.2, "step": 4}]}"#,
         );

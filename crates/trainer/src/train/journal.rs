@@ -2,7 +2,7 @@
 
 use super::TrainError;
 use experiment::clock::now;
-use experiment::event::{Event, Line};
+use experiment::event::{Event, Line, Measurement};
 use experiment::folder::JOURNAL;
 use std::collections::HashSet;
 use std::fs::{File, OpenOptions};
@@ -22,6 +22,18 @@ pub struct Journal {
     finished: bool,
     /// Rows of measurements it holds.
     rows: usize,
+    before: Before,
+}
+
+/// What earlier attempts had come to.
+#[derive(Clone, Debug, Default)]
+pub struct Before {
+    /// The last step that was measured.
+    pub step: Option<u64>,
+    /// The last row with a held-out loss.
+    pub validated: Option<Measurement>,
+    /// The newest checkpoint.
+    pub checkpoint: Option<u64>,
 }
 
 impl Journal {
@@ -50,17 +62,23 @@ impl Journal {
             validated: HashSet::new(),
             finished: false,
             rows: 0,
+            before: Before::default(),
         };
         for line in String::from_utf8_lossy(&text).lines() {
             let Ok(line) = Line::decode(line) else {
                 continue;
             };
             journal.next = journal.next.max(line.seq.saturating_add(1));
-            journal.rows += usize::from(matches!(line.event, Event::Measured(_)));
             match line.event {
-                Event::Measured(row) if row.validation_loss.is_some() => {
-                    journal.validated.insert(row.step);
+                Event::Measured(row) => {
+                    journal.rows += 1;
+                    journal.before.step = Some(row.step);
+                    if row.validation_loss.is_some() {
+                        journal.validated.insert(row.step);
+                        journal.before.validated = Some(row);
+                    }
                 }
+                Event::Checkpointed { step } => journal.before.checkpoint = Some(step),
                 Event::Finished => journal.finished = true,
                 _ => {}
             }
@@ -81,6 +99,11 @@ impl Journal {
     /// Counts the rows of measurements that it held when it was opened.
     pub fn rows(&self) -> usize {
         self.rows
+    }
+
+    /// Says what earlier attempts had come to when it was opened.
+    pub fn before(&self) -> &Before {
+        &self.before
     }
 
     /// Appends an event.

@@ -141,6 +141,10 @@ fn cell(
             .iter()
             .map(|(name, choice)| ((*name).to_owned(), choice.value.clone()))
             .collect(),
+        written: chosen
+            .iter()
+            .map(|(name, choice)| ((*name).to_owned(), choice.written()))
+            .collect(),
         seed: number("seed").unwrap_or(0.0) as u64,
         declared: quantities,
         location: place(section, chosen).clone(),

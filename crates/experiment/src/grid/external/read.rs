@@ -49,6 +49,16 @@ pub(super) struct Choice {
     pub(super) location: Location,
 }
 
+impl Choice {
+    /// The value as the file writes it, without quotes.
+    pub(super) fn written(&self) -> String {
+        match &self.value {
+            AxisValue::Number { .. } => self.location.written().trim().to_owned(),
+            value => value.shown().to_owned(),
+        }
+    }
+}
+
 /// An explicit point.
 pub(super) struct Point {
     pub(super) values: Vec<(String, Choice)>,
@@ -481,6 +491,10 @@ fn declared_trainer(
         micro_batch,
         report: report(reader, node),
         loss_unit: word(reader, node, "loss_unit", &LossUnit::ALL, LossUnit::name),
+        training_loss_unit: node.get("training_loss_unit").map(|_| {
+            let key = "training_loss_unit";
+            word(reader, node, key, &LossUnit::ALL, LossUnit::name)
+        }),
         bytes_per_token: positive(reader, node, "bytes_per_token"),
         stop_limit: positive(reader, node, "stop_limit").unwrap_or(Trainer::STOP_LIMIT),
     })

@@ -128,6 +128,12 @@ pub(in crate::grid) const KEYS: &[TrainerKey] = &[
         "What it counts losses in; they are stored in nats.",
     ),
     key(
+        "training_loss_unit",
+        Takes::Words(&["nats", "bits", "bits_per_byte"]),
+        "nats",
+        "What it counts the losses of its training batches in (`loss`), where that is another unit.",
+    ),
+    key(
         "bytes_per_token",
         Takes::Number,
         "4.2",
