@@ -303,6 +303,18 @@ impl Loaded {
         })
     }
 
+    /// Says where what another trainer has reported is not what the file says.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn differences(&self) -> Result<Vec<String>, Refused> {
+        let Some(_) = &self.experiment.external else {
+            return Ok(Vec::new());
+        };
+        let runs = self.external_runs().await?.external;
+        Ok(external::differences(&runs, &self.stored().await?))
+    }
+
     /// Plans the runs of another trainer, whose code is part of what they are.
     async fn external_runs(&self) -> Result<Runs, Refused> {
         let Some(asked) = &self.experiment.external else {
@@ -365,7 +377,7 @@ fn doubts(planned: &[Planned]) -> Vec<String> {
     let mut warnings = rounding(planned);
     if epochs > 1.0 {
         warnings.push(format!(
-            "the text is read up to {epochs:.1} times; a law fitted on repeated text is not one of \
+            "the text is read up to {epochs:.2} times; a law fitted on repeated text is not one of \
              fresh text"
         ));
     }

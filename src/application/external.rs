@@ -11,6 +11,11 @@ use std::collections::{HashMap, HashSet};
 /// Largest distance of what a trainer reports from what its file says that is passed over, as a ratio.
 const SILENT: f64 = 1.01;
 
+/// Says whether what is reported is another quantity than what is declared.
+pub(super) fn differ(reported: f64, declared: f64) -> bool {
+    (reported / declared).max(declared / reported) > SILENT
+}
+
 /// Says what an experiment will not be that its file may lead one to expect: `known` are the runs stored.
 pub(super) fn doubts(
     asked: &External,
@@ -60,7 +65,7 @@ fn changed_code(planned: &[Run], known: &HashMap<RunId, RunRecord>) -> Option<St
 }
 
 /// Says where what the trainer reported is not what the file says.
-fn differences(planned: &[Run], known: &HashMap<RunId, RunRecord>) -> Vec<String> {
+pub(super) fn differences(planned: &[Run], known: &HashMap<RunId, RunRecord>) -> Vec<String> {
     let mut said = Vec::new();
     for name in Quantities::NAMES {
         let far = planned.iter().filter_map(|run| {
@@ -76,7 +81,7 @@ fn differences(planned: &[Run], known: &HashMap<RunId, RunRecord>) -> Vec<String
             };
             let reported = reported.filter(|_| finished)?;
             let ratio = (reported / declared).max(declared / reported);
-            (ratio > SILENT).then_some((ratio, reported, declared))
+            differ(reported, declared).then_some((ratio, reported, declared))
         });
         let far: Vec<(f64, f64, f64)> = far.collect();
         let worst = far.iter().max_by(|a, b| a.0.total_cmp(&b.0));

@@ -1,6 +1,7 @@
 //! Another trainer tried for a minute: what is understood of it, whether it goes on after a kill, and how
 //! it stops.
 
+use super::external::differ;
 use super::{Refused, data_cache};
 use campaign::launch::local::{Device, Local};
 use campaign::launch::{Exit, Job, Launcher};
@@ -19,6 +20,9 @@ use std::time::{Duration, Instant};
 const LOOK: Duration = Duration::from_millis(20);
 /// Time without a word after which what has been heard is enough.
 const ENOUGH: Duration = Duration::from_secs(10);
+
+/// Rows after a checkpoint that are worth comparing with those of another attempt.
+const COMPARED: usize = 3;
 
 /// What trying a trainer showed.
 #[derive(Debug, Serialize)]
@@ -39,8 +43,8 @@ pub struct Tried {
     pub ended: Option<(RunOutcome, Option<String>)>,
     /// What has to be mended before a grid is worth its time.
     pub missing: Vec<String>,
-    /// What the time did not suffice to see.
-    pub unseen: Vec<String>,
+    /// What else is to be known: what was not seen in the time, and where reports and file differ.
+    pub remarks: Vec<String>,
 }
 
 /// A quantity, and what was heard of it.
@@ -89,18 +93,7 @@ pub fn try_out(
     seconds: f64,
     say: &dyn Fn(String),
 ) -> Result<Tried, Refused> {
-    let size = |run: &Run| {
-        let declared = run
-            .work
-            .external()
-            .map(|spec| spec.declared)
-            .unwrap_or_default();
-        let product = declared
-            .params
-            .zip(declared.tokens)
-            .map(|(n, d)| 6.0 * n * d);
-        run.flops.or(product).unwrap_or(1.0)
-    };
+    let size = |run: &Run| run.amount();
     let smallest = runs.iter().min_by(|a, b| size(a).total_cmp(&size(b)));
     let Some((run, spec)) = smallest.and_then(|run| Some((run, run.work.external()?))) else {
         return Err(Refused::input(
@@ -154,7 +147,7 @@ pub fn try_out(
         stopped: None,
         ended: None,
         missing: Vec::new(),
-        unseen: Vec::new(),
+        remarks: Vec::new(),
     };
     say(format!("first, up to {seconds:.0} s: {}", tried.run));
     trial.start(1)?;
@@ -199,10 +192,11 @@ pub fn try_out(
     tried.ended = exit.map(|exit| (exit.outcome(), trial.message(&exit)));
     tried.understood = trial.understood();
     tried.missing = trial.missing(&tried);
+    tried.remarks = trial.differences();
     if tried.ended.is_none() {
         let end =
             "its end, and with it a held-out loss that is a result: --seconds gives it more time";
-        tried.unseen.push(end.to_owned());
+        tried.remarks.push(format!("not seen: {end}"));
     }
     Ok(tried)
 }
@@ -305,9 +299,10 @@ impl Trial<'_> {
 
     /// Says whether a kill would show something: a step after a checkpoint, or many without one.
     fn has_shown_enough(&self, quiet: Duration) -> bool {
-        let after = self
-            .checkpoint()
-            .is_some_and(|step| self.last_step() > step);
+        let after = self.checkpoint().is_some_and(|step| {
+            let since = self.rows_since(0).filter(|row| row.step > step);
+            since.count() >= COMPARED
+        });
         after || quiet > ENOUGH && self.rows_since(0).count() > 1
     }
 
@@ -407,13 +402,39 @@ impl Trial<'_> {
         ]
     }
 
+    /// Says where what was reported is not what the file says.
+    fn differences(&self) -> Vec<String> {
+        let mut differences = Vec::new();
+        let declared = self.spec.declared;
+        for line in &self.lines {
+            let Event::Reported(said) = &line.event else {
+                continue;
+            };
+            for name in Quantities::NAMES {
+                if let Some((reported, declared)) = said.get(name).zip(declared.get(name))
+                    && differ(reported, declared)
+                {
+                    differences.push(format!(
+                        "`{name}` is reported as {reported:.4e}, and the file says {declared:.4e}: what is \
+                         reported is taken"
+                    ));
+                }
+            }
+        }
+        differences
+    }
+
     fn missing(&self, tried: &Tried) -> Vec<String> {
         let mut missing = Vec::new();
         let has = |name: &str| {
             let mut all = tried.understood.iter();
             all.any(|one| one.name == name && one.value.is_some())
         };
-        if !has("step") {
+        let crashed = matches!(
+            &tried.ended,
+            Some((RunOutcome::Crashed | RunOutcome::OutOfMemory, _))
+        );
+        if !has("step") && !crashed {
             let hint = match &self.spec.trainer.report {
                 ReportFrom::File => "append JSON lines to the file named in ORCHESTRATOR_REPORT",
                 ReportFrom::Stdout(_) => "print lines that begin with the marker",

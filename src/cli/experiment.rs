@@ -1,6 +1,7 @@
 //! The arguments that name an experiment, and those that say where runs train.
 
 use super::Failure;
+use super::terminal::quoted;
 use crate::application::{Loaded, Named, Place};
 use campaign::launch::hardware;
 use experiment::grid::Experiment;
@@ -29,6 +30,19 @@ impl ExperimentArgs {
             overrides: self.overrides.clone(),
             results: self.results.clone(),
         }
+    }
+
+    /// Writes them as they were given, for hints.
+    pub(super) fn as_given(&self) -> String {
+        let mut words = vec![self.file.display().to_string()];
+        for given in &self.overrides {
+            words.extend(["--set".to_owned(), given.clone()]);
+        }
+        if let Some(results) = &self.results {
+            words.extend(["--results".to_owned(), results.display().to_string()]);
+        }
+        let words: Vec<String> = words.iter().map(|word| quoted(word)).collect();
+        words.join(" ")
     }
 
     /// Finds stored results: those of a file, whose cells are not made, of a results folder, or of an

@@ -114,6 +114,16 @@ pub(super) fn say(text: std::fmt::Arguments) {
     let _ = std::io::stderr().write_all(line.as_bytes());
 }
 
+/// Quotes a word for a shell, where it needs that.
+pub(super) fn quoted(word: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_=./:,+@%".contains(c);
+    if !word.is_empty() && word.chars().all(is_plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -342,6 +342,13 @@ impl ExternalSpec {
         Ok(())
     }
 
+    /// C of the whole training: as the file says it, or 6·N·D; `None` where it says neither.
+    pub fn flops(&self) -> Option<f64> {
+        let Quantities { params, tokens, .. } = self.declared;
+        let product = params.zip(tokens).map(|(n, d)| 6.0 * n * d);
+        self.declared.flops.or(product)
+    }
+
     /// Computes the run's identity: 12 hexadecimal digits of SHA-256 over what determines its result.
     ///
     /// How it is resumed, watched and read does not, nor where it lies.

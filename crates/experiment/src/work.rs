@@ -161,7 +161,7 @@ impl Work {
     }
 
     /// Computes the FLOPs of its whole training, convention `exact` at the declared R, or as its file says
-    /// them; `None` where it does not.
+    /// them or its N and D; `None` where it says neither.
     pub fn flops(&self) -> Option<f64> {
         match self {
             Self::Model(spec) => {
@@ -169,7 +169,7 @@ impl Work {
                 let per_token = spec.architecture.training_flops(ratio, Convention::Exact);
                 Some(per_token * spec.recipe.tokens as f64)
             }
-            Self::External(spec) => spec.declared.flops,
+            Self::External(spec) => spec.flops(),
         }
     }
 }

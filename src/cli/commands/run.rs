@@ -131,6 +131,9 @@ async fn train_and_fit(
     let external = std::mem::take(&mut runs.external);
     let (experiment, summary) = training.train(&runs.planned, external, &setting).await?;
     let left = say_what_is_left(args, &summary, &setting, summary.left > 0)?;
+    for said in loaded.differences().await? {
+        note!("warning: {said}");
+    }
     if summary.left == 0 {
         let (file, all) = (&loaded.experiment, Selection::default());
         let asked = Asked::of_experiment(&store, experiment, &file.name, Some(file), all).await?;
@@ -177,7 +180,7 @@ fn say_what_is_left(
     if failed {
         note!(
             "`orchestrator retry {}` makes what failed or was cancelled run again",
-            args.experiment.file.display()
+            args.experiment.as_given()
         );
     }
     if summary.left > 0 {

@@ -59,13 +59,25 @@ pub(in crate::cli) fn run(args: &Args) -> Result<ExitCode, Failure> {
     })
 }
 
+/// The bytes of a file, or of all files below a folder.
+fn size(path: &Path) -> u64 {
+    match std::fs::symlink_metadata(path) {
+        Ok(found) if found.is_dir() => {
+            let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
+            entries.map(|entry| size(&entry.path())).sum()
+        }
+        Ok(found) => found.len(),
+        Err(_) => 0,
+    }
+}
+
 /// Lists the files in a run's folder with their bytes; none where there is no folder yet.
 fn files(folder: &Path) -> Vec<(String, u64)> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     let mut files: Vec<(String, u64)> = entries
         .filter_map(|entry| {
             let name = entry.file_name().to_string_lossy().into_owned();
-            Some((name, entry.metadata().ok()?.len()))
+            Some((name, size(&entry.path())))
         })
         .collect();
     files.sort();

@@ -26,8 +26,8 @@ pub(in crate::cli) struct Args {
     #[arg(long, value_name = "SECONDS", default_value_t = 60.0)]
     seconds: f64,
 
-    /// Print JSON: an object with what was `understood`, how it `resumed` and `stopped`, and what is
-    /// `missing`.
+    /// Print JSON: an object with what was `understood`, how it `resumed` and `stopped`, what is
+    /// `missing`, and `remarks`.
     #[arg(long)]
     json: bool,
 }
@@ -111,8 +111,8 @@ fn describe(tried: &Tried) -> String {
     if tried.missing.is_empty() {
         text += "nothing is missing\n";
     }
-    for unseen in &tried.unseen {
-        let _ = writeln!(text, "not seen: {unseen}");
+    for remark in &tried.remarks {
+        let _ = writeln!(text, "{remark}");
     }
     for missing in &tried.missing {
         let _ = writeln!(text, "missing: {missing}");

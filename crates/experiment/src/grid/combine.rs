@@ -68,7 +68,10 @@ fn unequal(axes: &[Length], uneven: &Length, longest: usize) -> Problem {
             problem = problem.label(last, format!("the last of {}", axis.values));
         }
     }
-    problem.help("give them as many values each, or one value; `combine: product` crosses them")
+    problem.help(
+        "give them as many values each, or one value; `combine: product` crosses them, `points` lists those \
+         that belong together",
+    )
 }
 
 impl Iterator for Combinations {

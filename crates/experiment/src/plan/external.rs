@@ -28,7 +28,7 @@ pub fn external(experiment: &Experiment, code: Option<&str>) -> Vec<Run> {
             id: spec.id(),
             trial: false,
             axes: cell.written.clone(),
-            flops: spec.declared.flops,
+            flops: spec.flops(),
             memory: UNKNOWN_MEMORY,
             work: spec.into(),
         }

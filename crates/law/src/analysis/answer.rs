@@ -59,6 +59,18 @@ pub fn answer(result: &AnalysisResult, asker: &Asker) -> Answer {
             .iter()
             .map(|sweep| format!("{}.", sentence(&sweep.to_string()))),
     );
+    if result.runs.is_empty() {
+        verdict.push("What to train is not known: no run has finished.".to_owned());
+        return Answer {
+            question: question(result.settings.budget),
+            verdict,
+            next: vec![format!(
+                "`orchestrator status {}` says where the runs stand, and why.",
+                asker.rows
+            )],
+            caveats: caveats(result, &attribution).collect(),
+        };
+    }
     verdict.push(match &result.allocation {
         Maybe::Known(allocation) => best(allocation, &result.warnings),
         Maybe::Unknown(why) => format!("What to train is not known: {why}."),
@@ -104,9 +116,12 @@ fn without_concepts(
     let sweeps = result.sweeps.iter();
     verdict.extend(sweeps.map(|sweep| format!("{}.", sentence(&sweep.to_string()))));
     let rows = asker.rows;
-    let mut next = vec![format!(
-        "`orchestrator fit {rows} --law chinchilla` judges one law by itself."
-    )];
+    let mut next = Vec::new();
+    if matches!(result.dense, LawOutcome::Fitted(_)) {
+        next.push(format!(
+            "`orchestrator fit {rows} --law chinchilla` judges one law by itself."
+        ));
+    }
     let question = match &result.dense_best {
         Some(found) => {
             verdict.extend(divided(found));

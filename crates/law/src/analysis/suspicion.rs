@@ -1,6 +1,7 @@
 //! What is suspicious about runs before any fit.
 
 use super::observe::SeedNoise;
+use super::same_size;
 use super::units::units;
 use super::warning::Warning;
 use crate::row::Row;
@@ -85,19 +86,31 @@ pub(super) fn suspicions(runs: &[&Row], noise: Option<SeedNoise>) -> Vec<Warning
 }
 
 /// Finds the axes that are varied within one kind of model and that no law knows of. Kinds may differ
-/// from each other: each is compared at its own best values.
+/// from each other: each is compared at its own best values. An axis that has one value for each N and D,
+/// as a depth has that makes N, is no other.
 fn other_axes(runs: &[&Row]) -> Vec<Warning> {
     let mut values: BTreeMap<(&str, ModelKind), BTreeSet<&str>> = BTreeMap::new();
-    for run in runs {
+    let mut alone: BTreeMap<(&str, ModelKind, [i64; 2]), BTreeSet<&str>> = BTreeMap::new();
+    let sizes = [|run: &Row| run.params, |run: &Row| run.tokens].map(|size| ranks(runs, size));
+    for (at, run) in runs.iter().enumerate() {
         let kind = run.kind;
+        let size = [sizes[0][at], sizes[1][at]];
         for (axis, value) in &run.axes {
             values.entry((axis, kind)).or_default().insert(value);
+            alone.entry((axis, kind, size)).or_default().insert(value);
         }
     }
+    let beside: BTreeSet<&str> = alone
+        .iter()
+        .filter(|(_, values)| values.len() > 1)
+        .map(|((axis, ..), _)| *axis)
+        .collect();
     let mut most: BTreeMap<&str, usize> = BTreeMap::new();
     for ((axis, _), values) in values {
-        let most = most.entry(axis).or_default();
-        *most = values.len().max(*most);
+        if beside.contains(axis) {
+            let most = most.entry(axis).or_default();
+            *most = values.len().max(*most);
+        }
     }
     let varied = most
         .into_iter()
@@ -108,6 +121,22 @@ fn other_axes(runs: &[&Row]) -> Vec<Warning> {
             values,
         })
         .collect()
+}
+
+/// Numbers the sizes of runs: those that count as one have one number.
+fn ranks(runs: &[&Row], size: impl Fn(&Row) -> f64) -> Vec<i64> {
+    let mut order: Vec<usize> = (0..runs.len()).collect();
+    order.sort_by(|a, b| size(runs[*a]).total_cmp(&size(runs[*b])));
+    let mut ranks = vec![0; runs.len()];
+    let (mut rank, mut first) = (0, f64::NAN);
+    for at in order {
+        let here = size(runs[at]);
+        if !same_size(here, first) {
+            (rank, first) = (rank + 1, here);
+        }
+        ranks[at] = rank;
+    }
+    ranks
 }
 
 /// How many runs are off the declared R, and the worst.

@@ -292,6 +292,13 @@ impl<'a> Reports<'a> {
                 .zip(self.said.flops.or(self.spec.declared.flops));
             row.flops = whole.map(|(all, flops)| flops * tokens as f64 / all);
         }
+        if let (None, Some(loss), Some(bytes)) = (
+            row.bits_per_byte,
+            row.validation_loss,
+            self.spec.trainer.bytes_per_token,
+        ) {
+            row.bits_per_byte = Some(loss / (LN_2 * bytes));
+        }
         self.validated = Validated::of(row).or(self.validated);
     }
 

@@ -3,7 +3,7 @@
 use super::{aligned, state};
 use crate::application::Loaded;
 use crate::cli::Failure;
-use crate::cli::terminal::print;
+use crate::cli::terminal::{print, quoted};
 use campaign::orchestrate::to_do;
 use campaign::store::RunRecord;
 use experiment::external::ExternalSpec;
@@ -92,10 +92,11 @@ impl Plan<'_> {
         for (run, spec) in self.specs() {
             let mut row = vec![run.id.to_string()];
             row.extend(names.iter().map(|name| or_dash(run.axes.get(*name))));
-            row.extend(
-                more.iter()
-                    .map(|name| or_dash(spec.declared.get(name).map(human))),
-            );
+            let value = |name: &&str| match *name {
+                "flops" => run.flops,
+                name => spec.declared.get(name),
+            };
+            row.extend(more.iter().map(|name| or_dash(value(name).map(human))));
             row.push(state(self.stored.get(&run.id)).to_owned());
             rows.push(row);
         }
@@ -147,15 +148,5 @@ impl Plan<'_> {
         }
         let left = to_do(self.runs, self.stored, &self.loaded.results).len();
         Ok(serde_json::json!({ "runs": runs, "left": left, "warnings": self.warnings }))
-    }
-}
-
-/// Quotes a word for a shell, where it needs that.
-fn quoted(word: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_=./:,+@%".contains(c);
-    if !word.is_empty() && word.chars().all(is_plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', "'\\''"))
     }
 }
