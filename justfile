@@ -8,7 +8,11 @@ fmt:
 
 # Injects 230 faults at random moments of a grid and compares its results, bit by bit.
 faults:
-    cargo test --release --test faults -- --ignored --nocapture
+    cargo test --release --test faults -- --ignored --nocapture --skip slurm
+
+# Injects 100 faults into grids on a Slurm of three nodes, which it starts on this machine.
+faults-cluster:
+    cargo test --release --test faults -- --ignored --nocapture slurm
 
 # Damages inputs of every kind for five minutes and says what the program made of them.
 probe:

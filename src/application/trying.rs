@@ -224,6 +224,8 @@ impl Trial<'_> {
             threads: self.run.work.threads(),
             attempt,
             environment: None,
+            after: None,
+            claim: None,
             memory: 0.0,
         };
         let started = self.launcher.start(&job);

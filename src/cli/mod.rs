@@ -24,7 +24,7 @@ use clap::{Parser, Subcommand};
 use commands::{
     allocate, bench, cancel, check, compare, completions, coordinates, devices, export, fit,
     generate, import, init, inspect, isoflop, logs, man, measure, plan, plot, predict, prune,
-    rebuild, report, retry, run, schema, serve, show, status, suggest, train, try_out,
+    rebuild, report, retry, run, schema, serve, show, status, suggest, train, try_out, worker,
 };
 pub use failure::Failure;
 use std::io::IsTerminal;
@@ -83,6 +83,8 @@ enum Command {
     Measure(measure::Args),
     #[command(hide = true)]
     Train(train::Args),
+    #[command(hide = true)]
+    Worker(worker::Args),
 }
 
 /// Runs the program and returns its exit status.
@@ -132,6 +134,7 @@ pub fn main() -> ExitCode {
         Command::Devices(args) => devices::run(&args),
         Command::Measure(args) => measure::run(&args),
         Command::Train(args) => return train::run(&args),
+        Command::Worker(args) => worker::run(&args),
     };
     match result {
         Ok(status) => status,

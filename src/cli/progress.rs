@@ -442,6 +442,7 @@ impl Observer for Progress {
             )),
             Notice::Reopened(id) => self.reopened(&id),
             Notice::Blocked(id, why) => self.blocked(&id, &why),
+            Notice::Said(text) => self.say(&text),
             Notice::Stopping(0) | Notice::Killing(0) => {}
             Notice::Stopping(running) => self.say(&format!(
                 "stopping: {} to write a checkpoint and end; once more to kill",

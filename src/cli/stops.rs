@@ -2,7 +2,7 @@
 
 use super::Failure;
 use scaling_law::fit::{Interrupted, interruptible};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::low_level::emulate_default_handler;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -40,6 +40,23 @@ impl Stops {
         std::thread::spawn(move || {
             for signal in signals.forever() {
                 of_thread.hear(signal);
+            }
+        });
+        Ok(stops)
+    }
+
+    /// Takes the signals for a worker, whose training each first of them stops: a batch system warns by
+    /// SIGUSR1.
+    pub(super) fn of_worker() -> Result<Self, Failure> {
+        let stops = Self::watch()?;
+        stops.during(Doing::Training);
+        let asked = Arc::clone(&stops.asked);
+        let mut warnings = signal_hook::iterator::Signals::new([SIGUSR1])
+            .map_err(|error| Failure::machine(format!("cannot watch for signals: {error}")))?;
+        std::thread::spawn(move || {
+            for _ in warnings.forever() {
+                // Once is enough: a second would kill what is being saved.
+                let _ = asked.compare_exchange(0, 1, Ordering::Relaxed, Ordering::Relaxed);
             }
         });
         Ok(stops)

@@ -38,6 +38,8 @@ pub(super) struct Desk {
     /// The disk that holds the results, where it is one of their own.
     pub(super) disk: Option<Disk>,
     pub(super) clock: Option<Clock>,
+    /// Variables of all that is started here.
+    pub(super) variables: Vec<(String, String)>,
 }
 
 /// A command that runs.
@@ -54,6 +56,7 @@ impl Desk {
             folder,
             disk: None,
             clock: None,
+            variables: Vec::new(),
         };
         desk.restore_program();
         desk
@@ -121,6 +124,7 @@ impl Desk {
             .current_dir(self.path())
             .env("ORCHESTRATOR_CACHE", self.path().join("cache"))
             .env("NO_COLOR", "1")
+            .envs(self.variables.clone())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)

@@ -25,11 +25,16 @@ pub(super) struct Process {
 
 /// Finds the processes that work in a folder; those that have ended do not count.
 pub(super) fn processes_in(folder: &Path) -> Vec<Process> {
+    processes(|here| here == folder)
+}
+
+/// Finds the processes whose working folder is one that is meant.
+fn processes(is_meant: impl Fn(&Path) -> bool) -> Vec<Process> {
     let entries = std::fs::read_dir("/proc").expect("Linux").flatten();
     let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     let process = |pid: i32| {
         let here = std::fs::read_link(format!("/proc/{pid}/cwd")).ok()?;
-        if here != folder {
+        if !is_meant(&here) {
             return None;
         }
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
@@ -46,6 +51,15 @@ pub(super) fn processes_in(folder: &Path) -> Vec<Process> {
         })
     };
     pids.filter_map(process).collect()
+}
+
+/// Finds the processes whose command names a folder.
+pub(super) fn processes_with(folder: &Path) -> Vec<Process> {
+    let folder = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
+    let folder = folder.display().to_string();
+    let mut all = processes(|_| true);
+    all.retain(|process| process.arguments.contains(&folder));
+    all
 }
 
 /// Runs a command of the system and says whether it succeeded.

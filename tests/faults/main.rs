@@ -3,6 +3,7 @@
 //! Every fault gets a grid of its own, which is run to the end after it. `just faults` injects 230;
 //! the quick form, one of some kinds each, is an ordinary test.
 
+mod cluster;
 mod desk;
 mod fault;
 mod machine;

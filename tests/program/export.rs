@@ -223,6 +223,7 @@ fn a_run_before_its_end_gives_its_newest_checkpoint() {
             steps.set(steps.get() + 1);
             steps.get() > 3
         },
+        claim: None,
     };
     let outcome = train(&spec(&run), &place).expect("training");
     assert_eq!(outcome, RunOutcome::Interrupted);

@@ -412,6 +412,7 @@ fn an_unfinished_run_answers_from_its_checkpoint() {
             data_cache: &DESK.join("cache/data"),
             device: device::named().leak(),
             should_stop: &stop,
+            claim: None,
         },
     );
     assert_eq!(outcome.expect("trained"), RunOutcome::Interrupted);

@@ -26,6 +26,7 @@ const ORDER: &[(&str, &[&str])] = &[
             "work",
             "record",
             "event",
+            "claim",
             "clock",
             "lock",
             "processes",
@@ -38,7 +39,10 @@ const ORDER: &[(&str, &[&str])] = &[
         "crates/trainer/src",
         &["data", "train", "inference", "external"],
     ),
-    ("crates/campaign/src", &["launch", "store", "orchestrate"]),
+    (
+        "crates/campaign/src",
+        &["launch", "store", "orchestrate", "cluster"],
+    ),
     (
         "src",
         &[

@@ -2,6 +2,7 @@
 //!
 //! Knows a run by its specification and its events; refuses networks, fits and printing.
 
+pub mod cluster;
 pub mod launch;
 pub mod orchestrate;
 pub mod store;

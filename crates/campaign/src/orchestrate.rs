@@ -112,6 +112,8 @@ pub enum Notice {
     Left(RunId, Holder),
     /// A run will not start, and why.
     Blocked(RunId, String),
+    /// Something that concerns no run.
+    Said(String),
     /// Stopping was asked for; so many runs are still to stop.
     Stopping(usize),
     /// Stopping was asked for once more; so many runs are killed.

@@ -32,6 +32,63 @@ pub const ARGUMENTS: &str = "arguments.json";
 /// The folder for an external trainer's checkpoints.
 pub const CHECKPOINTS: &str = "checkpoints";
 
+/// What workers on other machines share with whoever plans, in a results folder.
+#[derive(Clone, Copy, Debug)]
+pub struct ClusterFolder<'a>(pub &'a Path);
+
+impl ClusterFolder<'_> {
+    fn folder(self, name: &str) -> PathBuf {
+        self.0.join("cluster").join(name)
+    }
+
+    /// Runs that may be trained: a file each, named by its place and its run.
+    pub fn offers(self) -> PathBuf {
+        self.folder("offers")
+    }
+
+    /// Who trains what: a file each, named by its run.
+    pub fn claims(self) -> PathBuf {
+        self.folder("claims")
+    }
+
+    /// The claim on a run.
+    pub fn claim(self, run: &RunId) -> PathBuf {
+        self.claims().join(&run.0)
+    }
+
+    /// How attempts ended: a file each, named by its run and its number.
+    pub fn exits(self) -> PathBuf {
+        self.folder("exits")
+    }
+
+    /// Runs that are to stop: a file each, named by its run.
+    pub fn stops(self) -> PathBuf {
+        self.folder("stops")
+    }
+
+    /// The workers: a file each, that changes while it lives.
+    pub fn workers(self) -> PathBuf {
+        self.folder("workers")
+    }
+
+    /// The scripts that were submitted, and what the jobs printed.
+    pub fn jobs(self) -> PathBuf {
+        self.folder("jobs")
+    }
+
+    /// All of them.
+    pub fn all(self) -> [PathBuf; 6] {
+        [
+            self.offers(),
+            self.claims(),
+            self.exits(),
+            self.stops(),
+            self.workers(),
+            self.jobs(),
+        ]
+    }
+}
+
 /// A results folder.
 #[derive(Clone, Copy, Debug)]
 pub struct ResultsFolder<'a>(pub &'a Path);

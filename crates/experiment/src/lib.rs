@@ -6,6 +6,7 @@
 //! printing.
 
 pub mod architecture;
+pub mod claim;
 pub mod clock;
 pub mod digest;
 pub mod event;

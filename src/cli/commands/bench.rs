@@ -124,9 +124,9 @@ pub(in crate::cli) fn run(args: &Args) -> Result<ExitCode, Failure> {
         )));
     }
     if let Some((variable, value)) = environment(args.precision)
-        && std::env::var_os(variable).is_none()
+        && std::env::var_os(&variable).is_none()
     {
-        return again_with(variable, value);
+        return again_with(&variable, &value);
     }
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(args.threads.map_or(0, usize::from))

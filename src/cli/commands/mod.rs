@@ -34,3 +34,4 @@ pub(super) mod suggest;
 pub(super) mod train;
 pub(super) mod try_out;
 pub(super) mod watch;
+pub(super) mod worker;

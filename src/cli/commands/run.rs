@@ -12,6 +12,11 @@ use crate::cli::stops::Stops;
 use crate::cli::terminal::{note, print};
 use crate::cli::{Failure, provenance};
 use crate::rows::Selection;
+use campaign::cluster::leader::Cluster;
+use campaign::cluster::pool::{ByHand, Pool};
+use campaign::cluster::profile::{self, Profile};
+use campaign::cluster::slurm::Slurm;
+use campaign::launch::Launcher;
 use campaign::launch::local::{Device, Local};
 use campaign::orchestrate::{self, Limit, Setting, Summary};
 use campaign::store::{ExperimentRecord, Patience, PlannedRun, Store, shared_filesystem};
@@ -21,9 +26,10 @@ use experiment::lock::Lock;
 use experiment::plan::{Planned, Run};
 use experiment::quantity::{counted, human_bytes};
 use experiment::run::RunId;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Run an experiment: train what is missing, store it, fit the laws, draw the figures and
 /// write the report.
@@ -39,6 +45,15 @@ pub(in crate::cli) struct Args {
 
     #[command(flatten)]
     devices: DeviceArgs,
+
+    /// Train on a cluster: a profile of clusters.yaml, beside the experiment or in the user's configuration.
+    /// Ctrl-C leaves its workers at work; the same command again takes in what they have done.
+    #[arg(long, value_name = "NAME")]
+    on: Option<String>,
+
+    /// With --on: end the workers, take back what is offered, and train nothing.
+    #[arg(long, requires = "on")]
+    cancel: bool,
 
     /// Start no more than so many runs.
     #[arg(long, value_name = "N")]
@@ -64,7 +79,11 @@ pub(in crate::cli) struct Args {
 
 pub(in crate::cli) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let loaded = args.experiment.load()?;
-    let device_names = args.devices.names_for(&loaded.experiment)?;
+    let device_names = match &args.on {
+        // Those of the workers are their own affair.
+        Some(_) => vec!["cpu".to_owned()],
+        None => args.devices.names_for(&loaded.experiment)?,
+    };
     crate::cli::block_on(async {
         let runs = loaded.runs().await?;
         for warning in runs.warnings() {
@@ -101,7 +120,14 @@ async fn train_and_fit(
         first: find_planned(&args.first, &runs.all())?,
         provenance: provenance::of(device_names),
     };
+    if args.cancel {
+        for said in cluster(args, loaded)?.cancel() {
+            note!("{said}");
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
     let training = Training {
+        args,
         store: &store,
         device_names,
         loaded,
@@ -149,6 +175,33 @@ async fn train_and_fit(
     }
     Ok(left)
 }
+
+/// Prepares the workers of a profile.
+fn cluster(args: &Args, loaded: &Loaded) -> Result<Cluster, Failure> {
+    let name = args.on.as_deref().unwrap_or_default();
+    let file = &args.experiment.file;
+    let beside = file.with_file_name(PROFILES);
+    let home = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from);
+    let home = home.or_else(|| Some(Path::new(&std::env::var_os("HOME")?).join(".config")));
+    let user = home.unwrap_or_default().join("orchestrator").join(PROFILES);
+    let profile = profile::find(name, &[beside, user]).map_err(Failure::input)?;
+    let program = std::env::current_exe()
+        .map_err(|error| Failure::machine(format!("cannot find this program: {error}")))?;
+    let results = std::path::absolute(&loaded.results).map_err(Failure::machine)?;
+    let pool: Box<dyn Pool> = match profile {
+        Profile::Slurm(slurm) => {
+            let token = digest::name(&results.display().to_string());
+            Box::new(Slurm::new(*slurm, &results, program, &token))
+        }
+        Profile::ByHand(hand) => Box::new(ByHand {
+            patience: Duration::try_from_secs_f64(hand.patience).map_err(Failure::input)?,
+        }),
+    };
+    Cluster::new(&loaded.results, pool).map_err(Failure::machine)
+}
+
+/// The file of profiles.
+const PROFILES: &str = "clusters.yaml";
 
 /// Has training go on while somebody else writes to the database, however long.
 fn patience(stops: &Stops) -> Patience {
@@ -295,6 +348,7 @@ async fn record(
 
 /// What runs are trained by.
 struct Training<'a> {
+    args: &'a Args,
     store: &'a Store,
     device_names: &'a [String],
     loaded: &'a Loaded,
@@ -324,7 +378,7 @@ impl Training<'_> {
         check_disk(loaded, &missing, &devices)?;
         // Devices of one machine are taken to be alike.
         let planned = match self.device_names.first() {
-            Some(name) if !missing.is_empty() && !own.is_empty() => {
+            Some(name) if !missing.is_empty() && !own.is_empty() && self.args.on.is_none() => {
                 let own = with_measured_memory(loaded, own, name, &|said| note!("{said}"))?;
                 runs(&own)
             }
@@ -336,13 +390,16 @@ impl Training<'_> {
         let mut progress = Progress::new(&by_urgency, slots, self.is_quiet);
         let program = std::env::current_exe()
             .map_err(|error| Failure::machine(format!("cannot find this program: {error}")))?;
-        let mut launcher = Local::new(program, devices);
+        let mut launcher: Box<dyn Launcher> = match &self.args.on {
+            Some(_) => Box::new(cluster(self.args, loaded)?),
+            None => Box::new(Local::new(program, devices)),
+        };
         let training = orchestrate::run(
             store,
             experiment,
             &planned,
             setting,
-            &mut launcher,
+            &mut *launcher,
             &mut progress,
             self.stops.asked(),
         );

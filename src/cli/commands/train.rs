@@ -39,6 +39,14 @@ pub(in crate::cli) struct Args {
     /// Which attempt at the run it is.
     #[arg(long, default_value_t = 1)]
     attempt: usize,
+
+    /// The file of the claim that it keeps to.
+    #[arg(long, requires = "token")]
+    claim: Option<PathBuf>,
+
+    /// The token of that claim.
+    #[arg(long, requires = "claim")]
+    token: Option<String>,
 }
 
 pub(in crate::cli) fn run(args: &Args) -> ExitCode {
@@ -80,6 +88,7 @@ fn train_folder(args: &Args) -> Result<Ended, String> {
             .is_some_and(|parent| nix::unistd::getppid().as_raw() != parent)
     };
     let should_stop = &|| asked.load(Ordering::Relaxed) || orphaned();
+    let claim = args.claim.clone().zip(args.token.clone());
     let ended = match &work {
         Work::Model(spec) => {
             let place = Place {
@@ -87,6 +96,7 @@ fn train_folder(args: &Args) -> Result<Ended, String> {
                 data_cache: &args.data_cache,
                 device: &args.device,
                 should_stop,
+                claim,
             };
             train(spec, &place).map(Ended::from)
         }
@@ -96,6 +106,7 @@ fn train_folder(args: &Args) -> Result<Ended, String> {
                 device: &args.device,
                 attempt: args.attempt,
                 should_stop,
+                claim,
             };
             external::watch(spec, &place)
         }

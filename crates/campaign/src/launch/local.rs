@@ -68,8 +68,12 @@ impl Local {
 /// The variables that a process which computes in some precision is started with.
 ///
 /// libtorch reads this one as it is loaded, and has no other way in a plain program.
-pub fn environment(precision: Precision) -> Option<(&'static str, &'static str)> {
-    (precision == Precision::Tf32).then_some(("TORCH_ALLOW_TF32_CUBLAS_OVERRIDE", "1"))
+pub fn environment(precision: Precision) -> Option<(String, String)> {
+    let variable = (
+        "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE".to_owned(),
+        "1".to_owned(),
+    );
+    (precision == Precision::Tf32).then_some(variable)
 }
 
 /// Signals a process that leads its own group, and what it started.
@@ -110,6 +114,15 @@ impl Launcher for Local {
             .open(&job.log)
             .map_err(failed)?;
         let errors = output.try_clone().map_err(failed)?;
+        let claim = job.claim.iter().flat_map(|(path, token)| {
+            let path = path.display().to_string();
+            [
+                "--claim".to_owned(),
+                path,
+                "--token".to_owned(),
+                token.clone(),
+            ]
+        });
         let child = Command::new(&self.program)
             .arg("train")
             .arg("--folder")
@@ -120,7 +133,8 @@ impl Launcher for Local {
             .args(["--parent", &std::process::id().to_string()])
             .args(["--attempt", &job.attempt.to_string()])
             .env("RAYON_NUM_THREADS", job.threads.to_string())
-            .envs(job.environment)
+            .envs(job.environment.clone())
+            .args(claim)
             .stdin(Stdio::null())
             .stdout(output)
             .stderr(errors)
@@ -166,6 +180,7 @@ impl Launcher for Local {
                         code: status.code(),
                         signal: status.signal(),
                         memory_ran_out: None,
+                        lost: None,
                     });
                 }
             }

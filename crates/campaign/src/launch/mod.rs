@@ -43,7 +43,11 @@ pub struct Job {
     /// Which attempt at the run it is, from 1.
     pub attempt: usize,
     /// A variable that its process is started with.
-    pub environment: Option<(&'static str, &'static str)>,
+    pub environment: Option<(String, String)>,
+    /// The run from whose end it goes on.
+    pub after: Option<RunId>,
+    /// The claim that its process is to keep to: its file and its token.
+    pub claim: Option<(PathBuf, String)>,
     /// Memory it is expected to take, in bytes.
     pub memory: f64,
     /// The file that takes its output.
@@ -63,6 +67,21 @@ pub struct Exit {
     pub memory_ran_out: Option<bool>,
     /// The last lines of its log.
     pub log_tail: String,
+    /// Why its end is not its own, where it is not: its machine or its time was.
+    pub lost: Option<String>,
+}
+
+/// A job that has begun elsewhere.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Begun {
+    /// The run.
+    pub run: RunId,
+    /// The machine.
+    pub host: String,
+    /// The device there.
+    pub device: String,
+    /// Which attempt at the run it is.
+    pub attempt: usize,
 }
 
 impl Exit {
@@ -152,6 +171,37 @@ pub trait Launcher {
     /// Kills a running job.
     fn kill(&mut self, run: &RunId);
 
+    /// Says whether jobs are offered, and begin elsewhere when somebody takes them.
+    fn is_remote(&self) -> bool {
+        false
+    }
+
+    /// Finds the runs that were offered before, and are still.
+    fn adopt(&mut self) -> Vec<RunId> {
+        Vec::new()
+    }
+
+    /// Takes back a run that was offered, with whatever is told of it.
+    fn forget(&mut self, _: &RunId) {}
+
+    /// Collects the jobs that have begun elsewhere since the last call.
+    fn begun(&mut self) -> Vec<Begun> {
+        Vec::new()
+    }
+
+    /// Counts the jobs that nobody has taken.
+    fn waiting(&self) -> usize {
+        0
+    }
+
+    /// Is told that whatever has ended is in the database.
+    fn settle(&mut self) {}
+
+    /// Sees to whoever takes jobs; says what a person should know.
+    fn tend(&mut self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Makes a process that trains a run, though this launcher did not start it, end: at a
     /// checkpoint, or at once `by_force`.
     fn evict(&mut self, run: &RunId, holder: &Holder, by_force: bool);
@@ -196,6 +246,7 @@ mod tests {
                 signal,
                 memory_ran_out,
                 log_tail: log.into(),
+                lost: None,
             };
             assert_eq!(end.outcome(), outcome, "{end:?}");
         }

@@ -14,7 +14,7 @@ use crate::store::{Ended, RunRecord, StartedAttempt, Store};
 use experiment::clock::now;
 use experiment::event::Event;
 use experiment::folder::log_name;
-use experiment::folder::{END, WEIGHTS};
+use experiment::folder::{CHECKPOINT, END, PREVIOUS_CHECKPOINT, WEIGHTS};
 use experiment::lock::{Holder, Lock};
 use experiment::plan::Run;
 use experiment::run::{RunId, RunOutcome, RunState};
@@ -45,7 +45,8 @@ pub async fn run(
     observer: &mut dyn Observer,
     stop: &AtomicUsize,
 ) -> Result<Summary, OrchestrateError> {
-    settle(store, planned, setting).await?;
+    let adopted: HashSet<RunId> = launcher.adopt().into_iter().collect();
+    settle(store, planned, setting, &adopted).await?;
     let stored: HashMap<RunId, RunRecord> = store
         .runs(experiment)
         .await?
@@ -77,11 +78,13 @@ pub async fn run(
     for record in stored.values() {
         campaign.recall(record, waits.contains(&record.id));
     }
+    campaign.adopt(adopted, &waits);
     let result = campaign.run(stop).await;
     if result.is_err() {
         campaign.kill_all();
     }
     result?;
+    campaign.launcher.settle();
     // What was asked for as the last runs ended.
     campaign.cancel().await?;
     campaign.reopen_all().await?;
@@ -140,14 +143,22 @@ impl<'a> Campaign<'a, '_> {
             self.reopen_all().await?;
             // One time for what may start and for what may start later: nothing falls between.
             let now = Instant::now();
-            let started = self.start_all(now).await?;
+            let started = self.start_all(now).await? | self.take_note().await?;
             self.listen().await?;
             let ended = self.collect().await?;
             self.block().await?;
             self.observer.tick();
+            for note in self.launcher.tend() {
+                self.observer.notice(Notice::Said(note));
+            }
+            if self.launcher.is_remote() && self.stops > 0 {
+                // Workers go on by themselves; whoever comes next takes in what they do.
+                self.summary.left += self.active.len() + self.launcher.waiting();
+                return Ok(());
+            }
             let busy = started || ended;
             let more = self.may_start() && (busy || self.queue.has_later(now));
-            if self.active.is_empty() && !more {
+            if self.active.is_empty() && self.launcher.waiting() == 0 && !more {
                 return Ok(());
             }
             wait = if busy { POLL.0 } else { POLL.1.min(2 * wait) };
@@ -196,6 +207,11 @@ impl<'a> Campaign<'a, '_> {
                 allowed(run) && launcher.place(run.memory).is_some()
             });
             let Some(run) = next else { break };
+            if self.launcher.is_remote() {
+                any = true;
+                self.start(run).await?;
+                continue;
+            }
             match Lock::holder(&self.setting.run_folder(&run.id)) {
                 Ok(Some(holder)) => self.wait_for(run, &holder),
                 // A lock that cannot be read is left to the process that needs it.
@@ -244,6 +260,8 @@ impl<'a> Campaign<'a, '_> {
                 .work
                 .model()
                 .and_then(|spec| environment(spec.recipe.precision)),
+            after: run.work.start().map(|start| start.run.clone()),
+            claim: None,
             memory: run.memory,
             folder,
         };
@@ -252,6 +270,14 @@ impl<'a> Campaign<'a, '_> {
             Err(OrchestrateError::Store(error)) => return Err(error.into()),
             prepared => prepared,
         };
+        if self.launcher.is_remote() {
+            let offered = prepared.and_then(|_| Ok(self.launcher.start(&job)?));
+            if let Err(error) = offered {
+                let end = End::failed(error.to_string());
+                return self.conclude(run, number as i64, micro_batch, end).await;
+            }
+            return Ok(());
+        }
         let provenance = &self.setting.provenance;
         let attempt = StartedAttempt {
             host: provenance.host.clone(),
@@ -277,15 +303,60 @@ impl<'a> Campaign<'a, '_> {
                 Ok(())
             }
             Err(error) => {
-                let end = End {
-                    outcome: RunOutcome::Crashed,
-                    code: None,
-                    signal: None,
-                    message: Some(error.to_string()),
-                };
+                let end = End::failed(error.to_string());
                 self.conclude(run, number, micro_batch, end).await
             }
         }
+    }
+
+    /// Takes over the runs that were offered before; whatever is told of others is forgotten.
+    fn adopt(&mut self, offered: HashSet<RunId>, to_do: &HashSet<&RunId>) {
+        for run in offered {
+            if to_do.contains(&run) && self.queue.withdraw(&run).is_some() {
+                self.started.insert(run);
+            } else {
+                self.launcher.forget(&run);
+            }
+        }
+    }
+
+    /// Takes note of the runs that have begun elsewhere; says whether any has.
+    async fn take_note(&mut self) -> Result<bool, OrchestrateError> {
+        let begun = self.launcher.begun();
+        let any = !begun.is_empty();
+        for begun in begun {
+            let Some(&run) = self.planned.get(&begun.run) else {
+                self.launcher.forget(&begun.run);
+                continue;
+            };
+            let folder = self.setting.run_folder(&run.id);
+            let declared = run.work.micro_batch();
+            let tries = self.tries.entry(run.id.clone()).or_default();
+            let micro_batch = declared.map(|rows| tries.micro_batch.unwrap_or(rows).min(rows));
+            let provenance = &self.setting.provenance;
+            let attempt = StartedAttempt {
+                host: begun.host,
+                hardware: None,
+                device: begun.device,
+                threads: run.work.threads() as i64,
+                micro_batch: micro_batch.map(|rows| rows as i64),
+                program_version: env!("CARGO_PKG_VERSION").to_owned(),
+                git_commit: provenance.git_commit.clone(),
+                lock_hash: provenance.lock_hash.clone(),
+                started_at: now(),
+                log_path: folder.join(log_name(begun.attempt)).display().to_string(),
+            };
+            let open = self.store.open_attempts().await?;
+            let number = match open.into_iter().find(|(open, _)| *open == run.id) {
+                // It began while another watched.
+                Some((_, number)) => number,
+                None => self.store.start_attempt(&run.id, &attempt).await?,
+            };
+            let active = Active::new(run, number, micro_batch, &folder, Tail::new(&folder));
+            self.active.insert(run.id.clone(), active);
+            self.observer.notice(Notice::Started(run.id.clone()));
+        }
+        Ok(any)
     }
 
     /// Prepares a run's folder for its process; its journal is taken in as far as it goes.
@@ -350,14 +421,20 @@ impl<'a> Campaign<'a, '_> {
 
     async fn end(&mut self, active: Active<'a>, exit: Exit) -> Result<(), OrchestrateError> {
         let (run, number, micro_batch) = (active.run, active.attempt, active.micro_batch);
-        let outcome = active.outcome(&exit, self.stops == 2);
-        let (code, signal) = (exit.code, exit.signal);
+        let outcome = match &exit.lost {
+            Some(_) => RunOutcome::Interrupted,
+            None => active.outcome(&exit, self.stops == 2),
+        };
+        let (code, signal, lost) = (exit.code, exit.signal, exit.lost.clone());
         let end = if is_whole(self.store, run, outcome).await? {
             End {
                 outcome,
                 code,
                 signal,
-                message: active.message(outcome, exit, &self.setting.execution),
+                message: lost
+                    .clone()
+                    .or_else(|| active.message(outcome, exit, &self.setting.execution)),
+                is_lost: lost.is_some(),
             }
         } else {
             End {
@@ -365,6 +442,7 @@ impl<'a> Campaign<'a, '_> {
                 code,
                 signal,
                 message: Some("its journal has lost the last measurement".to_owned()),
+                is_lost: false,
             }
         };
         self.conclude(run, number, micro_batch, end).await
@@ -381,7 +459,12 @@ impl<'a> Campaign<'a, '_> {
         let tries = self.tries.entry(run.id.clone()).or_default();
         let settings = &self.setting.execution;
         let rows = micro_batch.zip(run.work.batch());
-        let answer = policy::answer(end.outcome, *tries, rows, settings);
+        let answer = if end.is_lost {
+            // Not the run's fault: none of its retries is spent.
+            Answer::Retry(Duration::ZERO)
+        } else {
+            policy::answer(end.outcome, *tries, rows, settings)
+        };
         let (after, smaller) = match answer {
             Answer::Retry(after) => (Some(after), None),
             Answer::Smaller(rows) => (Some(Duration::ZERO), Some(rows)),
@@ -398,9 +481,14 @@ impl<'a> Campaign<'a, '_> {
         };
         self.store.end_attempt(&run.id, number, &ended).await?;
         let Some(after) = after else {
-            if end.outcome == RunOutcome::Finished && !settings.keep_weights {
-                // Weights that cannot be removed do no harm.
-                let _ = std::fs::remove_file(self.setting.run_folder(&run.id).join(WEIGHTS));
+            if end.outcome == RunOutcome::Finished {
+                // A process that is killed as it ends leaves its checkpoints. What cannot be removed does
+                // no harm.
+                let folder = self.setting.run_folder(&run.id);
+                let weights = (!settings.keep_weights).then_some(WEIGHTS);
+                for name in [CHECKPOINT, PREVIOUS_CHECKPOINT].into_iter().chain(weights) {
+                    let _ = std::fs::remove_file(folder.join(name));
+                }
             }
             self.queue.ended(&run.id, end.outcome);
             *self.summary.of(end.outcome) += 1;
@@ -410,6 +498,7 @@ impl<'a> Campaign<'a, '_> {
         };
         match smaller {
             Some(_) => tries.micro_batch = smaller,
+            None if end.is_lost => {}
             None => tries.retries += 1,
         }
         self.reopen_start(run);
@@ -478,4 +567,18 @@ struct End {
     code: Option<i32>,
     signal: Option<i32>,
     message: Option<String>,
+    /// Whether its machine or its time ended it.
+    is_lost: bool,
+}
+
+impl End {
+    fn failed(message: String) -> Self {
+        Self {
+            outcome: RunOutcome::Crashed,
+            code: None,
+            signal: None,
+            message: Some(message),
+            is_lost: false,
+        }
+    }
 }

@@ -9,7 +9,7 @@ use experiment::event::Line;
 use experiment::folder::SPECIFICATION;
 use experiment::plan::Run;
 use experiment::run::{RunId, RunOutcome};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 /// Ends what an orchestrator left open when it died: a run may have come to its end since.
@@ -17,9 +17,10 @@ pub(super) async fn settle(
     store: &Store,
     planned: &[Run],
     setting: &Setting,
+    adopted: &HashSet<RunId>,
 ) -> Result<(), OrchestrateError> {
     let open: HashMap<RunId, i64> = store.open_attempts().await?.into_iter().collect();
-    for run in planned {
+    for run in planned.iter().filter(|run| !adopted.contains(&run.id)) {
         let Some(&attempt) = open.get(&run.id) else {
             continue;
         };
@@ -41,7 +42,7 @@ pub(super) async fn settle(
             store.end_attempt(&run.id, attempt, &ended).await?;
         }
     }
-    store.close_abandoned(now()).await?;
+    store.close_abandoned(now(), adopted).await?;
     Ok(())
 }
 

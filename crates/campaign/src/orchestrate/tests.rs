@@ -130,6 +130,7 @@ impl Launcher for Stage {
                 signal,
                 memory_ran_out: Some(false),
                 log_tail: log_tail.into(),
+                lost: None,
             });
             false
         });

@@ -1,7 +1,8 @@
 //! Attempts at runs, and what they make of a run's state.
 
-use super::{AttemptRecord, Ended, StartedAttempt, Store, StoreError, records};
+use super::{AttemptRecord, Ended, StartedAttempt, Store, StoreError, content, records};
 use experiment::run::{RunId, RunOutcome, RunState};
+use std::collections::HashSet;
 
 impl Store {
     /// Starts an attempt at a run and returns its number.
@@ -126,24 +127,32 @@ impl Store {
         Ok(rows.map(|(run, number)| (RunId(run), number)).collect())
     }
 
-    /// Closes attempts that an orchestrator left open when it died; their runs are pending again.
+    /// Closes attempts that an orchestrator left open when it died, `but` those of runs that go on without
+    /// one; the others' runs are pending again.
     ///
     /// # Errors
     /// When the database refuses.
-    pub async fn close_abandoned(&self, now: f64) -> Result<u64, StoreError> {
+    pub async fn close_abandoned(&self, now: f64, but: &HashSet<RunId>) -> Result<u64, StoreError> {
+        let but: Vec<&str> = but.iter().map(|run| run.0.as_str()).collect();
+        let but = serde_json::to_string(&but).map_err(|error| content("runs", error))?;
         let mut transaction = self.begin().await?;
         let closed = sqlx::query(
             "UPDATE attempts SET ended_at = ?, outcome = 'interrupted',
                  message = 'the orchestrator ended before the attempt did'
-             WHERE ended_at IS NULL",
+             WHERE ended_at IS NULL AND run_id NOT IN (SELECT value FROM json_each(?))",
         )
         .bind(now)
+        .bind(&but)
         .execute(&mut *transaction)
         .await?
         .rows_affected();
-        sqlx::query("UPDATE runs SET state = 'pending' WHERE state = 'running'")
-            .execute(&mut *transaction)
-            .await?;
+        sqlx::query(
+            "UPDATE runs SET state = 'pending'
+             WHERE state = 'running' AND id NOT IN (SELECT value FROM json_each(?))",
+        )
+        .bind(&but)
+        .execute(&mut *transaction)
+        .await?;
         transaction.commit().await?;
         Ok(closed)
     }

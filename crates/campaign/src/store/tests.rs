@@ -7,7 +7,7 @@ use experiment::event::{Event, Line};
 use experiment::run::{
     DataFacts, DataSpec, Execution, Part, RunOutcome, RunSpec, RunState, Start, TokenizerSpec,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 fn spec(seed: u64) -> RunSpec {
@@ -322,8 +322,20 @@ async fn attempts_left_open_are_closed() {
         .start_attempt(&run.id, &attempt())
         .await
         .expect("started");
-    assert_eq!(store.close_abandoned(9.0).await.expect("closed"), 1);
-    assert_eq!(store.close_abandoned(9.0).await.expect("closed"), 0);
+    assert_eq!(
+        store
+            .close_abandoned(9.0, &HashSet::new())
+            .await
+            .expect("closed"),
+        1
+    );
+    assert_eq!(
+        store
+            .close_abandoned(9.0, &HashSet::new())
+            .await
+            .expect("closed"),
+        0
+    );
     let record = store.runs(id).await.expect("read").pop().expect("one");
     assert_eq!(record.state, RunState::Pending);
     assert_eq!(

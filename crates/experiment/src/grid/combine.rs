@@ -69,8 +69,8 @@ fn unequal(axes: &[Length], uneven: &Length, longest: usize) -> Problem {
         }
     }
     problem.help(
-        "give them as many values each, or one value; `combine: product` crosses them, `points` lists those \
-         that belong together",
+        "give them as many values each, or one value; `combine: product` crosses them, `points` \
+         lists cells",
     )
 }
 

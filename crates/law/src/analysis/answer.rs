@@ -576,6 +576,6 @@ mod tests {
             answer.text().starts_with("What to train is not known: "),
             "{answer:?}"
         );
-        assert!(answer.text().contains("no finished DLCM runs"));
+        assert!(answer.text().contains("no run has finished"));
     }
 }

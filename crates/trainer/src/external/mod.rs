@@ -16,7 +16,7 @@ mod sources;
 use crate::train::TrainError;
 use crate::train::heartbeat::Heartbeat;
 use crate::train::journal::Journal;
-use crate::train::session::lock_run;
+use crate::train::session::{fence, lock_run};
 use experiment::event::{Event, Measurement};
 use experiment::external::ExternalSpec;
 use experiment::external::command::{Attempt, Command};
@@ -67,6 +67,8 @@ pub struct Place<'a> {
     pub attempt: usize,
     /// Says whether to stop.
     pub should_stop: &'a dyn Fn() -> bool,
+    /// The claim that it keeps to, where several machines share the folder: its file and its token.
+    pub claim: Option<(PathBuf, String)>,
 }
 
 /// How an attempt ended, with the exit code to pass on where the outcome alone does not say it.
@@ -93,8 +95,13 @@ impl From<RunOutcome> for Ended {
 /// When it cannot be started or watched; how it ends is the outcome.
 pub fn watch(spec: &ExternalSpec, place: &Place) -> Result<Ended, TrainError> {
     let _lock = lock_run(place.folder)?;
-    let mut journal = Journal::open(place.folder)?;
+    let mut journal = Journal::open(place.folder)?.fenced(fence(place.claim.as_ref()));
     let ended = watch_locked(spec, place, &mut journal);
+    if let Err(TrainError::Fenced) = &ended {
+        // What it has started trains for nobody.
+        processes::kill_all(&processes::descendants(std::process::id() as i32));
+        return ended;
+    }
     if let Err(error) = &ended {
         journal.append(Event::Failed {
             message: error.to_string(),

@@ -1,6 +1,7 @@
 //! A run's journal: the file its events are appended to, one JSON line each.
 
 use super::TrainError;
+use experiment::claim::Fence;
 use experiment::clock::now;
 use experiment::event::{Event, Line, Measurement};
 use experiment::folder::JOURNAL;
@@ -23,6 +24,8 @@ pub struct Journal {
     /// Rows of measurements it holds.
     rows: usize,
     before: Before,
+    /// What keeps it from writing once its run is another's.
+    fence: Option<Fence>,
 }
 
 /// What earlier attempts had come to.
@@ -63,6 +66,7 @@ impl Journal {
             finished: false,
             rows: 0,
             before: Before::default(),
+            fence: None,
         };
         for line in String::from_utf8_lossy(&text).lines() {
             let Ok(line) = Line::decode(line) else {
@@ -84,6 +88,23 @@ impl Journal {
             }
         }
         Ok(journal)
+    }
+
+    /// Writes only as long as a claim holds.
+    #[must_use]
+    pub fn fenced(self, fence: Option<Fence>) -> Self {
+        Self { fence, ..self }
+    }
+
+    /// Makes sure that its run is still this process's to train: before what is kept of it is written.
+    ///
+    /// # Errors
+    /// When it is another's.
+    pub fn guard(&self) -> Result<(), TrainError> {
+        match &self.fence {
+            Some(fence) if !fence.holds() => Err(TrainError::Fenced),
+            _ => Ok(()),
+        }
     }
 
     /// Says whether it held the held-out loss after `step` steps when it was opened.
@@ -111,6 +132,9 @@ impl Journal {
     /// # Errors
     /// When the line cannot be written.
     pub fn append(&mut self, event: Event) -> Result<(), TrainError> {
+        if self.fence.as_ref().is_some_and(|fence| !fence.held()) {
+            return Err(TrainError::Fenced);
+        }
         let mut text = Line::new(self.next, now(), event).encode();
         if self.torn {
             text.insert(0, '\n');
@@ -131,6 +155,7 @@ impl Journal {
     /// # Errors
     /// When the system cannot.
     pub fn sync(&mut self) -> Result<(), TrainError> {
+        self.guard()?;
         self.file
             .sync_data()
             .map_err(TrainError::io("sync", &self.path))

@@ -70,6 +70,9 @@ pub enum TrainError {
         /// Why it failed.
         source: std::io::Error,
     },
+    /// The run is another's by now.
+    #[error("the run was given to another worker: nothing more is written here")]
+    Fenced,
     /// Another trainer cannot be started or heard.
     #[error("{0}")]
     External(String),

@@ -12,6 +12,7 @@ use crate::data::{self, Tokenizer, Vocabulary, batches::Batches};
 use burn::module::Module;
 use burn::tensor::Device;
 use experiment::architecture::Architecture;
+use experiment::claim::Fence;
 use experiment::event::{Event, Measurement};
 use experiment::flops::Convention;
 use experiment::folder::TOKENIZER;
@@ -19,7 +20,7 @@ use experiment::lock::{self, Lock, LockError};
 use experiment::run::{RunOutcome, RunSpec};
 use network::causality::find_leak;
 use network::{Decision, Network, Placement, device};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// About so many training rows are measured over a run.
@@ -35,6 +36,19 @@ pub struct Place<'a> {
     pub device: &'a str,
     /// Says, between steps, whether to stop.
     pub should_stop: &'a dyn Fn() -> bool,
+    /// The claim that it keeps to, where several machines share the folder: its file and its token.
+    pub claim: Option<(PathBuf, String)>,
+}
+
+impl Place<'_> {
+    fn fence(&self) -> Option<Fence> {
+        fence(self.claim.as_ref())
+    }
+}
+
+/// What keeps a process from writing once a claim is gone.
+pub(crate) fn fence(claim: Option<&(PathBuf, String)>) -> Option<Fence> {
+    claim.map(|(path, token)| Fence::new(path.clone(), token.clone()))
 }
 
 /// Trains a run from its newest checkpoint, or from where it starts, to its end or until told to
@@ -44,15 +58,18 @@ pub struct Place<'a> {
 /// When data, device, checkpoint or journal fail; what training itself comes to is the outcome.
 pub fn train(spec: &RunSpec, place: &Place) -> Result<RunOutcome, TrainError> {
     let _lock = lock_run(place.folder)?;
-    let mut journal = Journal::open(place.folder)?;
+    let mut journal = Journal::open(place.folder)?.fenced(place.fence());
     let outcome = train_locked(spec, place, &mut journal);
-    if let Err(error) = &outcome {
+    if let Err(error) = &outcome
+        && !matches!(error, TrainError::Fenced)
+    {
         journal.append(Event::Failed {
             message: error.to_string(),
         })?;
     }
+    let outcome = outcome?;
     journal.sync()?;
-    outcome
+    Ok(outcome)
 }
 
 /// Takes the lock of a run's folder: never do two processes train the same run.

@@ -79,6 +79,7 @@ fn place<'a>(folder: &'a Path, should_stop: &'a dyn Fn() -> bool) -> Place<'a> {
         data_cache: folder,
         device: device::named().leak(),
         should_stop,
+        claim: None,
     }
 }
 

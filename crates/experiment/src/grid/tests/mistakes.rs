@@ -225,7 +225,8 @@ fn axes_have_values_and_lengths_that_fit() {
           ·                      │                     ╰── the last of 3
           ·                      ╰── the last of 2
           ╰────
-         help: give them as many values each, or one value; `combine: product` crosses them
+         help: give them as many values each, or one value; `combine: product` crosses them, `points`
+               lists cells
         "#
     );
 }

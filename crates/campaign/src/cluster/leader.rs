@@ -1,0 +1,361 @@
+//! The launcher that stands for all workers of a results folder: starting a run offers it, and how it ended
+//! is what its worker tells.
+
+use super::pool::Pool;
+use super::{Ending, Offer, listed, offer_name, read, run_of_offer, write_whole};
+use crate::launch::{Begun, Exit, Job, LaunchError, Launcher, exit_code};
+use experiment::claim::Claim;
+use experiment::folder::ClusterFolder;
+use experiment::lock::Holder;
+use experiment::run::RunId;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// Time between two looks at the folder.
+const LOOK: Duration = Duration::from_millis(200);
+/// Time that a worker may take to end a run that it is to kill, where its job is gone.
+const GONE: Duration = Duration::from_secs(5);
+
+/// A run that is offered or trained.
+struct Offered {
+    offer: PathBuf,
+    claim: Option<Claim>,
+}
+
+/// All workers of a results folder.
+pub struct Cluster {
+    results: PathBuf,
+    pool: Box<dyn Pool>,
+    offered: BTreeMap<RunId, Offered>,
+    /// The place of the next offer.
+    place: u64,
+    /// Endings that were read, with their files.
+    endings: Vec<(RunId, Ending, PathBuf)>,
+    /// Files of endings that were told of: they go when that is in the database.
+    told: Vec<PathBuf>,
+    looked: Option<Instant>,
+    /// Runs that are to be killed, and since when.
+    killing: HashMap<RunId, Instant>,
+    /// Runs that were to stop.
+    stopping: BTreeSet<RunId>,
+    /// Runs whose death before a first step was laid to a machine, once.
+    forgiven: BTreeSet<RunId>,
+    /// Machines, and the runs that died on them before their first step.
+    suspects: BTreeMap<String, BTreeSet<RunId>>,
+    notes: Vec<String>,
+}
+
+impl Cluster {
+    /// Prepares a results folder for workers.
+    ///
+    /// # Errors
+    /// When its folders cannot be made.
+    pub fn new(results: &Path, pool: Box<dyn Pool>) -> std::io::Result<Self> {
+        for folder in ClusterFolder(results).all() {
+            std::fs::create_dir_all(folder)?;
+        }
+        let offers = listed(&ClusterFolder(results).offers());
+        let place = offers.iter().filter_map(|path| {
+            let name = path.file_name()?.to_str()?;
+            name.split_once('-')?.0.parse::<u64>().ok()
+        });
+        Ok(Self {
+            results: results.to_owned(),
+            pool,
+            offered: BTreeMap::new(),
+            place: place.max().map_or(0, |last| last + 1),
+            endings: Vec::new(),
+            told: Vec::new(),
+            looked: None,
+            killing: HashMap::new(),
+            stopping: BTreeSet::new(),
+            forgiven: BTreeSet::new(),
+            suspects: BTreeMap::new(),
+            notes: Vec::new(),
+        })
+    }
+
+    /// Ends all workers, and takes back what is offered.
+    pub fn cancel(&mut self) -> Vec<String> {
+        for path in listed(&self.folder().offers()) {
+            // One that is gone has been taken.
+            let _ = std::fs::remove_file(path);
+        }
+        self.pool.cancel()
+    }
+
+    fn folder(&self) -> ClusterFolder<'_> {
+        ClusterFolder(&self.results)
+    }
+
+    /// Reads what is new in the folder.
+    fn look(&mut self) {
+        if self.looked.is_some_and(|at| at.elapsed() < LOOK) {
+            return;
+        }
+        self.looked = Some(Instant::now());
+        self.settle();
+        for path in listed(&self.folder().exits()) {
+            let name = path
+                .file_name()
+                .map(|name| name.to_string_lossy().into_owned());
+            let run = name.and_then(|name| Some(RunId(name.split_once('.')?.0.to_owned())));
+            let known = self.endings.iter().any(|(.., known)| *known == path);
+            if let Some(run) = run.filter(|run| !known && self.offered.contains_key(run))
+                && let Some(ending) = read::<Ending>(&path)
+            {
+                self.endings.push((run, ending, path));
+            }
+        }
+    }
+
+    /// Makes what a worker told into what became of a process.
+    fn exit(&mut self, run: RunId, ending: Ending) -> Exit {
+        let Ending { claim, .. } = ending;
+        let was_asked = self.stopping.remove(&run) || self.killing.remove(&run).is_some();
+        let mut lost = None;
+        if ending.code == Some(exit_code::INTERRUPTED) && !was_asked {
+            lost = Some(format!("its worker on {} ended", claim.host));
+        }
+        if ending.is_suspect && self.forgiven.insert(run.clone()) {
+            let died = self.suspects.entry(claim.host.clone()).or_default();
+            died.insert(run.clone());
+            if died.len() == 2 {
+                self.notes.push(format!(
+                    "{} seems to be broken: runs die there before their first step; it gets no more workers",
+                    claim.host
+                ));
+            }
+            lost = Some(format!("it died before its first step on {}", claim.host));
+        }
+        Exit {
+            run,
+            code: ending.code,
+            signal: ending.signal,
+            memory_ran_out: ending.memory_ran_out,
+            log_tail: ending.log_tail,
+            lost,
+        }
+    }
+
+    /// Takes runs away from workers that neither end them nor live.
+    fn break_claims(&mut self) -> Vec<Exit> {
+        let mut exits = Vec::new();
+        let due: Vec<RunId> = self
+            .killing
+            .iter()
+            .filter_map(|(run, since)| {
+                let claim = self.offered.get(run)?.claim.as_ref()?;
+                let gone = claim.job.as_deref().and_then(|job| self.pool.is_gone(job));
+                let patience = self.pool.patience();
+                let limit = if gone == Some(true) {
+                    GONE.min(patience)
+                } else {
+                    patience
+                };
+                (since.elapsed() > limit).then(|| run.clone())
+            })
+            .collect();
+        for run in due {
+            self.killing.remove(&run);
+            let Some(offered) = self.offered.remove(&run) else {
+                continue;
+            };
+            let path = self.folder().claim(&run);
+            // While it cannot be taken away, nobody else can have it either.
+            if Claim::take_away(&path).is_err() {
+                self.offered.insert(run, offered);
+                continue;
+            }
+            let _ = std::fs::remove_file(&offered.offer);
+            let _ = std::fs::remove_file(self.folder().stops().join(&run.0));
+            let host = offered.claim.map_or_else(String::new, |claim| claim.host);
+            exits.push(Exit {
+                run,
+                code: None,
+                signal: Some(nix::sys::signal::Signal::SIGKILL as i32),
+                memory_ran_out: Some(false),
+                log_tail: String::new(),
+                lost: Some(format!("its worker on {host} gives no sign of life")),
+            });
+        }
+        exits
+    }
+
+    /// Asks the worker of a run for something; a run that nobody has taken is taken back.
+    fn ask(&mut self, run: &RunId, what: &str) {
+        let path = self.folder().stops().join(&run.0);
+        if let Err(error) = std::fs::write(&path, what) {
+            tracing::warn!(path = %path.display(), %error, "not asked");
+        }
+    }
+}
+
+impl Launcher for Cluster {
+    fn place(&self, _: f64) -> Option<String> {
+        Some("cluster".to_owned())
+    }
+
+    fn start(&mut self, job: &Job) -> Result<u32, LaunchError> {
+        let offer = Offer {
+            attempt: job.attempt,
+            threads: job.threads,
+            environment: job.environment.clone(),
+            memory: job.memory,
+            after: job.after.clone(),
+        };
+        let path = self
+            .folder()
+            .offers()
+            .join(offer_name(self.place, &job.run));
+        self.place += 1;
+        let _ = std::fs::remove_file(self.folder().stops().join(&job.run.0));
+        write_whole(&path, &offer).map_err(|source| LaunchError::Start {
+            run: job.run.clone(),
+            source,
+        })?;
+        let offered = Offered {
+            offer: path,
+            claim: None,
+        };
+        self.offered.insert(job.run.clone(), offered);
+        Ok(0)
+    }
+
+    fn is_remote(&self) -> bool {
+        true
+    }
+
+    fn adopt(&mut self) -> Vec<RunId> {
+        for path in listed(&self.folder().offers()) {
+            if let Some(run) = run_of_offer(&path) {
+                let offered = Offered {
+                    offer: path,
+                    claim: None,
+                };
+                self.offered.insert(run, offered);
+            }
+        }
+        for path in listed(&self.folder().exits()) {
+            let name = path.file_name().and_then(|name| name.to_str());
+            if let Some((run, _)) = name.and_then(|name| name.split_once('.')) {
+                let offered = Offered {
+                    offer: PathBuf::new(),
+                    claim: None,
+                };
+                self.offered.entry(RunId(run.to_owned())).or_insert(offered);
+            }
+        }
+        self.offered.keys().cloned().collect()
+    }
+
+    fn forget(&mut self, run: &RunId) {
+        if let Some(offered) = self.offered.remove(run) {
+            let _ = std::fs::remove_file(offered.offer);
+        }
+        for path in listed(&self.folder().exits()) {
+            let name = path.file_name().and_then(|name| name.to_str());
+            if name.is_some_and(|name| name.starts_with(&format!("{run}."))) {
+                let _ = std::fs::remove_file(path);
+            }
+        }
+    }
+
+    fn begun(&mut self) -> Vec<Begun> {
+        self.look();
+        let mut begun = Vec::new();
+        let of_endings = self.endings.iter();
+        let mut claims: BTreeMap<RunId, Claim> = of_endings
+            .map(|(run, ending, _)| (run.clone(), ending.claim.clone()))
+            .collect();
+        for path in listed(&self.folder().claims()) {
+            let name = path
+                .file_name()
+                .map(|name| name.to_string_lossy().into_owned());
+            if let Some(run) = name.map(RunId)
+                && self
+                    .offered
+                    .get(&run)
+                    .is_some_and(|offered| offered.claim.is_none())
+                && let Ok(Some(claim)) = Claim::read(&path)
+            {
+                claims.entry(run).or_insert(claim);
+            }
+        }
+        for (run, claim) in claims {
+            if let Some(offered) = self.offered.get_mut(&run)
+                && offered.claim.is_none()
+            {
+                offered.claim = Some(claim.clone());
+                begun.push(Begun {
+                    run,
+                    host: claim.host,
+                    device: claim.device,
+                    attempt: claim.attempt,
+                });
+            }
+        }
+        begun
+    }
+
+    fn waiting(&self) -> usize {
+        self.offered
+            .values()
+            .filter(|offered| offered.claim.is_none())
+            .count()
+    }
+
+    fn settle(&mut self) {
+        for path in self.told.drain(..) {
+            // One that stays is of a run that waits for nothing, and is forgotten the next time.
+            let _ = std::fs::remove_file(path);
+        }
+    }
+
+    fn tend(&mut self) -> Vec<String> {
+        let excluded = self.suspects.iter().filter(|(_, died)| died.len() > 1);
+        let excluded: BTreeSet<String> = excluded.map(|(host, _)| host.clone()).collect();
+        let mut notes = std::mem::take(&mut self.notes);
+        notes.extend(self.pool.tend(self.offered.len(), &excluded));
+        notes
+    }
+
+    fn ended(&mut self) -> Result<Vec<Exit>, LaunchError> {
+        self.look();
+        let mut exits = Vec::new();
+        let mut later = Vec::new();
+        for (run, ending, path) in std::mem::take(&mut self.endings) {
+            // Of one that is not known to have begun that is said first.
+            let begun = self
+                .offered
+                .get(&run)
+                .is_some_and(|offered| offered.claim.is_some());
+            if !begun {
+                later.push((run, ending, path));
+                continue;
+            }
+            self.offered.remove(&run);
+            let _ = std::fs::remove_file(self.folder().stops().join(&run.0));
+            self.told.push(path);
+            exits.push(self.exit(run, ending));
+        }
+        self.endings = later;
+        exits.extend(self.break_claims());
+        Ok(exits)
+    }
+
+    fn stop(&mut self, run: &RunId) {
+        self.stopping.insert(run.clone());
+        self.ask(run, "stop");
+    }
+
+    fn kill(&mut self, run: &RunId) {
+        if !self.killing.contains_key(run) {
+            self.killing.insert(run.clone(), Instant::now());
+            self.ask(run, "kill");
+        }
+    }
+
+    fn evict(&mut self, _: &RunId, _: &Holder, _: bool) {}
+}

@@ -1,0 +1,400 @@
+//! A worker: takes runs that are offered, trains them here, and tells how they ended.
+
+use super::{Ending, Offer, listed, read, run_of_offer, write_whole};
+use crate::launch::local::Local;
+use crate::launch::{Exit, Job, LaunchError, Launcher, exit_code};
+use crate::orchestrate::Tail;
+use experiment::claim::{Claim, Fence};
+use experiment::clock::now;
+use experiment::event::Event;
+use experiment::folder::{ClusterFolder, END, ResultsFolder, log_name};
+use experiment::run::RunId;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+/// Shortest and longest time between two looks at the offers.
+const LOOK: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
+/// Time between two signs of life, and two looks at what is to stop.
+const EVERY: Duration = Duration::from_secs(1);
+/// Runs in a row that die before their first step, after which a machine is taken for broken.
+const SUSPECT: usize = 2;
+
+/// Who works, and how long.
+#[derive(Clone, Debug)]
+pub struct Worker {
+    /// The results folder.
+    pub results: PathBuf,
+    /// Names it: no other has this.
+    pub token: String,
+    /// Its machine.
+    pub host: String,
+    /// Its job in a batch system.
+    pub job: Option<String>,
+    /// Where prepared data are kept.
+    pub data_cache: PathBuf,
+    /// Time without work after which it ends.
+    pub idle: Duration,
+    /// When it must have ended; `None`: whenever.
+    pub until: Option<Instant>,
+    /// Time before that at which it begins nothing more and stops what it trains.
+    pub margin: Duration,
+}
+
+/// Why a worker has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Over {
+    /// Nothing was offered for long enough.
+    Idle,
+    /// It was asked to stop, or its time was over.
+    Asked,
+    /// Its machine seems to be broken.
+    Suspect,
+}
+
+/// Why it cannot work.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    /// There is nothing to work on.
+    #[error("{}: nothing is offered here: `orchestrator run FILE --on NAME` offers runs", results.display())]
+    NoOffers {
+        /// The results folder.
+        results: PathBuf,
+    },
+    /// A file of the results folder cannot be written.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A process cannot be watched.
+    #[error(transparent)]
+    Launch(#[from] LaunchError),
+}
+
+/// A run that it trains.
+struct Training {
+    claim: Claim,
+    fence: Fence,
+    offer: PathBuf,
+    folder: PathBuf,
+    pid: Option<u32>,
+    /// Lines of its journal before it began.
+    lines: usize,
+}
+
+/// Works until nothing is left, its time is over, or it is asked to stop: at the first request runs save and
+/// end, at the second they are killed.
+///
+/// # Errors
+/// When the results folder cannot be used, or a process cannot be watched.
+pub fn work(
+    worker: &Worker,
+    launcher: &mut Local,
+    stop: &AtomicUsize,
+    say: &dyn Fn(String),
+) -> Result<Over, WorkerError> {
+    let cluster = ClusterFolder(&worker.results);
+    if !cluster.offers().is_dir() {
+        return Err(WorkerError::NoOffers {
+            results: worker.results.clone(),
+        });
+    }
+    let mut at_work = AtWork {
+        worker,
+        cluster,
+        launcher,
+        say,
+        trains: BTreeMap::new(),
+        stopping: 0,
+        begun: 0,
+        stillborn: 0,
+    };
+    let over = at_work.run(stop);
+    if over.is_err() {
+        at_work.kill_all();
+    }
+    let _ = std::fs::remove_file(at_work.sign());
+    over
+}
+
+struct AtWork<'a> {
+    worker: &'a Worker,
+    cluster: ClusterFolder<'a>,
+    launcher: &'a mut Local,
+    say: &'a dyn Fn(String),
+    trains: BTreeMap<RunId, Training>,
+    /// Requests to stop that were passed on.
+    stopping: usize,
+    begun: usize,
+    /// Runs in a row that died before their first step.
+    stillborn: usize,
+}
+
+impl AtWork<'_> {
+    fn run(&mut self, stop: &AtomicUsize) -> Result<Over, WorkerError> {
+        let mut wait = LOOK.0;
+        let mut busy_at = Instant::now();
+        let mut looked: Option<Instant> = None;
+        loop {
+            let asked = stop
+                .load(Ordering::Relaxed)
+                .max(usize::from(self.is_late()));
+            self.pass_on(asked);
+            if looked.is_none_or(|at| at.elapsed() > EVERY) {
+                looked = Some(Instant::now());
+                self.look_after();
+            }
+            let ended = self.collect()?;
+            let is_suspect = self.stillborn >= SUSPECT || self.begun == 1 && self.stillborn == 1;
+            let begun = if asked > 0 || is_suspect {
+                false
+            } else {
+                self.take()?
+            };
+            if self.trains.is_empty() {
+                if is_suspect {
+                    return Ok(Over::Suspect);
+                }
+                if asked > 0 {
+                    return Ok(Over::Asked);
+                }
+                if busy_at.elapsed() > self.worker.idle {
+                    return Ok(Over::Idle);
+                }
+            } else {
+                busy_at = Instant::now();
+            }
+            wait = if begun || ended {
+                LOOK.0
+            } else {
+                LOOK.1.min(2 * wait)
+            };
+            if !self.trains.is_empty() {
+                // What ends is told soon.
+                wait = wait.min(Duration::from_millis(100));
+            }
+            std::thread::sleep(wait);
+        }
+    }
+
+    /// Says whether too little is left of its time to begin or go on.
+    fn is_late(&self) -> bool {
+        let until = self.worker.until;
+        until.is_some_and(|until| Instant::now() + self.worker.margin >= until)
+    }
+
+    /// The file that tells that it lives.
+    fn sign(&self) -> PathBuf {
+        self.cluster.workers().join(&self.worker.token)
+    }
+
+    fn pass_on(&mut self, asked: usize) {
+        while self.stopping < asked.min(2) {
+            self.stopping += 1;
+            for run in self.trains.keys() {
+                match self.stopping {
+                    1 => self.launcher.stop(run),
+                    _ => self.launcher.kill(run),
+                }
+            }
+        }
+    }
+
+    /// Gives a sign of life, and does what was asked of runs.
+    fn look_after(&mut self) {
+        let worker = self.worker;
+        let runs: Vec<&RunId> = self.trains.keys().collect();
+        let sign = serde_json::json!({
+            "host": worker.host, "job": worker.job, "runs": runs, "time": now(),
+        });
+        // Where it cannot be written, neither can anything that matters: that fails by itself.
+        let _ = write_whole(&self.sign(), &sign);
+        for (run, training) in &self.trains {
+            let asked = std::fs::read_to_string(self.cluster.stops().join(&run.0));
+            match asked.as_deref().map(str::trim) {
+                Ok("kill") => self.launcher.kill(run),
+                Ok(_) => self.launcher.stop(run),
+                // Its claim is another's, or nobody's: whatever it would write is not wanted.
+                Err(_) if !training.fence.holds() => self.launcher.kill(run),
+                Err(_) => {}
+            }
+        }
+    }
+
+    /// Takes a run that is offered, where there is a place; says whether it took one.
+    fn take(&mut self) -> Result<bool, WorkerError> {
+        if self.launcher.place(0.0).is_none() {
+            return Ok(false);
+        }
+        let claimed: BTreeSet<PathBuf> = listed(&self.cluster.claims()).into_iter().collect();
+        for path in listed(&self.cluster.offers()) {
+            let Some(run) = run_of_offer(&path) else {
+                continue;
+            };
+            let claim_path = self.cluster.claim(&run);
+            if claimed.contains(&claim_path) {
+                continue;
+            }
+            let Some(offer) = read::<Offer>(&path) else {
+                continue;
+            };
+            let Some(device) = self.launcher.place(offer.memory) else {
+                continue;
+            };
+            if !self.can_begin(&offer) {
+                continue;
+            }
+            let claim = Claim {
+                token: format!("{}.{}", self.worker.token, self.begun),
+                host: self.worker.host.clone(),
+                job: self.worker.job.clone(),
+                device,
+                attempt: offer.attempt,
+                since: now(),
+            };
+            let taken = claim.take(&claim_path);
+            if !taken.map_err(io(&claim_path))? {
+                continue;
+            }
+            // It may have been withdrawn, or done by another, since it was listed.
+            if !path.exists() {
+                claim.release(&claim_path).map_err(io(&claim_path))?;
+                continue;
+            }
+            self.begin(run, offer, claim, path)?;
+            return Ok(true);
+        }
+        Ok(false)
+    }
+
+    /// Says whether what a run goes on from is there.
+    fn can_begin(&self, offer: &Offer) -> bool {
+        let folder = |run: &RunId| ResultsFolder(&self.worker.results).run(run);
+        let after = offer.after.as_ref();
+        after.is_none_or(|run| {
+            // Its end is written before its process ends: only when nobody trains it any more is it whole.
+            folder(run).join(END).exists() && !self.cluster.claim(run).exists()
+        })
+    }
+
+    fn begin(
+        &mut self,
+        run: RunId,
+        offer: Offer,
+        claim: Claim,
+        path: PathBuf,
+    ) -> Result<(), WorkerError> {
+        let folder = ResultsFolder(&self.worker.results).run(&run);
+        let claim_path = self.cluster.claim(&run);
+        let job = Job {
+            run: run.clone(),
+            log: folder.join(log_name(offer.attempt)),
+            folder: folder.clone(),
+            data_cache: self.worker.data_cache.clone(),
+            device: claim.device.clone(),
+            threads: offer.threads,
+            attempt: offer.attempt,
+            environment: offer.environment,
+            memory: offer.memory,
+            after: None,
+            claim: Some((claim_path.clone(), claim.token.clone())),
+        };
+        (self.say)(format!("{run}, attempt {}", offer.attempt));
+        let lines = Tail::new(&folder).read().map_or(0, |lines| lines.len());
+        let mut training = Training {
+            fence: Fence::new(claim_path, claim.token.clone()),
+            claim,
+            offer: path,
+            folder,
+            pid: None,
+            lines,
+        };
+        self.begun += 1;
+        match self.launcher.start(&job) {
+            Ok(pid) => {
+                training.pid = Some(pid);
+                self.trains.insert(run, training);
+                Ok(())
+            }
+            Err(error) => {
+                let exit = Exit {
+                    run,
+                    code: Some(exit_code::FAILED),
+                    signal: None,
+                    memory_ran_out: None,
+                    log_tail: error.to_string(),
+                    lost: None,
+                };
+                self.tell(training, exit)
+            }
+        }
+    }
+
+    /// Tells of the runs that have ended; says whether any has.
+    fn collect(&mut self) -> Result<bool, WorkerError> {
+        let exits = self.launcher.ended()?;
+        let any = !exits.is_empty();
+        for exit in exits {
+            if let Some(training) = self.trains.remove(&exit.run) {
+                self.tell(training, exit)?;
+            }
+        }
+        Ok(any)
+    }
+
+    fn tell(&mut self, training: Training, exit: Exit) -> Result<(), WorkerError> {
+        let outcome = exit.outcome();
+        let failed = !outcome.is_result() && exit.code != Some(exit_code::INTERRUPTED);
+        let began = Tail::new(&training.folder).read().is_ok_and(|lines| {
+            let mut new = lines.into_iter().skip(training.lines);
+            new.any(|line| matches!(line.event, Event::Measured(_)))
+        });
+        self.stillborn = if failed && !began && self.stopping == 0 {
+            self.stillborn + 1
+        } else {
+            0
+        };
+        let run = exit.run.clone();
+        (self.say)(format!("{run}: {outcome}"));
+        // Whoever lost its claim has nothing to tell.
+        if !training.fence.holds() {
+            return Ok(());
+        }
+        let ending = Ending {
+            pid: training.pid,
+            code: exit.code,
+            signal: exit.signal,
+            memory_ran_out: exit.memory_ran_out,
+            log_tail: exit.log_tail,
+            is_suspect: self.stillborn >= SUSPECT || self.begun == 1 && self.stillborn == 1,
+            claim: training.claim.clone(),
+        };
+        let name = format!("{run}.{}", training.claim.attempt);
+        let path = self.cluster.exits().join(name);
+        write_whole(&path, &ending).map_err(io(&path))?;
+        // In this order: without its offer nobody takes it, without its claim it would be taken.
+        match std::fs::remove_file(&training.offer) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(io(&training.offer)(error));
+            }
+            _ => {}
+        }
+        let claim_path = self.cluster.claim(&run);
+        training.claim.release(&claim_path).map_err(io(&claim_path))
+    }
+
+    fn kill_all(&mut self) {
+        for run in self.trains.keys() {
+            self.launcher.kill(run);
+        }
+    }
+}
+
+fn io(path: &Path) -> impl FnOnce(std::io::Error) -> WorkerError {
+    let path = path.to_owned();
+    move |source| WorkerError::Io { path, source }
+}

@@ -1,0 +1,116 @@
+//! `orchestrator worker`: a process that takes runs which are offered, on whatever machine it is started.
+
+use crate::application::data_cache;
+use crate::cli::Failure;
+use crate::cli::failure::FAILED;
+use crate::cli::stops::Stops;
+use crate::cli::terminal::note;
+use campaign::cluster::worker::{Over, Worker, WorkerError, work};
+use campaign::launch::hardware;
+use campaign::launch::local::{Device, Local};
+use experiment::{digest, lock};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+/// Train runs that are offered in a results folder, until none is left.
+///
+/// `orchestrator run FILE --on NAME` offers them, and starts workers where it can; by hand any number of
+/// them may be started, on any machines that share the folder.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  orchestrator worker results/quickstart --idle 60")]
+pub(in crate::cli) struct Args {
+    /// The results folder.
+    results: PathBuf,
+
+    /// The devices it trains on, separated by commas: all GPUs it sees by default, or else the CPU.
+    #[arg(long, value_delimiter = ',', value_name = "DEVICE")]
+    device: Vec<String>,
+
+    /// Runs at once on each device.
+    #[arg(long, value_name = "RUNS", default_value_t = 1)]
+    per_device: usize,
+
+    /// Seconds without work after which it ends.
+    #[arg(long, value_name = "SECONDS", default_value_t = 300.0)]
+    idle: f64,
+
+    /// Seconds after which it begins nothing more, and stops what it trains.
+    #[arg(long, value_name = "SECONDS")]
+    time: Option<f64>,
+
+    /// Where prepared data are kept.
+    #[arg(long, value_name = "DIR")]
+    data_cache: Option<PathBuf>,
+}
+
+/// Variables by which Slurm names a task of an array, as its queue shows it.
+fn job() -> Option<String> {
+    let variable = |name| std::env::var(name).ok();
+    let task = variable("SLURM_ARRAY_JOB_ID").zip(variable("SLURM_ARRAY_TASK_ID"));
+    task.map(|(job, task)| format!("{job}_{task}"))
+        .or_else(|| variable("SLURM_JOB_ID"))
+}
+
+/// Names a worker: no other has this name.
+fn token(host: &str) -> String {
+    let now = experiment::clock::now();
+    digest::name(&format!("{host} {} {now} {:?}", std::process::id(), job()))
+}
+
+pub(in crate::cli) fn run(args: &Args) -> Result<ExitCode, Failure> {
+    let seconds = |name: &str, value: f64| {
+        Duration::try_from_secs_f64(value)
+            .map_err(|_| Failure::input(format!("`--{name} {value}` must be a time from 0 on")))
+    };
+    let idle = seconds("idle", args.idle)?;
+    let time = args.time.map(|time| seconds("time", time)).transpose()?;
+    let devices = if args.device.is_empty() {
+        match hardware::gpus().map_or(0, |gpus| gpus.len()) {
+            0 => vec!["cpu".to_owned()],
+            gpus => (0..gpus).map(|index| format!("cuda:{index}")).collect(),
+        }
+    } else {
+        args.device.clone()
+    };
+    let devices = devices.into_iter().map(|name| Device {
+        name,
+        slots: args.per_device.max(1),
+        memory: None,
+        overhead: 0.0,
+    });
+    let program = std::env::current_exe()
+        .map_err(|error| Failure::machine(format!("cannot find this program: {error}")))?;
+    let stops = Stops::of_worker()?;
+    let host = lock::host();
+    let worker = Worker {
+        token: token(&host),
+        host,
+        job: job(),
+        results: args.results.clone(),
+        data_cache: args.data_cache.clone().unwrap_or_else(data_cache),
+        idle,
+        until: time.map(|time| Instant::now() + time),
+        margin: Duration::ZERO,
+    };
+    let mut launcher = Local::new(program, devices.collect());
+    let over = work(&worker, &mut launcher, stops.asked(), &|said| {
+        note!("{said}")
+    });
+    match over.map_err(refused)? {
+        Over::Idle => note!("nothing is left to do"),
+        Over::Asked => note!("asked to stop"),
+        Over::Suspect => {
+            note!("what begins here dies before its first step: this machine may be broken");
+            return Ok(ExitCode::from(FAILED));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn refused(error: WorkerError) -> Failure {
+    match error {
+        WorkerError::NoOffers { .. } => Failure::input(error),
+        error => Failure::machine(error),
+    }
+}
