@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 const NODES: usize = 3;
 
 /// How long one grid may take, disturbed or not.
-const PATIENCE: Duration = Duration::from_secs(240);
+const PATIENCE: Duration = Duration::from_secs(400);
 
 const PROFILES: &str = "
 main: {slurm: {workers: 4, partition: main, gres: 'gpu:1', idle: 2, poll: 1, patience: 4}}

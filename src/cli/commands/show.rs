@@ -75,9 +75,9 @@ fn size(path: &Path) -> u64 {
 fn files(folder: &Path) -> Vec<(String, u64)> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     let mut files: Vec<(String, u64)> = entries
-        .filter_map(|entry| {
+        .map(|entry| {
             let name = entry.file_name().to_string_lossy().into_owned();
-            Some((name, size(&entry.path())))
+            (name, size(&entry.path()))
         })
         .collect();
     files.sort();

@@ -33,6 +33,20 @@ struct Known {
     missed: usize,
 }
 
+impl Known {
+    /// Says whether it waits for something else than a place: Slurm holds jobs that it has requeued.
+    fn is_held(&self) -> bool {
+        const HELD: [&str; 5] = [
+            "BeginTime",
+            "Dependency",
+            "JobHeldAdmin",
+            "JobHeldUser",
+            "launch failed requeued held",
+        ];
+        self.state == "PENDING" && HELD.contains(&self.reason.as_str())
+    }
+}
+
 /// Workers as jobs of Slurm.
 pub struct Slurm {
     profile: SlurmProfile,
@@ -73,13 +87,15 @@ impl Slurm {
         }
     }
 
-    /// Counts the jobs that wait or run, those that were just submitted included.
+    /// Counts the jobs that wait for a place or run, those that were just submitted included. One that is
+    /// held comes when it comes: a worker too many finds nothing, and ends.
     fn alive(&self) -> usize {
-        self.jobs.values().filter(|job| job.missed < 2).count() + self.unseen
+        let here = |job: &&Known| job.missed < 2 && !job.is_held();
+        self.jobs.values().filter(here).count() + self.unseen
     }
 
     fn is_waiting(&self) -> bool {
-        let waits = |job: &Known| job.missed == 0 && job.state == "PENDING";
+        let waits = |job: &Known| job.missed == 0 && job.state == "PENDING" && !job.is_held();
         self.unseen > 0 || self.jobs.values().any(waits)
     }
 
@@ -391,6 +407,8 @@ mod tests {
             None,
             "of what was never seen nothing is known"
         );
+        slurm.take_in("7_1|PENDING|BeginTime|\n");
+        assert_eq!((slurm.alive(), slurm.is_waiting()), (0, false), "held");
         slurm.take_in("garbage\n7_1|RUNNING|None|n2\n");
         assert_eq!(slurm.is_gone("7_0"), Some(true));
         assert_eq!((slurm.alive(), slurm.is_waiting()), (1, false));
