@@ -102,6 +102,27 @@ fn runs_go_on_without_their_leader_and_without_their_worker() {
 }
 
 #[test]
+fn ctrl_c_leaves_the_workers_at_work() {
+    let desk = desk();
+    let mut leader = desk.start(&["run", "tiny.yaml", "--on", "hand"]);
+    wait_until("nothing is offered", || files(&desk, "offers") > 2);
+    let mut worker = worker(&desk);
+    wait_until("nothing is claimed", || files(&desk, "claims") > 0);
+    signal(&leader, Signal::SIGINT);
+    assert_eq!(leader.wait().expect("ended").code(), Some(1));
+    let said = desk.refused(&["run", "tiny.yaml"]);
+    assert!(said.contains("offered to workers"), "{said}");
+    wait_until("the worker does not go on", || files(&desk, "offers") == 0);
+    worker.wait().expect("ended");
+    // Nobody is left: what was done is taken in.
+    desk.done(&["run", "tiny.yaml", "--quiet", "--on", "hand"]);
+    let losses = losses(&desk, "results/tiny");
+    assert!(!losses.is_empty());
+    // And now this machine may go on alone.
+    desk.done(&["run", "tiny.yaml", "--quiet"]);
+}
+
+#[test]
 fn a_profile_that_is_not_there_is_named() {
     let desk = desk();
     let said = desk.refused(&["run", "tiny.yaml", "--on", "jean"]);

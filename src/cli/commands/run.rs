@@ -22,6 +22,7 @@ use campaign::orchestrate::{self, Limit, Setting, Summary};
 use campaign::store::{ExperimentRecord, Patience, PlannedRun, Store, shared_filesystem};
 use experiment::clock::now;
 use experiment::digest;
+use experiment::folder::ClusterFolder;
 use experiment::lock::Lock;
 use experiment::plan::{Planned, Run};
 use experiment::quantity::{counted, human_bytes};
@@ -109,6 +110,9 @@ async fn train_and_fit(
             loaded.results.display()
         );
     }
+    if args.on.is_none() {
+        refuse_what_workers_have(&loaded.results)?;
+    }
     let stops = Stops::watch()?;
     let store = Store::create(&loaded.results).await?;
     let store = store.patient(patience(&stops));
@@ -174,6 +178,23 @@ async fn train_and_fit(
         fit::keep_and_draw(&store, experiment, &result?, &loaded.results, None, said).await?;
     }
     Ok(left)
+}
+
+/// Refuses to train here what workers train.
+fn refuse_what_workers_have(results: &Path) -> Result<(), Failure> {
+    let cluster = ClusterFolder(results);
+    let count = |folder: PathBuf| std::fs::read_dir(folder).map_or(0, Iterator::count);
+    let (offers, claims) = (count(cluster.offers()), count(cluster.claims()));
+    if offers + claims == 0 {
+        return Ok(());
+    }
+    Err(Failure::input(format!(
+        "{} of this folder are offered to workers, and {} trained by them: go on with `--on NAME`, or take \
+         them back with `--on NAME --cancel` (what is claimed stands in {})",
+        counted(offers, "run"),
+        claims,
+        cluster.claims().display()
+    )))
 }
 
 /// Prepares the workers of a profile.

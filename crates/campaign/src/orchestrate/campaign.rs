@@ -80,7 +80,7 @@ pub async fn run(
     }
     campaign.adopt(adopted, &waits);
     let result = campaign.run(stop).await;
-    if result.is_err() {
+    if result.is_err() && !campaign.launcher.is_remote() {
         campaign.kill_all();
     }
     result?;

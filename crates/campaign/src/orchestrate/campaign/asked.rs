@@ -14,6 +14,12 @@ impl Campaign<'_, '_> {
         let asked = stop.load(Ordering::Relaxed).min(2);
         if asked > self.stops {
             self.stops = asked;
+            if self.launcher.is_remote() {
+                let said = "workers go on: the same command again takes in what they have done, and with \
+                            --cancel ends them";
+                self.observer.notice(Notice::Said(said.to_owned()));
+                return;
+            }
             let running = self.active.len();
             match asked {
                 1 => {
