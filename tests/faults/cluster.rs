@@ -23,6 +23,9 @@ main: {slurm: {workers: 4, partition: main, gres: 'gpu:1', idle: 2, poll: 1, pat
 spot: {slurm: {workers: 4, partition: spot, gres: 'gpu:1', idle: 2, poll: 1, patience: 4}}
 ";
 
+/// How long jobs may wait while none runs before an administrator looks.
+const JAMMED: Duration = Duration::from_secs(20);
+
 /// Slurm as Debian packages it, on this machine alone.
 struct Slurm {
     folder: tempfile::TempDir,
@@ -143,10 +146,23 @@ impl Slurm {
         }
     }
 
-    /// The jobs that run.
-    fn jobs(&self) -> Vec<String> {
-        let jobs = self.ask("squeue", &["-h", "-r", "-t", "RUNNING", "-o", "%i"]);
+    /// The jobs in a state.
+    fn jobs(&self, state: &str) -> Vec<String> {
+        let jobs = self.ask("squeue", &["-h", "-r", "-t", state, "-o", "%i"]);
         jobs.lines().map(|id| id.trim().to_owned()).collect()
+    }
+
+    /// What an administrator does: the controller is started anew, and nodes that it gave up come back. One that
+    /// was killed before it saved a job forgets it; its GPUs then stay taken, its number goes to the next job, and
+    /// its node is drained.
+    fn repair(&self) {
+        self.kill("slurmctld.pid");
+        std::thread::sleep(Duration::from_millis(300));
+        self.start_controller();
+        for node in 1..=NODES {
+            let node = format!("nodename=n{node}");
+            self.ask("scontrol", &["update", &node, "state=resume"]);
+        }
     }
 }
 
@@ -177,6 +193,8 @@ struct Theatre {
     slurm: Slurm,
     rng: ChaCha8Rng,
     counts: [usize; FAULTS.len()],
+    /// How often Slurm itself was jammed and an administrator came.
+    repairs: usize,
 }
 
 impl Theatre {
@@ -230,7 +248,7 @@ impl Theatre {
                 true
             }
             5 | 6 => {
-                let jobs = self.slurm.jobs();
+                let jobs = self.slurm.jobs("RUNNING");
                 let met = !jobs.is_empty();
                 if met {
                     let job = &jobs[self.rng.random_range(0..jobs.len())];
@@ -281,8 +299,16 @@ impl Theatre {
                 desk.start(&["retry", "grid.yaml"]).wait(PATIENCE);
             }
             let mut leader = desk.start(&["run", "grid.yaml", "--on", profile]);
+            let mut moved = Instant::now();
             while leader.is_running() {
                 assert!(Instant::now() < until, "not done: {}", desk.said());
+                if self.slurm.jobs("PENDING").is_empty() || !self.slurm.jobs("RUNNING").is_empty() {
+                    moved = Instant::now();
+                } else if moved.elapsed() > JAMMED {
+                    self.slurm.repair();
+                    self.repairs += 1;
+                    moved = Instant::now();
+                }
                 let pause = self.rng.random_range(0.1..0.8);
                 std::thread::sleep(Duration::from_secs_f64(pause));
                 if self.total() < most && leader.is_running() {
@@ -313,6 +339,7 @@ fn survives(faults: usize, a_grid: usize, seed: u64) {
         slurm,
         rng: ChaCha8Rng::seed_from_u64(seed),
         counts: [0; FAULTS.len()],
+        repairs: 0,
     };
     let mut grids = 0;
     while theatre.total() < faults {
@@ -325,7 +352,10 @@ fn survives(faults: usize, a_grid: usize, seed: u64) {
         theatre.slurm.ask("scancel", &["-u", "root"]);
         grids += 1;
     }
-    println!("{grids} grids, seed {seed}\n| fault | injected |\n| --- | --- |");
+    println!(
+        "{grids} grids, seed {seed}, Slurm itself repaired {} times\n| fault | injected |\n| --- | --- |",
+        theatre.repairs
+    );
     for (fault, count) in FAULTS.iter().zip(theatre.counts) {
         println!("| {fault} | {count} |");
     }
