@@ -13,6 +13,7 @@ use crate::cli::terminal::{note, print};
 use crate::cli::{Failure, provenance};
 use crate::rows::Selection;
 use campaign::cluster::leader::Cluster;
+use campaign::cluster::offered_and_claimed;
 use campaign::cluster::pool::{ByHand, Pool};
 use campaign::cluster::profile::{self, Profile};
 use campaign::cluster::slurm::Slurm;
@@ -182,18 +183,15 @@ async fn train_and_fit(
 
 /// Refuses to train here what workers train.
 fn refuse_what_workers_have(results: &Path) -> Result<(), Failure> {
-    let cluster = ClusterFolder(results);
-    let count = |folder: PathBuf| std::fs::read_dir(folder).map_or(0, Iterator::count);
-    let (offers, claims) = (count(cluster.offers()), count(cluster.claims()));
-    if offers + claims == 0 {
+    let (offered, claimed) = offered_and_claimed(results);
+    if offered + claimed == 0 {
         return Ok(());
     }
     Err(Failure::input(format!(
-        "{} of this folder are offered to workers, and {} trained by them: go on with `--on NAME`, or take \
-         them back with `--on NAME --cancel` (what is claimed stands in {})",
-        counted(offers, "run"),
-        claims,
-        cluster.claims().display()
+        "workers have this folder ({} offered to workers, {claimed} claimed by them): go on with `--on NAME`, or \
+         take them back with `--on NAME --cancel` (what is claimed stands in {})",
+        counted(offered, "run"),
+        ClusterFolder(results).claims().display()
     )))
 }
 

@@ -14,6 +14,7 @@ pub mod profile;
 pub mod slurm;
 pub mod worker;
 
+use experiment::folder::ClusterFolder;
 use experiment::run::RunId;
 use serde::{Deserialize, Serialize};
 use std::io::Result;
@@ -71,6 +72,14 @@ fn listed(folder: &Path) -> Vec<PathBuf> {
     let mut paths: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
     paths.sort();
     paths
+}
+
+/// Counts the runs of a results folder that are offered, and those that are claimed.
+pub fn offered_and_claimed(results: &Path) -> (usize, usize) {
+    let folder = ClusterFolder(results);
+    let offers = listed(&folder.offers());
+    let offers = offers.iter().filter_map(|path| run_of_offer(path));
+    (offers.count(), listed(&folder.claims()).len())
 }
 
 /// Writes a file whole or not at all.

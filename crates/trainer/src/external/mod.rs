@@ -16,13 +16,12 @@ mod sources;
 use crate::train::TrainError;
 use crate::train::heartbeat::Heartbeat;
 use crate::train::journal::Journal;
-use crate::train::session::{fence, lock_run};
+use crate::train::session::{fence, lock_run, started};
 use experiment::event::{Event, Measurement};
 use experiment::external::ExternalSpec;
 use experiment::external::command::{Attempt, Command};
 use experiment::external::template::{Filling, Template};
 use experiment::folder::{ARGUMENTS, CHECKPOINTS, REPORT, log_name};
-use experiment::lock;
 use experiment::processes;
 use experiment::run::RunOutcome;
 use nix::sys::prctl::set_child_subreaper;
@@ -116,14 +115,7 @@ fn watch_locked(
     place: &Place,
     journal: &mut Journal,
 ) -> Result<Ended, TrainError> {
-    let started = |resumed_step| Event::Started {
-        run: spec.id(),
-        pid: std::process::id(),
-        host: lock::host(),
-        device: place.device.to_owned(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        resumed_step,
-    };
+    let started = |step| started(spec.id(), place.device, step);
     if journal.was_finished() {
         // Its process was killed before it could say so.
         journal.append(started(0))?;

@@ -17,7 +17,7 @@ use experiment::event::{Event, Measurement};
 use experiment::flops::Convention;
 use experiment::folder::TOKENIZER;
 use experiment::lock::{self, Lock, LockError};
-use experiment::run::{RunOutcome, RunSpec};
+use experiment::run::{RunId, RunOutcome, RunSpec};
 use network::causality::find_leak;
 use network::{Decision, Network, Placement, device};
 use std::path::{Path, PathBuf};
@@ -93,7 +93,7 @@ fn train_locked(
 ) -> Result<RunOutcome, TrainError> {
     if has_ended(spec, place.folder, journal) {
         let steps = spec.recipe.steps(spec.architecture.seq_len());
-        journal.append(started(spec, place, steps))?;
+        journal.append(started(spec.id(), place.device, steps))?;
         return finish(journal, place.folder);
     }
     let (mut session, network) = Session::open(spec, place, journal)?;
@@ -118,12 +118,13 @@ fn finish(journal: &mut Journal, folder: &Path) -> Result<RunOutcome, TrainError
     Ok(RunOutcome::Finished)
 }
 
-fn started(spec: &RunSpec, place: &Place, resumed_step: u64) -> Event {
+/// Says that this process has begun a run, of our models or of another trainer.
+pub(crate) fn started(run: RunId, device: &str, resumed_step: u64) -> Event {
     Event::Started {
-        run: spec.id(),
+        run,
         pid: std::process::id(),
         host: lock::host(),
-        device: place.device.to_owned(),
+        device: device.to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         resumed_step,
     }
@@ -217,7 +218,7 @@ impl<'a> Session<'a> {
             },
             ..State::default()
         });
-        journal.append(started(spec, place, state.progress.step))?;
+        journal.append(started(spec.id(), place.device, state.progress.step))?;
         journal.sync()?;
         let session = Self {
             spec,
