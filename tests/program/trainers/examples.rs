@@ -117,6 +117,8 @@ fn one_group_is_measured_against_another() {
     let groups = ["--where", "model=moe", "--against", "model=dense"];
     let said = desk.done(&[&law[..], &groups].concat());
     assert!(said.contains("saved against model=dense"), "{said}");
+    // The law reads neither P nor R.
+    assert!(!said.contains("compression_ratio"), "{said}");
     let json = desk.json(&[&law[..], &groups, &["--json"]].concat());
     let saved = json["saving"]["headline"]["training"]
         .as_f64()

@@ -288,7 +288,8 @@ pub fn allocate(
         extrapolation: point.optimum.extrapolates(&fitted.ranges),
     });
     let parameters = law.parameters().into_iter().map(|parameter| parameter.name);
-    let bounds_reached = active_bounds(&domain, &best.setting);
+    // What the law does not read was not searched.
+    let bounds_reached = active_bounds(&surface.restrict(domain), &best.setting);
     let extrapolation = extrapolates(&best.setting, &fitted.ranges);
     Ok(AllocationReport {
         law: law.name(),
