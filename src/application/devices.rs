@@ -18,6 +18,14 @@ pub fn slots(experiment: &Experiment) -> (usize, usize) {
     )
 }
 
+/// Lists the names of this machine's devices for whoever trains on them: its GPUs, or else the CPU.
+pub fn of_this_machine() -> Vec<String> {
+    match hardware::gpus().map_or(0, |gpus| gpus.len()) {
+        0 => vec!["cpu".to_owned()],
+        gpus => (0..gpus).map(|index| format!("cuda:{index}")).collect(),
+    }
+}
+
 /// Most runs that share a GPU where the file does not say: more are slowed down by the others' starts
 /// of kernels, and by the cores that feed them.
 const RUNS_ON_A_GPU: usize = 8;

@@ -16,7 +16,7 @@ mod trying;
 pub use analysed::Analysed;
 pub use asked::{AskError, Asked, cost_of_assumed};
 pub use costs::{at_once, costs, with_measured_memory};
-pub use devices::{devices, slots};
+pub use devices::{devices, of_this_machine, slots};
 pub use error::Refused;
 pub use experiment::{Loaded, Named, Place, Runs};
 pub use folders::{cost_cache, data_cache};

@@ -2,8 +2,7 @@
 
 use super::Failure;
 use super::terminal::quoted;
-use crate::application::{Loaded, Named, Place};
-use campaign::launch::hardware;
+use crate::application::{Loaded, Named, Place, of_this_machine};
 use experiment::grid::Experiment;
 use network::device;
 use std::path::PathBuf;
@@ -79,13 +78,11 @@ impl DeviceArgs {
         if experiment.external.is_none() {
             return self.names();
         }
-        let is_auto = self.device == ["auto"];
-        let gpus = || hardware::gpus().map_or(0, |gpus| gpus.len());
-        Ok(match if is_auto { gpus() } else { 0 } {
-            0 if is_auto => vec!["cpu".to_owned()],
-            0 => self.device.clone(),
-            gpus => (0..gpus).map(|index| format!("cuda:{index}")).collect(),
-        })
+        if self.device == ["auto"] {
+            return Ok(of_this_machine());
+        }
+        check_device_names(&self.device)?;
+        Ok(self.device.clone())
     }
 
     /// Lists the names of the devices, all of which can be used.
@@ -95,5 +92,16 @@ impl DeviceArgs {
             device::open(name).map_err(Failure::input)?;
         }
         Ok(names)
+    }
+}
+
+/// Refuses what names no device: whether there is such a one is for whoever trains on it to find out.
+pub(super) fn check_device_names(names: &[String]) -> Result<(), Failure> {
+    let is_one = |name: &str| device::is_cpu(name) || device::gpu_index(name).is_some();
+    match names.iter().find(|name| !is_one(name)) {
+        Some(name) => Err(Failure::input(format!(
+            "`{name}` is no device: their names are `cpu`, `cuda:0`, `cuda:1`, and so on"
+        ))),
+        None => Ok(()),
     }
 }

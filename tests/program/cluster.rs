@@ -135,4 +135,7 @@ fn a_profile_that_is_not_there_is_named() {
     );
     let said = desk.refused(&["worker", "results/nothing"]);
     assert!(said.contains("nothing is offered here"), "{said}");
+    let said = desk.refused(&["worker", "results/nothing", "--device", "gpu9"]);
+    assert!(said.contains("`gpu9` is no device"), "{said}");
+    desk.refused(&["worker", "results/nothing", "--per-device", "0"]);
 }

@@ -1,14 +1,15 @@
 //! `orchestrator worker`: a process that takes runs which are offered, on whatever machine it is started.
 
-use crate::application::data_cache;
+use crate::application::{data_cache, of_this_machine};
 use crate::cli::Failure;
+use crate::cli::experiment::check_device_names;
 use crate::cli::failure::FAILED;
 use crate::cli::stops::Stops;
 use crate::cli::terminal::note;
 use campaign::cluster::worker::{Over, Worker, WorkerError, work};
-use campaign::launch::hardware;
 use campaign::launch::local::{Device, Local};
 use experiment::{digest, lock};
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -28,8 +29,8 @@ pub(in crate::cli) struct Args {
     device: Vec<String>,
 
     /// Runs at once on each device.
-    #[arg(long, value_name = "RUNS", default_value_t = 1)]
-    per_device: usize,
+    #[arg(long, value_name = "RUNS", default_value = "1")]
+    per_device: NonZeroUsize,
 
     /// Seconds without work after which it ends.
     #[arg(long, value_name = "SECONDS", default_value_t = 300.0)]
@@ -65,17 +66,15 @@ pub(in crate::cli) fn run(args: &Args) -> Result<ExitCode, Failure> {
     };
     let idle = seconds("idle", args.idle)?;
     let time = args.time.map(|time| seconds("time", time)).transpose()?;
+    check_device_names(&args.device)?;
     let devices = if args.device.is_empty() {
-        match hardware::gpus().map_or(0, |gpus| gpus.len()) {
-            0 => vec!["cpu".to_owned()],
-            gpus => (0..gpus).map(|index| format!("cuda:{index}")).collect(),
-        }
+        of_this_machine()
     } else {
         args.device.clone()
     };
     let devices = devices.into_iter().map(|name| Device {
         name,
-        slots: args.per_device.max(1),
+        slots: args.per_device.get(),
         memory: None,
         overhead: 0.0,
     });

@@ -269,6 +269,8 @@ fn a_program_that_is_not_there_is_named() {
         "theirs.yaml",
         text.replace("[sh, train.sh,", "[no-such-program,"),
     );
+    let said = desk.refused(&["run", "theirs.yaml", "--device", "gpu9"]);
+    assert!(said.contains("`gpu9` is no device"), "{said}");
     run(&desk);
     let runs = status(&desk);
     assert_eq!(runs[0]["outcome"], "crashed");

@@ -2,7 +2,7 @@
 //! is what its worker tells.
 
 use super::pool::Pool;
-use super::{Ending, Offer, listed, offer_name, read, run_of_offer, write_whole};
+use super::{Ending, Offer, listed, offer_name, read, run_of_exit, run_of_offer, write_whole};
 use crate::launch::{Begun, Exit, Job, LaunchError, Launcher, exit_code};
 use experiment::claim::Claim;
 use experiment::folder::ClusterFolder;
@@ -97,10 +97,7 @@ impl Cluster {
         self.looked = Some(Instant::now());
         self.settle();
         for path in listed(&self.folder().exits()) {
-            let name = path
-                .file_name()
-                .map(|name| name.to_string_lossy().into_owned());
-            let run = name.and_then(|name| Some(RunId(name.split_once('.')?.0.to_owned())));
+            let run = run_of_exit(&path);
             let known = self.endings.iter().any(|(.., known)| *known == path);
             if let Some(run) = run.filter(|run| !known && self.offered.contains_key(run))
                 && let Some(ending) = read::<Ending>(&path)
@@ -183,7 +180,7 @@ impl Cluster {
         exits
     }
 
-    /// Asks the worker of a run for something; a run that nobody has taken is taken back.
+    /// Asks the worker of a run for something.
     fn ask(&mut self, run: &RunId, what: &str) {
         let path = self.folder().stops().join(&run.0);
         if let Err(error) = std::fs::write(&path, what) {
@@ -238,13 +235,12 @@ impl Launcher for Cluster {
             }
         }
         for path in listed(&self.folder().exits()) {
-            let name = path.file_name().and_then(|name| name.to_str());
-            if let Some((run, _)) = name.and_then(|name| name.split_once('.')) {
+            if let Some(run) = run_of_exit(&path) {
                 let offered = Offered {
                     offer: PathBuf::new(),
                     claim: None,
                 };
-                self.offered.entry(RunId(run.to_owned())).or_insert(offered);
+                self.offered.entry(run).or_insert(offered);
             }
         }
         self.offered.keys().cloned().collect()
@@ -255,8 +251,7 @@ impl Launcher for Cluster {
             let _ = std::fs::remove_file(offered.offer);
         }
         for path in listed(&self.folder().exits()) {
-            let name = path.file_name().and_then(|name| name.to_str());
-            if name.is_some_and(|name| name.starts_with(&format!("{run}."))) {
+            if run_of_exit(&path).as_ref() == Some(run) {
                 let _ = std::fs::remove_file(path);
             }
         }

@@ -66,6 +66,12 @@ fn run_of_offer(path: &Path) -> Option<RunId> {
     (!run.contains('.')).then(|| RunId(run.to_owned()))
 }
 
+/// Finds the run of an ending's file.
+fn run_of_exit(path: &Path) -> Option<RunId> {
+    let name = path.file_name()?.to_str()?;
+    Some(RunId(name.split_once('.')?.0.to_owned()))
+}
+
 /// Lists the files of a folder by name; none where it is not there.
 fn listed(folder: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
