@@ -123,6 +123,29 @@ fn ctrl_c_leaves_the_workers_at_work() {
 }
 
 #[test]
+fn a_run_that_is_cancelled_while_it_is_offered_is_not_trained() {
+    let desk = desk();
+    let mut leader = desk.start(&["run", "tiny.yaml", "--on", "hand"]);
+    wait_until("nothing is offered", || files(&desk, "offers") > 2);
+    let offers = std::fs::read_dir(desk.path().join("results/tiny/cluster/offers")).expect("there");
+    let offer = offers.flatten().map(|offer| offer.file_name());
+    let offer = offer.max().expect("an offer");
+    let offer = offer.to_str().expect("plain");
+    let (_, run) = offer.split_once('-').expect("a run's");
+    let all = files(&desk, "offers");
+    desk.done(&["cancel", run, "--results", "results/tiny"]);
+    wait_until("it stays offered", || files(&desk, "offers") < all);
+    worker(&desk).wait().expect("ended");
+    assert_eq!(leader.wait().expect("ended").code(), Some(1));
+    let status = desk.json(&["status", "tiny.yaml", "--json"]);
+    for stored in status["runs"].as_array().expect("runs") {
+        let is_it = stored["id"] == run;
+        let outcome = if is_it { "cancelled" } else { "finished" };
+        assert_eq!(stored["outcome"], outcome, "{stored}");
+    }
+}
+
+#[test]
 fn a_profile_that_is_not_there_is_named() {
     let desk = desk();
     let said = desk.refused(&["run", "tiny.yaml", "--on", "jean"]);

@@ -207,6 +207,8 @@ impl Launcher for Cluster {
             .offers()
             .join(offer_name(self.place, &job.run));
         self.place += 1;
+        // What it was asked for before is over.
+        self.stopping.remove(&job.run);
         let _ = std::fs::remove_file(self.folder().stops().join(&job.run.0));
         write_whole(&path, &offer).map_err(|source| LaunchError::Start {
             run: job.run.clone(),
@@ -246,15 +248,17 @@ impl Launcher for Cluster {
         self.offered.keys().cloned().collect()
     }
 
-    fn forget(&mut self, run: &RunId) {
-        if let Some(offered) = self.offered.remove(run) {
-            let _ = std::fs::remove_file(offered.offer);
+    fn forget(&mut self, run: &RunId) -> bool {
+        let offered = self.offered.remove(run);
+        if let Some(offered) = &offered {
+            let _ = std::fs::remove_file(&offered.offer);
         }
         for path in listed(&self.folder().exits()) {
             if run_of_exit(&path).as_ref() == Some(run) {
                 let _ = std::fs::remove_file(path);
             }
         }
+        offered.is_some()
     }
 
     fn begun(&mut self) -> Vec<Begun> {

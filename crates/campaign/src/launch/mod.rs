@@ -181,8 +181,10 @@ pub trait Launcher {
         Vec::new()
     }
 
-    /// Takes back a run that was offered, with whatever is told of it.
-    fn forget(&mut self, _: &RunId) {}
+    /// Takes back a run that was offered, with whatever is told of it; says whether it was.
+    fn forget(&mut self, _: &RunId) -> bool {
+        false
+    }
 
     /// Collects the jobs that have begun elsewhere since the last call.
     fn begun(&mut self) -> Vec<Begun> {

@@ -63,10 +63,15 @@ impl Campaign<'_, '_> {
         Ok(())
     }
 
-    /// Cancels a run that waits: for its turn, for a failed run, or for another command.
+    /// Cancels a run that waits: for its turn, for a worker, for a failed run, or for another command.
     async fn cancel_waiting(&mut self, id: &RunId) -> Result<(), OrchestrateError> {
         let outcome = RunOutcome::Cancelled;
-        let is_queued = self.queue.withdraw(id).is_some();
+        let is_offered = self.launcher.forget(id);
+        if is_offered {
+            // A worker may have taken it just now.
+            self.launcher.stop(id);
+        }
+        let is_queued = is_offered || self.queue.withdraw(id).is_some();
         if is_queued || self.is_open(id).await? {
             self.store.end_run(id, outcome, "cancelled", now()).await?;
         }
