@@ -4,7 +4,7 @@
 //! it. Everything it needs it makes, in a temporary folder.
 
 use campaign::launch::local::{Device, Local};
-use campaign::orchestrate::{self, Notice, Observer, Provenance, Setting};
+use campaign::orchestrate::{self, Mode, Notice, Observer, Provenance, Setting};
 use campaign::store::{ExperimentRecord, PlannedRun, Store};
 use experiment::clock::now;
 use experiment::event::{Event, Line, Measurement};
@@ -161,6 +161,7 @@ fn run_nothing(runs: usize) {
         execution: ExecutionSettings::default(),
         max_runs: None,
         first: Vec::new(),
+        mode: Mode::Train,
         provenance: Provenance::default(),
     };
     let program = std::env::current_exe().expect("this program");

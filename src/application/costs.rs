@@ -79,8 +79,7 @@ pub fn costs(
             several => format!("the steps of {several} models"),
         }
     ));
-    let program = std::env::current_exe()
-        .map_err(|error| Refused::machine(format!("cannot find this program: {error}")))?;
+    let program = super::this_program()?;
     let setting = Setting {
         program: &program,
         data_cache: &data_cache(),

@@ -30,32 +30,51 @@ pub fn of_this_machine() -> Vec<String> {
 /// of kernels, and by the cores that feed them.
 const RUNS_ON_A_GPU: usize = 8;
 
-/// Lists the devices that runs train on, with the runs that each takes at once.
+/// Lists the devices that an experiment's runs train on, with the runs that each takes at once.
+pub fn devices(experiment: &Experiment, names: &[String]) -> Vec<Device> {
+    let (parallel, _) = slots(experiment);
+    let external = experiment.external.as_ref();
+    let packing = Packing {
+        on_processor: parallel,
+        most: experiment.execution.parallel,
+        per_device: experiment.execution.per_device,
+        together: external.map_or(1, |external| external.devices_per_run),
+    };
+    places(names, &packing)
+}
+
+/// How runs share devices.
+#[derive(Clone, Copy, Debug)]
+pub struct Packing {
+    /// Runs at once where there is no GPU.
+    pub on_processor: usize,
+    /// Runs at once in all, where that is bounded.
+    pub most: Option<usize>,
+    /// Runs at once on one device, where that is given.
+    pub per_device: Option<usize>,
+    /// Devices that a run takes: it has a place of its own on them together.
+    pub together: usize,
+}
+
+/// Lists devices with the runs that each takes at once.
 ///
 /// A GPU takes as many as its free memory and this machine's cores allow, and one where its driver does not
 /// say how much memory that is.
-pub fn devices(experiment: &Experiment, names: &[String]) -> Vec<Device> {
-    let (parallel, _) = slots(experiment);
-    let settings = &experiment.execution;
+pub fn places(names: &[String], packing: &Packing) -> Vec<Device> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let any_gpu = names.iter().any(|name| device::gpu_index(name).is_some());
     let gpus = any_gpu.then(hardware::gpus).and_then(Result::ok);
     let gpus = gpus.unwrap_or_default();
-    let mut left = settings.parallel.unwrap_or(usize::MAX);
-    // A run that takes several has a place of its own on them together.
-    let together = match &experiment.external {
-        Some(external) => external.devices_per_run,
-        None => 1,
-    };
+    let mut left = packing.most.unwrap_or(usize::MAX);
     let names: Vec<String> = names
-        .chunks(together)
+        .chunks(packing.together)
         .map(|names| names.join(","))
         .collect();
     let devices = names.iter().map(|name| {
         let gpu = device::gpu_index(name);
-        let slots = match (settings.per_device, gpu) {
+        let slots = match (packing.per_device, gpu) {
             (Some(slots), _) => slots,
-            (None, None) => parallel,
+            (None, None) => packing.on_processor,
             (None, Some(index)) if index < gpus.len() => {
                 (cores / names.len()).clamp(1, RUNS_ON_A_GPU)
             }

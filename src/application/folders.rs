@@ -1,5 +1,6 @@
-//! Folders that experiments share.
+//! Folders that experiments share, and the program itself.
 
+use super::Refused;
 use std::path::{Path, PathBuf};
 
 /// Finds the folder of what can be made again: `$ORCHESTRATOR_CACHE`, else the user's cache.
@@ -25,4 +26,13 @@ pub fn data_cache() -> PathBuf {
 /// Finds the folder of what was measured of this machine.
 pub fn cost_cache() -> PathBuf {
     cache_folder().join("costs")
+}
+
+/// Finds the file of this program.
+///
+/// # Errors
+/// When the system does not say.
+pub fn this_program() -> Result<PathBuf, Refused> {
+    std::env::current_exe()
+        .map_err(|error| Refused::machine(format!("cannot find this program: {error}")))
 }

@@ -5,6 +5,7 @@
 
 mod analysed;
 mod asked;
+mod cluster;
 mod costs;
 mod devices;
 mod error;
@@ -15,9 +16,10 @@ mod trying;
 
 pub use analysed::Analysed;
 pub use asked::{AskError, Asked, cost_of_assumed};
+pub use cluster::{Chosen, submission};
 pub use costs::{at_once, costs, with_measured_memory};
-pub use devices::{devices, of_this_machine, slots};
+pub use devices::{Packing, devices, of_this_machine, places, slots};
 pub use error::Refused;
 pub use experiment::{Loaded, Named, Place, Runs};
-pub use folders::{cost_cache, data_cache};
+pub use folders::{cost_cache, data_cache, this_program};
 pub use trying::{Tried, try_out};

@@ -111,8 +111,7 @@ pub fn try_out(
     let json = serde_json::to_vec_pretty(&run.work);
     let json = json.map_err(|error| Refused::machine(error.to_string()))?;
     std::fs::write(folder.join(SPECIFICATION), json).map_err(machine)?;
-    let program = std::env::current_exe()
-        .map_err(|error| Refused::machine(format!("cannot find this program: {error}")))?;
+    let program = super::this_program()?;
     let place = Device {
         name: device.to_owned(),
         slots: 1,
@@ -226,6 +225,7 @@ impl Trial<'_> {
             environment: None,
             after: None,
             claim: None,
+            devices: self.run.work.devices(),
             memory: 0.0,
         };
         let started = self.launcher.start(&job);

@@ -2,7 +2,7 @@
 
 use super::Failure;
 use super::terminal::quoted;
-use crate::application::{Loaded, Named, Place, of_this_machine};
+use crate::application::{Chosen, Loaded, Named, Place, of_this_machine};
 use experiment::grid::Experiment;
 use network::device;
 use std::path::PathBuf;
@@ -33,6 +33,12 @@ impl ExperimentArgs {
 
     /// Writes them as they were given, for hints.
     pub(super) fn as_given(&self) -> String {
+        let words: Vec<String> = self.words().iter().map(|word| quoted(word)).collect();
+        words.join(" ")
+    }
+
+    /// Lists them as they were given.
+    pub(super) fn words(&self) -> Vec<String> {
         let mut words = vec![self.file.display().to_string()];
         for given in &self.overrides {
             words.extend(["--set".to_owned(), given.clone()]);
@@ -40,8 +46,7 @@ impl ExperimentArgs {
         if let Some(results) = &self.results {
             words.extend(["--results".to_owned(), results.display().to_string()]);
         }
-        let words: Vec<String> = words.iter().map(|word| quoted(word)).collect();
-        words.join(" ")
+        words
     }
 
     /// Finds stored results: those of a file, whose cells are not made, of a results folder, or of an
@@ -92,6 +97,26 @@ impl DeviceArgs {
             device::open(name).map_err(Failure::input)?;
         }
         Ok(names)
+    }
+}
+
+/// Where else runs train.
+#[derive(Debug, clap::Args)]
+pub(super) struct OnArgs {
+    /// On a cluster: a profile of clusters.yaml, beside the experiment or in the user's configuration; `local`
+    /// is this machine [default: `execution.on`].
+    #[arg(long, value_name = "NAME")]
+    pub(super) on: Option<String>,
+}
+
+impl OnArgs {
+    /// Finds the cluster that is asked for; `None` for this machine.
+    pub(super) fn find(
+        &self,
+        loaded: &Loaded,
+        experiment: &ExperimentArgs,
+    ) -> Result<Option<Chosen>, Failure> {
+        Ok(Chosen::find(self.on.as_deref(), loaded, &experiment.file)?)
     }
 }
 

@@ -16,6 +16,7 @@ mod progress;
 mod provenance;
 mod rows;
 mod stops;
+mod take_in;
 mod terminal;
 mod trained;
 

@@ -10,6 +10,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Sse;
 use axum::response::sse::Event;
+use campaign::cluster::workload::Workload;
 use campaign::store::{Progress, Store, StoreError};
 use experiment::clock::now;
 use experiment::lock::Lock;
@@ -88,7 +89,8 @@ impl Live {
             let mut versions = BTreeMap::new();
             let mut at_work = Vec::new();
             for place in places.list() {
-                if !matches!(Lock::holder(&place.folder), Ok(None)) {
+                let has_leader = !matches!(Lock::holder(&place.folder), Ok(None));
+                if has_leader || Workload::read(&place.folder).trained() > 0 {
                     at_work.push(place.key.clone());
                 }
                 match self.look(&places, &place, seen.get(&place.key)).await {

@@ -1,7 +1,7 @@
 //! A grid on a real Slurm, of three nodes on this machine, under faults of every part: its results must be the
 //! bits of an undisturbed grid.
 
-use super::desk::{Desk, Running};
+use super::desk::{Desk, GRID, Running};
 use super::machine;
 use super::taken::take;
 use nix::sys::signal::Signal;
@@ -18,9 +18,11 @@ const NODES: usize = 3;
 /// How long one grid may take, disturbed or not.
 const PATIENCE: Duration = Duration::from_secs(400);
 
+/// Workers of the profile `short` have a minute, and end a quarter of it before.
 const PROFILES: &str = "
 main: {slurm: {workers: 4, partition: main, gres: 'gpu:1', idle: 2, poll: 1, patience: 4}}
 spot: {slurm: {workers: 4, partition: spot, gres: 'gpu:1', idle: 2, poll: 1, patience: 4}}
+short: {slurm: {workers: 2, partition: main, gres: 'gpu:1', idle: 2, poll: 1, patience: 4, time: 1min}}
 ";
 
 /// How long jobs may wait while none runs before an administrator looks.
@@ -176,8 +178,11 @@ impl Drop for Slurm {
     }
 }
 
+/// How many times longer runs are trained where workers' time is to be over before the grid is done.
+const LONGER: u32 = 8;
+
 /// What is done to a grid that runs.
-const FAULTS: [&str; 9] = [
+const FAULTS: [&str; 10] = [
     "a worker is killed",
     "a training process is killed",
     "a job's step is killed",
@@ -187,6 +192,7 @@ const FAULTS: [&str; 9] = [
     "a job is requeued",
     "jobs are preempted",
     "the leader is killed and started again",
+    "the leader is killed and started again on another machine",
 ];
 
 struct Theatre {
@@ -218,7 +224,7 @@ impl Theatre {
     }
 
     /// Does one of the faults, where it meets anything.
-    fn disturb(&mut self, desk: &Desk, leader: &mut Running, profile: &str) {
+    fn disturb(&mut self, desk: &mut Desk, leader: &mut Running, profile: &str) {
         let kind = self.rng.random_range(0..FAULTS.len());
         let done = match kind {
             0 | 1 => {
@@ -279,6 +285,9 @@ impl Theatre {
             _ => {
                 machine::signal(leader.pid(), Signal::SIGKILL);
                 leader.wait(PATIENCE);
+                if kind == 9 {
+                    desk.host = [Some("login2"), None][usize::from(desk.host.is_some())];
+                }
                 *leader = desk.start(&["run", "grid.yaml", "--on", profile]);
                 true
             }
@@ -291,7 +300,7 @@ impl Theatre {
     }
 
     /// Runs a grid to its end, with up to so many faults, and waits for its last worker.
-    fn run(&mut self, desk: &Desk, profile: &str, faults: usize) {
+    fn run(&mut self, desk: &mut Desk, profile: &str, faults: usize) {
         let most = self.total() + faults;
         let until = Instant::now() + PATIENCE;
         for command in 1..=6 {
@@ -323,14 +332,24 @@ impl Theatre {
     }
 }
 
+/// A Slurm, or loudly none.
+fn slurm() -> Option<Slurm> {
+    let slurm = Slurm::start();
+    slurm
+        .map_err(|why| eprintln!("SKIPPED: no grid ran on Slurm: {why}"))
+        .ok()
+}
+
+/// Has runs last long enough for workers to come to their end.
+fn longer(desk: &Desk) {
+    let tokens = |times: u32| format!("{:?}", [8192, 12288, 16384].map(|tokens| times * tokens));
+    let (short, long) = (tokens(1), tokens(LONGER));
+    assert!(GRID.contains(&short), "the grid has other tokens");
+    std::fs::write(desk.path().join("grid.yaml"), GRID.replace(&short, &long)).expect("written");
+}
+
 fn survives(faults: usize, a_grid: usize, seed: u64) {
-    let slurm = match Slurm::start() {
-        Ok(slurm) => slurm,
-        Err(why) => {
-            eprintln!("SKIPPED: no grid ran on Slurm: {why}");
-            return;
-        }
-    };
+    let Some(slurm) = slurm() else { return };
     let undisturbed = Desk::new();
     undisturbed.finish().expect("nothing is in the way");
     let (right, wrong) = take(&undisturbed);
@@ -344,8 +363,8 @@ fn survives(faults: usize, a_grid: usize, seed: u64) {
     let mut grids = 0;
     while theatre.total() < faults {
         let profile = ["main", "spot"][grids % 2];
-        let desk = theatre.desk(profile);
-        theatre.run(&desk, profile, a_grid.min(faults - theatre.total()));
+        let mut desk = theatre.desk(profile);
+        theatre.run(&mut desk, profile, a_grid.min(faults - theatre.total()));
         let (taken, wrong) = take(&desk);
         assert!(wrong.is_empty(), "grid {grids}: {wrong:?}");
         assert!(taken.same_losses(&right), "grid {grids}: other losses");
@@ -359,6 +378,35 @@ fn survives(faults: usize, a_grid: usize, seed: u64) {
     for (fault, count) in FAULTS.iter().zip(theatre.counts) {
         println!("| {fault} | {count} |");
     }
+}
+
+#[test]
+#[ignore = "takes minutes: `just faults-cluster`"]
+fn workers_on_slurm_come_to_their_time_limit() {
+    let Some(slurm) = slurm() else { return };
+    let undisturbed = Desk::new();
+    longer(&undisturbed);
+    undisturbed.finish().expect("nothing is in the way");
+    let (right, wrong) = take(&undisturbed);
+    assert!(wrong.is_empty(), "{wrong:?}");
+    let mut theatre = Theatre {
+        slurm,
+        rng: ChaCha8Rng::seed_from_u64(1),
+        counts: [0; FAULTS.len()],
+        repairs: 0,
+    };
+    let mut desk = theatre.desk("short");
+    longer(&desk);
+    theatre.run(&mut desk, "short", 0);
+    let (taken, wrong) = take(&desk);
+    assert!(wrong.is_empty() && taken.same_losses(&right), "{wrong:?}");
+    let jobs = std::fs::read_dir(desk.results().join("cluster/jobs")).expect("there");
+    let said = jobs
+        .flatten()
+        .map(|job| std::fs::read_to_string(job.path()).unwrap_or_default());
+    let limits = said.filter(|said| said.contains("asked to stop")).count();
+    println!("{limits} workers came to the end of their minute; losses identical");
+    assert!(limits > 1, "the grid was done before");
 }
 
 #[test]

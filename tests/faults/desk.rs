@@ -38,6 +38,8 @@ pub(super) struct Desk {
     /// The disk that holds the results, where it is one of their own.
     pub(super) disk: Option<Disk>,
     pub(super) clock: Option<Clock>,
+    /// The name of the machine on which commands are started, where it is not this one's.
+    pub(super) host: Option<&'static str>,
     /// Variables of all that is started here.
     pub(super) variables: Vec<(String, String)>,
 }
@@ -56,6 +58,7 @@ impl Desk {
             folder,
             disk: None,
             clock: None,
+            host: None,
             variables: Vec::new(),
         };
         desk.restore_program();
@@ -118,7 +121,17 @@ impl Desk {
             .append(true)
             .open(self.path().join("said.txt"))
             .expect("a log");
-        let mut command = Command::new(self.program());
+        let mut command = match self.host {
+            None => Command::new(self.program()),
+            Some(host) => {
+                let mut command = Command::new("unshare");
+                let script = "hostname \"$0\" && exec \"$@\"";
+                command
+                    .args(["--uts", "sh", "-c", script, host])
+                    .arg(self.program());
+                command
+            }
+        };
         command
             .args(arguments)
             .current_dir(self.path())

@@ -111,7 +111,7 @@ fn ctrl_c_leaves_the_workers_at_work() {
     signal(&leader, Signal::SIGINT);
     assert_eq!(leader.wait().expect("ended").code(), Some(1));
     let said = desk.refused(&["run", "tiny.yaml"]);
-    assert!(said.contains("offered to workers"), "{said}");
+    assert!(said.contains("workers have this folder"), "{said}");
     wait_until("the worker does not go on", || files(&desk, "offers") == 0);
     worker.wait().expect("ended");
     // Nobody is left: what was done is taken in.

@@ -69,8 +69,22 @@ pub struct Setting {
     pub max_runs: Option<usize>,
     /// Runs that start before all others.
     pub first: Vec<RunId>,
+    /// How far the loop goes.
+    pub mode: Mode,
     /// Where the numbers come from.
     pub provenance: Provenance,
+}
+
+/// How far the loop goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// Until no run is left that can be trained.
+    #[default]
+    Train,
+    /// Until what workers elsewhere have done is taken in, and the other runs are offered to them.
+    Offer,
+    /// Until what workers elsewhere have done is taken in.
+    TakeIn,
 }
 
 /// Where numbers come from.
@@ -178,6 +192,8 @@ impl Summary {
 pub enum Limit {
     /// Stopping was asked for.
     Stop,
+    /// They are offered to workers elsewhere.
+    Elsewhere,
     /// [`Setting::max_runs`].
     MaxRuns,
     /// `execution.max_time`.

@@ -39,9 +39,12 @@ impl Claim {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => return Ok(false),
             file => file?,
         };
-        file.write_all(&text)?;
-        file.sync_all()?;
-        Ok(true)
+        let written = file.write_all(&text).and_then(|()| file.sync_all());
+        if written.is_err() {
+            // One that nobody can read would keep everybody out.
+            let _ = std::fs::remove_file(path);
+        }
+        written.map(|()| true)
     }
 
     /// Reads a claim; `None` where there is none, or it is still being written.

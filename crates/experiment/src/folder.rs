@@ -76,7 +76,12 @@ impl ClusterFolder<'_> {
         self.folder("jobs")
     }
 
-    /// All of them.
+    /// The last answer of a batch system's queue.
+    pub fn queue(self) -> PathBuf {
+        self.folder("queue.json")
+    }
+
+    /// All folders.
     pub fn all(self) -> [PathBuf; 6] {
         [
             self.offers(),

@@ -107,9 +107,11 @@ impl Default for Analysis {
     }
 }
 
-/// How runs are carried out on this machine; their results do not depend on it.
+/// How runs are carried out; their results do not depend on it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ExecutionSettings {
+    /// The profile of the cluster where; `None` for this machine.
+    pub on: Option<String>,
     /// Sequences in one forward pass, a divisor of every batch; `None` for the whole batch.
     pub micro_batch: Option<usize>,
     /// Time between two checkpoints of a run.
@@ -143,6 +145,7 @@ pub struct ExecutionSettings {
 impl Default for ExecutionSettings {
     fn default() -> Self {
         Self {
+            on: None,
             micro_batch: None,
             checkpoint_every: Seconds::from(Execution::CHECKPOINT_EVERY),
             threads: None,

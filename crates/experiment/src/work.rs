@@ -152,6 +152,14 @@ impl Work {
         }
     }
 
+    /// Devices that it takes together.
+    pub fn devices(&self) -> usize {
+        match self {
+            Self::Model(_) => 1,
+            Self::External(spec) => spec.devices,
+        }
+    }
+
     /// Seed.
     pub fn seed(&self) -> u64 {
         match self {

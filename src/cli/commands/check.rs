@@ -1,9 +1,12 @@
 //! `orchestrator check`: is this experiment file right?
 
+use crate::application::{Chosen, Loaded, submission};
 use crate::cli::Failure;
 use crate::cli::answer::answer;
-use crate::cli::experiment::ExperimentArgs;
+use crate::cli::experiment::{ExperimentArgs, OnArgs};
 use crate::cli::terminal::harmless;
+use campaign::cluster::profile::Profile;
+use campaign::cluster::slurm::{Finding, check};
 use experiment::quantity::{counted, human_bytes};
 use std::fmt;
 use std::process::ExitCode;
@@ -17,8 +20,11 @@ pub(in crate::cli) struct Args {
     #[command(flatten)]
     experiment: ExperimentArgs,
 
+    #[command(flatten)]
+    on: OnArgs,
+
     /// Print JSON: an object with the experiment's name and the number of its runs, `data`: what was
-    /// read, and `warnings`.
+    /// read, `cluster`: what Slurm says of the workers, and `warnings`.
     #[arg(long)]
     json: bool,
 }
@@ -31,6 +37,8 @@ struct Checked {
     data: Vec<Described>,
     /// How often the longest run reads its training tokens.
     epochs: f64,
+    /// What was found of the cluster where.
+    cluster: Vec<Finding>,
     warnings: Vec<String>,
 }
 
@@ -46,6 +54,14 @@ impl fmt::Display for Checked {
                 "  epochs: {} in the longest run",
                 significant(self.epochs)
             )?;
+        }
+        for finding in &self.cluster {
+            match finding {
+                Finding::Fine(said) => writeln!(f, "  cluster: {said}")?,
+                Finding::Doubt(said) | Finding::Wrong(said) => {
+                    writeln!(f, "warning: cluster: {said}")?;
+                }
+            }
         }
         for warning in &self.warnings {
             writeln!(f, "warning: {warning}")?;
@@ -97,6 +113,7 @@ fn significant(x: f64) -> String {
 
 pub(in crate::cli) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let loaded = args.experiment.load()?;
+    let on = args.on.find(&loaded, &args.experiment)?;
     let runs = crate::cli::block_on(async { Ok(loaded.runs().await?) })?;
     let epochs = runs.planned.iter().map(|run| run.epochs);
     let checked = Checked {
@@ -104,7 +121,30 @@ pub(in crate::cli) fn run(args: &Args) -> Result<ExitCode, Failure> {
         epochs: epochs.fold(0.0, f64::max),
         warnings: runs.warnings(),
         data: runs.data,
+        cluster: match &on {
+            Some(on) => of_cluster(on, &loaded)?,
+            None => Vec::new(),
+        },
         experiment: loaded.experiment.name,
     };
-    answer(&checked, args.json)
+    let said = answer(&checked, args.json)?;
+    let is_wrong = |finding: &Finding| matches!(finding, Finding::Wrong(_));
+    match on.filter(|_| checked.cluster.iter().any(is_wrong)) {
+        Some(on) => Err(Failure::input(format!(
+            "no worker would begin on {}: its profile asks for what Slurm does not give",
+            on.name
+        ))),
+        None => Ok(said),
+    }
+}
+
+/// Finds out whether workers would begin.
+fn of_cluster(on: &Chosen, loaded: &Loaded) -> Result<Vec<Finding>, Failure> {
+    match &on.profile {
+        Profile::Slurm(slurm) => Ok(check(&submission(slurm, loaded)?)),
+        Profile::ByHand(_) => Ok(vec![Finding::Fine(format!(
+            "workers are started by hand: `orchestrator worker {}`",
+            loaded.results.display()
+        ))]),
+    }
 }

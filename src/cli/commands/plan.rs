@@ -1,12 +1,13 @@
 //! `orchestrator plan`: what would run, and what it would cost.
 
+mod cluster;
 mod external;
 
-use crate::application::{Loaded, Runs, devices, slots};
+use crate::application::{Chosen, Loaded, Runs, devices, slots};
 use crate::application::{at_once, costs};
 use crate::cli::Failure;
 use crate::cli::axes::Columns;
-use crate::cli::experiment::{DeviceArgs, ExperimentArgs};
+use crate::cli::experiment::{DeviceArgs, ExperimentArgs, OnArgs};
 use crate::cli::terminal::{note, print};
 use campaign::orchestrate::{by_urgency, disk_free, disk_need, to_do};
 use campaign::store::RunRecord;
@@ -31,6 +32,9 @@ pub(in crate::cli) struct Args {
     #[command(flatten)]
     devices: DeviceArgs,
 
+    #[command(flatten)]
+    on: OnArgs,
+
     /// Do not measure what steps take here: no estimate of time, and a rough one of memory.
     #[arg(long)]
     no_time: bool,
@@ -51,6 +55,7 @@ pub(in crate::cli) struct Args {
 
 pub(in crate::cli) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let loaded = args.experiment.load()?;
+    let on = args.on.find(&loaded, &args.experiment)?;
     let (runs, stored) =
         crate::cli::block_on(async { Ok((loaded.runs().await?, loaded.stored().await?)) })?;
     let warnings = runs.warnings();
@@ -70,6 +75,7 @@ pub(in crate::cli) fn run(args: &Args) -> Result<ExitCode, Failure> {
             stored: &stored,
             warnings: &warnings,
             device: names.first().map_or("cpu", String::as_str),
+            on: on.as_ref(),
         };
         return plan.print(args.commands, args.json);
     }
@@ -87,15 +93,21 @@ pub(in crate::cli) fn run(args: &Args) -> Result<ExitCode, Failure> {
         _ => Costs::default(),
     };
     let devices = devices(&loaded.experiment, &names);
+    let left = to_do(&all, &stored, &loaded.results);
     let outlook = Outlook {
-        left: to_do(&all, &stored, &loaded.results),
-        at_once: at_once(&devices, &planned, |run| costs.memory(run)),
+        at_once: match &on {
+            Some(on) => cluster::at_once(on, left.len()),
+            None => at_once(&devices, &planned, |run| costs.memory(run)),
+        },
+        left,
+        on: on.as_ref(),
         loaded: &loaded,
         planned: &planned,
         untuned: &untuned,
         tuned: &tuned,
         warnings: &warnings,
         stored: &stored,
+        own: planned.iter().map(|run| (&run.id, run)).collect(),
         costs: &costs,
     };
     if args.json {
@@ -121,11 +133,15 @@ struct Outlook<'a> {
     tuned: &'a [String],
     warnings: &'a [String],
     stored: &'a HashMap<RunId, RunRecord>,
+    /// The planned runs by their ids.
+    own: HashMap<&'a RunId, &'a Planned>,
     /// The runs that are not done.
     left: Vec<&'a Run>,
     costs: &'a Costs,
     /// Runs that train at once.
     at_once: usize,
+    /// The cluster where; `None` for this machine.
+    on: Option<&'a Chosen>,
 }
 
 /// Writes what kind of model a run trains, and which part of its training.
@@ -334,18 +350,21 @@ impl Outlook<'_> {
         aligned(&rows)
     }
 
+    /// Estimates the seconds of a run; `None` when nothing was measured.
+    fn seconds_of(&self, run: &Run) -> Option<f64> {
+        self.costs.seconds(self.own.get(&run.id)?)
+    }
+
     /// Estimates the seconds until all that is left is done; `None` when nothing was measured.
     fn seconds(&self) -> Option<f64> {
         let order = self.loaded.experiment.execution.order;
         let mut queue = by_urgency(&self.left, order, &[]);
         queue.reverse();
         let places: HashMap<&RunId, usize> = queue.iter().map(|run| &run.id).zip(0..).collect();
-        let own: HashMap<&RunId, &Planned> =
-            self.planned.iter().map(|run| (&run.id, run)).collect();
         let task = |run: &&Run| {
             let start = run.work.start();
             Some(Task {
-                seconds: self.costs.seconds(own.get(&run.id)?)?,
+                seconds: self.seconds_of(run)?,
                 is_running: false,
                 // What it goes on from may be done.
                 after: start.and_then(|start| places.get(&start.run).copied()),
@@ -386,6 +405,8 @@ impl Outlook<'_> {
             human_bytes(need.most),
             human_bytes(need.kept)
         );
+        let all = left.iter().map(|run| self.seconds_of(run)).sum();
+        text.extend(self.on.map(|on| cluster::describe(on, left.len(), all)));
         if let Some(free) = disk_free(&loaded.results).filter(|free| need.most > *free) {
             let results = loaded.results.display();
             text += &format!(
@@ -459,6 +480,7 @@ impl Outlook<'_> {
             "left": self.left.len(),
             "at_once": self.at_once,
             "seconds": self.seconds(),
+            "on": self.on.map(|on| on.name.as_str()),
             "warnings": self.warnings,
         })
     }

@@ -5,7 +5,7 @@ use crate::cli::Failure;
 use crate::cli::answer::answer;
 use crate::cli::experiment::ExperimentArgs;
 use campaign::store::Standing;
-use experiment::folder::{CHECKPOINT, END, HEARTBEAT, ResultsFolder, WEIGHTS};
+use experiment::folder::{CHECKPOINT, ClusterFolder, END, HEARTBEAT, ResultsFolder, WEIGHTS};
 use experiment::lock::Lock;
 use experiment::quantity::{human, human_bytes};
 use experiment::run::RunState;
@@ -156,7 +156,8 @@ pub(in crate::cli) fn run(args: &Args) -> Result<ExitCode, Failure> {
     for run in &standings {
         let folder = ResultsFolder(&results).run(&run.id);
         // Whoever works there needs it, and whoever cannot be asked may.
-        if !matches!(Lock::holder(&folder), Ok(None)) {
+        let is_claimed = ClusterFolder(&results).claim(&run.id).exists();
+        if is_claimed || !matches!(Lock::holder(&folder), Ok(None)) {
             continue;
         }
         for (path, why) in choice.of(run, &folder) {

@@ -1,11 +1,13 @@
 //! `orchestrator run`: plan, train what is missing, store, fit, draw.
 
+mod detached;
+
 use super::fit;
 use crate::application::Asked;
 use crate::application::with_measured_memory;
-use crate::application::{Loaded, Runs, data_cache, devices};
+use crate::application::{Chosen, Loaded, Runs, data_cache, devices, this_program};
 use crate::cli::answer::in_json;
-use crate::cli::experiment::{DeviceArgs, ExperimentArgs};
+use crate::cli::experiment::{DeviceArgs, ExperimentArgs, OnArgs};
 use crate::cli::failure::FAILED;
 use crate::cli::progress::Progress;
 use crate::cli::stops::Stops;
@@ -13,14 +15,12 @@ use crate::cli::terminal::{note, print};
 use crate::cli::{Failure, provenance};
 use crate::rows::Selection;
 use campaign::cluster::leader::Cluster;
-use campaign::cluster::offered_and_claimed;
-use campaign::cluster::pool::{ByHand, Pool};
-use campaign::cluster::profile::{self, Profile};
-use campaign::cluster::slurm::Slurm;
+use campaign::cluster::workload::Workload;
 use campaign::launch::Launcher;
 use campaign::launch::local::{Device, Local};
-use campaign::orchestrate::{self, Limit, Setting, Summary};
+use campaign::orchestrate::{self, Limit, Mode, Setting, Summary};
 use campaign::store::{ExperimentRecord, Patience, PlannedRun, Store, shared_filesystem};
+use detached::Round;
 use experiment::clock::now;
 use experiment::digest;
 use experiment::folder::ClusterFolder;
@@ -28,16 +28,16 @@ use experiment::lock::Lock;
 use experiment::plan::{Planned, Run};
 use experiment::quantity::{counted, human_bytes};
 use experiment::run::RunId;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// Run an experiment: train what is missing, store it, fit the laws, draw the figures and
 /// write the report.
 ///
 /// Running the same file again trains only what is missing. Ctrl-C lets running runs write a
-/// checkpoint and ends; a second one kills them. A run that crashes, stalls or runs out of memory is
+/// checkpoint and ends; a second one kills them. On a cluster it leaves the workers at work, and the same
+/// command again takes in what they have done. A run that crashes, stalls or runs out of memory is
 /// tried again; what fails for good waits for `orchestrator retry`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  orchestrator run experiments/quickstart.yaml")]
@@ -48,14 +48,21 @@ pub(in crate::cli) struct Args {
     #[command(flatten)]
     devices: DeviceArgs,
 
-    /// Train on a cluster: a profile of clusters.yaml, beside the experiment or in the user's configuration.
-    /// Ctrl-C leaves its workers at work; the same command again takes in what they have done.
-    #[arg(long, value_name = "NAME")]
-    on: Option<String>,
+    #[command(flatten)]
+    on: OnArgs,
 
-    /// With --on: end the workers, take back what is offered, and train nothing.
-    #[arg(long, requires = "on")]
+    /// On a cluster: end the workers, take back what is offered, and train nothing.
+    #[arg(long)]
     cancel: bool,
+
+    /// On a cluster: submit the workers and a job that takes in what they measured, goes on where runs are
+    /// left, and fits; and return.
+    #[arg(long, conflicts_with_all = ["cancel", "max_runs", "first"])]
+    detach: bool,
+
+    /// Measurements before the round that has ended, and rounds without any before it.
+    #[arg(long, hide = true, requires = "detach")]
+    round: Option<Round>,
 
     /// Start no more than so many runs.
     #[arg(long, value_name = "N")]
@@ -81,9 +88,15 @@ pub(in crate::cli) struct Args {
 
 pub(in crate::cli) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let loaded = args.experiment.load()?;
-    let device_names = match &args.on {
+    let cluster = args.on.find(&loaded, &args.experiment)?;
+    let device_names = match &cluster {
         // Those of the workers are their own affair.
         Some(_) => vec!["cpu".to_owned()],
+        None if args.cancel || args.detach => {
+            return Err(Failure::input(
+                "`--cancel` and `--detach` are for runs on a cluster: name it with `--on NAME`",
+            ));
+        }
         None => args.devices.names_for(&loaded.experiment)?,
     };
     crate::cli::block_on(async {
@@ -91,7 +104,7 @@ pub(in crate::cli) fn run(args: &Args) -> Result<ExitCode, Failure> {
         for warning in runs.warnings() {
             note!("warning: {warning}");
         }
-        train_and_fit(args, &device_names, &loaded, runs).await
+        train_and_fit(args, &device_names, &loaded, cluster.as_ref(), runs).await
     })
 }
 
@@ -99,6 +112,7 @@ async fn train_and_fit(
     args: &Args,
     device_names: &[String],
     loaded: &Loaded,
+    cluster: Option<&Chosen>,
     mut runs: Runs,
 ) -> Result<ExitCode, Failure> {
     // First the lock: of two that start on a new folder, one would find its database half made.
@@ -111,7 +125,7 @@ async fn train_and_fit(
             loaded.results.display()
         );
     }
-    if args.on.is_none() {
+    if cluster.is_none() {
         refuse_what_workers_have(&loaded.results)?;
     }
     let stops = Stops::watch()?;
@@ -123,16 +137,22 @@ async fn train_and_fit(
         execution: loaded.experiment.execution.clone(),
         max_runs: args.max_runs,
         first: find_planned(&args.first, &runs.all())?,
+        mode: if args.detach {
+            Mode::Offer
+        } else {
+            Mode::Train
+        },
         provenance: provenance::of(device_names),
     };
-    if args.cancel {
-        for said in cluster(args, loaded)?.cancel() {
+    if let (true, Some(cluster)) = (args.cancel, cluster) {
+        for said in cluster.open(loaded)?.cancel() {
             note!("{said}");
         }
         return Ok(ExitCode::SUCCESS);
     }
     let training = Training {
         args,
+        cluster,
         store: &store,
         device_names,
         loaded,
@@ -183,44 +203,18 @@ async fn train_and_fit(
 
 /// Refuses to train here what workers train.
 fn refuse_what_workers_have(results: &Path) -> Result<(), Failure> {
-    let (offered, claimed) = offered_and_claimed(results);
+    let workload = Workload::read(results);
+    let (offered, claimed) = (workload.offered, workload.trained());
     if offered + claimed == 0 {
         return Ok(());
     }
     Err(Failure::input(format!(
-        "workers have this folder ({} offered to workers, {claimed} claimed by them): go on with `--on NAME`, or \
+        "workers have this folder ({} offered to them, {claimed} claimed by them): go on with `--on NAME`, or \
          take them back with `--on NAME --cancel` (what is claimed stands in {})",
         counted(offered, "run"),
         ClusterFolder(results).claims().display()
     )))
 }
-
-/// Prepares the workers of a profile.
-fn cluster(args: &Args, loaded: &Loaded) -> Result<Cluster, Failure> {
-    let name = args.on.as_deref().unwrap_or_default();
-    let file = &args.experiment.file;
-    let beside = file.with_file_name(PROFILES);
-    let home = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from);
-    let home = home.or_else(|| Some(Path::new(&std::env::var_os("HOME")?).join(".config")));
-    let user = home.unwrap_or_default().join("orchestrator").join(PROFILES);
-    let profile = profile::find(name, &[beside, user]).map_err(Failure::input)?;
-    let program = std::env::current_exe()
-        .map_err(|error| Failure::machine(format!("cannot find this program: {error}")))?;
-    let results = std::path::absolute(&loaded.results).map_err(Failure::machine)?;
-    let pool: Box<dyn Pool> = match profile {
-        Profile::Slurm(slurm) => {
-            let token = digest::name(&results.display().to_string());
-            Box::new(Slurm::new(*slurm, &results, program, &token))
-        }
-        Profile::ByHand(hand) => Box::new(ByHand {
-            patience: Duration::try_from_secs_f64(hand.patience).map_err(Failure::input)?,
-        }),
-    };
-    Cluster::new(&loaded.results, pool).map_err(Failure::machine)
-}
-
-/// The file of profiles.
-const PROFILES: &str = "clusters.yaml";
 
 /// Has training go on while somebody else writes to the database, however long.
 fn patience(stops: &Stops) -> Patience {
@@ -258,7 +252,8 @@ fn say_what_is_left(
     if summary.left > 0 {
         note!("{}", how_to_continue(summary, setting));
     }
-    Ok(if failed || more {
+    // What goes on without this command is not left.
+    Ok(if failed || more && !args.detach {
         ExitCode::from(FAILED)
     } else {
         ExitCode::SUCCESS
@@ -326,6 +321,9 @@ fn how_to_continue(summary: &Summary, setting: &Setting) -> String {
                  it to continue"
             )
         }
+        Some(Limit::Elsewhere) => {
+            "workers go on: `orchestrator status` says how far they are".to_owned()
+        }
         Some(Limit::Stop) | None => AGAIN.to_owned(),
     }
 }
@@ -368,6 +366,8 @@ async fn record(
 /// What runs are trained by.
 struct Training<'a> {
     args: &'a Args,
+    /// The cluster where; `None` for this machine.
+    cluster: Option<&'a Chosen>,
     store: &'a Store,
     device_names: &'a [String],
     loaded: &'a Loaded,
@@ -397,7 +397,7 @@ impl Training<'_> {
         check_disk(loaded, &missing, &devices)?;
         // Devices of one machine are taken to be alike.
         let planned = match self.device_names.first() {
-            Some(name) if !missing.is_empty() && !own.is_empty() && self.args.on.is_none() => {
+            Some(name) if !missing.is_empty() && !own.is_empty() && self.cluster.is_none() => {
                 let own = with_measured_memory(loaded, own, name, &|said| note!("{said}"))?;
                 runs(&own)
             }
@@ -407,22 +407,41 @@ impl Training<'_> {
         let slots = devices.iter().map(|device| device.slots).sum();
         let by_urgency = orchestrate::by_urgency(&missing, setting.execution.order, &setting.first);
         let mut progress = Progress::new(&by_urgency, slots, self.is_quiet);
-        let program = std::env::current_exe()
-            .map_err(|error| Failure::machine(format!("cannot find this program: {error}")))?;
-        let mut launcher: Box<dyn Launcher> = match &self.args.on {
-            Some(_) => Box::new(cluster(self.args, loaded)?),
-            None => Box::new(Local::new(program, devices)),
+        let mut workers = self
+            .cluster
+            .map(|cluster| cluster.open(loaded))
+            .transpose()?;
+        let mut local = Local::new(this_program()?, devices);
+        let launcher: &mut dyn Launcher = match &mut workers {
+            Some(workers) => workers,
+            None => &mut local,
         };
         let training = orchestrate::run(
             store,
             experiment,
             &planned,
             setting,
-            &mut *launcher,
+            launcher,
             &mut progress,
             self.stops.asked(),
         );
         let summary = self.stops.train(training).await?;
+        if let (Some(workers), true) = (&mut workers, self.args.detach && summary.left > 0) {
+            note!("{}", self.follow(workers).await?);
+        }
         Ok((experiment, summary))
+    }
+
+    /// Has this command carried out again when the workers have ended.
+    async fn follow(&self, workers: &mut Cluster) -> Result<String, Failure> {
+        let round = Round::next(self.args.round, self.store.amount_done().await?)?;
+        let mut words = vec![this_program()?.display().to_string()];
+        words.extend(["run", "--detach", "--quiet", "--round"].map(str::to_owned));
+        words.push(round.to_string());
+        let on = self.cluster.map(|cluster| cluster.name.clone());
+        words.extend(on.into_iter().flat_map(|name| ["--on".to_owned(), name]));
+        words.extend(self.args.experiment.words());
+        let folder = std::env::current_dir().map_err(Failure::machine)?;
+        workers.follow(&words, &folder).map_err(Failure::machine)
     }
 }

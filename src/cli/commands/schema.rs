@@ -1,7 +1,8 @@
-//! `orchestrator schema`: the JSON Schema of experiment files.
+//! `orchestrator schema`: the JSON Schema of experiment files, and of profiles of clusters.
 
 use crate::cli::Failure;
 use crate::cli::terminal::print;
+use campaign::cluster::profile;
 use experiment::grid;
 use std::process::ExitCode;
 
@@ -16,10 +17,16 @@ pub(in crate::cli) struct Args {
     /// The same for people, in Markdown: every key with its values, default, unit and an example.
     #[arg(long)]
     markdown: bool,
+
+    /// That of clusters.yaml, the profiles of clusters, instead.
+    #[arg(long, conflicts_with = "markdown")]
+    clusters: bool,
 }
 
 pub(in crate::cli) fn run(args: &Args) -> Result<ExitCode, Failure> {
-    print(&if args.markdown {
+    print(&if args.clusters {
+        format!("{:#}\n", profile::schema())
+    } else if args.markdown {
         grid::reference()
     } else {
         format!("{:#}\n", grid::schema())

@@ -4,7 +4,9 @@ use super::watch;
 use crate::cli::Failure;
 use crate::cli::axes::Columns;
 use crate::cli::experiment::ExperimentArgs;
+use crate::cli::take_in::take_in;
 use crate::cli::terminal::{draw, last_line, print};
+use campaign::cluster::workload::Workload;
 use campaign::orchestrate::blocked_by;
 use campaign::store::{RunRecord, Selection, Store, Tally};
 use clap::ValueEnum;
@@ -24,6 +26,9 @@ const WATCH: Duration = Duration::from_secs(2);
 const MOST_SHOWN: u64 = 1000;
 
 /// Print where every run of an experiment stands.
+///
+/// Of a cluster it says what workers train and why jobs wait. Where nobody else does, it takes in what they have
+/// measured.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  orchestrator status experiments/quickstart.yaml --json")]
 pub(in crate::cli) struct Args {
@@ -31,7 +36,8 @@ pub(in crate::cli) struct Args {
     experiment: ExperimentArgs,
 
     /// Print JSON: an object whose `runs` array holds one object a run, and whose `at_work` says
-    /// whether an orchestrator trains them; `imported` counts runs of other people.
+    /// whether an orchestrator trains them; `imported` counts runs of other people; `workers` is what
+    /// workers on a cluster have, null where they have nothing.
     #[arg(long)]
     json: bool,
 
@@ -61,6 +67,7 @@ enum Order {
 pub(in crate::cli) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let place = args.experiment.place()?;
     crate::cli::block_on(async {
+        take_in(&args.experiment, &place.results).await;
         let mut store = crate::cli::open_to_read(&place.results).await?;
         let (experiment, name) = place.find(&store).await?;
         let has_board = args.watch && std::io::stdout().is_terminal();
@@ -79,6 +86,7 @@ pub(in crate::cli) fn run(args: &Args) -> Result<ExitCode, Failure> {
                 return Ok(ExitCode::SUCCESS);
             }
             tokio::time::sleep(WATCH).await;
+            take_in(&args.experiment, &place.results).await;
             if store.is_copy() {
                 let before = store;
                 store = Store::open_to_read(&place.results).await?;
@@ -110,6 +118,8 @@ struct Status {
     imported: u64,
     /// Whether an orchestrator works on the folder, as far as can be told.
     at_work: bool,
+    /// What workers elsewhere have.
+    workers: Workload,
     /// Whether runs that only finished or wait for their turn are left out.
     is_short: bool,
 }
@@ -125,6 +135,12 @@ impl Status {
     ) -> Result<Self, Failure> {
         // Before the runs: one that starts in between is no reason to call it gone.
         let at_work = !matches!(Lock::holder(results), Ok(None));
+        let workers = Workload::read(results);
+        let workers = if at_work {
+            workers
+        } else {
+            workers.with_queue(results)
+        };
         let tally = store.tally(experiment).await?;
         let wanted = tally.iter().filter(|tally| tally.wanted);
         let wanted: u64 = wanted.map(|tally| tally.runs).sum();
@@ -160,6 +176,7 @@ impl Status {
             removed,
             tally,
             at_work,
+            workers,
             is_short,
         })
     }
@@ -168,7 +185,11 @@ impl Status {
     fn cut_off(&self) -> u64 {
         let running = |tally: &&Tally| tally.wanted && tally.state == RunState::Running;
         let running = self.tally.iter().filter(running).map(|tally| tally.runs);
-        if self.at_work { 0 } else { running.sum() }
+        if self.at_work || self.workers.is_open() {
+            0
+        } else {
+            running.sum()
+        }
     }
 
     /// Says whether a run waits or trains, and may still do so.
@@ -195,6 +216,7 @@ impl Status {
             experiment: &'a str,
             at_work: bool,
             imported: u64,
+            workers: Option<&'a Workload>,
             runs: Vec<Row<'a>>,
             #[serde(skip_serializing_if = "Option::is_none")]
             removed: Option<Vec<Row<'a>>>,
@@ -203,6 +225,7 @@ impl Status {
             experiment,
             at_work: self.at_work,
             imported: self.imported,
+            workers: Some(&self.workers).filter(|workers| workers.is_open()),
             runs: self.rows(&self.runs),
             removed: all.then(|| self.rows(&self.removed)),
         };
@@ -282,6 +305,9 @@ impl Status {
             words.push(format!("{} imported", self.imported));
         }
         let mut text = format!("{}\n", words.join(", "));
+        for said in self.workers.describe() {
+            text += &format!("{said}\n");
+        }
         text += &self.best();
         if self.cut_off() > 0 {
             text += "no orchestrator is at work here: what says `running` was cut off, and goes on with \

@@ -1,13 +1,13 @@
 //! `orchestrator worker`: a process that takes runs which are offered, on whatever machine it is started.
 
-use crate::application::{data_cache, of_this_machine};
+use crate::application::{Packing, data_cache, of_this_machine, places, this_program};
 use crate::cli::Failure;
 use crate::cli::experiment::check_device_names;
 use crate::cli::failure::FAILED;
 use crate::cli::stops::Stops;
 use crate::cli::terminal::note;
 use campaign::cluster::worker::{Over, Worker, WorkerError, work};
-use campaign::launch::local::{Device, Local};
+use campaign::launch::local::Local;
 use experiment::{digest, lock};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -28,9 +28,17 @@ pub(in crate::cli) struct Args {
     #[arg(long, value_delimiter = ',', value_name = "DEVICE")]
     device: Vec<String>,
 
-    /// Runs at once on each device.
-    #[arg(long, value_name = "RUNS", default_value = "1")]
-    per_device: NonZeroUsize,
+    /// Runs at once on each device [default: as many as its memory and the cores allow].
+    #[arg(long, value_name = "RUNS")]
+    per_device: Option<NonZeroUsize>,
+
+    /// Devices that a run of another trainer takes together.
+    #[arg(long, value_name = "DEVICES", default_value = "1")]
+    devices_per_run: NonZeroUsize,
+
+    /// Runs after which it ends.
+    #[arg(long, value_name = "RUNS")]
+    runs: Option<NonZeroUsize>,
 
     /// Seconds without work after which it ends.
     #[arg(long, value_name = "SECONDS", default_value_t = 300.0)]
@@ -53,6 +61,14 @@ fn job() -> Option<String> {
         .or_else(|| variable("SLURM_JOB_ID"))
 }
 
+/// Counts the cores that it may use: those of its job, where a batch system gave it some.
+fn cores() -> usize {
+    let here = std::thread::available_parallelism().map_or(1, usize::from);
+    let of_job = std::env::var("SLURM_CPUS_PER_TASK").ok();
+    let of_job = of_job.and_then(|cores| cores.parse().ok());
+    of_job.map_or(here, |cores: usize| cores.clamp(1, here))
+}
+
 /// Names a worker: no other has this name.
 fn token(host: &str) -> String {
     let now = experiment::clock::now();
@@ -72,14 +88,14 @@ pub(in crate::cli) fn run(args: &Args) -> Result<ExitCode, Failure> {
     } else {
         args.device.clone()
     };
-    let devices = devices.into_iter().map(|name| Device {
-        name,
-        slots: args.per_device.get(),
-        memory: None,
-        overhead: 0.0,
-    });
-    let program = std::env::current_exe()
-        .map_err(|error| Failure::machine(format!("cannot find this program: {error}")))?;
+    let threads = cores();
+    let packing = Packing {
+        on_processor: threads,
+        most: None,
+        per_device: args.per_device.map(usize::from),
+        together: args.devices_per_run.get(),
+    };
+    let devices = places(&devices, &packing);
     let stops = Stops::of_worker()?;
     let host = lock::host();
     let worker = Worker {
@@ -87,17 +103,21 @@ pub(in crate::cli) fn run(args: &Args) -> Result<ExitCode, Failure> {
         host,
         job: job(),
         results: args.results.clone(),
+        together: packing.together,
+        threads,
+        runs: args.runs.map_or(usize::MAX, usize::from),
         data_cache: args.data_cache.clone().unwrap_or_else(data_cache),
         idle,
         until: time.map(|time| Instant::now() + time),
         margin: Duration::ZERO,
     };
-    let mut launcher = Local::new(program, devices.collect());
+    let mut launcher = Local::new(this_program()?, devices);
     let over = work(&worker, &mut launcher, stops.asked(), &|said| {
         note!("{said}")
     });
     match over.map_err(refused)? {
         Over::Idle => note!("nothing is left to do"),
+        Over::Enough => note!("it has trained as many runs as it was to"),
         Over::Asked => note!("asked to stop"),
         Over::Suspect => {
             note!("what begins here dies before its first step: this machine may be broken");

@@ -1,11 +1,14 @@
 //! The launcher that stands for all workers of a results folder: starting a run offers it, and how it ended
 //! is what its worker tells.
 
-use super::pool::Pool;
-use super::{Ending, Offer, listed, offer_name, read, run_of_exit, run_of_offer, write_whole};
+use super::pool::{Pool, Stuck};
+use super::{
+    Ending, KILL, Offer, STOP, listed, offer_name, read, run_of_exit, run_of_offer, take_back,
+    write_whole,
+};
 use crate::launch::{Begun, Exit, Job, LaunchError, Launcher, exit_code};
 use experiment::claim::Claim;
-use experiment::folder::ClusterFolder;
+use experiment::folder::{ClusterFolder, JOURNAL, ResultsFolder};
 use experiment::lock::Holder;
 use experiment::run::RunId;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -19,8 +22,30 @@ const GONE: Duration = Duration::from_secs(5);
 
 /// A run that is offered or trained.
 struct Offered {
-    offer: PathBuf,
+    attempt: usize,
     claim: Option<Claim>,
+    /// Since when its claim is seen, and cannot be read.
+    unreadable: Option<Instant>,
+}
+
+impl Offered {
+    fn new(attempt: usize) -> Self {
+        Self {
+            attempt,
+            claim: None,
+            unreadable: None,
+        }
+    }
+}
+
+/// What a worker told of an attempt's end.
+struct Told {
+    run: RunId,
+    ending: Ending,
+    /// Its file.
+    path: PathBuf,
+    /// When it was read.
+    read: Instant,
 }
 
 /// All workers of a results folder.
@@ -30,8 +55,8 @@ pub struct Cluster {
     offered: BTreeMap<RunId, Offered>,
     /// The place of the next offer.
     place: u64,
-    /// Endings that were read, with their files.
-    endings: Vec<(RunId, Ending, PathBuf)>,
+    /// Endings that were read.
+    endings: Vec<Told>,
     /// Files of endings that were told of: they go when that is in the database.
     told: Vec<PathBuf>,
     looked: Option<Instant>,
@@ -82,7 +107,20 @@ impl Cluster {
             // One that is gone has been taken.
             let _ = std::fs::remove_file(path);
         }
+        for path in listed(&self.folder().claims()) {
+            if let Some(name) = path.file_name() {
+                self.ask(&RunId(name.to_string_lossy().into_owned()), STOP);
+            }
+        }
         self.pool.cancel()
+    }
+
+    /// Has a command carried out in a folder once all workers have ended; says what a person should know.
+    ///
+    /// # Errors
+    /// When it will not be.
+    pub fn follow(&mut self, words: &[String], folder: &Path) -> Result<String, Stuck> {
+        self.pool.follow(words, folder)
     }
 
     fn folder(&self) -> ClusterFolder<'_> {
@@ -97,14 +135,32 @@ impl Cluster {
         self.looked = Some(Instant::now());
         self.settle();
         for path in listed(&self.folder().exits()) {
-            let run = run_of_exit(&path);
-            let known = self.endings.iter().any(|(.., known)| *known == path);
-            if let Some(run) = run.filter(|run| !known && self.offered.contains_key(run))
+            let known = self.endings.iter().any(|told| told.path == path);
+            // What is told of an attempt that was given up is nobody's.
+            let is_open = |(run, attempt): &(RunId, usize)| {
+                let offered = self.offered.get(run);
+                !known && offered.is_some_and(|offered| offered.attempt == *attempt)
+            };
+            if let Some((run, _)) = run_of_exit(&path).filter(is_open)
                 && let Some(ending) = read::<Ending>(&path)
             {
-                self.endings.push((run, ending, path));
+                self.endings.push(Told {
+                    run,
+                    ending,
+                    path,
+                    read: Instant::now(),
+                });
             }
         }
+    }
+
+    /// Says whether all that an attempt measured can be seen from here; what is not after some patience is lost.
+    fn is_visible(&self, told: &Told) -> bool {
+        let journal = ResultsFolder(&self.results).run(&told.run).join(JOURNAL);
+        // A file that is opened shows its true length, also where a look at its name shows an old one.
+        let length = std::fs::File::open(journal).and_then(|file| file.metadata());
+        let length = length.map_or(0, |of_file| of_file.len());
+        length >= told.ending.journal || told.read.elapsed() > self.pool.patience()
     }
 
     /// Makes what a worker told into what became of a process.
@@ -165,8 +221,7 @@ impl Cluster {
                 self.offered.insert(run, offered);
                 continue;
             }
-            let _ = std::fs::remove_file(&offered.offer);
-            let _ = std::fs::remove_file(self.folder().stops().join(&run.0));
+            self.clear(&run);
             let host = offered.claim.map_or_else(String::new, |claim| claim.host);
             exits.push(Exit {
                 run,
@@ -180,8 +235,44 @@ impl Cluster {
         exits
     }
 
+    /// Removes what stands in the folder for a run that is offered no more. What stays says nothing to anybody.
+    fn clear(&self, run: &RunId) {
+        let _ = take_back(self.folder(), run);
+        let _ = std::fs::remove_file(self.folder().stops().join(&run.0));
+    }
+
+    /// Reads the claims on runs that are not known to have begun. One that stays unreadable is of a worker that
+    /// died as it wrote it, and is taken away.
+    fn claims(&mut self) -> BTreeMap<RunId, Claim> {
+        let patience = self.pool.patience();
+        let mut claims = BTreeMap::new();
+        for path in listed(&self.folder().claims()) {
+            let name = path.file_name().map(|name| name.to_string_lossy());
+            let Some(run) = name.map(|name| RunId(name.into_owned())) else {
+                continue;
+            };
+            let Some(offered) = self.offered.get_mut(&run) else {
+                continue;
+            };
+            if offered.claim.is_some() {
+                continue;
+            }
+            if let Ok(Some(claim)) = Claim::read(&path) {
+                claims.insert(run, claim);
+                continue;
+            }
+            let since = offered.unreadable.get_or_insert_with(Instant::now);
+            if since.elapsed() > patience {
+                offered.unreadable = None;
+                // While it cannot be taken away, nobody else can have it either.
+                let _ = Claim::take_away(&path);
+            }
+        }
+        claims
+    }
+
     /// Asks the worker of a run for something.
-    fn ask(&mut self, run: &RunId, what: &str) {
+    fn ask(&self, run: &RunId, what: &str) {
         let path = self.folder().stops().join(&run.0);
         if let Err(error) = std::fs::write(&path, what) {
             tracing::warn!(path = %path.display(), %error, "not asked");
@@ -200,6 +291,7 @@ impl Launcher for Cluster {
             threads: job.threads,
             environment: job.environment.clone(),
             memory: job.memory,
+            devices: job.devices,
             after: job.after.clone(),
         };
         let path = self
@@ -209,16 +301,14 @@ impl Launcher for Cluster {
         self.place += 1;
         // What it was asked for before is over.
         self.stopping.remove(&job.run);
+        self.killing.remove(&job.run);
         let _ = std::fs::remove_file(self.folder().stops().join(&job.run.0));
         write_whole(&path, &offer).map_err(|source| LaunchError::Start {
             run: job.run.clone(),
             source,
         })?;
-        let offered = Offered {
-            offer: path,
-            claim: None,
-        };
-        self.offered.insert(job.run.clone(), offered);
+        self.offered
+            .insert(job.run.clone(), Offered::new(job.attempt));
         Ok(0)
     }
 
@@ -228,37 +318,32 @@ impl Launcher for Cluster {
 
     fn adopt(&mut self) -> Vec<RunId> {
         for path in listed(&self.folder().offers()) {
-            if let Some(run) = run_of_offer(&path) {
-                let offered = Offered {
-                    offer: path,
-                    claim: None,
-                };
-                self.offered.insert(run, offered);
+            // A listing may show what is gone; a file that is opened is there.
+            if let Some((run, offer)) = run_of_offer(&path).zip(read::<Offer>(&path)) {
+                self.offered.insert(run, Offered::new(offer.attempt));
             }
         }
         for path in listed(&self.folder().exits()) {
-            if let Some(run) = run_of_exit(&path) {
-                let offered = Offered {
-                    offer: PathBuf::new(),
-                    claim: None,
-                };
-                self.offered.entry(run).or_insert(offered);
+            if let Some((run, attempt)) = run_of_exit(&path)
+                && read::<Ending>(&path).is_some()
+            {
+                self.offered
+                    .entry(run)
+                    .or_insert_with(|| Offered::new(attempt));
             }
         }
         self.offered.keys().cloned().collect()
     }
 
     fn forget(&mut self, run: &RunId) -> bool {
-        let offered = self.offered.remove(run);
-        if let Some(offered) = &offered {
-            let _ = std::fs::remove_file(&offered.offer);
-        }
+        let is_offered = self.offered.remove(run).is_some();
+        let _ = take_back(self.folder(), run);
         for path in listed(&self.folder().exits()) {
-            if run_of_exit(&path).as_ref() == Some(run) {
+            if run_of_exit(&path).is_some_and(|(of, _)| of == *run) {
                 let _ = std::fs::remove_file(path);
             }
         }
-        offered.is_some()
+        is_offered
     }
 
     fn begun(&mut self) -> Vec<Begun> {
@@ -266,21 +351,10 @@ impl Launcher for Cluster {
         let mut begun = Vec::new();
         let of_endings = self.endings.iter();
         let mut claims: BTreeMap<RunId, Claim> = of_endings
-            .map(|(run, ending, _)| (run.clone(), ending.claim.clone()))
+            .map(|told| (told.run.clone(), told.ending.claim.clone()))
             .collect();
-        for path in listed(&self.folder().claims()) {
-            let name = path
-                .file_name()
-                .map(|name| name.to_string_lossy().into_owned());
-            if let Some(run) = name.map(RunId)
-                && self
-                    .offered
-                    .get(&run)
-                    .is_some_and(|offered| offered.claim.is_none())
-                && let Ok(Some(claim)) = Claim::read(&path)
-            {
-                claims.entry(run).or_insert(claim);
-            }
+        for (run, claim) in self.claims() {
+            claims.entry(run).or_insert(claim);
         }
         for (run, claim) in claims {
             if let Some(offered) = self.offered.get_mut(&run)
@@ -312,32 +386,30 @@ impl Launcher for Cluster {
         }
     }
 
-    fn tend(&mut self) -> Vec<String> {
+    fn tend(&mut self) -> Result<Vec<String>, LaunchError> {
         let excluded = self.suspects.iter().filter(|(_, died)| died.len() > 1);
         let excluded: BTreeSet<String> = excluded.map(|(host, _)| host.clone()).collect();
         let mut notes = std::mem::take(&mut self.notes);
-        notes.extend(self.pool.tend(self.offered.len(), &excluded));
-        notes
+        notes.extend(self.pool.tend(self.offered.len(), &excluded)?);
+        Ok(notes)
     }
 
     fn ended(&mut self) -> Result<Vec<Exit>, LaunchError> {
         self.look();
         let mut exits = Vec::new();
         let mut later = Vec::new();
-        for (run, ending, path) in std::mem::take(&mut self.endings) {
+        for told in std::mem::take(&mut self.endings) {
+            let offered = self.offered.get(&told.run);
             // Of one that is not known to have begun that is said first.
-            let begun = self
-                .offered
-                .get(&run)
-                .is_some_and(|offered| offered.claim.is_some());
-            if !begun {
-                later.push((run, ending, path));
+            let begun = offered.is_some_and(|offered| offered.claim.is_some());
+            if !begun || !self.is_visible(&told) {
+                later.push(told);
                 continue;
             }
-            self.offered.remove(&run);
-            let _ = std::fs::remove_file(self.folder().stops().join(&run.0));
-            self.told.push(path);
-            exits.push(self.exit(run, ending));
+            self.offered.remove(&told.run);
+            self.clear(&told.run);
+            self.told.push(told.path);
+            exits.push(self.exit(told.run, told.ending));
         }
         self.endings = later;
         exits.extend(self.break_claims());
@@ -346,15 +418,19 @@ impl Launcher for Cluster {
 
     fn stop(&mut self, run: &RunId) {
         self.stopping.insert(run.clone());
-        self.ask(run, "stop");
+        self.ask(run, STOP);
     }
 
     fn kill(&mut self, run: &RunId) {
-        if !self.killing.contains_key(run) {
+        // One that is taken from its worker already has ended.
+        if self.offered.contains_key(run) && !self.killing.contains_key(run) {
             self.killing.insert(run.clone(), Instant::now());
-            self.ask(run, "kill");
+            self.ask(run, KILL);
         }
     }
 
     fn evict(&mut self, _: &RunId, _: &Holder, _: bool) {}
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,6 +13,7 @@ pub mod pool;
 pub mod profile;
 pub mod slurm;
 pub mod worker;
+pub mod workload;
 
 use experiment::folder::ClusterFolder;
 use experiment::run::RunId;
@@ -31,6 +32,8 @@ pub struct Offer {
     pub environment: Option<(String, String)>,
     /// Memory it is expected to take, in bytes.
     pub memory: f64,
+    /// Devices that it takes together.
+    pub devices: usize,
     /// The run whose end it goes on from.
     pub after: Option<RunId>,
 }
@@ -52,6 +55,8 @@ pub struct Ending {
     pub log_tail: String,
     /// Whether the worker takes its machine for broken: what it began died before a first step.
     pub is_suspect: bool,
+    /// Bytes of the run's journal: another machine may see them later than this.
+    pub journal: u64,
 }
 
 /// Names the file of an offer: the smallest place first.
@@ -66,10 +71,23 @@ fn run_of_offer(path: &Path) -> Option<RunId> {
     (!run.contains('.')).then(|| RunId(run.to_owned()))
 }
 
-/// Finds the run of an ending's file.
-fn run_of_exit(path: &Path) -> Option<RunId> {
+/// Names the file of an ending.
+fn exit_name(run: &RunId, attempt: usize) -> String {
+    format!("{run}.{attempt}")
+}
+
+/// Finds the run and the attempt of an ending's file; `None` for one that is being written.
+fn run_of_exit(path: &Path) -> Option<(RunId, usize)> {
     let name = path.file_name()?.to_str()?;
-    Some(RunId(name.split_once('.')?.0.to_owned()))
+    let (run, attempt) = name.split_once('.')?;
+    Some((RunId(run.to_owned()), attempt.parse().ok()?))
+}
+
+/// Takes back all offers of a run: leaders on two machines that see each other's files late may make two.
+fn take_back(folder: ClusterFolder<'_>, run: &RunId) -> Result<()> {
+    let offers = listed(&folder.offers()).into_iter();
+    let mut of_run = offers.filter(|path| run_of_offer(path).as_ref() == Some(run));
+    of_run.try_for_each(|path| remove(&path))
 }
 
 /// Lists the files of a folder by name; none where it is not there.
@@ -80,12 +98,30 @@ fn listed(folder: &Path) -> Vec<PathBuf> {
     paths
 }
 
-/// Counts the runs of a results folder that are offered, and those that are claimed.
-pub fn offered_and_claimed(results: &Path) -> (usize, usize) {
+/// Takes back the offer of a run, and asks whoever trains it to stop, where no leader is there to do so.
+///
+/// # Errors
+/// When a file cannot be removed or written.
+pub fn withdraw(results: &Path, run: &RunId) -> Result<()> {
     let folder = ClusterFolder(results);
-    let offers = listed(&folder.offers());
-    let offers = offers.iter().filter_map(|path| run_of_offer(path));
-    (offers.count(), listed(&folder.claims()).len())
+    take_back(folder, run)?;
+    if folder.claim(run).exists() {
+        std::fs::write(folder.stops().join(&run.0), STOP)?;
+    }
+    Ok(())
+}
+
+/// What a worker is asked for: to have a run save and end, or to end it.
+const STOP: &str = "stop";
+/// As [`STOP`].
+const KILL: &str = "kill";
+
+/// Removes a file; one that has gone is no trouble.
+fn remove(path: &Path) -> Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
 }
 
 /// Writes a file whole or not at all.

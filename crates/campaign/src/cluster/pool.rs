@@ -1,16 +1,25 @@
 //! What brings workers up.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::time::Duration;
+
+/// Why no workers come up, whatever is tried.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Stuck(pub String);
 
 /// Workers of a place, however they come there.
 pub trait Pool {
     /// Brings up workers for so many open runs, as far as that is due; nodes in `excluded` are left out.
     /// Says what a person should know.
-    fn tend(&mut self, open: usize, excluded: &BTreeSet<String>) -> Vec<String>;
+    ///
+    /// # Errors
+    /// When no more are tried to bring up.
+    fn tend(&mut self, open: usize, excluded: &BTreeSet<String>) -> Result<Vec<String>, Stuck>;
 
-    /// Time that a worker may take to end a run that it is to kill, before the run is taken from it: longer
-    /// than a shared filesystem takes to show a file.
+    /// Time that a worker may take to end a run that it is to kill, before the run is taken from it: more than
+    /// twice what a shared filesystem takes to show a file, since the request and the answer both take that.
     fn patience(&self) -> Duration;
 
     /// Says whether a job is gone; `None` where that is not known.
@@ -18,6 +27,12 @@ pub trait Pool {
 
     /// Ends all workers.
     fn cancel(&mut self) -> Vec<String>;
+
+    /// Has a command carried out in a folder once all workers have ended; says what a person should know.
+    ///
+    /// # Errors
+    /// When it will not be.
+    fn follow(&mut self, words: &[String], folder: &Path) -> Result<String, Stuck>;
 }
 
 /// Workers that somebody else starts, and of which nothing is known.
@@ -28,8 +43,8 @@ pub struct ByHand {
 }
 
 impl Pool for ByHand {
-    fn tend(&mut self, _: usize, _: &BTreeSet<String>) -> Vec<String> {
-        Vec::new()
+    fn tend(&mut self, _: usize, _: &BTreeSet<String>) -> Result<Vec<String>, Stuck> {
+        Ok(Vec::new())
     }
 
     fn patience(&self) -> Duration {
@@ -42,5 +57,9 @@ impl Pool for ByHand {
 
     fn cancel(&mut self) -> Vec<String> {
         vec!["workers that were started by hand end by themselves when nothing is left".to_owned()]
+    }
+
+    fn follow(&mut self, _: &[String], _: &Path) -> Result<String, Stuck> {
+        Ok("runs are offered: start workers, and then the same command again, which takes in what they measured".to_owned())
     }
 }

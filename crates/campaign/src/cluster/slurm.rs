@@ -3,116 +3,107 @@
 //! A time-out, an error, or anything on standard error is *unknown*: nothing changes by it. A job is gone when
 //! two good answers in a row do not have it.
 
-use super::pool::Pool;
-use super::profile::SlurmProfile;
+mod asking;
+mod check;
+mod queue;
+mod submission;
+
+pub use check::{Finding, check};
+pub use queue::{Job, Queue, meaning};
+pub use submission::Submission;
+
+use super::pool::{Pool, Stuck};
+use asking::{answer, command};
+use experiment::folder::ClusterFolder;
+use experiment::quantity::counted;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::fmt::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// Time that Slurm may take to answer.
-const PATIENCE: Duration = Duration::from_secs(60);
 /// How much longer than an answer takes the next question waits.
 const CALM: u32 = 5;
 /// Times between submissions that were refused, in seconds.
 const BACK_OFF: [u64; 5] = [0, 60, 900, 1800, 3600];
 /// Submissions in an hour, at most.
 const MOST_AN_HOUR: usize = 60;
-/// Seconds before its end at which Slurm tells a worker: at most, and of a short time a quarter.
-const WARNING: (f64, f64) = (10.0, 120.0);
+/// Jobs in a row that end before their worker began, after which no more are submitted.
+const STILLBORN: usize = 3;
 
 /// What is known of a job.
 #[derive(Clone, Debug, PartialEq)]
 struct Known {
-    /// Its state in the last good answer that had it.
-    state: String,
-    /// Why it waits.
-    reason: String,
+    job: Job,
     /// Good answers in a row that lacked it.
     missed: usize,
-}
-
-impl Known {
-    /// Says whether it waits for something else than a place: Slurm holds jobs that it has requeued.
-    fn is_held(&self) -> bool {
-        const HELD: [&str; 5] = [
-            "BeginTime",
-            "Dependency",
-            "JobHeldAdmin",
-            "JobHeldUser",
-            "launch failed requeued held",
-        ];
-        self.state == "PENDING" && HELD.contains(&self.reason.as_str())
-    }
+    /// Since when it is gone, until it is judged how it was.
+    gone: Option<Instant>,
 }
 
 /// Workers as jobs of Slurm.
 pub struct Slurm {
-    profile: SlurmProfile,
-    results: PathBuf,
-    program: PathBuf,
-    /// The name of all its jobs: no others have it.
-    name: String,
+    asks: Submission,
     jobs: BTreeMap<String, Known>,
+    /// When Slurm was asked last, and how long that took.
     asked: Option<Instant>,
-    /// How long the last answer took.
     took: Duration,
-    /// Jobs that were submitted since the last good answer.
-    unseen: usize,
+    /// When the last good answer was asked for.
+    answered: Option<Instant>,
     submitted: VecDeque<Instant>,
     /// Submissions in a row that were refused.
     refused: usize,
     /// Jobs of the next array, where the last was too many.
     chunk: usize,
+    /// Jobs in a row that ended before their worker began, with their nodes.
+    stillborn: Vec<(String, String)>,
+    /// Nodes where they did.
+    broken: BTreeSet<String>,
     told: BTreeSet<String>,
 }
 
 impl Slurm {
-    /// Prepares to submit workers of a results folder; `token` names it among all others.
-    pub fn new(profile: SlurmProfile, results: &Path, program: PathBuf, token: &str) -> Self {
+    /// Prepares to submit workers.
+    pub fn new(asks: Submission) -> Self {
         Self {
-            chunk: profile.workers,
-            profile,
-            results: std::path::absolute(results).unwrap_or_else(|_| results.to_owned()),
-            program,
-            name: format!("orchestrator-{token}"),
+            chunk: asks.profile.workers.get(),
+            asks,
             jobs: BTreeMap::new(),
             asked: None,
             took: Duration::ZERO,
-            unseen: 0,
+            answered: None,
             submitted: VecDeque::new(),
             refused: 0,
+            stillborn: Vec::new(),
+            broken: BTreeSet::new(),
             told: BTreeSet::new(),
         }
     }
 
-    /// Counts the jobs that wait for a place or run, those that were just submitted included. One that is
-    /// held comes when it comes: a worker too many finds nothing, and ends.
-    fn alive(&self) -> usize {
-        let here = |job: &&Known| job.missed < 2 && !job.is_held();
-        self.jobs.values().filter(here).count() + self.unseen
+    fn folder(&self) -> ClusterFolder<'_> {
+        ClusterFolder(&self.asks.results)
     }
 
-    fn is_waiting(&self) -> bool {
-        let waits = |job: &Known| job.missed == 0 && job.state == "PENDING" && !job.is_held();
-        self.unseen > 0 || self.jobs.values().any(waits)
+    /// Lists the jobs that wait for a place or run. One that is held comes when it comes: a worker too many
+    /// finds nothing, and ends.
+    fn alive(&self) -> impl Iterator<Item = &Job> {
+        let here = self.jobs.values().filter(|known| known.missed < 2);
+        here.map(|known| &known.job).filter(|job| !job.is_held())
     }
 
     /// Asks for all jobs at once, as far as that is due.
     fn ask(&mut self) -> Option<String> {
-        let due = Duration::from_secs_f64(self.profile.poll).max(CALM * self.took);
+        let due = self.asks.profile.poll.0.duration().max(CALM * self.took);
         if self.asked.is_some_and(|at| at.elapsed() < due) {
             return None;
         }
-        self.asked = Some(Instant::now());
-        let mut squeue = command("squeue");
-        squeue.args(["-h", "-r", "-n", &self.name, "-o", "%i|%T|%r|%N"]);
-        let answer = answered(squeue);
-        self.took = self.asked.map_or(Duration::ZERO, |at| at.elapsed());
+        let asked = Instant::now();
+        self.asked = Some(asked);
+        let answer = Queue::ask(&self.asks.name, self.asks.profile.answer.0.duration());
+        self.took = asked.elapsed();
         match answer {
-            Ok(text) => {
-                self.take_in(&text);
+            Ok(queue) => {
+                queue.keep(&self.asks.results);
+                self.answered = Some(asked);
+                self.take_in(&queue.jobs);
                 None
             }
             Err(why) => self.once(format!(
@@ -122,335 +113,328 @@ impl Slurm {
     }
 
     /// Takes in a good answer.
-    fn take_in(&mut self, text: &str) {
-        let mut present = BTreeSet::new();
-        for line in text.lines() {
-            let fields: Vec<&str> = line.trim().split('|').collect();
-            let [id, state, reason, ..] = fields[..] else {
-                continue;
-            };
-            present.insert(id.to_owned());
-            let known = Known {
-                state: state.to_owned(),
-                reason: reason.to_owned(),
-                missed: 0,
-            };
-            self.jobs.insert(id.to_owned(), known);
-        }
-        for (id, job) in &mut self.jobs {
-            if !present.contains(id) {
-                job.missed += 1;
+    fn take_in(&mut self, jobs: &[Job]) {
+        let present: BTreeSet<&str> = jobs.iter().map(|job| job.id.as_str()).collect();
+        for (id, known) in &mut self.jobs {
+            if !present.contains(id.as_str()) {
+                known.missed += 1;
+                if known.missed == 2 {
+                    known.gone = Some(Instant::now());
+                }
             }
         }
-        self.unseen = 0;
+        for job in jobs {
+            self.know(job.clone());
+        }
     }
 
-    /// Submits an array of workers.
-    fn submit(&mut self, workers: usize, excluded: &BTreeSet<String>) -> Vec<String> {
+    fn know(&mut self, job: Job) {
+        let known = Known {
+            job,
+            missed: 0,
+            gone: None,
+        };
+        self.jobs.insert(known.job.id.clone(), known);
+    }
+
+    /// Looks at how jobs were that have gone: files are given time to show.
+    fn judge(&mut self) -> Result<Option<String>, Stuck> {
+        let patience = self.patience();
+        let jobs = self.folder().jobs();
+        for known in self.jobs.values_mut() {
+            if known.gone.is_none_or(|since| since.elapsed() < patience) {
+                continue;
+            }
+            known.gone = None;
+            let id = &known.job.id;
+            if jobs.join(began_name(id)).exists() {
+                self.stillborn.clear();
+            } else if jobs.join(output_name(id)).exists() {
+                self.stillborn.push((id.clone(), known.job.node.clone()));
+            }
+            // One without output never ran: it was cancelled while it waited.
+        }
+        let [.., (id, node)] = &self.stillborn[..] else {
+            return Ok(None);
+        };
+        if self.stillborn.len() < STILLBORN {
+            return Ok(None);
+        }
+        if !node.is_empty() && self.stillborn.iter().all(|(_, other)| other == node) {
+            let said = format!(
+                "{node} seems to be broken: jobs end there before their worker begins; it gets no more"
+            );
+            self.broken.insert(node.clone());
+            self.stillborn.clear();
+            return Ok(Some(said));
+        }
+        let output = jobs.join(output_name(id));
+        let text = std::fs::read_to_string(&output).unwrap_or_default();
+        let last = text.lines().rfind(|line| !line.trim().is_empty());
+        Err(Stuck(format!(
+            "{} in a row ended before their worker began; {} ends with: {}",
+            counted(self.stillborn.len(), "job"),
+            output.display(),
+            last.unwrap_or("nothing").trim()
+        )))
+    }
+
+    /// Submits so many workers, in arrays as large as Slurm takes them.
+    fn submit(
+        &mut self,
+        mut left: usize,
+        excluded: &BTreeSet<String>,
+    ) -> Result<Vec<String>, Stuck> {
         let hour = Duration::from_secs(3600);
         self.submitted.retain(|at| at.elapsed() < hour);
         let wait = Duration::from_secs(BACK_OFF[self.refused.min(BACK_OFF.len() - 1)]);
-        let too_soon = self.submitted.back().is_some_and(|at| at.elapsed() < wait);
-        if too_soon || self.submitted.len() >= MOST_AN_HOUR {
-            return Vec::new();
+        if self.submitted.back().is_some_and(|at| at.elapsed() < wait) {
+            return Ok(Vec::new());
         }
-        self.submitted.push_back(Instant::now());
-        let workers = workers.min(self.chunk).max(1);
-        let submitted = self.script().map_err(|error| error.to_string());
-        let submitted = submitted.and_then(|script| {
-            let mut sbatch = command("sbatch");
-            sbatch.args(self.arguments(workers, excluded)).arg(script);
-            answered(sbatch)
-        });
-        match submitted.and_then(|text| job_id(&text)) {
-            Ok(id) => {
-                self.refused = 0;
-                self.unseen += workers;
-                vec![format!("{workers} workers submitted to Slurm as job {id}")]
+        let mut notes = Vec::new();
+        let mut accepted = 0;
+        while left > 0 && self.submitted.len() < MOST_AN_HOUR {
+            let workers = left.min(self.chunk);
+            self.submitted.push_back(Instant::now());
+            let many = counted(workers, "worker");
+            match self.asks.workers(workers, excluded) {
+                Ok(job) => {
+                    self.refused = 0;
+                    accepted += workers;
+                    left -= workers;
+                    for task in 0..workers {
+                        self.know(Job {
+                            id: format!("{}_{task}", job.id),
+                            state: "PENDING".to_owned(),
+                            reason: "None".to_owned(),
+                            node: String::new(),
+                        });
+                    }
+                    notes.push(format!("{many} submitted to Slurm as job {}", job.id));
+                    notes.extend(match job.remark.as_str() {
+                        "" => None,
+                        remark => self.once(format!("Slurm remarks: {remark}")),
+                    });
+                }
+                Err(why) if is_for_ever(&why) && self.alive().next().is_none() => {
+                    return Err(Stuck(format!("Slurm refused the workers: {why}")));
+                }
+                // An array too large, or more jobs than one may have: fewer may pass.
+                Err(why) if is_limit(&why) && accepted == 0 && workers > 1 => {
+                    self.chunk = workers / 2;
+                    notes.extend(self.once(format!("Slurm refused {many} at once: {why}")));
+                }
+                Err(why) => {
+                    self.refused += 1;
+                    let wait = BACK_OFF[self.refused.min(BACK_OFF.len() - 1)] / 60;
+                    notes.extend(self.once(format!(
+                        "Slurm refused {many}, and is asked again in {}: {why}",
+                        counted(wait as usize, "minute")
+                    )));
+                    break;
+                }
             }
-            Err(why) => {
-                self.refused += 1;
-                // A limit on jobs, or on the size of an array, may let fewer pass.
-                self.chunk = (workers / 2).max(1);
-                let told = self.once(format!("Slurm refused {workers} workers: {why}"));
-                told.into_iter().collect()
-            }
         }
-    }
-
-    /// The options of sbatch.
-    fn arguments(&self, workers: usize, excluded: &BTreeSet<String>) -> Vec<String> {
-        let profile = &self.profile;
-        let jobs = experiment::folder::ClusterFolder(&self.results).jobs();
-        let output = jobs.join("%j.txt").display().to_string();
-        let mut arguments = vec![
-            "--parsable".to_owned(),
-            format!("--array=0-{}", workers - 1),
-            format!("--job-name={}", self.name),
-            format!("--output={output}"),
-            format!("--error={output}"),
-            format!("--chdir={}", self.results.display()),
-            "--ntasks=1".to_owned(),
-            "--open-mode=append".to_owned(),
-            // To the step, which is the worker, before its time is over.
-            format!("--signal=USR1@{:.0}", self.warning()),
-        ];
-        let mut option = |name: &str, value: Option<String>| {
-            arguments.extend(value.map(|value| format!("--{name}={value}")));
-        };
-        let joined = |words: Vec<String>| (!words.is_empty()).then(|| words.join(","));
-        option("time", profile.time.as_deref().map(minutes));
-        option("partition", joined(profile.partition.0.clone()));
-        option("account", profile.account.clone());
-        option("qos", profile.qos.clone());
-        option("gres", profile.gres.clone());
-        option("cpus-per-task", profile.cpus.map(|cpus| cpus.to_string()));
-        option("mem", profile.memory.clone());
-        option("constraint", profile.constraint.clone());
-        let exclude = profile.exclude.0.iter().chain(excluded).cloned().collect();
-        option("exclude", joined(exclude));
-        arguments.extend(profile.extra.0.iter().cloned());
-        arguments
-    }
-
-    /// Seconds before its end at which a worker is told.
-    fn warning(&self) -> f64 {
-        let time = self.profile.time.as_deref();
-        let seconds = time.and_then(|time| experiment::quantity::parse_duration(time).ok());
-        let quarter = seconds.map_or(WARNING.1, |seconds| 0.25 * seconds);
-        quarter.clamp(WARNING.0, WARNING.1)
-    }
-
-    /// Writes the script of a job, and says where it is.
-    fn script(&self) -> std::io::Result<PathBuf> {
-        let profile = &self.profile;
-        let jobs = experiment::folder::ClusterFolder(&self.results).jobs();
-        std::fs::create_dir_all(&jobs)?;
-        // A step has no more cores than it is told.
-        let mut text =
-            "#!/bin/bash\nexport SRUN_CPUS_PER_TASK=\"${SLURM_CPUS_PER_TASK:-1}\"\n".to_owned();
-        // Writing to a string cannot fail.
-        for line in &profile.setup.0 {
-            let _ = writeln!(text, "{line}");
-        }
-        let wrap = profile.wrap.as_deref().unwrap_or("");
-        let scratch = match &profile.scratch {
-            // Quoted so that the node's variables are read there.
-            Some(scratch) => format!(" --data-cache \"{scratch}\""),
-            None => String::new(),
-        };
-        let _ = writeln!(
-            text,
-            // A step is told at once of preemption; a script would be killed without a word.
-            "exec srun --ntasks=1 {wrap} {} worker {} --idle {}{scratch}",
-            quoted(&self.program.display().to_string()),
-            quoted(&self.results.display().to_string()),
-            profile.idle,
-        );
-        let path = jobs.join("worker.sh");
-        std::fs::write(&path, text)?;
-        Ok(path)
+        Ok(notes)
     }
 
     /// Says something that was not said before.
     fn once(&mut self, text: String) -> Option<String> {
         self.told.insert(text.clone()).then_some(text)
     }
+
+    /// Says why jobs wait, where that needs words.
+    fn why_jobs_wait(&mut self) -> Vec<String> {
+        let waits = self.jobs.values().filter(|known| known.missed == 0);
+        let waits = waits.map(|known| &known.job).filter(|job| job.is_pending());
+        let reasons: BTreeSet<&str> = waits.map(|job| job.reason.as_str()).collect();
+        let said: Vec<String> = reasons
+            .into_iter()
+            .filter_map(|reason| Some((reason, meaning(reason)?)))
+            .map(|(reason, meaning)| format!("workers wait in Slurm's queue: {reason} ({meaning})"))
+            .collect();
+        said.into_iter()
+            .filter_map(|said| self.once(said))
+            .collect()
+    }
 }
 
 impl Pool for Slurm {
-    fn tend(&mut self, open: usize, excluded: &BTreeSet<String>) -> Vec<String> {
+    fn tend(&mut self, open: usize, excluded: &BTreeSet<String>) -> Result<Vec<String>, Stuck> {
         let mut notes: Vec<String> = self.ask().into_iter().collect();
-        let wanted = self.profile.workers.min(open);
-        let alive = self.alive();
-        // One array waits at most, and after an answer that says what there is.
-        if wanted > alive && !self.is_waiting() && self.asked.is_some() {
-            notes.extend(self.submit(wanted - alive, excluded));
+        notes.extend(self.judge()?);
+        let wanted = self.asks.profile.workers_for(open);
+        let alive = self.alive().count();
+        let waits = self.alive().any(Job::is_pending);
+        // After a submission only an answer says what there is, also where that seemed to fail.
+        let last = self.submitted.back();
+        let is_known = self
+            .answered
+            .is_some_and(|at| last.is_none_or(|last| at > *last));
+        // One round of arrays waits at most.
+        if wanted > alive && !waits && is_known {
+            let excluded = excluded.union(&self.broken).cloned().collect();
+            notes.extend(self.submit(wanted - alive, &excluded)?);
         }
-        let waits = self
-            .jobs
-            .values()
-            .find(|job| job.missed == 0 && job.state == "PENDING");
-        let reason = waits.map(|job| job.reason.clone());
-        let plain = |reason: &str| ["None", "Priority", "Resources"].contains(&reason);
-        if let Some(reason) = reason.filter(|reason| !plain(reason)) {
-            notes.extend(self.once(format!("workers wait in Slurm's queue: {reason}")));
-        }
-        notes
+        notes.extend(self.why_jobs_wait());
+        Ok(notes)
     }
 
     fn patience(&self) -> Duration {
-        Duration::from_secs_f64(self.profile.patience)
+        self.asks.profile.patience.0.duration()
     }
 
     fn is_gone(&self, job: &str) -> Option<bool> {
-        match self.jobs.get(job) {
-            Some(known) if known.missed >= 2 => Some(true),
-            Some(known) if known.missed == 0 => Some(false),
-            _ => None,
+        match self.jobs.get(job)?.missed {
+            0 => Some(false),
+            1 => None,
+            _ => Some(true),
         }
     }
 
     fn cancel(&mut self) -> Vec<String> {
-        let mut scancel = command("scancel");
-        scancel.args(["-n", &self.name]);
-        match answered(scancel) {
-            Ok(_) => vec!["all workers are cancelled".to_owned()],
+        let patience = self.asks.profile.answer.0.duration();
+        let cancel = |name: &str| {
+            let mut scancel = command("scancel");
+            scancel.args(["-n", name]);
+            answer(scancel, patience)
+        };
+        let names = [self.asks.leader_name(), self.asks.name.clone()];
+        match names.iter().try_for_each(|name| cancel(name).map(drop)) {
+            Ok(()) => vec!["all workers are cancelled".to_owned()],
             Err(why) => vec![format!("Slurm did not cancel the workers: {why}")],
         }
     }
-}
 
-/// A command of Slurm, as from outside of any job.
-fn command(name: &str) -> Command {
-    let mut command = Command::new(name);
-    for (variable, _) in std::env::vars_os() {
-        let text = variable.to_string_lossy();
-        let of_job = text.starts_with("SLURM_") && text != "SLURM_CONF";
-        if of_job || text.starts_with("SBATCH_") {
-            command.env_remove(&variable);
+    fn follow(&mut self, words: &[String], folder: &Path) -> Result<String, Stuck> {
+        let patience = self.asks.profile.answer.0.duration();
+        let before = Queue::ask(&self.asks.leader_name(), patience);
+        let before = before.map_err(|why| Stuck(format!("Slurm does not answer: {why}")))?;
+        if let Some(job) = before.jobs.iter().find(|job| job.is_pending()) {
+            return Ok(format!("job {} follows them already", job.id));
+        }
+        // Tasks of one array have one dependency.
+        let array = |job: &Job| job.id.split('_').next().map(str::to_owned);
+        let here = self.jobs.values().filter(|known| known.missed < 2);
+        let arrays: BTreeSet<String> = here.filter_map(|known| array(&known.job)).collect();
+        if arrays.is_empty() {
+            return Err(Stuck(
+                "no worker is submitted that it could follow".to_owned(),
+            ));
+        }
+        match self.asks.after(&arrays, words, folder) {
+            Ok(job) => Ok(format!(
+                "job {} follows them: it takes in what they measured, submits others where runs are left, and \
+                 fits",
+                job.id
+            )),
+            Err(why) => Err(Stuck(format!("Slurm refused the job that fits: {why}"))),
         }
     }
-    command
 }
 
-/// Runs a command to its end and returns what it printed; whatever is not a good answer is an error.
-fn answered(mut command: Command) -> Result<String, String> {
-    let name = command.get_program().to_string_lossy().into_owned();
-    let child = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn();
-    let mut child = child.map_err(|error| format!("cannot start {name}: {error}"))?;
-    let started = Instant::now();
-    // What it prints fits into a pipe only while somebody reads it.
-    let (mut output, mut errors) = (child.stdout.take(), child.stderr.take());
-    let read = |stream: Option<Box<dyn std::io::Read + Send>>| {
-        std::thread::spawn(move || {
-            let mut text = Vec::new();
-            if let Some(mut stream) = stream {
-                let _ = stream.read_to_end(&mut text);
-            }
-            String::from_utf8_lossy(&text).into_owned()
-        })
-    };
-    let output = read(output.take().map(|stream| Box::new(stream) as _));
-    let errors = read(errors.take().map(|stream| Box::new(stream) as _));
-    let status = loop {
-        match child.try_wait() {
-            Ok(Some(status)) => break status,
-            Ok(None) if started.elapsed() > PATIENCE => {
-                let _ = child.kill();
-                let _ = child.wait();
-                return Err(format!("{name} did not answer in {} s", PATIENCE.as_secs()));
-            }
-            Ok(None) => std::thread::sleep(Duration::from_millis(5)),
-            Err(error) => return Err(format!("{name}: {error}")),
-        }
-    };
-    let output = output.join().unwrap_or_default();
-    let errors = errors.join().unwrap_or_default();
-    match errors.trim() {
-        "" if status.success() => Ok(output),
-        "" => Err(format!("{name} ended with {status}: {}", output.trim())),
-        errors => Err(format!("{name}: {errors}")),
-    }
+/// Names the mark of a worker that began in a job.
+pub(super) fn began_name(job: &str) -> PathBuf {
+    PathBuf::from(format!("{job}.began"))
 }
 
-/// Reads the id that `sbatch --parsable` prints.
-fn job_id(text: &str) -> Result<String, String> {
-    let id = text.trim().split(';').next().unwrap_or_default();
-    if !id.is_empty() && id.chars().all(|c| c.is_ascii_digit()) {
-        Ok(id.to_owned())
-    } else {
-        Err(format!("sbatch printed no job id: `{}`", text.trim()))
-    }
+/// Names what a job prints.
+fn output_name(job: &str) -> PathBuf {
+    PathBuf::from(format!("{job}.txt"))
 }
 
-/// Writes a time as sbatch takes it: `4h` is 240 minutes.
-fn minutes(time: &str) -> String {
-    match experiment::quantity::parse_duration(time) {
-        Ok(seconds) => format!("{}", (seconds / 60.0).ceil().max(1.0)),
-        Err(_) => time.to_owned(),
-    }
+/// Says whether a refusal would be the same tomorrow.
+fn is_for_ever(why: &str) -> bool {
+    const WORDS: [&str; 13] = [
+        "cannot start sbatch",
+        "unrecognized option",
+        "invalid option",
+        "invalid partition",
+        "invalid account",
+        "invalid qos",
+        "invalid generic resource",
+        "invalid feature",
+        "invalid node name",
+        "requested time limit is invalid",
+        "requested node configuration is not available",
+        "memory specification can not be satisfied",
+        "cpu count per node can not be satisfied",
+    ];
+    let why = why.to_lowercase();
+    WORDS.iter().any(|words| why.contains(words))
 }
 
-/// Quotes a word for a shell.
-fn quoted(word: &str) -> String {
-    format!("'{}'", word.replace('\'', "'\\''"))
+/// Says whether a refusal is for the number of jobs.
+fn is_limit(why: &str) -> bool {
+    let why = why.to_lowercase();
+    why.contains("limit") || why.contains("job array")
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::cluster::profile::{Profile, parse};
 
-    fn slurm(text: &str) -> Slurm {
+    pub(super) fn slurm(text: &str) -> Slurm {
         let mut profiles = parse(text).expect("right").0;
         let Some(Profile::Slurm(profile)) = profiles.remove("a") else {
             panic!("{text}");
         };
-        Slurm::new(*profile, Path::new("/r"), "/bin/orchestrator".into(), "t")
+        Slurm::new(Submission {
+            profile: *profile,
+            results: "/r".into(),
+            program: "/bin/orchestrator".into(),
+            name: "orchestrator-t".into(),
+            devices_per_run: 1,
+        })
     }
 
     #[test]
     fn a_job_is_gone_after_two_good_answers_without_it() {
         let mut slurm = slurm("a: {slurm: {workers: 2}}");
-        slurm.take_in("7_0|RUNNING|None|n1\n7_1|PENDING|Resources|\n");
-        assert_eq!((slurm.alive(), slurm.is_waiting()), (2, true));
-        assert_eq!(slurm.is_gone("7_0"), Some(false));
-        slurm.take_in("7_1|RUNNING|None|n2\n");
-        assert_eq!(slurm.is_gone("7_0"), None, "one answer is none");
+        let mut hear = |text: &str| {
+            slurm.take_in(&queue::parse(text).expect("an answer"));
+            let alive = slurm.alive().count();
+            (
+                alive,
+                slurm.alive().any(Job::is_pending),
+                slurm.is_gone("7_0"),
+            )
+        };
+        let both = hear("7_0|RUNNING|None|n1\n7_1|PENDING|Resources|\n");
+        assert_eq!(both, (2, true, Some(false)));
+        let one = hear("7_1|RUNNING|None|n2\n");
+        assert_eq!(one, (2, false, None), "one answer is none");
+        let held = hear("7_1|PENDING|BeginTime|\n");
+        assert_eq!(held, (0, false, Some(true)));
+        assert_eq!(hear("7_1|RUNNING|None|n2\n").0, 1);
         assert_eq!(
             slurm.is_gone("9_9"),
             None,
             "of what was never seen nothing is known"
         );
-        slurm.take_in("7_1|PENDING|BeginTime|\n");
-        assert_eq!((slurm.alive(), slurm.is_waiting()), (0, false), "held");
-        slurm.take_in("garbage\n7_1|RUNNING|None|n2\n");
-        assert_eq!(slurm.is_gone("7_0"), Some(true));
-        assert_eq!((slurm.alive(), slurm.is_waiting()), (1, false));
     }
 
     #[test]
-    fn a_profile_becomes_options() {
-        let slurm = slurm(
-            "a: {slurm: {workers: 3, time: 4h, partition: [gpu, spot], gres: 'gpu:1', exclude: n7, \
-             extra: [--mail-type=FAIL]}}",
-        );
-        let excluded = BTreeSet::from(["n9".to_owned()]);
-        let options = slurm.arguments(3, &excluded);
-        for option in [
-            "--array=0-2",
-            "--time=240",
-            "--partition=gpu,spot",
-            "--gres=gpu:1",
-            "--exclude=n7,n9",
-            "--mail-type=FAIL",
-            "--job-name=orchestrator-t",
-            "--signal=USR1@120",
+    fn refusals_are_told_apart() {
+        let limit = "sbatch: error: QOSMaxSubmitJobPerUserLimit\nsbatch: error: Batch job submission failed: \
+                     Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)";
+        let array = "sbatch: error: Batch job submission failed: Invalid job array specification";
+        let time = "sbatch: error: Batch job submission failed: Requested time limit is invalid (missing or \
+                    exceeds some limit)";
+        let busy =
+            "sbatch: error: Batch job submission failed: Socket timed out on send/recv operation";
+        for (why, for_ever, of_number) in [
+            (limit, false, true),
+            (array, false, true),
+            (time, true, true),
+            (busy, false, false),
         ] {
-            assert!(
-                options.iter().any(|given| given == option),
-                "{option}: {options:?}"
+            assert_eq!(
+                (is_for_ever(why), is_limit(why)),
+                (for_ever, of_number),
+                "{why}"
             );
-        }
-        assert_eq!(job_id("17;cluster\n"), Ok("17".into()));
-        assert!(job_id("sbatch: error: Batch job submission failed").is_err());
-    }
-
-    #[test]
-    fn whatever_is_no_good_answer_is_unknown() {
-        let run = |script: &str| {
-            let mut shell = Command::new("sh");
-            shell.args(["-c", script]);
-            answered(shell)
-        };
-        assert_eq!(run("echo 1_0"), Ok("1_0\n".into()));
-        for script in ["exit 1", "echo x; echo error >&2", "kill -9 $$"] {
-            assert!(run(script).is_err(), "{script}");
         }
     }
 }

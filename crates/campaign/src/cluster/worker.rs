@@ -1,13 +1,14 @@
 //! A worker: takes runs that are offered, trains them here, and tells how they ended.
 
-use super::{Ending, Offer, listed, read, run_of_offer, write_whole};
+use super::slurm::began_name;
+use super::{Ending, KILL, Offer, exit_name, listed, read, remove, run_of_offer, write_whole};
 use crate::launch::local::Local;
 use crate::launch::{Exit, Job, LaunchError, Launcher, exit_code};
 use crate::orchestrate::Tail;
 use experiment::claim::{Claim, Fence};
 use experiment::clock::now;
 use experiment::event::Event;
-use experiment::folder::{ClusterFolder, END, ResultsFolder, log_name};
+use experiment::folder::{ClusterFolder, END, JOURNAL, ResultsFolder, log_name};
 use experiment::run::RunId;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -34,6 +35,12 @@ pub struct Worker {
     pub job: Option<String>,
     /// Where prepared data are kept.
     pub data_cache: PathBuf,
+    /// Devices that a run takes together: others are not for it.
+    pub together: usize,
+    /// Threads of all that it trains at once, where that is more than one run.
+    pub threads: usize,
+    /// Runs that it takes at most.
+    pub runs: usize,
     /// Time without work after which it ends.
     pub idle: Duration,
     /// When it must have ended; `None`: whenever.
@@ -47,6 +54,8 @@ pub struct Worker {
 pub enum Over {
     /// Nothing was offered for long enough.
     Idle,
+    /// It has trained as many runs as it was to.
+    Enough,
     /// It was asked to stop, or its time was over.
     Asked,
     /// Its machine seems to be broken.
@@ -82,6 +91,7 @@ struct Training {
     offer: PathBuf,
     folder: PathBuf,
     pid: Option<u32>,
+    threads: usize,
     /// Lines of its journal before it began.
     lines: usize,
 }
@@ -112,7 +122,12 @@ pub fn work(
         stopping: 0,
         begun: 0,
         stillborn: 0,
+        passed_over: false,
     };
+    if let Some(job) = &worker.job {
+        let path = cluster.jobs().join(began_name(job));
+        std::fs::write(&path, &worker.host).map_err(io(&path))?;
+    }
     let over = at_work.run(stop);
     if over.is_err() {
         at_work.kill_all();
@@ -132,6 +147,8 @@ struct AtWork<'a> {
     begun: usize,
     /// Runs in a row that died before their first step.
     stillborn: usize,
+    /// Whether it was said that runs need other devices.
+    passed_over: bool,
 }
 
 impl AtWork<'_> {
@@ -150,7 +167,8 @@ impl AtWork<'_> {
             }
             let ended = self.collect()?;
             let is_suspect = self.stillborn >= SUSPECT || self.begun == 1 && self.stillborn == 1;
-            let begun = if asked > 0 || is_suspect {
+            let is_enough = self.begun >= self.worker.runs;
+            let begun = if asked > 0 || is_suspect || is_enough {
                 false
             } else {
                 self.take()?
@@ -161,6 +179,9 @@ impl AtWork<'_> {
                 }
                 if asked > 0 {
                     return Ok(Over::Asked);
+                }
+                if is_enough {
+                    return Ok(Over::Enough);
                 }
                 if busy_at.elapsed() > self.worker.idle {
                     return Ok(Over::Idle);
@@ -216,7 +237,7 @@ impl AtWork<'_> {
         for (run, training) in &self.trains {
             let asked = std::fs::read_to_string(self.cluster.stops().join(&run.0));
             match asked.as_deref().map(str::trim) {
-                Ok("kill") => self.launcher.kill(run),
+                Ok(KILL) => self.launcher.kill(run),
                 Ok(_) => self.launcher.stop(run),
                 // Its claim is another's, or nobody's: whatever it would write is not wanted.
                 Err(_) if !training.fence.holds() => self.launcher.kill(run),
@@ -245,7 +266,7 @@ impl AtWork<'_> {
             let Some(device) = self.launcher.place(offer.memory) else {
                 continue;
             };
-            if !self.can_begin(&offer) {
+            if !self.has_room(&offer) || !self.can_begin(&offer) {
                 continue;
             }
             let claim = Claim {
@@ -260,8 +281,14 @@ impl AtWork<'_> {
             if !taken.map_err(io(&claim_path))? {
                 continue;
             }
-            // It may have been withdrawn, or done by another, since it was listed.
-            if !path.exists() {
+            // It may have been withdrawn, or done by another, since it was listed: a file that is opened is looked
+            // for, a name may be remembered.
+            let exit = self.cluster.exits().join(exit_name(&run, offer.attempt));
+            let is_done = read::<Ending>(&exit).is_some();
+            if is_done {
+                remove(&path).map_err(io(&path))?;
+            }
+            if is_done || read::<Offer>(&path).is_none() {
                 claim.release(&claim_path).map_err(io(&claim_path))?;
                 continue;
             }
@@ -269,6 +296,23 @@ impl AtWork<'_> {
             return Ok(true);
         }
         Ok(false)
+    }
+
+    /// Says whether a run suits the devices, and the cores that are left.
+    fn has_room(&mut self, offer: &Offer) -> bool {
+        let (together, threads) = (self.worker.together, self.worker.threads);
+        if offer.devices != together {
+            if !std::mem::replace(&mut self.passed_over, true) {
+                (self.say)(format!(
+                    "runs are passed over: they take {} devices each, and this worker gives them {together} \
+                     (`--devices-per-run`)",
+                    offer.devices
+                ));
+            }
+            return false;
+        }
+        let used: usize = self.trains.values().map(|training| training.threads).sum();
+        used == 0 || used + offer.threads <= threads
     }
 
     /// Says whether what a run goes on from is there.
@@ -300,6 +344,7 @@ impl AtWork<'_> {
             attempt: offer.attempt,
             environment: offer.environment,
             memory: offer.memory,
+            devices: offer.devices,
             after: None,
             claim: Some((claim_path.clone(), claim.token.clone())),
         };
@@ -311,6 +356,7 @@ impl AtWork<'_> {
             offer: path,
             folder,
             pid: None,
+            threads: offer.threads,
             lines,
         };
         self.begun += 1;
@@ -371,18 +417,16 @@ impl AtWork<'_> {
             memory_ran_out: exit.memory_ran_out,
             log_tail: exit.log_tail,
             is_suspect: self.stillborn >= SUSPECT || self.begun == 1 && self.stillborn == 1,
+            // Whoever trained it has written all of it.
+            journal: std::fs::metadata(training.folder.join(JOURNAL))
+                .map_or(0, |of_file| of_file.len()),
             claim: training.claim.clone(),
         };
-        let name = format!("{run}.{}", training.claim.attempt);
-        let path = self.cluster.exits().join(name);
+        let path = self.cluster.exits();
+        let path = path.join(exit_name(&run, training.claim.attempt));
         write_whole(&path, &ending).map_err(io(&path))?;
         // In this order: without its offer nobody takes it, without its claim it would be taken.
-        match std::fs::remove_file(&training.offer) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(io(&training.offer)(error));
-            }
-            _ => {}
-        }
+        remove(&training.offer).map_err(io(&training.offer))?;
         let claim_path = self.cluster.claim(&run);
         training.claim.release(&claim_path).map_err(io(&claim_path))
     }

@@ -50,6 +50,8 @@ pub struct Job {
     pub claim: Option<(PathBuf, String)>,
     /// Memory it is expected to take, in bytes.
     pub memory: f64,
+    /// Devices that it takes together.
+    pub devices: usize,
     /// The file that takes its output.
     pub log: PathBuf,
 }
@@ -138,6 +140,9 @@ pub enum LaunchError {
         /// Why.
         source: std::io::Error,
     },
+    /// No workers come up.
+    #[error(transparent)]
+    Stuck(#[from] crate::cluster::pool::Stuck),
     /// A process could not be watched.
     #[error("cannot watch run {run}: {source}")]
     Watch {
@@ -200,8 +205,11 @@ pub trait Launcher {
     fn settle(&mut self) {}
 
     /// Sees to whoever takes jobs; says what a person should know.
-    fn tend(&mut self) -> Vec<String> {
-        Vec::new()
+    ///
+    /// # Errors
+    /// When nobody will, whatever is tried.
+    fn tend(&mut self) -> Result<Vec<String>, LaunchError> {
+        Ok(Vec::new())
     }
 
     /// Makes a process that trains a run, though this launcher did not start it, end: at a

@@ -7,7 +7,7 @@ use super::intake::{is_whole, settle, take_in, write_spec};
 use super::policy::{self, Answer, Tries};
 use super::queue::{Queue, to_do};
 use super::tail::Tail;
-use super::{Limit, Notice, Observer, OrchestrateError, Retried, Setting, Summary};
+use super::{Limit, Mode, Notice, Observer, OrchestrateError, Retried, Setting, Summary};
 use crate::launch::local::environment;
 use crate::launch::{Exit, Job, Launcher};
 use crate::store::{Ended, RunRecord, StartedAttempt, Store};
@@ -56,13 +56,14 @@ pub async fn run(
     let to_do = to_do(planned, &stored, &setting.results);
     let waits: HashSet<&RunId> = to_do.iter().map(|run| &run.id).collect();
     let done = planned.iter().filter(|run| !waits.contains(&run.id));
+    let ahead = launcher.is_remote();
     let mut campaign = Campaign {
         store,
         setting,
         launcher,
         observer,
         planned: planned.iter().map(|run| (&run.id, run)).collect(),
-        queue: Queue::new(&to_do, setting.execution.order, &setting.first),
+        queue: Queue::new(&to_do, setting.execution.order, &setting.first, ahead),
         tries: HashMap::new(),
         active: HashMap::new(),
         started: HashSet::new(),
@@ -148,16 +149,21 @@ impl<'a> Campaign<'a, '_> {
             let ended = self.collect().await?;
             self.block().await?;
             self.observer.tick();
-            for note in self.launcher.tend() {
+            for note in self.launcher.tend()? {
                 self.observer.notice(Notice::Said(note));
             }
-            if self.launcher.is_remote() && self.stops > 0 {
+            let busy = started || ended;
+            let more = self.may_start() && (busy || self.queue.has_later(now));
+            let stops = match self.setting.mode {
+                Mode::Train => self.stops > 0,
+                Mode::Offer => self.stops > 0 || !more,
+                Mode::TakeIn => true,
+            };
+            if self.launcher.is_remote() && stops {
                 // Workers go on by themselves; whoever comes next takes in what they do.
                 self.summary.left += self.active.len() + self.launcher.waiting();
                 return Ok(());
             }
-            let busy = started || ended;
-            let more = self.may_start() && (busy || self.queue.has_later(now));
             if self.active.is_empty() && self.launcher.waiting() == 0 && !more {
                 return Ok(());
             }
@@ -168,7 +174,7 @@ impl<'a> Campaign<'a, '_> {
 
     /// Says whether runs may start at all.
     fn may_start(&self) -> bool {
-        self.stops == 0 && self.is_in_time()
+        self.stops == 0 && self.setting.mode != Mode::TakeIn && self.is_in_time()
     }
 
     fn is_in_time(&self) -> bool {
@@ -186,6 +192,8 @@ impl<'a> Campaign<'a, '_> {
             Some(Limit::MaxRuns)
         } else if !self.is_in_time() {
             Some(Limit::MaxTime)
+        } else if self.setting.mode != Mode::Train {
+            Some(Limit::Elsewhere)
         } else {
             self.setting.execution.max_flops.map(|_| Limit::MaxFlops)
         }
@@ -262,6 +270,7 @@ impl<'a> Campaign<'a, '_> {
                 .and_then(|spec| environment(spec.recipe.precision)),
             after: run.work.start().map(|start| start.run.clone()),
             claim: None,
+            devices: run.work.devices(),
             memory: run.memory,
             folder,
         };
@@ -312,9 +321,9 @@ impl<'a> Campaign<'a, '_> {
     /// Takes over the runs that were offered before; whatever is told of others is forgotten.
     fn adopt(&mut self, offered: HashSet<RunId>, to_do: &HashSet<&RunId>) {
         for run in offered {
-            if to_do.contains(&run) && self.queue.withdraw(&run).is_some() {
+            if to_do.contains(&run) && self.queue.adopt(&run) {
                 self.started.insert(run);
-            } else {
+            } else if self.setting.mode != Mode::TakeIn {
                 self.launcher.forget(&run);
             }
         }
@@ -538,9 +547,14 @@ impl<'a> Campaign<'a, '_> {
     /// Gives up the runs that cannot start any more; after a diverged one a run would only diverge
     /// again at the same step, and that is its outcome.
     async fn block(&mut self) -> Result<(), OrchestrateError> {
-        while self.stops == 0
-            && let Some(blocked) = self.queue.blocked()
-        {
+        while self.stops == 0 {
+            for run in self.queue.stranded() {
+                self.launcher.forget(&run.id);
+                self.queue.again(run, Instant::now());
+            }
+            let Some(blocked) = self.queue.blocked() else {
+                break;
+            };
             let (id, outcome) = (&blocked.run.id, blocked.outcome);
             let start = blocked.start;
             let why = format!("it goes on from run {start}, which ended as {outcome}");

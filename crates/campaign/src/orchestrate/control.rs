@@ -1,6 +1,7 @@
 //! What people ask of runs: done at once, or by the orchestrator that is at work on them.
 
 use super::requests::{Request, ask, asked, take_back};
+use crate::cluster::withdraw;
 use crate::store::{RunRecord, Store, StoreError};
 use experiment::clock::now;
 use experiment::lock::{Holder, Lock, LockError};
@@ -149,6 +150,7 @@ impl<'a> Control<'a> {
             (AtWork::Other(holder), _) => ask(self.results, request, run, holder.as_ref())?,
             (AtWork::Nobody(_), Request::Retry) => self.store.make_eligible(run).await?,
             (AtWork::Nobody(_), Request::Cancel) => {
+                withdraw(self.results, run)?;
                 let outcome = RunOutcome::Cancelled;
                 self.store.end_run(run, outcome, "cancelled", now()).await?;
             }

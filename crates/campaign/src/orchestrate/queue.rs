@@ -102,6 +102,11 @@ pub(super) struct Queue<'a> {
     later: HashMap<RunId, Instant>,
     /// Runs that are to end: those that wait and those that train.
     open: HashSet<RunId>,
+    /// Of these, those that were taken and have not come back.
+    under_way: HashMap<RunId, &'a Run>,
+    /// Whether runs are taken before the one they go on from has ended, once that is taken: whoever trains them
+    /// waits for it.
+    ahead: bool,
     /// How those ended from which none can go on.
     broken: HashMap<RunId, RunOutcome>,
     /// Whether one broke since runs were last looked through for those it blocks.
@@ -110,11 +115,13 @@ pub(super) struct Queue<'a> {
 
 impl<'a> Queue<'a> {
     /// Queues runs, which stand after those they go on from; those in `first` before all others.
-    pub(super) fn new(to_do: &[&'a Run], order: Order, first: &[RunId]) -> Self {
+    pub(super) fn new(to_do: &[&'a Run], order: Order, first: &[RunId], ahead: bool) -> Self {
         Self {
             waiting: by_urgency(to_do, order, first),
             later: HashMap::new(),
             open: to_do.iter().map(|run| run.id.clone()).collect(),
+            under_way: HashMap::new(),
+            ahead,
             broken: HashMap::new(),
             breaking: false,
         }
@@ -135,18 +142,47 @@ impl<'a> Queue<'a> {
         let can_start = |run: &&Run| {
             let start = run.work.start();
             let goes_on = start.is_none_or(|start| {
-                !self.open.contains(&start.run) && !self.broken.contains_key(&start.run)
+                let is_near = self.ahead && self.under_way.contains_key(&start.run);
+                let is_done = is_near || !self.open.contains(&start.run);
+                is_done && !self.broken.contains_key(&start.run)
             });
             goes_on && self.later.get(&run.id).is_none_or(|at| *at <= now) && fits(run)
         };
         let place = self.waiting.iter().rposition(can_start)?;
         let run = self.waiting.remove(place);
         self.later.remove(&run.id);
+        self.under_way.insert(run.id.clone(), run);
         Some(run)
+    }
+
+    /// Finds the runs that were taken ahead of one that came to no end.
+    pub(super) fn stranded(&self) -> Vec<&'a Run> {
+        let is_stranded = |run: &&Run| {
+            let start = run.work.start();
+            start.is_some_and(|start| self.broken.contains_key(&start.run))
+        };
+        if self.broken.is_empty() || !self.ahead {
+            return Vec::new();
+        }
+        self.under_way
+            .values()
+            .copied()
+            .filter(is_stranded)
+            .collect()
+    }
+
+    /// Takes out a run that was taken before.
+    pub(super) fn adopt(&mut self, run: &RunId) -> bool {
+        let found = self.withdraw(run);
+        if let Some(run) = found {
+            self.under_way.insert(run.id.clone(), run);
+        }
+        found.is_some()
     }
 
     /// Queues a run again, to start no earlier than `at`.
     pub(super) fn again(&mut self, run: &'a Run, at: Instant) {
+        self.under_way.remove(&run.id);
         self.later.insert(run.id.clone(), at);
         self.waiting.push(run);
     }
@@ -172,6 +208,7 @@ impl<'a> Queue<'a> {
     /// Takes note of how a run ended.
     pub(super) fn ended(&mut self, run: &RunId, outcome: RunOutcome) {
         self.open.remove(run);
+        self.under_way.remove(run);
         if outcome != RunOutcome::Finished {
             self.broken.insert(run.clone(), outcome);
             self.breaking = true;
@@ -249,7 +286,12 @@ mod tests {
     }
 
     fn queue(planned: &[Run]) -> Queue<'_> {
-        Queue::new(&planned.iter().collect::<Vec<_>>(), Order::Longest, &[])
+        Queue::new(
+            &planned.iter().collect::<Vec<_>>(),
+            Order::Longest,
+            &[],
+            false,
+        )
     }
 
     fn end_state(step: u64) -> impl Fn(&Run) -> bool {
@@ -351,7 +393,7 @@ mod tests {
         let planned = experiment::plan::example::runs(text);
         let all: Vec<&Run> = planned.iter().collect();
         let order = |order, first: &[RunId]| -> Vec<usize> {
-            let mut queue = Queue::new(&all, order, first);
+            let mut queue = Queue::new(&all, order, first, false);
             let runs = std::iter::from_fn(|| queue.next(Instant::now(), |_| true));
             runs.filter_map(|run| planned.iter().position(|other| other.id == run.id))
                 .collect()

@@ -207,6 +207,7 @@ impl Theatre {
                 execution: parse("t.yaml", text).expect("valid").execution,
                 max_runs: None,
                 first: Vec::new(),
+                mode: Mode::Train,
                 provenance: Provenance::default(),
             },
             folder,

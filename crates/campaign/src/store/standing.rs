@@ -70,6 +70,20 @@ impl Store {
         rows.into_iter().map(tally).collect()
     }
 
+    /// Counts what has been measured, and the runs that have ended: a number that rises when anything gets on.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn amount_done(&self) -> Result<i64, StoreError> {
+        let (count,): (i64,) = sqlx::query_as(
+            "SELECT (SELECT COUNT(*) FROM measurements)
+                  + (SELECT COUNT(*) FROM runs WHERE state = 'ended')",
+        )
+        .fetch_one(&self.pool)
+        .await?;
+        Ok(count)
+    }
+
     /// Reads some of an experiment's runs in plan order, without what each is in full.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! The plan of an experiment whose runs another trainer carries out.
 
-use super::{aligned, state};
-use crate::application::Loaded;
+use super::{aligned, cluster, state};
+use crate::application::{Chosen, Loaded};
 use crate::cli::Failure;
 use crate::cli::terminal::{print, quoted};
 use campaign::orchestrate::to_do;
@@ -23,6 +23,8 @@ pub(super) struct Plan<'a> {
     pub(super) warnings: &'a [String],
     /// The device that commands are written for.
     pub(super) device: &'a str,
+    /// The cluster where; `None` for this machine.
+    pub(super) on: Option<&'a Chosen>,
 }
 
 impl Plan<'_> {
@@ -116,6 +118,7 @@ impl Plan<'_> {
             self.runs.len() - left.len(),
             left.len()
         );
+        text.extend(self.on.map(|on| cluster::describe(on, left.len(), None)));
         let unsaid = |name: &str| {
             self.specs()
                 .all(|(_, spec)| spec.declared.get(name).is_none())

@@ -86,6 +86,15 @@ pub(super) static KEYS: &[Key] = &[
         |d| Shown::Number(d.analysis.seed as f64),
     ),
     key(
+        "execution.on",
+        Role::Experiment,
+        "The cluster where: a profile of `clusters.yaml`, as with `--on`; `local` is this machine.",
+        "",
+        "jean",
+        &[Form::Name(|d, name| d.execution.on = Some(name.to_owned()))],
+        |_| Shown::Nothing,
+    ),
+    key(
         "execution.micro_batch",
         Role::Experiment,
         "Sequences in one forward pass, a divisor of `training.batch`; without it the whole batch.",
