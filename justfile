@@ -10,9 +10,10 @@ fmt:
 faults:
     cargo test --release --test faults -- --ignored --nocapture --skip slurm
 
-# Injects 100 faults into grids on a Slurm of three nodes, which it starts on this machine.
+# Injects 100 faults into grids on a Slurm of three nodes, which it starts on this machine, and has workers come to
+# their time limit.
 faults-cluster:
-    cargo test --release --test faults -- --ignored --nocapture slurm
+    cargo test --release --test faults -- --ignored --nocapture --test-threads 1 slurm
 
 # Damages inputs of every kind for five minutes and says what the program made of them.
 probe:

@@ -1,8 +1,12 @@
 //! What the program costs beside the training that it starts.
 //!
-//! `cargo bench --bench overhead` measures everything, `… -- runs plan ingest status real` some of
+//! `cargo bench --bench overhead` measures everything, `… -- runs workers plan ingest status real` some of
 //! it. Everything it needs it makes, in a temporary folder.
 
+use campaign::cluster::leader::Cluster;
+use campaign::cluster::pool::ByHand;
+use campaign::cluster::worker::{Worker, work};
+use campaign::launch::Launcher;
 use campaign::launch::local::{Device, Local};
 use campaign::orchestrate::{self, Mode, Notice, Observer, Provenance, Setting};
 use campaign::store::{ExperimentRecord, PlannedRun, Store};
@@ -44,6 +48,13 @@ fn main() {
     let wants = |name| wanted.is_empty() || wanted.contains(&name);
     if wants("runs") {
         run_nothing(1000);
+    }
+    if wants("workers") {
+        // Side by side: the machine may be busier at one time than at another.
+        for _ in 0..3 {
+            run_nothing(1000);
+            run_nothing_on_workers(1000, 8);
+        }
     }
     if wants("plan") {
         plan_large();
@@ -148,8 +159,65 @@ async fn record(store: &Store, name: &str, planned: &[Run]) -> i64 {
     recorded.expect("recorded")
 }
 
-/// Runs that do nothing, through the real loop, launcher, journals and database.
+/// On this machine, two at once.
 fn run_nothing(runs: usize) {
+    let program = std::env::current_exe().expect("this program");
+    nothing(runs, "runs", |_| {
+        let device = Device {
+            name: "cpu".into(),
+            slots: 2,
+            memory: None,
+            overhead: 0.0,
+        };
+        Box::new(Local::new(program, vec![device]))
+    });
+}
+
+/// The same, offered to workers that train one at a time.
+fn run_nothing_on_workers(runs: usize, workers: usize) {
+    nothing(runs, "workers", |results| {
+        let pool = ByHand {
+            patience: Duration::from_secs(60),
+        };
+        let cluster = Cluster::new(results, Box::new(pool)).expect("a folder");
+        for number in 0..workers {
+            let results = results.to_owned();
+            // It ends by itself when nothing is offered any more.
+            std::thread::spawn(move || begin_worker(results, number));
+        }
+        Box::new(cluster)
+    });
+}
+
+fn begin_worker(results: PathBuf, number: usize) {
+    let worker = Worker {
+        token: format!("w{number}"),
+        host: format!("n{number}"),
+        job: None,
+        data_cache: results.join("cache"),
+        results,
+        together: 1,
+        threads: 1,
+        runs: usize::MAX,
+        idle: Duration::from_secs(1),
+        until: None,
+        margin: Duration::ZERO,
+    };
+    let device = Device {
+        name: "cpu".into(),
+        slots: 1,
+        memory: None,
+        overhead: 0.0,
+    };
+    let program = std::env::current_exe().expect("this program");
+    let mut launcher = Local::new(program, vec![device]);
+    let over = work(&worker, &mut launcher, &AtomicUsize::new(0), &|_| {});
+    // The folder goes with the leader, under the last of them too.
+    drop(over);
+}
+
+/// Runs that do nothing, through the real loop, a launcher, journals and database.
+fn nothing(runs: usize, name: &str, launcher: impl FnOnce(&Path) -> Box<dyn Launcher>) {
     let seeds: Vec<usize> = (0..runs).collect();
     let planned = planned(&format!(
         "grid: {{params: 0.2M, tokens: 1M, concept_share: 0.5, compression_ratio: 4, seed: {seeds:?}}}"
@@ -164,25 +232,18 @@ fn run_nothing(runs: usize) {
         mode: Mode::Train,
         provenance: Provenance::default(),
     };
-    let program = std::env::current_exe().expect("this program");
     let start = Instant::now();
     let summary = runtime().block_on(async {
         let store = Store::create(folder.path()).await.expect("a database");
         let experiment = record(&store, "nothing", &planned).await;
-        let device = Device {
-            name: "cpu".into(),
-            slots: 2,
-            memory: None,
-            overhead: 0.0,
-        };
-        let mut launcher = Local::new(program, vec![device]);
+        let mut launcher = launcher(folder.path());
         let stop = AtomicUsize::new(0);
         orchestrate::run(
             &store,
             experiment,
             &planned,
             &setting,
-            &mut launcher,
+            &mut *launcher,
             &mut Silent,
             &stop,
         )
@@ -192,7 +253,7 @@ fn run_nothing(runs: usize) {
     let seconds = start.elapsed().as_secs_f64();
     assert_eq!(summary.finished, runs);
     println!(
-        "runs: {runs} that do nothing in {seconds:.2} s: {:.0} runs/s",
+        "{name}: {runs} runs that do nothing in {seconds:.2} s: {:.0} runs/s",
         runs as f64 / seconds
     );
 }

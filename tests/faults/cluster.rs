@@ -179,7 +179,7 @@ impl Drop for Slurm {
 }
 
 /// How many times longer runs are trained where workers' time is to be over before the grid is done.
-const LONGER: u32 = 8;
+const LONGER: u32 = 40;
 
 /// What is done to a grid that runs.
 const FAULTS: [&str; 10] = [

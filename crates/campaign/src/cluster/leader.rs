@@ -3,7 +3,7 @@
 
 use super::pool::{Pool, Stuck};
 use super::{
-    Ending, KILL, Offer, STOP, listed, offer_name, read, run_of_exit, run_of_offer, take_back,
+    Ending, KILL, Offer, STOP, listed, offer_name, read, remove, run_of_exit, run_of_offer,
     write_whole,
 };
 use crate::launch::{Begun, Exit, Job, LaunchError, Launcher, exit_code};
@@ -17,21 +17,26 @@ use std::time::{Duration, Instant};
 
 /// Time between two looks at the folder.
 const LOOK: Duration = Duration::from_millis(200);
+/// Time between two looks at all offers, which may be many.
+const SWEEP: Duration = Duration::from_secs(5);
 /// Time that a worker may take to end a run that it is to kill, where its job is gone.
 const GONE: Duration = Duration::from_secs(5);
 
 /// A run that is offered or trained.
 struct Offered {
     attempt: usize,
+    /// Its file; two where leaders on machines that see each other's files late have each made one.
+    offers: Vec<PathBuf>,
     claim: Option<Claim>,
     /// Since when its claim is seen, and cannot be read.
     unreadable: Option<Instant>,
 }
 
 impl Offered {
-    fn new(attempt: usize) -> Self {
+    fn new(attempt: usize, offer: Option<PathBuf>) -> Self {
         Self {
             attempt,
+            offers: offer.into_iter().collect(),
             claim: None,
             unreadable: None,
         }
@@ -60,6 +65,7 @@ pub struct Cluster {
     /// Files of endings that were told of: they go when that is in the database.
     told: Vec<PathBuf>,
     looked: Option<Instant>,
+    swept: Instant,
     /// Runs that are to be killed, and since when.
     killing: HashMap<RunId, Instant>,
     /// Runs that were to stop.
@@ -93,6 +99,7 @@ impl Cluster {
             endings: Vec::new(),
             told: Vec::new(),
             looked: None,
+            swept: Instant::now(),
             killing: HashMap::new(),
             stopping: BTreeSet::new(),
             forgiven: BTreeSet::new(),
@@ -133,7 +140,10 @@ impl Cluster {
             return;
         }
         self.looked = Some(Instant::now());
-        self.settle();
+        self.forget_told();
+        if self.swept.elapsed() > SWEEP {
+            self.sweep();
+        }
         for path in listed(&self.folder().exits()) {
             let known = self.endings.iter().any(|told| told.path == path);
             // What is told of an attempt that was given up is nobody's.
@@ -221,7 +231,7 @@ impl Cluster {
                 self.offered.insert(run, offered);
                 continue;
             }
-            self.clear(&run);
+            self.clear(&run, &offered);
             let host = offered.claim.map_or_else(String::new, |claim| claim.host);
             exits.push(Exit {
                 run,
@@ -235,10 +245,38 @@ impl Cluster {
         exits
     }
 
-    /// Removes what stands in the folder for a run that is offered no more. What stays says nothing to anybody.
-    fn clear(&self, run: &RunId) {
-        let _ = take_back(self.folder(), run);
-        let _ = std::fs::remove_file(self.folder().stops().join(&run.0));
+    /// Removes what stands in the folder for a run that is offered no more. What stays is swept away later.
+    fn clear(&self, run: &RunId, offered: &Offered) {
+        let stop = self.folder().stops().join(&run.0);
+        for path in offered.offers.iter().chain([&stop]) {
+            let _ = remove(path);
+        }
+    }
+
+    /// Looks for offers that are not its own: a second one of a run goes with the first, one of a run that has
+    /// ended goes now.
+    fn sweep(&mut self) {
+        self.swept = Instant::now();
+        for path in listed(&self.folder().offers()) {
+            let Some(run) = run_of_offer(&path) else {
+                continue;
+            };
+            match self.offered.get_mut(&run) {
+                Some(offered) if !offered.offers.contains(&path) => offered.offers.push(path),
+                Some(_) => {}
+                None => {
+                    let _ = remove(&path);
+                }
+            }
+        }
+    }
+
+    /// Removes the endings that were told of.
+    fn forget_told(&mut self) {
+        for path in self.told.drain(..) {
+            // One that stays is of a run that waits for nothing, and is forgotten the next time.
+            let _ = std::fs::remove_file(path);
+        }
     }
 
     /// Reads the claims on runs that are not known to have begun. One that stays unreadable is of a worker that
@@ -307,8 +345,8 @@ impl Launcher for Cluster {
             run: job.run.clone(),
             source,
         })?;
-        self.offered
-            .insert(job.run.clone(), Offered::new(job.attempt));
+        let offered = Offered::new(job.attempt, Some(path));
+        self.offered.insert(job.run.clone(), offered);
         Ok(0)
     }
 
@@ -320,7 +358,10 @@ impl Launcher for Cluster {
         for path in listed(&self.folder().offers()) {
             // A listing may show what is gone; a file that is opened is there.
             if let Some((run, offer)) = run_of_offer(&path).zip(read::<Offer>(&path)) {
-                self.offered.insert(run, Offered::new(offer.attempt));
+                let offered = self.offered.entry(run);
+                let offered = offered.or_insert_with(|| Offered::new(offer.attempt, None));
+                offered.attempt = offered.attempt.max(offer.attempt);
+                offered.offers.push(path);
             }
         }
         for path in listed(&self.folder().exits()) {
@@ -329,21 +370,23 @@ impl Launcher for Cluster {
             {
                 self.offered
                     .entry(run)
-                    .or_insert_with(|| Offered::new(attempt));
+                    .or_insert_with(|| Offered::new(attempt, None));
             }
         }
         self.offered.keys().cloned().collect()
     }
 
     fn forget(&mut self, run: &RunId) -> bool {
-        let is_offered = self.offered.remove(run).is_some();
-        let _ = take_back(self.folder(), run);
+        let offered = self.offered.remove(run);
+        for path in offered.iter().flat_map(|offered| &offered.offers) {
+            let _ = remove(path);
+        }
         for path in listed(&self.folder().exits()) {
             if run_of_exit(&path).is_some_and(|(of, _)| of == *run) {
                 let _ = std::fs::remove_file(path);
             }
         }
-        is_offered
+        offered.is_some()
     }
 
     fn begun(&mut self) -> Vec<Begun> {
@@ -380,10 +423,8 @@ impl Launcher for Cluster {
     }
 
     fn settle(&mut self) {
-        for path in self.told.drain(..) {
-            // One that stays is of a run that waits for nothing, and is forgotten the next time.
-            let _ = std::fs::remove_file(path);
-        }
+        self.forget_told();
+        self.sweep();
     }
 
     fn tend(&mut self) -> Result<Vec<String>, LaunchError> {
@@ -406,8 +447,9 @@ impl Launcher for Cluster {
                 later.push(told);
                 continue;
             }
-            self.offered.remove(&told.run);
-            self.clear(&told.run);
+            if let Some(offered) = self.offered.remove(&told.run) {
+                self.clear(&told.run, &offered);
+            }
             self.told.push(told.path);
             exits.push(self.exit(told.run, told.ending));
         }

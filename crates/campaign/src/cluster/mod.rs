@@ -83,13 +83,6 @@ fn run_of_exit(path: &Path) -> Option<(RunId, usize)> {
     Some((RunId(run.to_owned()), attempt.parse().ok()?))
 }
 
-/// Takes back all offers of a run: leaders on two machines that see each other's files late may make two.
-fn take_back(folder: ClusterFolder<'_>, run: &RunId) -> Result<()> {
-    let offers = listed(&folder.offers()).into_iter();
-    let mut of_run = offers.filter(|path| run_of_offer(path).as_ref() == Some(run));
-    of_run.try_for_each(|path| remove(&path))
-}
-
 /// Lists the files of a folder by name; none where it is not there.
 fn listed(folder: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
@@ -104,7 +97,11 @@ fn listed(folder: &Path) -> Vec<PathBuf> {
 /// When a file cannot be removed or written.
 pub fn withdraw(results: &Path, run: &RunId) -> Result<()> {
     let folder = ClusterFolder(results);
-    take_back(folder, run)?;
+    for path in listed(&folder.offers()) {
+        if run_of_offer(&path).as_ref() == Some(run) {
+            remove(&path)?;
+        }
+    }
     if folder.claim(run).exists() {
         std::fs::write(folder.stops().join(&run.0), STOP)?;
     }

@@ -10,7 +10,7 @@ use experiment::clock::now;
 use experiment::event::Event;
 use experiment::folder::{ClusterFolder, END, JOURNAL, ResultsFolder, log_name};
 use experiment::run::RunId;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -123,6 +123,8 @@ pub fn work(
         begun: 0,
         stillborn: 0,
         passed_over: false,
+        offers: VecDeque::new(),
+        listed: None,
     };
     if let Some(job) = &worker.job {
         let path = cluster.jobs().join(began_name(job));
@@ -134,6 +136,16 @@ pub fn work(
     }
     let _ = std::fs::remove_file(at_work.sign());
     over
+}
+
+/// What came of an offer.
+enum Tried {
+    /// It is trained here.
+    Begun,
+    /// It may be taken once there is room, or what it goes on from is there.
+    Later,
+    /// Somebody else has it, or nobody is to have it.
+    Gone,
 }
 
 struct AtWork<'a> {
@@ -149,6 +161,9 @@ struct AtWork<'a> {
     stillborn: usize,
     /// Whether it was said that runs need other devices.
     passed_over: bool,
+    /// Offers that were there a moment ago: there may be many.
+    offers: VecDeque<PathBuf>,
+    listed: Option<Instant>,
 }
 
 impl AtWork<'_> {
@@ -248,54 +263,67 @@ impl AtWork<'_> {
 
     /// Takes a run that is offered, where there is a place; says whether it took one.
     fn take(&mut self) -> Result<bool, WorkerError> {
-        if self.launcher.place(0.0).is_none() {
+        let used = self.threads_in_use();
+        if self.launcher.place(0.0).is_none() || used > 0 && used >= self.worker.threads {
             return Ok(false);
         }
-        let claimed: BTreeSet<PathBuf> = listed(&self.cluster.claims()).into_iter().collect();
-        for path in listed(&self.cluster.offers()) {
-            let Some(run) = run_of_offer(&path) else {
-                continue;
+        if self.listed.is_none_or(|at| at.elapsed() > LOOK.1) {
+            self.listed = Some(Instant::now());
+            self.offers = listed(&self.cluster.offers()).into();
+        }
+        for _ in 0..self.offers.len() {
+            let Some(path) = self.offers.pop_front() else {
+                break;
             };
-            let claim_path = self.cluster.claim(&run);
-            if claimed.contains(&claim_path) {
-                continue;
+            match self.try_to_take(&path)? {
+                Tried::Begun => return Ok(true),
+                Tried::Later => self.offers.push_back(path),
+                Tried::Gone => {}
             }
-            let Some(offer) = read::<Offer>(&path) else {
-                continue;
-            };
-            let Some(device) = self.launcher.place(offer.memory) else {
-                continue;
-            };
-            if !self.has_room(&offer) || !self.can_begin(&offer) {
-                continue;
-            }
-            let claim = Claim {
-                token: format!("{}.{}", self.worker.token, self.begun),
-                host: self.worker.host.clone(),
-                job: self.worker.job.clone(),
-                device,
-                attempt: offer.attempt,
-                since: now(),
-            };
-            let taken = claim.take(&claim_path);
-            if !taken.map_err(io(&claim_path))? {
-                continue;
-            }
-            // It may have been withdrawn, or done by another, since it was listed: a file that is opened is looked
-            // for, a name may be remembered.
-            let exit = self.cluster.exits().join(exit_name(&run, offer.attempt));
-            let is_done = read::<Ending>(&exit).is_some();
-            if is_done {
-                remove(&path).map_err(io(&path))?;
-            }
-            if is_done || read::<Offer>(&path).is_none() {
-                claim.release(&claim_path).map_err(io(&claim_path))?;
-                continue;
-            }
-            self.begin(run, offer, claim, path)?;
-            return Ok(true);
         }
         Ok(false)
+    }
+
+    fn try_to_take(&mut self, path: &Path) -> Result<Tried, WorkerError> {
+        let Some((run, offer)) = run_of_offer(path).zip(read::<Offer>(path)) else {
+            return Ok(Tried::Gone);
+        };
+        let claim_path = self.cluster.claim(&run);
+        let Some(device) = self.launcher.place(offer.memory) else {
+            return Ok(Tried::Later);
+        };
+        if !self.has_room(&offer) || !self.can_begin(&offer) {
+            return Ok(Tried::Later);
+        }
+        let claim = Claim {
+            token: format!("{}.{}", self.worker.token, self.begun),
+            host: self.worker.host.clone(),
+            job: self.worker.job.clone(),
+            device,
+            attempt: offer.attempt,
+            since: now(),
+        };
+        let taken = claim.take(&claim_path);
+        if !taken.map_err(io(&claim_path))? {
+            return Ok(Tried::Gone);
+        }
+        // It may have been withdrawn, or done by another, since it was listed: a file that is opened is looked for, a
+        // name may be remembered.
+        let exit = self.cluster.exits().join(exit_name(&run, offer.attempt));
+        let is_done = read::<Ending>(&exit).is_some();
+        if is_done {
+            remove(path).map_err(io(path))?;
+        }
+        if is_done || read::<Offer>(path).is_none() {
+            claim.release(&claim_path).map_err(io(&claim_path))?;
+            return Ok(Tried::Gone);
+        }
+        self.begin(run, offer, claim, path.to_owned())?;
+        Ok(Tried::Begun)
+    }
+
+    fn threads_in_use(&self) -> usize {
+        self.trains.values().map(|training| training.threads).sum()
     }
 
     /// Says whether a run suits the devices, and the cores that are left.
@@ -311,7 +339,7 @@ impl AtWork<'_> {
             }
             return false;
         }
-        let used: usize = self.trains.values().map(|training| training.threads).sum();
+        let used = self.threads_in_use();
         used == 0 || used + offer.threads <= threads
     }
 

@@ -100,6 +100,7 @@ fn what_is_told_of_another_attempt_is_nobodys() {
     // A leader on a machine that saw the first offer late has made another.
     let twice = stage.files().offers().join(offer_name(9, &run()));
     std::fs::write(twice, "{}").expect("written");
+    stage.cluster.sweep();
     assert_eq!(stage.found(), (1, 1));
     assert_eq!(stage.offers(), 0);
 }
