@@ -368,7 +368,7 @@ fn a_plan_says_what_it_asks_of_a_cluster() {
     let plan = fake.output(&["plan", "tiny.yaml", "--on", "slurm"]);
     let said = words(&String::from_utf8_lossy(&plan.stdout));
     assert!(
-        said.contains("on slurm: 8 workers at once, 12 jobs of at most 4.0 h or more"),
+        said.contains("on slurm: 8 workers at once, in at least 12 jobs (4.0 h each at most)"),
         "{said}"
     );
     let tiny = Fake::new(&format!("{TINY}execution: {{on: slurm}}\n"), "workers: 2");

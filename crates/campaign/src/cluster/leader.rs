@@ -1,12 +1,10 @@
 //! The launcher that stands for all workers of a results folder: starting a run offers it, and how it ended
 //! is what its worker tells.
 
-use super::pool::{Pool, Stuck};
-use super::{
-    Ending, KILL, Offer, STOP, listed, offer_name, read, remove, run_of_exit, run_of_offer,
-    write_whole,
-};
-use crate::launch::{Begun, Exit, Job, LaunchError, Launcher, exit_code};
+use super::pool::Pool;
+use super::{Ending, read, run_of_exit, write_whole};
+use crate::launch::offers::{KILL, Offer, STOP, listed, offer_name, remove, run_of_offer};
+use crate::launch::{Begun, Exit, Job, LaunchError, Launcher, Stuck, exit_code};
 use experiment::claim::Claim;
 use experiment::folder::{ClusterFolder, JOURNAL, ResultsFolder};
 use experiment::lock::Holder;

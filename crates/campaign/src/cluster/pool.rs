@@ -1,13 +1,9 @@
 //! What brings workers up.
 
+use crate::launch::Stuck;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
-
-/// Why no workers come up, whatever is tried.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct Stuck(pub String);
 
 /// Workers of a place, however they come there.
 pub trait Pool {

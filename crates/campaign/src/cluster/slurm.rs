@@ -12,8 +12,10 @@ pub use check::{Finding, check};
 pub use queue::{Job, Queue, meaning};
 pub use submission::Submission;
 
-use super::pool::{Pool, Stuck};
+use super::pool::Pool;
+use crate::launch::Stuck;
 use asking::{answer, command};
+use experiment::clock::now;
 use experiment::folder::ClusterFolder;
 use experiment::quantity::counted;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -234,6 +236,16 @@ impl Slurm {
                     break;
                 }
             }
+        }
+        if accepted > 0 {
+            // Whoever looks before the next answer is shown these too.
+            let jobs = self.jobs.values().filter(|known| known.missed < 2);
+            let queue = Queue {
+                name: self.asks.name.clone(),
+                asked_at: now(),
+                jobs: jobs.map(|known| known.job.clone()).collect(),
+            };
+            queue.keep(&self.asks.results);
         }
         Ok(notes)
     }

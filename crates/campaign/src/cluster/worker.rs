@@ -1,8 +1,9 @@
 //! A worker: takes runs that are offered, trains them here, and tells how they ended.
 
 use super::slurm::began_name;
-use super::{Ending, KILL, Offer, exit_name, listed, read, remove, run_of_offer, write_whole};
+use super::{Ending, exit_name, read, write_whole};
 use crate::launch::local::Local;
+use crate::launch::offers::{KILL, Offer, listed, remove, run_of_offer};
 use crate::launch::{Exit, Job, LaunchError, Launcher, exit_code};
 use crate::orchestrate::Tail;
 use experiment::claim::{Claim, Fence};

@@ -1,7 +1,8 @@
 //! Where the runs of workers stand, for whoever asks: leader or none.
 
+use super::run_of_exit;
 use super::slurm::{Queue, meaning};
-use super::{listed, run_of_exit, run_of_offer};
+use crate::launch::offers::{listed, run_of_offer};
 use experiment::claim::Claim;
 use experiment::clock::now;
 use experiment::folder::ClusterFolder;

@@ -6,6 +6,7 @@
 pub mod hardware;
 pub mod local;
 pub mod measure;
+pub mod offers;
 
 use experiment::lock::Holder;
 use experiment::run::{RunId, RunOutcome};
@@ -129,6 +130,11 @@ impl Exit {
     }
 }
 
+/// Why no workers come up, whatever is tried.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Stuck(pub String);
+
 /// Why a job could not be started or watched.
 #[derive(Debug, thiserror::Error)]
 pub enum LaunchError {
@@ -142,7 +148,7 @@ pub enum LaunchError {
     },
     /// No workers come up.
     #[error(transparent)]
-    Stuck(#[from] crate::cluster::pool::Stuck),
+    Stuck(#[from] Stuck),
     /// A process could not be watched.
     #[error("cannot watch run {run}: {source}")]
     Watch {

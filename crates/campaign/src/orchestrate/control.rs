@@ -1,7 +1,7 @@
 //! What people ask of runs: done at once, or by the orchestrator that is at work on them.
 
 use super::requests::{Request, ask, asked, take_back};
-use crate::cluster::withdraw;
+use crate::launch::offers::withdraw;
 use crate::store::{RunRecord, Store, StoreError};
 use experiment::clock::now;
 use experiment::lock::{Holder, Lock, LockError};

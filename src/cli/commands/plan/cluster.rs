@@ -26,10 +26,10 @@ pub(super) fn describe(on: &Chosen, left: usize, all: Option<f64>) -> String {
         Profile::Slurm(slurm) => {
             let jobs = slurm.jobs_for(left, all);
             let limit = slurm.time.map_or_else(String::new, |limit| {
-                format!(" of at most {}", seconds(limit.0.get()))
+                format!(" ({} each at most)", seconds(limit.0.get()))
             });
             format!(
-                "\non {name}: {} at once, {}{limit} or more; {time}",
+                "\non {name}: {} at once, in at least {}{limit}; {time}",
                 counted(slurm.workers_for(left), "worker"),
                 counted(jobs, "job")
             )
