@@ -201,7 +201,6 @@ fn begin_worker(results: PathBuf, number: usize) {
         runs: usize::MAX,
         idle: Duration::from_secs(1),
         until: None,
-        margin: Duration::ZERO,
     };
     let device = Device {
         name: "cpu".into(),

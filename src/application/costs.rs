@@ -38,7 +38,7 @@ pub fn with_measured_memory(
     say: &dyn Fn(String),
 ) -> Result<Vec<Planned>, Refused> {
     let costs = if device::is_cpu(device) {
-        Costs::new(planned, &Kept::on(loaded, planned, device).read())
+        Costs::new(planned, &Kept::on(loaded, planned, device)?.read())
     } else {
         costs(loaded, planned, device, false, say)?
     };
@@ -60,7 +60,7 @@ pub fn costs(
     again: bool,
     say: &dyn Fn(String),
 ) -> Result<Costs, Refused> {
-    let kept = Kept::on(loaded, planned, device);
+    let kept = Kept::on(loaded, planned, device)?;
     let mut known = kept.read();
     let mut missing = workloads(planned);
     if again {
@@ -147,14 +147,14 @@ pub fn at_once(devices: &[Device], planned: &[Planned], memory: impl Fn(&Planned
 
 impl Kept {
     /// Names the file for a device of this machine and the processes on it.
-    fn on(loaded: &Loaded, planned: &[Planned], device: &str) -> Self {
+    fn on(loaded: &Loaded, planned: &[Planned], device: &str) -> Result<Self, Refused> {
         let model = match device::gpu_index(device) {
             None => hardware::processor(),
             Some(index) => hardware::gpus()
                 .ok()
                 .and_then(|gpus| gpus.get(index).map(|gpu| gpu.name.clone())),
         };
-        let devices = devices(&loaded.experiment, &[device.to_owned()]);
+        let devices = devices(&loaded.experiment, &[device.to_owned()])?;
         let at_once = at_once(&devices, planned, |run| run.memory);
         let machine = serde_json::json!([
             experiment::lock::host(),
@@ -165,10 +165,10 @@ impl Kept {
             env!("CARGO_PKG_VERSION"),
         ]);
         let name = digest::name(&machine.to_string());
-        Self {
+        Ok(Self {
             path: cost_cache().join(format!("{name}.json")),
             at_once,
-        }
+        })
     }
 
     /// Reads what there is; what cannot be read is measured again.

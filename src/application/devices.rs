@@ -1,5 +1,6 @@
 //! Where runs train, and how many at once.
 
+use super::Refused;
 use campaign::launch::hardware;
 use campaign::launch::local::Device;
 use experiment::grid::Experiment;
@@ -31,7 +32,10 @@ pub fn of_this_machine() -> Vec<String> {
 const RUNS_ON_A_GPU: usize = 8;
 
 /// Lists the devices that an experiment's runs train on, with the runs that each takes at once.
-pub fn devices(experiment: &Experiment, names: &[String]) -> Vec<Device> {
+///
+/// # Errors
+/// As of [`places`].
+pub fn devices(experiment: &Experiment, names: &[String]) -> Result<Vec<Device>, Refused> {
     let (parallel, _) = slots(experiment);
     let external = experiment.external.as_ref();
     let packing = Packing {
@@ -40,7 +44,7 @@ pub fn devices(experiment: &Experiment, names: &[String]) -> Vec<Device> {
         per_device: experiment.execution.per_device,
         together: external.map_or(1, |external| external.devices_per_run),
     };
-    places(names, &packing)
+    places(names, &packing).map_err(Refused::input)
 }
 
 /// How runs share devices.
@@ -59,23 +63,33 @@ pub struct Packing {
 /// Lists devices with the runs that each takes at once.
 ///
 /// A GPU takes as many as its free memory and this machine's cores allow, and one where its driver does not
-/// say how much memory that is.
-pub fn places(names: &[String], packing: &Packing) -> Vec<Device> {
+/// say how much memory that is. GPUs that a run takes together take one.
+///
+/// # Errors
+/// When there are fewer GPUs than a run takes.
+pub fn places(names: &[String], packing: &Packing) -> Result<Vec<Device>, String> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let any_gpu = names.iter().any(|name| device::gpu_index(name).is_some());
     let gpus = any_gpu.then(hardware::gpus).and_then(Result::ok);
     let gpus = gpus.unwrap_or_default();
+    // A processor is one, however many a run would take.
+    let together = if any_gpu { packing.together } else { 1 };
+    if names.len() < together {
+        return Err(format!(
+            "a run takes {together} devices together (`execution.devices_per_run`), and there are {}: {}",
+            names.len(),
+            names.join(", ")
+        ));
+    }
     let mut left = packing.most.unwrap_or(usize::MAX);
-    let names: Vec<String> = names
-        .chunks(packing.together)
-        .map(|names| names.join(","))
-        .collect();
-    let devices = names.iter().map(|name| {
-        let gpu = device::gpu_index(name);
+    let groups = names.chunks_exact(together);
+    let devices = groups.map(|group| {
+        let gpu = group.first().and_then(|name| device::gpu_index(name));
+        let known = gpu.and_then(|index| gpus.get(index));
         let slots = match (packing.per_device, gpu) {
             (Some(slots), _) => slots,
             (None, None) => packing.on_processor,
-            (None, Some(index)) if index < gpus.len() => {
+            (None, Some(_)) if together == 1 && known.is_some() => {
                 (cores / names.len()).clamp(1, RUNS_ON_A_GPU)
             }
             // Of how much memory it has nothing is known: several at once might not fit.
@@ -85,18 +99,44 @@ pub fn places(names: &[String], packing: &Packing) -> Vec<Device> {
         left -= slots;
         let memory = match gpu {
             None => hardware::machine_memory(),
-            Some(index) => gpus.get(index).map(|gpu| gpu.free_memory_bytes as f64),
+            Some(_) => known.map(|gpu| gpu.free_memory_bytes as f64 * together as f64),
         };
         Device {
-            name: name.clone(),
+            name: group.join(","),
             slots,
             memory,
             overhead: if gpu.is_some() { GPU_CONTEXT } else { 0.0 },
         }
     });
-    devices.collect()
+    Ok(devices.collect())
 }
 
 /// Memory of a GPU that a process takes before it holds a tensor, in bytes: CUDA's context, its
 /// libraries' kernels and workspaces.
 const GPU_CONTEXT: f64 = 0.8e9;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn devices_that_a_run_takes_together_take_one_run() {
+        let packing = |together| Packing {
+            on_processor: 16,
+            most: None,
+            per_device: None,
+            together,
+        };
+        let gpus: Vec<String> = (0..5).map(|gpu| format!("cuda:{gpu}")).collect();
+        let found = places(&gpus, &packing(2)).expect("enough");
+        let found: Vec<_> = found
+            .iter()
+            .map(|one| (one.name.as_str(), one.slots))
+            .collect();
+        assert_eq!(found, [("cuda:0,cuda:1", 1), ("cuda:2,cuda:3", 1)]);
+        let said = places(&gpus[..1], &packing(4)).expect_err("too few");
+        assert!(said.contains("takes 4 devices together"), "{said}");
+        let processor = places(&["cpu".to_owned()], &packing(4)).expect("there");
+        assert_eq!(processor[0].slots, 16);
+    }
+}

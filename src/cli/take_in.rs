@@ -37,14 +37,15 @@ pub(super) async fn take_in(experiment: &ExperimentArgs, results: &Path) {
 
 async fn taken(experiment: &ExperimentArgs, results: &Path) -> Result<(), Failure> {
     let loaded = experiment.load()?;
-    let Ok(_lock) = Lock::take(results, "orchestrator") else {
-        return Ok(());
-    };
     let runs = loaded.runs().await?;
     let planned: Vec<Run> = if runs.untuned.is_empty() {
         runs.all()
     } else {
         runs.open_trials().iter().map(Run::from).collect()
+    };
+    // Held for no longer than it takes: somebody may want to begin.
+    let Ok(_lock) = Lock::take(results, "orchestrator") else {
+        return Ok(());
     };
     let store = Store::open(results).await?;
     if let Some(stored) = store.experiment(&loaded.experiment.name).await? {

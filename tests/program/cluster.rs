@@ -26,6 +26,7 @@ fn losses(desk: &Desk, results: &str) -> Vec<(Value, Value)> {
     let runs = status["runs"].as_array().expect("runs").iter();
     runs.map(|run| {
         assert_eq!(run["outcome"], "finished", "{run}");
+        assert_eq!(run["retries"], 0, "a worker that ends spends none: {run}");
         (run["id"].clone(), run["loss"].clone())
     })
     .collect()
@@ -143,6 +144,46 @@ fn a_run_that_is_cancelled_while_it_is_offered_is_not_trained() {
         let outcome = if is_it { "cancelled" } else { "finished" };
         assert_eq!(stored["outcome"], outcome, "{stored}");
     }
+}
+
+#[test]
+fn a_run_that_is_cancelled_is_not_trained_by_who_comes_after_its_leader() {
+    let desk = desk();
+    let mut leader = desk.start(&["run", "tiny.yaml", "--on", "hand"]);
+    wait_until("nothing is offered", || files(&desk, "offers") > 2);
+    let mut first = worker(&desk);
+    let running = || {
+        let status = desk.json(&["status", "tiny.yaml", "--json"]);
+        let runs = status["runs"].as_array().expect("runs").clone();
+        let mut running = runs.into_iter().filter(|run| run["state"] == "running");
+        running
+            .next()
+            .map(|run| run["id"].as_str().expect("an id").to_owned())
+    };
+    let mut run = None;
+    wait_until("none is trained", || {
+        run = running();
+        run.is_some()
+    });
+    let run = run.expect("one");
+    // Its worker dies, and the leader leaves as soon as it has answered.
+    signal(&first, Signal::SIGKILL);
+    first.wait().expect("ended");
+    desk.done(&["cancel", &run, "--results", "results/tiny"]);
+    let outcome = || {
+        let status = desk.json(&["status", "tiny.yaml", "--json"]);
+        let runs = status["runs"].as_array().expect("runs").clone();
+        let run = runs.into_iter().find(|stored| stored["id"] == *run);
+        run.expect("planned")["outcome"].clone()
+    };
+    wait_until("it is not cancelled", || outcome() == "cancelled");
+    signal(&leader, Signal::SIGINT);
+    leader.wait().expect("ended");
+    let mut leader = desk.start(&["run", "tiny.yaml", "--on", "hand"]);
+    let mut second = worker(&desk);
+    assert_eq!(leader.wait().expect("ended").code(), Some(1));
+    second.wait().expect("ended");
+    assert_eq!(outcome(), "cancelled");
 }
 
 #[test]

@@ -64,7 +64,7 @@ impl Claim {
     /// When it cannot be removed.
     pub fn release(&self, path: &Path) -> Result<()> {
         match Self::read(path)? {
-            Some(found) if found.token == self.token => std::fs::remove_file(path),
+            Some(found) if found.token == self.token => Self::take_away(path),
             _ => Ok(()),
         }
     }

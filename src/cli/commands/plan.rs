@@ -92,7 +92,7 @@ pub(in crate::cli) fn run(args: &Args) -> Result<ExitCode, Failure> {
         })?,
         _ => Costs::default(),
     };
-    let devices = devices(&loaded.experiment, &names);
+    let devices = devices(&loaded.experiment, &names)?;
     let left = to_do(&all, &stored, &loaded.results);
     let outlook = Outlook {
         at_once: match &on {

@@ -24,13 +24,14 @@ use detached::Round;
 use experiment::clock::now;
 use experiment::digest;
 use experiment::folder::ClusterFolder;
-use experiment::lock::Lock;
+use experiment::lock::{Lock, LockError};
 use experiment::plan::{Planned, Run};
 use experiment::quantity::{counted, human_bytes};
 use experiment::run::RunId;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// Run an experiment: train what is missing, store it, fit the laws, draw the figures and
 /// write the report.
@@ -117,7 +118,7 @@ async fn train_and_fit(
 ) -> Result<ExitCode, Failure> {
     // First the lock: of two that start on a new folder, one would find its database half made.
     Store::make_folder(&loaded.results)?;
-    let _lock = Lock::take(&loaded.results, "orchestrator")?;
+    let _lock = take_lock(args, &loaded.results)?;
     if let Some(kind) = shared_filesystem(&loaded.results) {
         note!(
             "{} is on {kind}, which machines may share: the database keeps a rollback journal there, and \
@@ -145,9 +146,10 @@ async fn train_and_fit(
         provenance: provenance::of(device_names),
     };
     if let (true, Some(cluster)) = (args.cancel, cluster) {
-        for said in cluster.open(loaded)?.cancel() {
-            note!("{said}");
-        }
+        note!(
+            "{}",
+            cluster.open(loaded)?.cancel().map_err(Failure::machine)?
+        );
         return Ok(ExitCode::SUCCESS);
     }
     let training = Training {
@@ -200,6 +202,22 @@ async fn train_and_fit(
     }
     Ok(left)
 }
+
+/// Takes the lock of the results; a command that nobody watches waits a while for whoever looks at them.
+fn take_lock(args: &Args, results: &Path) -> Result<Lock, Failure> {
+    let until = Instant::now() + LOCKED;
+    loop {
+        match Lock::take(results, "orchestrator") {
+            Err(LockError::Held { .. }) if args.round.is_some() && Instant::now() < until => {
+                std::thread::sleep(Duration::from_secs(1));
+            }
+            taken => return Ok(taken?),
+        }
+    }
+}
+
+/// Time that a command which nobody watches waits for others.
+const LOCKED: Duration = Duration::from_secs(300);
 
 /// Refuses to train here what workers train.
 fn refuse_what_workers_have(results: &Path) -> Result<(), Failure> {
@@ -392,7 +410,7 @@ impl Training<'_> {
         let (store, loaded) = (self.store, self.loaded);
         let git_commit = setting.provenance.git_commit.clone();
         let experiment = record(store, loaded, &planned, git_commit).await?;
-        let devices = devices(&loaded.experiment, self.device_names);
+        let devices = devices(&loaded.experiment, self.device_names)?;
         let missing = to_do(store, experiment, &planned, &loaded.results).await?;
         check_disk(loaded, &missing, &devices)?;
         // Devices of one machine are taken to be alike.

@@ -95,9 +95,10 @@ pub(in crate::cli) fn run(args: &Args) -> Result<ExitCode, Failure> {
         per_device: args.per_device.map(usize::from),
         together: args.devices_per_run.get(),
     };
-    let devices = places(&devices, &packing);
+    let devices = places(&devices, &packing).map_err(Failure::input)?;
     let stops = Stops::of_worker()?;
-    let host = lock::host();
+    // As Slurm calls its machine, which need not be the machine's own name: nodes are excluded by it.
+    let host = std::env::var("SLURMD_NODENAME").unwrap_or_else(|_| lock::host());
     let worker = Worker {
         token: token(&host),
         host,
@@ -109,7 +110,6 @@ pub(in crate::cli) fn run(args: &Args) -> Result<ExitCode, Failure> {
         data_cache: args.data_cache.clone().unwrap_or_else(data_cache),
         idle,
         until: time.map(|time| Instant::now() + time),
-        margin: Duration::ZERO,
     };
     let mut launcher = Local::new(this_program()?, devices);
     let over = work(&worker, &mut launcher, stops.asked(), &|said| {

@@ -20,7 +20,9 @@ task() {
     [ -f "$job" ] || return
     state RUNNING None "n${1:-0}"
     output=$(echo "$output" | sed "s/%A/$id/; s/%a/$1/; s/%j/$id/")
-    SLURM_JOB_ID=$id SLURM_ARRAY_JOB_ID=$id SLURM_ARRAY_TASK_ID=$1 sh "$script" >>"$output" 2>&1
+    SLURM_JOB_ID=$id SLURM_ARRAY_JOB_ID=$id SLURM_ARRAY_TASK_ID=$1 sh "$script" >>"$output" 2>&1 &
+    echo $! >"$FAKE/pids/${job##*/}"
+    wait
     rm -f "$job"
 }
 
@@ -55,6 +57,15 @@ squeue)
         line=$(cat "$job" 2>/dev/null) || continue
         [ "${line%%|*}" != "$2" ] || echo "$(basename "$job")|${line#*|}"
     done
+    ;;
+scancel)
+    for job in "$FAKE"/jobs/*; do
+        line=$(cat "$job" 2>/dev/null) || continue
+        if [ "$1" = -n ]; then [ "${line%%|*}" = "$2" ]; else [ "${job##*/}" = "$1" ]; fi || continue
+        rm "$job"
+        kill "$(cat "$FAKE/pids/${job##*/}")" 2>/dev/null
+    done
+    true
     ;;
 srun)
     while [ "${1#--}" != "$1" ]; do shift; done

@@ -47,7 +47,7 @@ impl Fake {
         let script = fake.path("fake.sh");
         let mode = std::fs::Permissions::from_mode(0o755);
         std::fs::set_permissions(&script, mode).expect("executable");
-        for folder in ["bin", "fake/jobs"] {
+        for folder in ["bin", "fake/jobs", "fake/pids"] {
             std::fs::create_dir_all(fake.path(folder)).expect("made");
         }
         for name in [
@@ -149,6 +149,15 @@ impl Fake {
     }
 }
 
+/// What sbatch does where one may have so many jobs at once.
+fn no_more_than(jobs: usize) -> String {
+    format!(
+        "new=1; for word in \"$@\"; do case $word in --array=0-*) new=$((1 + ${{word#--array=0-}})) ;; esac; done\n\
+         if [ $(($(ls \"$FAKE/jobs\" | grep -vc new) + new)) -gt {jobs} ]; then\n\
+         echo 'sbatch: error: QOSMaxSubmitJobPerUserLimit' >&2; exit 1; fi\n"
+    )
+}
+
 fn words(text: &str) -> String {
     let words = text.split_whitespace().filter(|word| *word != "│");
     words.collect::<Vec<_>>().join(" ")
@@ -235,13 +244,7 @@ fn ids_that_come_again_confuse_nobody() {
 #[test]
 fn limits_on_jobs_are_kept_and_named() {
     let fake = Fake::new(NOTHING, "workers: 8");
-    // No more than two jobs at once.
-    fake.does(
-        "sbatch",
-        "for word in \"$@\"; do case $word in --array=0-*) new=$((1 + ${word#--array=0-})) ;; esac; done\n\
-         if [ $(($(ls \"$FAKE/jobs\" | wc -l) + new)) -gt 2 ]; then\n\
-         echo 'sbatch: error: QOSMaxSubmitJobPerUserLimit' >&2; exit 1; fi\n",
-    );
+    fake.does("sbatch", &no_more_than(2));
     assert_eq!(fake.ends(fake.run()), Some(0), "{}", fake.said());
     fake.all_is_done();
     let said = fake.said();
@@ -262,8 +265,11 @@ fn arrays_are_as_large_as_a_site_takes_them() {
     );
     assert_eq!(fake.ends(fake.run()), Some(0), "{}", fake.said());
     fake.all_is_done();
-    // Twelve at once are refused, two arrays of six are taken.
-    assert_eq!(fake.calls("sbatch"), 3, "{}", fake.said());
+    let said = fake.said();
+    assert!(
+        said.contains("6 workers submitted to Slurm as job 100 6 workers submitted"),
+        "{said}"
+    );
 }
 
 #[test]
@@ -321,6 +327,7 @@ fn what_can_never_begin_ends_the_command() {
 #[test]
 fn a_grid_that_nobody_watches_comes_to_its_fit() {
     let fake = Fake::new(TINY, "workers: 2, runs_per_worker: 1");
+    fake.does("hold", "Resources");
     let detached = fake.output(&["run", "tiny.yaml", "--on", "slurm", "--detach"]);
     let said = words(&String::from_utf8_lossy(&detached.stderr));
     assert_eq!(detached.status.code(), Some(0), "{said}");
@@ -330,11 +337,78 @@ fn a_grid_that_nobody_watches_comes_to_its_fit() {
     let said = words(&String::from_utf8_lossy(&again.stderr));
     assert_eq!(again.status.code(), Some(0), "{said}");
     assert!(said.contains("already"), "{said}");
+    fake.behaves("hold");
     let report = fake.path("results/tiny/report.html");
     wait_until("no report is written", || report.exists());
     fake.all_is_done();
     // Three runs by two workers of one each: two rounds, and a job after each.
     assert_eq!(fake.calls("sbatch"), 4);
+}
+
+#[test]
+fn a_chain_of_rounds_survives_dead_workers_silence_and_limits() {
+    let fake = Fake::new(
+        &format!("{NOTHING}execution: {{stall_limit: 2}}\n"),
+        "workers: 3",
+    );
+    fake.does("wait", "");
+    // No more than three jobs at once, that which fits now and that which will among them; and the queue is silent once
+    // when it is asked for that.
+    fake.does("sbatch", &no_more_than(3));
+    fake.does(
+        "squeue",
+        "case \"$*\" in *-fit*) if mkdir \"$FAKE/silent\" 2>/dev/null; then exit 1; fi ;; esac\n",
+    );
+    let detached = fake.output(&["run", "tiny.yaml", "--on", "slurm", "--detach"]);
+    let said = words(&String::from_utf8_lossy(&detached.stderr));
+    assert_eq!(detached.status.code(), Some(0), "{said}");
+    let claims = fake.path("results/tiny/cluster/claims");
+    wait_until("nothing is claimed", || {
+        std::fs::read_dir(&claims).is_ok_and(|claims| claims.count() > 0)
+    });
+    // The worker dies with what it trains, and tells nobody.
+    for part in ["worker", "train"] {
+        let pattern = format!("{part} .*{}", fake.desk.path().display());
+        let killed = Command::new("pkill")
+            .args(["-KILL", "-f", &pattern])
+            .status();
+        assert!(killed.is_ok_and(|status| status.success()), "no {part}");
+    }
+    fake.behaves("wait");
+    wait_until("the runs are not done", || {
+        let status = fake.status();
+        let runs = status["runs"].as_array().expect("runs");
+        runs.iter()
+            .all(|run| run["outcome"] == "finished" && run["retries"] == 0)
+    });
+}
+
+#[test]
+fn all_is_cancelled_whatever_a_site_says_meanwhile() {
+    let fake = Fake::new(NOTHING, "workers: 2");
+    fake.does("wait", "");
+    let leader = fake.run();
+    wait_until("nothing is submitted", || fake.calls("sbatch") == 1);
+    fake.does("scancel", "echo 'Have a nice day' >&2\n");
+    nix::sys::signal::kill(
+        nix::unistd::Pid::from_raw(leader.id() as i32),
+        nix::sys::signal::Signal::SIGINT,
+    )
+    .expect("there");
+    fake.ends(leader);
+    let cancel = ["run", "tiny.yaml", "--on", "slurm", "--cancel"];
+    assert_eq!(fake.output(&cancel).status.code(), Some(0));
+    assert_eq!(
+        fake.calls("scancel"),
+        2,
+        "the workers, and what follows them"
+    );
+    let jobs = fake.path("fake/jobs");
+    wait_until("workers go on", || {
+        std::fs::read_dir(&jobs).is_ok_and(|jobs| jobs.count() == 0)
+    });
+    fake.does("scancel", "echo 'scancel: error: down' >&2; exit 1\n");
+    assert_eq!(fake.output(&cancel).status.code(), Some(1));
 }
 
 #[test]
@@ -348,16 +422,32 @@ fn status_takes_in_what_no_leader_does() {
     let unwanted = status["runs"][0]["id"].as_str().expect("an id");
     let cancelled = fake.output(&["cancel", unwanted, "--results", "results/tiny"]);
     assert!(cancelled.status.success(), "{cancelled:?}");
-    let worker = fake.output(&["worker", "results/tiny", "--device", "cpu", "--idle", "0.5"]);
-    assert!(worker.status.success(), "{worker:?}");
+    // So is one that a worker has.
+    fake.does("wait", "");
+    let mut worker = fake.start(&["worker", "results/tiny", "--device", "cpu", "--idle", "0.5"]);
+    wait_until("nothing is claimed", || {
+        fake.status()["workers"]["claimed"] != serde_json::json!({})
+    });
+    let running = fake.status();
+    let running = running["runs"].as_array().expect("runs").iter();
+    let mut running = running.filter(|run| run["state"] == "running");
+    let begun = running.next().expect("one that trains")["id"].clone();
+    let begun = begun.as_str().expect("an id");
+    let cancelled = fake.output(&["cancel", begun, "--results", "results/tiny"]);
+    assert!(cancelled.status.success(), "{cancelled:?}");
+    // Whoever looks with another plan leaves all as it is.
+    let other = fake.output(&["status", "tiny.yaml", "--set", "grid.seed=[7]"]);
+    assert!(other.status.success(), "{other:?}");
+    fake.behaves("wait");
+    assert!(worker.wait().expect("ended").success());
+    let other = fake.output(&["status", "tiny.yaml", "--set", "grid.seed=[7]"]);
+    assert!(other.status.success(), "{other:?}");
     let status = fake.status();
     assert_eq!(status["workers"], Value::Null, "{status}");
+    let unwanted = [unwanted, begun];
     for run in status["runs"].as_array().expect("runs") {
-        let outcome = if run["id"] == unwanted {
-            "cancelled"
-        } else {
-            "finished"
-        };
+        let is_unwanted = unwanted.iter().any(|id| run["id"] == *id);
+        let outcome = if is_unwanted { "cancelled" } else { "finished" };
         assert_eq!(run["outcome"], outcome, "{run}");
     }
 }

@@ -17,6 +17,8 @@ use std::time::{Duration, Instant};
 const LOOK: Duration = Duration::from_millis(200);
 /// Time between two looks at all offers, which may be many.
 const SWEEP: Duration = Duration::from_secs(5);
+/// Time after which it is said that workers give no sign of life.
+const UNHEARD: Duration = Duration::from_secs(5);
 /// Time that a worker may take to end a run that it is to kill, where its job is gone.
 const GONE: Duration = Duration::from_secs(5);
 
@@ -56,12 +58,20 @@ pub struct Cluster {
     results: PathBuf,
     pool: Box<dyn Pool>,
     offered: BTreeMap<RunId, Offered>,
-    /// The place of the next offer.
+    /// Runs that are left to others.
+    left: BTreeSet<RunId>,
+    /// The places of runs in the order of offers, which a run keeps, and the next one.
+    places: HashMap<RunId, u64>,
     place: u64,
     /// Endings that were read.
     endings: Vec<Told>,
     /// Files of endings that were told of: they go when that is in the database.
     told: Vec<PathBuf>,
+    /// The time in each worker's sign of life as it was first seen, and whether it has changed since.
+    signs: HashMap<String, (f64, bool)>,
+    began: Instant,
+    /// Whether it was said that workers give no sign of life.
+    is_waiting: bool,
     looked: Option<Instant>,
     swept: Instant,
     /// Runs that are to be killed, and since when.
@@ -93,6 +103,11 @@ impl Cluster {
             results: results.to_owned(),
             pool,
             offered: BTreeMap::new(),
+            left: BTreeSet::new(),
+            places: HashMap::new(),
+            signs: HashMap::new(),
+            began: Instant::now(),
+            is_waiting: false,
             place: place.max().map_or(0, |last| last + 1),
             endings: Vec::new(),
             told: Vec::new(),
@@ -107,7 +122,10 @@ impl Cluster {
     }
 
     /// Ends all workers, and takes back what is offered.
-    pub fn cancel(&mut self) -> Vec<String> {
+    ///
+    /// # Errors
+    /// When they go on.
+    pub fn cancel(&mut self) -> Result<String, Stuck> {
         for path in listed(&self.folder().offers()) {
             // One that is gone has been taken.
             let _ = std::fs::remove_file(path);
@@ -179,7 +197,12 @@ impl Cluster {
         if ending.code == Some(exit_code::INTERRUPTED) && !was_asked {
             lost = Some(format!("its worker on {} ended", claim.host));
         }
-        if ending.is_suspect && self.forgiven.insert(run.clone()) {
+        if ending.is_suspect && !self.forgiven.insert(run.clone()) {
+            // It dies so wherever it begins: that is laid to it, and to no machine.
+            for died in self.suspects.values_mut() {
+                died.remove(&run);
+            }
+        } else if ending.is_suspect {
             let died = self.suspects.entry(claim.host.clone()).or_default();
             died.insert(run.clone());
             if died.len() == 2 {
@@ -256,7 +279,7 @@ impl Cluster {
     fn sweep(&mut self) {
         self.swept = Instant::now();
         for path in listed(&self.folder().offers()) {
-            let Some(run) = run_of_offer(&path) else {
+            let Some(run) = run_of_offer(&path).filter(|run| !self.left.contains(run)) else {
                 continue;
             };
             match self.offered.get_mut(&run) {
@@ -267,6 +290,35 @@ impl Cluster {
                 }
             }
         }
+        for path in listed(&self.folder().exits()) {
+            let is_open = run_of_exit(&path)
+                .is_none_or(|(run, _)| self.offered.contains_key(&run) || self.left.contains(&run));
+            if !is_open && !self.told.contains(&path) {
+                let _ = remove(&path);
+            }
+        }
+    }
+
+    /// Counts the runs whose worker has given no sign of life since this leader began.
+    fn unheard(&mut self) -> usize {
+        #[derive(serde::Deserialize)]
+        struct Sign {
+            time: f64,
+        }
+        let mut unheard = 0;
+        for claim in self
+            .offered
+            .values()
+            .filter_map(|offered| offered.claim.as_ref())
+        {
+            let worker = claim.token.split('.').next().unwrap_or_default().to_owned();
+            let sign: Option<Sign> = read(&self.folder().workers().join(&worker));
+            let time = sign.map_or(0.0, |sign| sign.time);
+            let (first, lives) = self.signs.entry(worker).or_insert((time, false));
+            *lives |= *first != time;
+            unheard += usize::from(!*lives);
+        }
+        unheard
     }
 
     /// Removes the endings that were told of.
@@ -330,11 +382,11 @@ impl Launcher for Cluster {
             devices: job.devices,
             after: job.after.clone(),
         };
-        let path = self
-            .folder()
-            .offers()
-            .join(offer_name(self.place, &job.run));
-        self.place += 1;
+        // One that is offered again keeps its place.
+        let next = self.place;
+        let place = *self.places.entry(job.run.clone()).or_insert(next);
+        self.place = next.max(place + 1);
+        let path = self.folder().offers().join(offer_name(place, &job.run));
         // What it was asked for before is over.
         self.stopping.remove(&job.run);
         self.killing.remove(&job.run);
@@ -387,6 +439,12 @@ impl Launcher for Cluster {
         offered.is_some()
     }
 
+    fn leave(&mut self, run: &RunId) {
+        if self.offered.remove(run).is_some() {
+            self.left.insert(run.clone());
+        }
+    }
+
     fn begun(&mut self) -> Vec<Begun> {
         self.look();
         let mut begun = Vec::new();
@@ -418,6 +476,18 @@ impl Launcher for Cluster {
             .values()
             .filter(|offered| offered.claim.is_none())
             .count()
+    }
+
+    fn is_settled(&mut self) -> bool {
+        let unheard = self.unheard();
+        if unheard > 0 && self.began.elapsed() > UNHEARD && !self.is_waiting {
+            self.is_waiting = true;
+            self.notes.push(format!(
+                "{} no sign of life from its worker: waiting for one, or for `execution.stall_limit`",
+                if unheard == 1 { "1 run has".to_owned() } else { format!("{unheard} runs have") }
+            ));
+        }
+        unheard == 0 && (self.offered.is_empty() || self.pool.is_settled())
     }
 
     fn settle(&mut self) {

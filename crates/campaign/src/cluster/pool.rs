@@ -21,8 +21,14 @@ pub trait Pool {
     /// Says whether a job is gone; `None` where that is not known.
     fn is_gone(&self, job: &str) -> Option<bool>;
 
-    /// Ends all workers.
-    fn cancel(&mut self) -> Vec<String>;
+    /// Says whether workers are at work or on the way, as far as it can bring them up.
+    fn is_settled(&self) -> bool;
+
+    /// Ends all workers; says what a person should know.
+    ///
+    /// # Errors
+    /// When they go on.
+    fn cancel(&mut self) -> Result<String, Stuck>;
 
     /// Has a command carried out in a folder once all workers have ended; says what a person should know.
     ///
@@ -51,8 +57,12 @@ impl Pool for ByHand {
         None
     }
 
-    fn cancel(&mut self) -> Vec<String> {
-        vec!["workers that were started by hand end by themselves when nothing is left".to_owned()]
+    fn is_settled(&self) -> bool {
+        true
+    }
+
+    fn cancel(&mut self) -> Result<String, Stuck> {
+        Ok("workers save what they train, and end by themselves when nothing is left".to_owned())
     }
 
     fn follow(&mut self, _: &[String], _: &Path) -> Result<String, Stuck> {

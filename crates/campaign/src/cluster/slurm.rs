@@ -10,11 +10,12 @@ mod submission;
 
 pub use check::{Finding, check};
 pub use queue::{Job, Queue, meaning};
+use submission::Accepted;
 pub use submission::Submission;
 
 use super::pool::Pool;
 use crate::launch::Stuck;
-use asking::{answer, command};
+use asking::{command, printed};
 use experiment::clock::now;
 use experiment::folder::ClusterFolder;
 use experiment::quantity::counted;
@@ -28,6 +29,8 @@ const CALM: u32 = 5;
 const BACK_OFF: [u64; 5] = [0, 60, 900, 1800, 3600];
 /// Submissions in an hour, at most.
 const MOST_AN_HOUR: usize = 60;
+/// Times between tries to submit what follows the workers, in times between two questions.
+const PAUSES: [u32; 5] = [1, 2, 4, 8, 16];
 /// Jobs in a row that end before their worker began, after which no more are submitted.
 const STILLBORN: usize = 3;
 
@@ -48,13 +51,16 @@ pub struct Slurm {
     /// When Slurm was asked last, and how long that took.
     asked: Option<Instant>,
     took: Duration,
-    /// When the last good answer was asked for.
+    /// Good answers, and when the last was asked for.
+    answers: usize,
     answered: Option<Instant>,
     submitted: VecDeque<Instant>,
     /// Submissions in a row that were refused.
     refused: usize,
-    /// Jobs of the next array, where the last was too many.
+    /// Jobs of an array, at most.
     chunk: usize,
+    /// Jobs that there were when Slurm admitted no more.
+    full_at: Option<usize>,
     /// Jobs in a row that ended before their worker began, with their nodes.
     stillborn: Vec<(String, String)>,
     /// Nodes where they did.
@@ -71,9 +77,11 @@ impl Slurm {
             jobs: BTreeMap::new(),
             asked: None,
             took: Duration::ZERO,
+            answers: 0,
             answered: None,
             submitted: VecDeque::new(),
             refused: 0,
+            full_at: None,
             stillborn: Vec::new(),
             broken: BTreeSet::new(),
             told: BTreeSet::new(),
@@ -84,11 +92,18 @@ impl Slurm {
         ClusterFolder(&self.asks.results)
     }
 
-    /// Lists the jobs that wait for a place or run. One that is held comes when it comes: a worker too many
-    /// finds nothing, and ends.
-    fn alive(&self) -> impl Iterator<Item = &Job> {
+    /// Lists the jobs that are in the queue.
+    fn here(&self) -> impl Iterator<Item = &Job> {
         let here = self.jobs.values().filter(|known| known.missed < 2);
-        here.map(|known| &known.job).filter(|job| !job.is_held())
+        here.map(|known| &known.job)
+    }
+
+    /// Lists those that wait for a place or run. One that has begun and is held, since it was requeued, comes when it
+    /// comes: a worker too many finds nothing, and ends.
+    fn alive(&self) -> impl Iterator<Item = &Job> {
+        let jobs = self.folder().jobs();
+        let is_away = move |job: &Job| job.is_held() && jobs.join(began_name(&job.id)).exists();
+        self.here().filter(move |job| !is_away(job))
     }
 
     /// Asks for all jobs at once, as far as that is due.
@@ -116,6 +131,7 @@ impl Slurm {
 
     /// Takes in a good answer.
     fn take_in(&mut self, jobs: &[Job]) {
+        self.answers += 1;
         let present: BTreeSet<&str> = jobs.iter().map(|job| job.id.as_str()).collect();
         for (id, known) in &mut self.jobs {
             if !present.contains(id.as_str()) {
@@ -195,59 +211,113 @@ impl Slurm {
         }
         let mut notes = Vec::new();
         let mut accepted = 0;
+        let mut most = self.chunk;
         while left > 0 && self.submitted.len() < MOST_AN_HOUR {
-            let workers = left.min(self.chunk);
+            let workers = left.min(most);
             self.submitted.push_back(Instant::now());
             let many = counted(workers, "worker");
-            match self.asks.workers(workers, excluded) {
+            let why = match self.asks.workers(workers, excluded) {
                 Ok(job) => {
                     self.refused = 0;
                     accepted += workers;
                     left -= workers;
-                    for task in 0..workers {
-                        self.know(Job {
-                            id: format!("{}_{task}", job.id),
-                            state: "PENDING".to_owned(),
-                            reason: "None".to_owned(),
-                            node: String::new(),
-                        });
-                    }
-                    notes.push(format!("{many} submitted to Slurm as job {}", job.id));
-                    notes.extend(match job.remark.as_str() {
-                        "" => None,
-                        remark => self.once(format!("Slurm remarks: {remark}")),
-                    });
+                    notes.extend(self.accept(&job, workers));
+                    continue;
                 }
-                Err(why) if is_for_ever(&why) && self.alive().next().is_none() => {
-                    return Err(Stuck(format!("Slurm refused the workers: {why}")));
-                }
-                // An array too large, or more jobs than one may have: fewer may pass.
-                Err(why) if is_limit(&why) && accepted == 0 && workers > 1 => {
-                    self.chunk = workers / 2;
-                    notes.extend(self.once(format!("Slurm refused {many} at once: {why}")));
-                }
-                Err(why) => {
-                    self.refused += 1;
-                    let wait = BACK_OFF[self.refused.min(BACK_OFF.len() - 1)] / 60;
-                    notes.extend(self.once(format!(
-                        "Slurm refused {many}, and is asked again in {}: {why}",
-                        counted(wait as usize, "minute")
-                    )));
-                    break;
-                }
+                Err(why) => why,
+            };
+            let alive = self.alive().count();
+            if is_for_ever(&why) && alive == 0 {
+                return Err(Stuck(format!("Slurm refused the workers: {why}")));
             }
+            if is_limit(&why) && workers > 1 {
+                most = workers / 2;
+                if why.to_lowercase().contains("job array") {
+                    self.chunk = most;
+                }
+                notes.extend(self.once(format!("Slurm refused {many} at once: {why}")));
+                continue;
+            }
+            if is_limit(&why) && alive > 0 {
+                // Others come up when one of these has ended.
+                self.full_at = Some(alive);
+                break;
+            }
+            self.refused += 1;
+            let wait = BACK_OFF[self.refused.min(BACK_OFF.len() - 1)] / 60;
+            notes.extend(self.once(format!(
+                "Slurm refused {many}, and is asked again in {}: {why}",
+                counted(wait as usize, "minute")
+            )));
+            break;
         }
         if accepted > 0 {
             // Whoever looks before the next answer is shown these too.
-            let jobs = self.jobs.values().filter(|known| known.missed < 2);
             let queue = Queue {
                 name: self.asks.name.clone(),
                 asked_at: now(),
-                jobs: jobs.map(|known| known.job.clone()).collect(),
+                jobs: self.here().cloned().collect(),
             };
             queue.keep(&self.asks.results);
         }
         Ok(notes)
+    }
+
+    /// Takes note of an array that was accepted; says what a person should know.
+    fn accept(&mut self, job: &Accepted, workers: usize) -> Vec<String> {
+        for task in 0..workers {
+            self.know(Job {
+                id: format!("{}_{task}", job.id),
+                state: "PENDING".to_owned(),
+                reason: "None".to_owned(),
+                node: String::new(),
+            });
+        }
+        let many = counted(workers, "worker");
+        let mut notes = vec![format!("{many} submitted to Slurm as job {}", job.id)];
+        if !job.remark.is_empty() {
+            notes.extend(self.once(format!("Slurm remarks: {}", job.remark)));
+        }
+        notes
+    }
+
+    /// Tries once to submit a command that follows the workers.
+    fn try_to_follow(&mut self, words: &[String], folder: &Path) -> Result<String, String> {
+        let patience = self.asks.profile.answer.0.duration();
+        let before = Queue::ask(&self.asks.leader_name(), patience)?;
+        if let Some(job) = before.jobs.iter().find(|job| job.is_pending()) {
+            return Ok(format!("job {} follows them already", job.id));
+        }
+        // Tasks of one array have one dependency.
+        let array = |job: &Job| job.id.split('_').next().map(str::to_owned);
+        let arrays: BTreeSet<String> = self.here().filter_map(array).collect();
+        if arrays.is_empty() {
+            return Err("no worker is submitted that it could follow".to_owned());
+        }
+        let refused = match self.asks.after(&arrays, words, folder) {
+            Ok(job) => {
+                return Ok(format!(
+                    "job {} follows them: it takes in what they measured, submits others where runs are left, \
+                     and fits",
+                    job.id
+                ));
+            }
+            Err(why) => why,
+        };
+        // Where all places that one may have are taken by workers, one of them gives way: it saves what it trains.
+        let several = self.alive().count() > 1;
+        let last = self.alive().max_by_key(|job| job.is_pending());
+        let last = last.filter(|_| several);
+        if let Some(id) = last
+            .filter(|_| is_limit(&refused))
+            .map(|job| job.id.clone())
+        {
+            let mut scancel = command("scancel");
+            scancel.arg(&id);
+            printed(scancel, patience)?;
+            self.jobs.remove(&id);
+        }
+        Err(format!("Slurm refused the job that fits: {refused}"))
     }
 
     /// Says something that was not said before.
@@ -278,13 +348,17 @@ impl Pool for Slurm {
         let wanted = self.asks.profile.workers_for(open);
         let alive = self.alive().count();
         let waits = self.alive().any(Job::is_pending);
+        if self.full_at.is_some_and(|full| alive < full) {
+            self.full_at = None;
+        }
         // After a submission only an answer says what there is, also where that seemed to fail.
         let last = self.submitted.back();
         let is_known = self
             .answered
             .is_some_and(|at| last.is_none_or(|last| at > *last));
+        let has_room = self.full_at.is_none() && self.here().count() < 2 * wanted;
         // One round of arrays waits at most.
-        if wanted > alive && !waits && is_known {
+        if wanted > alive && !waits && is_known && has_room {
             let excluded = excluded.union(&self.broken).cloned().collect();
             notes.extend(self.submit(wanted - alive, &excluded)?);
         }
@@ -297,51 +371,47 @@ impl Pool for Slurm {
     }
 
     fn is_gone(&self, job: &str) -> Option<bool> {
-        match self.jobs.get(job)?.missed {
-            0 => Some(false),
-            1 => None,
+        let missed = self
+            .jobs
+            .get(job)
+            .map_or(self.answers, |known| known.missed);
+        match missed {
+            0 if self.jobs.contains_key(job) => Some(false),
+            0 | 1 => None,
             _ => Some(true),
         }
     }
 
-    fn cancel(&mut self) -> Vec<String> {
+    fn is_settled(&self) -> bool {
+        self.alive().next().is_some()
+    }
+
+    fn cancel(&mut self) -> Result<String, Stuck> {
         let patience = self.asks.profile.answer.0.duration();
-        let cancel = |name: &str| {
+        // What follows them first: it would submit others.
+        let mut cancelled = Ok("all workers are cancelled".to_owned());
+        for name in [self.asks.leader_name(), self.asks.name.clone()] {
             let mut scancel = command("scancel");
-            scancel.args(["-n", name]);
-            answer(scancel, patience)
-        };
-        let names = [self.asks.leader_name(), self.asks.name.clone()];
-        match names.iter().try_for_each(|name| cancel(name).map(drop)) {
-            Ok(()) => vec!["all workers are cancelled".to_owned()],
-            Err(why) => vec![format!("Slurm did not cancel the workers: {why}")],
+            scancel.args(["-n", &name]);
+            if let Err(why) = printed(scancel, patience) {
+                cancelled = Err(Stuck(format!("Slurm did not cancel {name}: {why}")));
+            }
         }
+        cancelled
     }
 
     fn follow(&mut self, words: &[String], folder: &Path) -> Result<String, Stuck> {
-        let patience = self.asks.profile.answer.0.duration();
-        let before = Queue::ask(&self.asks.leader_name(), patience);
-        let before = before.map_err(|why| Stuck(format!("Slurm does not answer: {why}")))?;
-        if let Some(job) = before.jobs.iter().find(|job| job.is_pending()) {
-            return Ok(format!("job {} follows them already", job.id));
+        // Nobody may be there to try again: a silence of Slurm is waited out.
+        for pause in PAUSES {
+            match self.try_to_follow(words, folder) {
+                Err(why) if !is_for_ever(&why) => {
+                    tracing::warn!(%why, "it is tried again");
+                    std::thread::sleep(self.asks.profile.poll.0.duration() * pause);
+                }
+                tried => return tried.map_err(Stuck),
+            }
         }
-        // Tasks of one array have one dependency.
-        let array = |job: &Job| job.id.split('_').next().map(str::to_owned);
-        let here = self.jobs.values().filter(|known| known.missed < 2);
-        let arrays: BTreeSet<String> = here.filter_map(|known| array(&known.job)).collect();
-        if arrays.is_empty() {
-            return Err(Stuck(
-                "no worker is submitted that it could follow".to_owned(),
-            ));
-        }
-        match self.asks.after(&arrays, words, folder) {
-            Ok(job) => Ok(format!(
-                "job {} follows them: it takes in what they measured, submits others where runs are left, and \
-                 fits",
-                job.id
-            )),
-            Err(why) => Err(Stuck(format!("Slurm refused the job that fits: {why}"))),
-        }
+        self.try_to_follow(words, folder).map_err(Stuck)
     }
 }
 
@@ -418,13 +488,9 @@ pub(super) mod tests {
         let one = hear("7_1|RUNNING|None|n2\n");
         assert_eq!(one, (2, false, None), "one answer is none");
         let held = hear("7_1|PENDING|BeginTime|\n");
-        assert_eq!(held, (0, false, Some(true)));
+        assert_eq!(held, (1, true, Some(true)), "it has never begun");
         assert_eq!(hear("7_1|RUNNING|None|n2\n").0, 1);
-        assert_eq!(
-            slurm.is_gone("9_9"),
-            None,
-            "of what was never seen nothing is known"
-        );
+        assert_eq!(slurm.is_gone("9_9"), Some(true), "no answer has had it");
     }
 
     #[test]

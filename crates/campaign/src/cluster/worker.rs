@@ -10,7 +10,7 @@ use experiment::claim::{Claim, Fence};
 use experiment::clock::now;
 use experiment::event::Event;
 use experiment::folder::{ClusterFolder, END, JOURNAL, ResultsFolder, log_name};
-use experiment::run::RunId;
+use experiment::run::{RunId, RunOutcome};
 use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -22,6 +22,8 @@ const LOOK: (Duration, Duration) = (Duration::from_millis(10), Duration::from_se
 const EVERY: Duration = Duration::from_secs(1);
 /// Runs in a row that die before their first step, after which a machine is taken for broken.
 const SUSPECT: usize = 2;
+/// Time after which a run that dies has begun, whatever it has told.
+const AT_ITS_START: Duration = Duration::from_secs(600);
 
 /// Who works, and how long.
 #[derive(Clone, Debug)]
@@ -44,10 +46,8 @@ pub struct Worker {
     pub runs: usize,
     /// Time without work after which it ends.
     pub idle: Duration,
-    /// When it must have ended; `None`: whenever.
+    /// When it begins nothing more and stops what it trains; `None`: never.
     pub until: Option<Instant>,
-    /// Time before that at which it begins nothing more and stops what it trains.
-    pub margin: Duration,
 }
 
 /// Why a worker has ended.
@@ -93,8 +93,11 @@ struct Training {
     folder: PathBuf,
     pid: Option<u32>,
     threads: usize,
-    /// Lines of its journal before it began.
+    /// Lines of its journal before it began, and when that was.
     lines: usize,
+    since: Instant,
+    /// Whether it was asked to end.
+    asked: bool,
 }
 
 /// Works until nothing is left, its time is over, or it is asked to stop: at the first request runs save and
@@ -218,10 +221,11 @@ impl AtWork<'_> {
         }
     }
 
-    /// Says whether too little is left of its time to begin or go on.
+    /// Says whether its time is over.
     fn is_late(&self) -> bool {
-        let until = self.worker.until;
-        until.is_some_and(|until| Instant::now() + self.worker.margin >= until)
+        self.worker
+            .until
+            .is_some_and(|until| Instant::now() >= until)
     }
 
     /// The file that tells that it lives.
@@ -250,8 +254,9 @@ impl AtWork<'_> {
         });
         // Where it cannot be written, neither can anything that matters: that fails by itself.
         let _ = write_whole(&self.sign(), &sign);
-        for (run, training) in &self.trains {
+        for (run, training) in &mut self.trains {
             let asked = std::fs::read_to_string(self.cluster.stops().join(&run.0));
+            training.asked |= asked.is_ok();
             match asked.as_deref().map(str::trim) {
                 Ok(KILL) => self.launcher.kill(run),
                 Ok(_) => self.launcher.stop(run),
@@ -387,6 +392,8 @@ impl AtWork<'_> {
             pid: None,
             threads: offer.threads,
             lines,
+            since: Instant::now(),
+            asked: false,
         };
         self.begun += 1;
         match self.launcher.start(&job) {
@@ -423,12 +430,18 @@ impl AtWork<'_> {
 
     fn tell(&mut self, training: Training, exit: Exit) -> Result<(), WorkerError> {
         let outcome = exit.outcome();
-        let failed = !outcome.is_result() && exit.code != Some(exit_code::INTERRUPTED);
+        // Neither its own memory nor somebody's wish is laid to the machine.
+        let failed = matches!(outcome, RunOutcome::Crashed | RunOutcome::Stalled)
+            && !training.asked
+            && self.stopping == 0
+            && training.since.elapsed() < AT_ITS_START;
+        let got_on =
+            |event: &Event| matches!(event, Event::Measured(_) | Event::Checkpointed { .. });
         let began = Tail::new(&training.folder).read().is_ok_and(|lines| {
             let mut new = lines.into_iter().skip(training.lines);
-            new.any(|line| matches!(line.event, Event::Measured(_)))
+            new.any(|line| got_on(&line.event))
         });
-        self.stillborn = if failed && !began && self.stopping == 0 {
+        self.stillborn = if failed && !began {
             self.stillborn + 1
         } else {
             0

@@ -197,9 +197,17 @@ pub trait Launcher {
         false
     }
 
+    /// Leaves a run that was offered to whoever offered it: nothing of it is touched or told any more.
+    fn leave(&mut self, _: &RunId) {}
+
     /// Collects the jobs that have begun elsewhere since the last call.
     fn begun(&mut self) -> Vec<Begun> {
         Vec::new()
+    }
+
+    /// Says whether whoever takes jobs is on the way, and those who have some live: then nobody is needed here.
+    fn is_settled(&mut self) -> bool {
+        true
     }
 
     /// Counts the jobs that nobody has taken.

@@ -91,6 +91,9 @@ impl<'a> Active<'a> {
     pub(super) fn outcome(&self, exit: &Exit, all_killed: bool) -> RunOutcome {
         match (self.told, self.condemned) {
             (Some(told), _) if told.is_result() => told,
+            // A machine that is lost makes nothing of what was decided before; a run was quiet for no other reason.
+            (_, Some((outcome @ (RunOutcome::Cancelled | RunOutcome::TimedOut), _))) => outcome,
+            _ if exit.lost.is_some() => RunOutcome::Interrupted,
             (Some(told), None) => told,
             (_, Some((outcome, _))) => outcome,
             _ if all_killed && exit.signal.is_some() => RunOutcome::Interrupted,

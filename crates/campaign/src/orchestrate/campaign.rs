@@ -156,7 +156,7 @@ impl<'a> Campaign<'a, '_> {
             let more = self.may_start() && (busy || self.queue.has_later(now));
             let stops = match self.setting.mode {
                 Mode::Train => self.stops > 0,
-                Mode::Offer => self.stops > 0 || !more,
+                Mode::Offer => self.stops > 0 || !more && self.launcher.is_settled(),
                 Mode::TakeIn => true,
             };
             if self.launcher.is_remote() && stops {
@@ -323,9 +323,19 @@ impl<'a> Campaign<'a, '_> {
         for run in offered {
             if to_do.contains(&run) && self.queue.adopt(&run) {
                 self.started.insert(run);
-            } else if self.setting.mode != Mode::TakeIn {
-                self.launcher.forget(&run);
+            } else {
+                self.forget(&run);
             }
+        }
+    }
+
+    /// Forgets what is told of a run that is not to be trained. Whoever only takes in leaves the runs of others
+    /// alone: they may be those of another plan.
+    fn forget(&mut self, run: &RunId) {
+        if self.setting.mode != Mode::TakeIn || self.planned.contains_key(run) {
+            self.launcher.forget(run);
+        } else {
+            self.launcher.leave(run);
         }
     }
 
@@ -334,8 +344,8 @@ impl<'a> Campaign<'a, '_> {
         let begun = self.launcher.begun();
         let any = !begun.is_empty();
         for begun in begun {
-            let Some(&run) = self.planned.get(&begun.run) else {
-                self.launcher.forget(&begun.run);
+            let Some(run) = self.queue.taken(&begun.run) else {
+                self.forget(&begun.run);
                 continue;
             };
             let folder = self.setting.run_folder(&run.id);
@@ -430,11 +440,10 @@ impl<'a> Campaign<'a, '_> {
 
     async fn end(&mut self, active: Active<'a>, exit: Exit) -> Result<(), OrchestrateError> {
         let (run, number, micro_batch) = (active.run, active.attempt, active.micro_batch);
-        let outcome = match &exit.lost {
-            Some(_) => RunOutcome::Interrupted,
-            None => active.outcome(&exit, self.stops == 2),
-        };
-        let (code, signal, lost) = (exit.code, exit.signal, exit.lost.clone());
+        let outcome = active.outcome(&exit, self.stops == 2);
+        let lost = exit.lost.clone();
+        let lost = lost.filter(|_| outcome == RunOutcome::Interrupted);
+        let (code, signal) = (exit.code, exit.signal);
         let end = if is_whole(self.store, run, outcome).await? {
             End {
                 outcome,
@@ -485,7 +494,8 @@ impl<'a> Campaign<'a, '_> {
             exit_code: end.code.map(i64::from),
             signal: end.signal.map(i64::from),
             message: end.message.clone(),
-            tried_again: after.is_some(),
+            // One that was lost is pending again, and no retry is spent.
+            tried_again: after.is_some() && !end.is_lost,
             micro_batch: smaller.map(|rows| rows as i64),
         };
         self.store.end_attempt(&run.id, number, &ended).await?;
@@ -549,8 +559,11 @@ impl<'a> Campaign<'a, '_> {
     async fn block(&mut self) -> Result<(), OrchestrateError> {
         while self.stops == 0 {
             for run in self.queue.stranded() {
-                self.launcher.forget(&run.id);
-                self.queue.again(run, Instant::now());
+                // One that is trained had what it goes on from.
+                if !self.active.contains_key(&run.id) {
+                    self.launcher.forget(&run.id);
+                    self.queue.again(run, Instant::now());
+                }
             }
             let Some(blocked) = self.queue.blocked() else {
                 break;

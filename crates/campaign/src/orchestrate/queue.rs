@@ -171,6 +171,11 @@ impl<'a> Queue<'a> {
             .collect()
     }
 
+    /// Finds a run that was taken and has not come back.
+    pub(super) fn taken(&self, run: &RunId) -> Option<&'a Run> {
+        self.under_way.get(run).copied()
+    }
+
     /// Takes out a run that was taken before.
     pub(super) fn adopt(&mut self, run: &RunId) -> bool {
         let found = self.withdraw(run);

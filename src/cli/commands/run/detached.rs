@@ -4,15 +4,15 @@ use crate::cli::Failure;
 use std::fmt;
 use std::str::FromStr;
 
-/// Rounds in a row in which nothing was measured, after which none is begun.
+/// Rounds in a row in which nothing got on, after which none is begun.
 const IN_VAIN: u32 = 3;
 
 /// What the command after a round is told.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Round {
-    /// What was measured before it.
+    /// How much was measured and saved before it.
     measured: i64,
-    /// Rounds before it without a measurement.
+    /// Rounds before it in which nothing was.
     in_vain: u32,
 }
 
@@ -20,12 +20,12 @@ impl Round {
     /// Makes the next one, where so much has been measured by now.
     pub(super) fn next(last: Option<Self>, measured: i64) -> Result<Self, Failure> {
         let in_vain = match last {
-            Some(last) if last.measured == measured => last.in_vain + 1,
+            Some(last) if last.measured >= measured => last.in_vain + 1,
             _ => 0,
         };
         if in_vain >= IN_VAIN {
             return Err(Failure::machine(format!(
-                "nothing was measured in {IN_VAIN} rounds of workers: no other is begun. What they printed is \
+                "nothing was measured or saved in {IN_VAIN} rounds of workers: no other is begun. What they printed is \
                  in the folder cluster/jobs of the results, and `orchestrator status` says which runs failed"
             )));
         }

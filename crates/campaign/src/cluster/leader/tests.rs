@@ -170,3 +170,33 @@ fn only_what_can_be_read_is_adopted() {
     stage.tell(3, 0);
     assert_eq!(stage.found(), (1, 1));
 }
+
+#[test]
+fn what_dies_everywhere_is_laid_to_no_machine() {
+    let mut stage = Stage::new(LONG);
+    let dies = |run: &str, host: &str| Ending {
+        claim: Claim {
+            host: host.into(),
+            ..claim(1)
+        },
+        pid: None,
+        code: Some(exit_code::FAILED),
+        signal: None,
+        memory_ran_out: None,
+        log_tail: format!("{run} on {host}"),
+        is_suspect: true,
+        journal: 0,
+    };
+    let mut exit = |run: &str, host: &str| {
+        let exit = stage.cluster.exit(RunId(run.into()), dies(run, host));
+        let broken = stage
+            .cluster
+            .suspects
+            .values()
+            .filter(|died| died.len() > 1);
+        (exit.lost.is_some(), broken.count())
+    };
+    assert_eq!(exit("aa", "n1"), (true, 0));
+    assert_eq!(exit("bb", "n1"), (true, 1), "two runs die there");
+    assert_eq!(exit("aa", "n2"), (false, 0), "and one of them here too");
+}

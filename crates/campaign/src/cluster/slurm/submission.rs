@@ -45,7 +45,7 @@ impl Submission {
         workers: usize,
         excluded: &BTreeSet<String>,
     ) -> Result<Accepted, String> {
-        let script = self.worker_script().map_err(|error| error.to_string())?;
+        let script = self.written("worker.sh", &self.worker_script())?;
         let mut sbatch = command("sbatch");
         sbatch
             .arg("--parsable")
@@ -61,8 +61,7 @@ impl Submission {
         words: &[String],
         folder: &Path,
     ) -> Result<Accepted, String> {
-        let script = self.leader_script(words, folder);
-        let script = script.map_err(|error| error.to_string())?;
+        let script = self.written("fit.sh", &self.leader_script(words, folder))?;
         let ids: Vec<&str> = jobs.iter().map(String::as_str).collect();
         let mut sbatch = command("sbatch");
         sbatch
@@ -79,12 +78,15 @@ impl Submission {
 
     /// Has Slurm say what it would do with a worker; nothing is submitted.
     pub(super) fn tried(&self) -> Result<String, String> {
-        let script = self.worker_script().map_err(|error| error.to_string())?;
+        // A file of its own: whoever only checks writes nothing into the results.
+        let mut script = tempfile::NamedTempFile::new().map_err(|error| error.to_string())?;
+        let written = std::io::Write::write_all(&mut script, self.worker_script().as_bytes());
+        written.map_err(|error| error.to_string())?;
         let mut sbatch = command("sbatch");
         sbatch
             .arg("--test-only")
             .args(self.worker_options(1, &BTreeSet::new()))
-            .arg(script);
+            .arg(script.path());
         // It answers on standard error.
         let Printed { output, remark } = printed(sbatch, self.profile.answer.0.duration())?;
         Ok(format!("{}{}", output.trim(), remark.trim()))
@@ -152,16 +154,16 @@ impl Submission {
         quarter.unwrap_or(WARNING.1).clamp(WARNING.0, WARNING.1)
     }
 
-    /// Writes the script of a worker, and says where it is.
-    fn worker_script(&self) -> std::io::Result<PathBuf> {
+    fn worker_script(&self) -> String {
         let profile = &self.profile;
-        let mut words = vec![
+        let mut words: Vec<String> = profile.wrap.iter().cloned().collect();
+        words.extend([
             quoted(&self.program.display().to_string()),
             "worker".to_owned(),
             quoted(&self.results.display().to_string()),
             format!("--idle {}", profile.idle.0.get()),
             format!("--devices-per-run {}", self.devices_per_run),
-        ];
+        ]);
         words.extend(
             profile
                 .per_device
@@ -179,30 +181,33 @@ impl Submission {
         // A step has no more cores than it is told; it is told at once of preemption, where a script would be
         // killed without a word.
         let step = "export SRUN_CPUS_PER_TASK=\"${SLURM_CPUS_PER_TASK:-1}\"\nexec srun --ntasks=1";
-        self.script("worker.sh", step, &words)
+        self.script(step, &words)
     }
 
-    fn leader_script(&self, words: &[String], folder: &Path) -> std::io::Result<PathBuf> {
+    fn leader_script(&self, words: &[String], folder: &Path) -> String {
         let words: Vec<String> = words.iter().map(|word| quoted(word)).collect();
         let step = format!("cd {} || exit\nexec", quoted(&folder.display().to_string()));
-        self.script("fit.sh", &step, &words)
+        self.script(&step, &words)
     }
 
-    fn script(&self, name: &str, step: &str, words: &[String]) -> std::io::Result<PathBuf> {
+    /// Writes a script beside what jobs print, and says where it is.
+    fn written(&self, name: &str, script: &str) -> Result<PathBuf, String> {
         let jobs = ClusterFolder(&self.results).jobs();
+        let path = jobs.join(name);
         // Where the folder of its output is missing, a job dies without a word.
-        std::fs::create_dir_all(&jobs)?;
+        let made = std::fs::create_dir_all(&jobs).and_then(|()| std::fs::write(&path, script));
+        made.map_err(|error| format!("{}: {error}", path.display()))?;
+        Ok(path)
+    }
+
+    fn script(&self, step: &str, words: &[String]) -> String {
         let mut text = "#!/bin/bash\n".to_owned();
         for line in &self.profile.setup.0 {
             // Writing to a string cannot fail.
             let _ = writeln!(text, "{line}");
         }
-        let wrap = self.profile.wrap.iter().cloned();
-        let words: Vec<String> = wrap.chain(words.iter().cloned()).collect();
         let _ = writeln!(text, "{step} {}", words.join(" "));
-        let path = jobs.join(name);
-        std::fs::write(&path, text)?;
-        Ok(path)
+        text
     }
 }
 
@@ -240,7 +245,7 @@ mod tests {
     fn a_profile_becomes_options() {
         let slurm = slurm(
             "a: {slurm: {workers: 3, time: 4h, partition: [gpu, spot], gres: 'gpu:1', exclude: n7, \
-             extra: [--mail-type=FAIL], leader: [--partition=cpu]}}",
+             wrap: apptainer exec, extra: [--mail-type=FAIL], leader: [--partition=cpu]}}",
         );
         let asks = slurm.asks;
         let options = asks.worker_options(3, &BTreeSet::from(["n9".to_owned()]));
@@ -271,6 +276,13 @@ mod tests {
             Some("--dependency=afterany:17:18")
         );
         assert_eq!(last("--gres"), None, "a fit needs no GPU");
+        let words = ["/bin/orchestrator".to_owned(), "run".to_owned()];
+        let fit = asks.leader_script(&words, Path::new("/home/it's"));
+        assert!(
+            !fit.contains("apptainer")
+                && asks.worker_script().contains("srun --ntasks=1 apptainer")
+        );
+        assert!(fit.contains("cd '/home/it'\\''s' || exit"), "{fit}");
         assert_eq!(job_id("17;cluster\n"), Ok("17".into()));
         assert_eq!(job_id("Welcome to the cluster!\n17\n"), Ok("17".into()));
         assert!(job_id("sbatch: error: Batch job submission failed").is_err());

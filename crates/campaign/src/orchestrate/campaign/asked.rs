@@ -1,6 +1,6 @@
 //! What others ask of a campaign: to stop, to cancel a run, to try one again.
 
-use super::Campaign;
+use super::{Campaign, End};
 use crate::orchestrate::requests::{self, Request};
 use crate::orchestrate::{Notice, OrchestrateError, failed};
 use experiment::clock::now;
@@ -51,6 +51,8 @@ impl Campaign<'_, '_> {
             // still wants it asks again.
             if let Some(of) = of.filter(|of| self.own.as_ref() != Some(of)) {
                 self.observer.notice(Notice::Left(id.clone(), of));
+            } else if self.launcher.is_remote() && self.active.contains_key(&id) {
+                self.cancel_elsewhere(&id).await?;
             } else if let Some(active) = self.active.get_mut(&id) {
                 active.condemn(RunOutcome::Cancelled);
                 self.launcher.stop(&id);
@@ -61,6 +63,25 @@ impl Campaign<'_, '_> {
                 .map_err(failed("answer a request in", results))?;
         }
         Ok(())
+    }
+
+    /// Cancels a run that a worker elsewhere trains. That is done at once: whoever comes after this leader, or after
+    /// that worker, must not train it.
+    async fn cancel_elsewhere(&mut self, id: &RunId) -> Result<(), OrchestrateError> {
+        let Some(active) = self.active.remove(id) else {
+            return Ok(());
+        };
+        self.launcher.forget(id);
+        self.launcher.stop(id);
+        let end = End {
+            outcome: RunOutcome::Cancelled,
+            code: None,
+            signal: None,
+            message: Some("cancelled".to_owned()),
+            is_lost: false,
+        };
+        self.conclude(active.run, active.attempt, active.micro_batch, end)
+            .await
     }
 
     /// Cancels a run that waits: for its turn, for a worker, for a failed run, or for another command.
