@@ -23,8 +23,8 @@ mod trained;
 use campaign::store::Store;
 use clap::{Parser, Subcommand};
 use commands::{
-    allocate, bench, cancel, check, compare, completions, coordinates, devices, export, fit,
-    generate, import, init, inspect, isoflop, logs, man, measure, plan, plot, predict, prune,
+    allocate, bench, cancel, check, compare, completions, coordinates, devices, evaluate, export,
+    fit, generate, import, init, inspect, isoflop, logs, man, measure, plan, plot, predict, prune,
     rebuild, report, retry, run, schema, serve, show, status, suggest, train, try_out, worker,
 };
 pub use failure::Failure;
@@ -73,6 +73,7 @@ enum Command {
     Export(export::Args),
     Serve(serve::Args),
     Inspect(inspect::Args),
+    Evaluate(evaluate::Args),
     Generate(generate::Args),
     Schema(schema::Args),
     Completions(completions::Args),
@@ -126,6 +127,7 @@ pub fn main() -> ExitCode {
         Command::Export(args) => export::run(&args),
         Command::Serve(args) => serve::run(&args),
         Command::Inspect(args) => inspect::run(&args),
+        Command::Evaluate(args) => evaluate::run(&args),
         Command::Generate(args) => generate::run(&args),
         Command::Schema(args) => schema::run(&args),
         Command::Completions(args) => completions::run(&args),

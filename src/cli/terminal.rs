@@ -2,6 +2,7 @@
 
 use super::Failure;
 use super::board::Window;
+use rayon::prelude::*;
 use std::io::{ErrorKind, IsTerminal, Write};
 
 /// Takes out the control characters that a terminal would act on; what is piped stays as it is.
@@ -122,6 +123,26 @@ pub(super) fn quoted(word: &str) -> String {
     } else {
         format!("'{}'", word.replace('\'', "'\\''"))
     }
+}
+
+/// Writes rows of cells in columns.
+pub(super) fn aligned(rows: &[Vec<String>]) -> String {
+    let mut widths = vec![0; rows[0].len()];
+    for row in rows {
+        for (width, text) in widths.iter_mut().zip(row) {
+            *width = (*width).max(text.chars().count());
+        }
+    }
+    let line = |row: &Vec<String>| {
+        let cells: Vec<String> = row
+            .iter()
+            .zip(&widths)
+            .map(|(text, &width)| format!("{text:<width$}"))
+            .collect();
+        format!("{}\n", cells.join("  ").trim_end())
+    };
+    let lines: Vec<String> = rows.par_iter().map(line).collect();
+    lines.concat()
 }
 
 #[cfg(test)]

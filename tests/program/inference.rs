@@ -1,5 +1,7 @@
 //! Asking trained runs questions, through the program as a user does.
 
+mod evaluate;
+
 use assert_cmd::Command;
 use experiment::run::{RunOutcome, RunSpec};
 use network::device;

@@ -32,6 +32,8 @@ const ORDER: &[(&str, &[&str])] = &[
             "processes",
             "grid",
             "plan",
+            // What trained models are asked.
+            "tasks",
         ],
     ),
     ("crates/law/src", &["fit", "row", "analysis", "study"]),

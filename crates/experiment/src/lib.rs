@@ -25,4 +25,5 @@ pub mod recipe;
 pub mod record;
 pub mod run;
 pub mod spelling;
+pub mod tasks;
 pub mod work;

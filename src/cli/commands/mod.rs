@@ -8,6 +8,7 @@ pub(super) mod compare;
 pub(super) mod completions;
 pub(super) mod coordinates;
 pub(super) mod devices;
+pub(super) mod evaluate;
 pub(super) mod export;
 pub(super) mod fit;
 pub(super) mod generate;

@@ -8,7 +8,7 @@ use crate::application::{at_once, costs};
 use crate::cli::Failure;
 use crate::cli::axes::Columns;
 use crate::cli::experiment::{DeviceArgs, ExperimentArgs, OnArgs};
-use crate::cli::terminal::{note, print};
+use crate::cli::terminal::{aligned, note, print};
 use campaign::orchestrate::{by_urgency, disk_free, disk_need, to_do};
 use campaign::store::RunRecord;
 use experiment::architecture::{Architecture, ModelKind};
@@ -269,26 +269,6 @@ fn shape_row(shapes: &Shapes) -> Vec<String> {
     row.extend(level(shapes.concept.as_ref()));
     row.push(strays);
     row
-}
-
-/// Writes rows of cells in columns.
-fn aligned(rows: &[Vec<String>]) -> String {
-    let mut widths = vec![0; rows[0].len()];
-    for row in rows {
-        for (width, text) in widths.iter_mut().zip(row) {
-            *width = (*width).max(text.chars().count());
-        }
-    }
-    let line = |row: &Vec<String>| {
-        let cells: Vec<String> = row
-            .iter()
-            .zip(&widths)
-            .map(|(text, &width)| format!("{text:<width$}"))
-            .collect();
-        format!("{}\n", cells.join("  ").trim_end())
-    };
-    let lines: Vec<String> = rows.par_iter().map(line).collect();
-    lines.concat()
 }
 
 fn seconds(seconds: f64) -> String {

@@ -37,6 +37,12 @@ pub enum InferenceError {
     /// There is nothing to read.
     #[error("the text is empty; give at least one token")]
     NoTokens,
+    /// Nothing stands before what is to be scored.
+    #[error(
+        "nothing stands before `{0}`: a model predicts what follows something, and this run's data have no mark of a \
+         beginning; give the item a context"
+    )]
+    NoContext(String),
     /// A token is not in the model's vocabulary.
     #[error("token {token} is outside the run's vocabulary: ids are 0 to {}", vocab - 1)]
     OutsideVocab {

@@ -3,14 +3,17 @@
 //! Owns the way from a run's folder to a network that answers, in evaluation mode. Refuses
 //! training, and the terminal.
 
+pub mod answers;
 mod error;
 pub mod generate;
 pub mod position;
 pub mod reading;
+pub mod scoring;
 
 pub use error::InferenceError;
 pub use generate::{Generated, Sampling};
 pub use reading::{Reading, Totals};
+pub use scoring::Scored;
 
 use crate::data::{self, Vocabulary};
 use crate::train::session::widths;

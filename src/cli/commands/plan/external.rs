@@ -1,9 +1,9 @@
 //! The plan of an experiment whose runs another trainer carries out.
 
-use super::{aligned, cluster, state};
+use super::{cluster, state};
 use crate::application::{Chosen, Loaded};
 use crate::cli::Failure;
-use crate::cli::terminal::{print, quoted};
+use crate::cli::terminal::{aligned, print, quoted};
 use campaign::orchestrate::to_do;
 use campaign::store::RunRecord;
 use experiment::external::ExternalSpec;

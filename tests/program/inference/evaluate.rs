@@ -1,0 +1,199 @@
+//! Tasks that a trained run is asked, against what `inspect` reads of the same tokens.
+
+use super::{DESK, done, json, refused, run};
+use serde_json::{Value, json as value};
+use std::f64::consts::LN_2;
+
+/// Writes a folder of tasks: its index, and a file of items each.
+fn tasks(name: &str, index: &str, files: &[(&str, Vec<Value>)]) -> String {
+    let folder = DESK.join(name);
+    std::fs::create_dir_all(&folder).expect("made");
+    std::fs::write(folder.join("tasks.yaml"), index).expect("written");
+    for (file, items) in files {
+        let lines: Vec<String> = items.iter().map(Value::to_string).collect();
+        std::fs::write(folder.join(file), lines.join("\n")).expect("written");
+    }
+    name.to_owned()
+}
+
+/// Every item that was scored.
+fn items(run: &str, tasks: &str) -> Vec<Value> {
+    let file = format!("{tasks}.jsonl");
+    done(&["evaluate", run, "--tasks", tasks, "--items", &file]);
+    let text = std::fs::read_to_string(DESK.join(file)).expect("written");
+    let lines = text
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"));
+    lines.collect()
+}
+
+/// The log-likelihood of the end of a text, by another way: the losses of its tokens after so many.
+fn by_reading(run: &str, text: &str, after: usize) -> f64 {
+    let reading = json(&["inspect", run, "--text", text]);
+    let losses = reading["loss"].as_array().expect("losses");
+    let losses = losses[after..]
+        .iter()
+        .map(|loss| loss.as_f64().expect("a loss"));
+    -losses.sum::<f64>()
+}
+
+fn tokens(run: &str, text: &str) -> usize {
+    let reading = json(&["inspect", run, "--text", text]);
+    reading["tokens"].as_array().expect("tokens").len()
+}
+
+fn number(value: &Value) -> f64 {
+    value.as_f64().expect("a number")
+}
+
+#[test]
+fn what_follows_is_as_likely_as_the_losses_of_its_tokens_say() {
+    let follows = "the ship sails far beyond";
+    let choices = ["home.", "Ålesund and home.", "the the the the the the"];
+    let index = "tasks:\n  next: {file: next.jsonl, kind: multiple_choice}\n  \
+                 before: {file: before.jsonl, kind: schema}\n  end: {file: end.jsonl, kind: language_modeling}\n";
+    let folder = tasks(
+        "tasks-likely",
+        index,
+        &[
+            (
+                "next.jsonl",
+                vec![value!({"query": follows, "choices": choices, "gold": 1})],
+            ),
+            (
+                "before.jsonl",
+                vec![
+                    value!({"context_options": [follows, "Ålesund"], "continuation": "and home.", "gold": 0}),
+                ],
+            ),
+            (
+                "end.jsonl",
+                vec![value!({"context": follows, "continuation": "Ålesund"})],
+            ),
+        ],
+    );
+    for kind in ["dlcm", "dense"] {
+        let (id, _) = run("text.yaml", kind);
+        let items = items(&id, &folder);
+        let check = |task: &str, place: usize, context: &str, continuation: &str| {
+            let item = items
+                .iter()
+                .find(|item| item["task"] == task)
+                .expect("asked");
+            let scored = &item["candidates"][place];
+            let text = format!("{context} {continuation}");
+            // The first tokens are the context's own; spaces at its end belong to what follows.
+            let right = by_reading(&id, &text, tokens(&id, context));
+            let found = number(&scored["log_likelihood"]);
+            assert!(
+                (found - right).abs() < 1e-4,
+                "{kind} {task} {place}: {found} {right}"
+            );
+            assert_eq!(number(&scored["bytes"]) as usize, continuation.len() + 1);
+        };
+        for (place, choice) in choices.iter().enumerate() {
+            check("next", place, follows, choice);
+        }
+        check("before", 0, follows, "and home.");
+        check("before", 1, "Ålesund", "and home.");
+        check("end", 0, follows, "Ålesund");
+    }
+}
+
+#[test]
+fn spaces_before_what_follows_change_nothing() {
+    let item = |query: &str, choice: &str| value!({"query": query, "choices": [choice, format!("{choice} far")], "gold": 0});
+    let folder = tasks(
+        "tasks-spaces",
+        "tasks:\n  t: {file: t.jsonl, kind: multiple_choice, delimiter: ''}\n",
+        &[(
+            "t.jsonl",
+            vec![item("the ship ", "sails"), item("the ship", " sails")],
+        )],
+    );
+    let (id, _) = run("text.yaml", "dlcm");
+    let items = items(&id, &folder);
+    assert_eq!(items[0]["candidates"], items[1]["candidates"]);
+}
+
+#[test]
+fn a_text_that_does_not_fit_is_cut_on_the_left_and_counted() {
+    let long = "the ship sails far beyond Ålesund and home. ".repeat(20);
+    let folder = tasks(
+        "tasks-long",
+        "tasks:\n  t: {file: t.jsonl, kind: language_modeling, delimiter: ''}\n",
+        &[(
+            "t.jsonl",
+            vec![value!({"context": long, "continuation": " the ship"})],
+        )],
+    );
+    let (id, _) = run("text.yaml", "dense");
+    let found = json(&["evaluate", &id, "--tasks", &folder]);
+    assert_eq!(found["scores"][0]["truncated"], 1);
+    let (said, _) = done(&["evaluate", &id, "--tasks", &folder]);
+    assert!(said.contains("the left end did not fit"), "{said}");
+    let candidate = &items(&id, &folder)[0]["candidates"][0];
+    assert!(number(&candidate["truncated"]) > 0.0 && number(&candidate["log_likelihood"]) < 0.0);
+}
+
+#[test]
+fn scores_say_how_sure_they_are_and_runs_are_compared_item_by_item() {
+    // What comes next in the corpus, and something that never does.
+    let item = |place: usize| {
+        let (right, wrong) = ("the ship sails", "\u{17f}\u{17f}\u{17f}");
+        let choices = if place.is_multiple_of(2) {
+            [right, wrong]
+        } else {
+            [wrong, right]
+        };
+        value!({"query": "home.", "choices": choices, "gold": place % 2})
+    };
+    let folder = tasks(
+        "tasks-sure",
+        "tasks:\n  easy: {file: easy.jsonl, kind: multiple_choice}\n  few: {file: few.jsonl, kind: multiple_choice}\n",
+        &[
+            ("easy.jsonl", (0..40).map(item).collect()),
+            ("few.jsonl", (0..2).map(item).collect()),
+        ],
+    );
+    let (id, _) = run("text.yaml", "dlcm");
+    let (dense, _) = run("text.yaml", "dense");
+    let found = json(&["evaluate", &id, "--tasks", &folder, "--against", &dense]);
+    let [easy, few] = [&found["scores"][0], &found["scores"][1]];
+    assert_eq!(number(&easy["accuracy"]["mean"]), 1.0, "{easy}");
+    assert_eq!(
+        (easy["at_chance"] == false, few["at_chance"] == true),
+        (true, true)
+    );
+    assert_eq!(number(&easy["chance"]), 0.5);
+    let differences = found["differences"].as_array().expect("two");
+    assert!(differences[1]["accuracy"].is_null(), "{found}");
+    let bits = |scores: &Value| number(&scores[0]["bits_per_byte"]["mean"]);
+    let saved = bits(&found["scores_against"]) - bits(&found["scores"]);
+    assert!((number(&differences[0]["bits_per_byte"]["mean"]) - saved).abs() < 1e-9);
+    let right = by_reading(&id, "home. the ship sails", tokens(&id, "home."));
+    assert!((bits(&found["scores"]) + right / LN_2 / 15.0).abs() < 1e-4);
+    let (said, _) = done(&["evaluate", &id, "--tasks", &folder]);
+    let first = said.lines().next().expect("a verdict");
+    assert!(first.contains("at chance in few"), "{said}");
+}
+
+#[test]
+fn what_cannot_be_asked_is_refused_with_its_place() {
+    let (id, _) = run("text.yaml", "dlcm");
+    let said = refused(&["evaluate", &id, "--tasks", "nothing"]);
+    assert!(said.contains("has no tasks.yaml"), "{said}");
+    let index = "tasks:\n  t: {file: t.jsonl, kind: multiple_choice}\n";
+    let item = value!({"query": "the", "choices": ["ship"], "gold": 3});
+    let folder = tasks("tasks-wrong", index, &[("t.jsonl", vec![item])]);
+    let said = refused(&["evaluate", &id, "--tasks", &folder, "--items", "wrong.out"]);
+    assert!(
+        said.contains("line 1") && said.contains("`gold` is 3"),
+        "{said}"
+    );
+    assert!(!DESK.join("wrong.out").exists());
+    let item = value!({"query": " ", "choices": ["ship", "home"], "gold": 0});
+    let folder = tasks("tasks-alone", index, &[("t.jsonl", vec![item])]);
+    let said = refused(&["evaluate", &id, "--tasks", &folder]);
+    assert!(said.contains("nothing stands before `ship`"), "{said}");
+}
