@@ -148,16 +148,19 @@ impl Slurm {
         }
     }
 
-    /// The jobs in a state.
+    /// The workers' jobs in a state.
     fn jobs(&self, state: &str) -> Vec<String> {
-        let jobs = self.ask("squeue", &["-h", "-r", "-t", state, "-o", "%i"]);
+        let workers = ["-h", "-r", "-p", "main,spot", "-t", state, "-o", "%i"];
+        let jobs = self.ask("squeue", &workers);
         jobs.lines().map(|id| id.trim().to_owned()).collect()
     }
 
     /// What an administrator does: the controller is started anew, and nodes that it gave up come back. One that
     /// was killed before it saved a job forgets it; its GPUs then stay taken, its number goes to the next job, and
-    /// its node is drained.
+    /// its node is drained. And a job whose step was killed holds its nodes for minutes.
     fn repair(&self) {
+        self.ask("scancel", &["-u", "root", "-t", "RUNNING"]);
+        self.ask("scancel", &["-p", "urgent"]);
         self.kill("slurmctld.pid");
         std::thread::sleep(Duration::from_millis(300));
         self.start_controller();
@@ -311,7 +314,10 @@ impl Theatre {
             let mut moved = Instant::now();
             while leader.is_running() {
                 assert!(Instant::now() < until, "not done: {}", desk.said());
-                if self.slurm.jobs("PENDING").is_empty() || !self.slurm.jobs("RUNNING").is_empty() {
+                // A job whose step was killed is said to run for minutes: what counts are processes.
+                let works = |process: &machine::Process| process.arguments.contains(" worker ");
+                let processes = machine::processes_with(&desk.results());
+                if self.slurm.jobs("PENDING").is_empty() || processes.iter().any(works) {
                     moved = Instant::now();
                 } else if moved.elapsed() > JAMMED {
                     self.slurm.repair();

@@ -118,11 +118,18 @@ impl Fake {
         leader.wait().expect("ended").code()
     }
 
+    /// When a command was called, in seconds.
+    fn times(&self, name: &str) -> Vec<f64> {
+        let log = std::fs::read_to_string(self.path("fake/log")).unwrap_or_default();
+        let lines = log.lines().filter_map(|line| line.split_once(' '));
+        let of_name = lines.filter(|(_, call)| call.split(' ').next() == Some(name));
+        let times = of_name.map(|(time, _)| time.parse().expect("a time"));
+        times.collect()
+    }
+
     /// How often a command was called.
     fn calls(&self, name: &str) -> usize {
-        let log = std::fs::read_to_string(self.path("fake/log")).unwrap_or_default();
-        let of_name = |line: &&str| line.split_whitespace().nth(1) == Some(name);
-        log.lines().filter(of_name).count()
+        self.times(name).len()
     }
 
     fn output(&self, args: &[&str]) -> Output {
@@ -183,6 +190,10 @@ fn another_trainers_grid_is_trained_and_accounting_is_not_asked() {
     fake.all_is_done();
     assert_eq!(fake.calls("sacct") + fake.calls("sacctmgr"), 0);
     assert_eq!(fake.calls("sbatch"), 1);
+    // Between two questions lies `poll` at least; processes take a moment to start.
+    let asked = fake.times("squeue");
+    let pauses = asked.windows(2).map(|pair| pair[1] - pair[0]);
+    assert!(pauses.fold(f64::INFINITY, f64::min) > 0.1, "{asked:?}");
     assert!(
         fake.said().contains("your budget is fine"),
         "{}",
