@@ -25,7 +25,7 @@ spot: {slurm: {workers: 4, partition: spot, gres: 'gpu:1', idle: 2, poll: 1, pat
 short: {slurm: {workers: 2, partition: main, gres: 'gpu:1', idle: 2, poll: 1, patience: 4, time: 1min}}
 ";
 
-/// How long jobs may wait while none runs before an administrator looks.
+/// How long no worker may be at work before an administrator looks.
 const JAMMED: Duration = Duration::from_secs(20);
 
 /// Slurm as Debian packages it, on this machine alone.
@@ -317,7 +317,7 @@ impl Theatre {
                 // A job whose step was killed is said to run for minutes: what counts are processes.
                 let works = |process: &machine::Process| process.arguments.contains(" worker ");
                 let processes = machine::processes_with(&desk.results());
-                if self.slurm.jobs("PENDING").is_empty() || processes.iter().any(works) {
+                if processes.iter().any(works) {
                     moved = Instant::now();
                 } else if moved.elapsed() > JAMMED {
                     self.slurm.repair();
