@@ -5,6 +5,7 @@ use super::{Failure, provenance};
 use crate::application::data_cache;
 use campaign::cluster::leader::Cluster;
 use campaign::cluster::pool::ByHand;
+use campaign::cluster::profile::PATIENCE;
 use campaign::cluster::workload::Workload;
 use campaign::orchestrate::{self, Mode, Notice, Observer, Setting};
 use campaign::store::Store;
@@ -13,9 +14,6 @@ use experiment::plan::Run;
 use std::path::Path;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
-
-/// Time that a file of another machine may take to show.
-const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Says nothing.
 struct Silent;
@@ -58,7 +56,9 @@ async fn taken(experiment: &ExperimentArgs, results: &Path) -> Result<(), Failur
             mode: Mode::TakeIn,
             provenance: provenance::of(&[]),
         };
-        let pool = Box::new(ByHand { patience: PATIENCE });
+        let pool = Box::new(ByHand {
+            patience: Duration::from_secs(PATIENCE.into()),
+        });
         let mut workers = Cluster::new(results, pool).map_err(Failure::machine)?;
         let nobody = AtomicUsize::new(0);
         orchestrate::run(

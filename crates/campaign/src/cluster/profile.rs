@@ -125,9 +125,12 @@ fn idle() -> Time {
     Time(300.into())
 }
 
-/// Three times what shared filesystems take to show a file.
+/// Seconds of patience with workers where a profile does not say: three times what shared filesystems take to show a
+/// file.
+pub const PATIENCE: u16 = 180;
+
 fn patience() -> Time {
-    Time(180.into())
+    Time(PATIENCE.into())
 }
 
 fn poll() -> Time {
