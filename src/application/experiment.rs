@@ -1,6 +1,6 @@
 //! An experiment by its name: its file and overrides, its data, its plan, where its results lie.
 
-use super::{Refused, data_cache, external};
+use super::{Refused, data_cache, external, read_set};
 use campaign::store::{RunRecord, Store};
 use experiment::architecture::ModelKind;
 use experiment::folder::{DATABASE, ResultsFolder};
@@ -13,6 +13,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use trainer::data::{self, Described};
 use trainer::external::code::fingerprint;
+use trainer::inference::EvaluationSet;
 
 /// An experiment as it is named: by its file, or by where it is stored.
 #[derive(Clone, Debug)]
@@ -241,6 +242,7 @@ impl Loaded {
             return self.external_runs().await;
         }
         let prepared = self.prepare()?;
+        self.evaluation_set()?;
         let data: Vec<Described> = prepared.iter().map(|it| it.described.clone()).collect();
         let planned = self.plan(&prepared, &self.experiment)?;
         let trials = trials(&self.experiment, &planned);
@@ -301,6 +303,17 @@ impl Loaded {
             external: Vec::new(),
             doubts: Vec::new(),
         })
+    }
+
+    /// Reads what trained runs are to be asked; nothing where the file does not say.
+    ///
+    /// # Errors
+    /// When tasks or texts cannot be read, or are wrong.
+    pub fn evaluation_set(&self) -> Result<EvaluationSet, Refused> {
+        match self.experiment.cells.first() {
+            Some(cell) => read_set(&self.experiment.evaluation, &cell.data),
+            None => Ok(EvaluationSet::default()),
+        }
     }
 
     /// Says where what another trainer has reported is not what the file says.

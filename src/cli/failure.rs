@@ -14,7 +14,7 @@ use trainer::inference::InferenceError;
 use trainer::train::TrainError;
 
 /// Exit status when some runs failed or the machine did.
-pub(super) const FAILED: u8 = 1;
+pub(in crate::cli) const FAILED: u8 = 1;
 /// Exit status when the input is wrong.
 const INPUT: u8 = 2;
 

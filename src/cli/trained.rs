@@ -4,7 +4,7 @@ use super::Failure;
 use super::find_run::{Stored, find_run, find_stored};
 use super::terminal::note;
 use crate::application::data_cache;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use trainer::inference::Trained;
 
 /// The arguments that name a trained run.
@@ -16,6 +16,10 @@ pub(super) struct TrainedArgs {
     /// Results folder to look for it in [default: every folder below results/].
     #[arg(long, value_name = "DIR")]
     results: Option<PathBuf>,
+
+    /// The device that computes.
+    #[arg(long, value_name = "DEVICE", default_value = "cpu")]
+    device: String,
 }
 
 impl TrainedArgs {
@@ -31,17 +35,22 @@ impl TrainedArgs {
 
     /// Loads another run of the same place.
     pub(super) fn load_other(&self, run: &str) -> Result<Trained, Failure> {
-        let folder = find_run(run, self.results.as_deref())?;
-        let trained = Trained::load(&folder, &data_cache())?;
-        let (step, steps) = (trained.step, trained.steps());
-        if step < steps {
-            note!(
-                "warning: run {} has not ended; these are its weights after {step} of {steps} steps",
-                trained.spec.id()
-            );
-        }
-        Ok(trained)
+        load(run, self.results.as_deref(), &self.device)
     }
+}
+
+/// Loads a run; says so when it has not ended.
+pub(super) fn load(run: &str, results: Option<&Path>, device: &str) -> Result<Trained, Failure> {
+    let folder = find_run(run, results)?;
+    let trained = Trained::load(&folder, &data_cache(), device)?;
+    let (step, steps) = (trained.step, trained.steps());
+    if step < steps {
+        note!(
+            "warning: run {} has not ended; these are its weights after {step} of {steps} steps",
+            trained.spec.id()
+        );
+    }
+    Ok(trained)
 }
 
 /// Reads token ids, separated by commas or white space.

@@ -29,6 +29,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use live::Live;
 use places::Places;
+pub use problem::{Problem, nothing};
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -37,18 +38,28 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Mutex, Semaphore};
 
-/// What to serve, where, and to whom.
+/// Where to serve, and to whom.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Results folders, or folders of them.
-    pub folders: Vec<PathBuf>,
     /// Where to listen; port 0 takes a free one.
     pub address: SocketAddr,
     /// What whoever asks must know; `None` lets everybody in that asks for this machine by a local
     /// name.
     pub token: Option<String>,
-    /// Whether runs can be cancelled and tried again.
-    pub allows_changes: bool,
+}
+
+/// What to serve.
+#[derive(Debug)]
+pub enum Subject {
+    /// A page over results.
+    Results {
+        /// Results folders, or folders of them.
+        folders: Vec<PathBuf>,
+        /// Whether runs can be cancelled and tried again.
+        allows_changes: bool,
+    },
+    /// Something else, which is guarded alike.
+    Other(Router),
 }
 
 /// Time in which whoever connects sends the head of a request, and after an answer the next one.
@@ -113,7 +124,7 @@ impl Server {
     ///
     /// # Errors
     /// When the address is taken, cannot be used, or is open to others without a token.
-    pub async fn listen(options: Options) -> Result<Self, ServeError> {
+    pub async fn listen(options: Options, subject: Subject) -> Result<Self, ServeError> {
         let address = options.address;
         if options.token.is_none() && !address.ip().is_loopback() {
             return Err(ServeError::Open { address });
@@ -124,19 +135,27 @@ impl Server {
         };
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        let places = Arc::new(Places::new(options.folders));
-        let context = Context {
-            live: Live::watch(places.clone()),
-            places,
-            fitting: Arc::new(Semaphore::new(1)),
-            followers: Arc::new(Semaphore::new(FOLLOWERS)),
-            allows_changes: options.allows_changes,
-            changing: Arc::default(),
+        let app = match subject {
+            Subject::Other(routes) => routes,
+            Subject::Results {
+                folders,
+                allows_changes,
+            } => {
+                let places = Arc::new(Places::new(folders));
+                routes(Context {
+                    live: Live::watch(places.clone()),
+                    places,
+                    fitting: Arc::new(Semaphore::new(1)),
+                    followers: Arc::new(Semaphore::new(FOLLOWERS)),
+                    allows_changes,
+                    changing: Arc::default(),
+                })
+            }
         };
         let guard = Arc::new(Guard::new(address.port(), options.token));
         Ok(Self {
             listener,
-            app: routes(context, guard),
+            app: app.layer(axum::middleware::from_fn_with_state(guard, guard::pass)),
             address,
         })
     }
@@ -190,7 +209,7 @@ async fn serve_one(stream: TcpStream, app: Router) {
     }
 }
 
-fn routes(context: Context, guard: Arc<Guard>) -> Router {
+fn routes(context: Context) -> Router {
     let experiment = "/api/experiments/{place}/{name}";
     let run = "/api/runs/{place}/{id}";
     Router::new()
@@ -213,6 +232,5 @@ fn routes(context: Context, guard: Arc<Guard>) -> Router {
         .route("/api/events", get(live::stream))
         .route("/api/{*rest}", get(problem::nothing))
         .fallback(assets::serve)
-        .layer(axum::middleware::from_fn_with_state(guard, guard::pass))
         .with_state(context)
 }

@@ -9,13 +9,14 @@ use campaign::store::StoreError;
 use serde_json::json;
 
 /// Why there is no answer.
-pub(super) struct Problem {
+pub struct Problem {
     status: StatusCode,
     message: String,
 }
 
 impl Problem {
-    pub(super) fn new(status: StatusCode, message: impl ToString) -> Self {
+    /// Answers with a status and why.
+    pub fn new(status: StatusCode, message: impl ToString) -> Self {
         Self {
             status,
             message: message.to_string(),
@@ -23,17 +24,17 @@ impl Problem {
     }
 
     /// What was asked for is not there.
-    pub(super) fn unknown(message: impl ToString) -> Self {
+    pub fn unknown(message: impl ToString) -> Self {
         Self::new(StatusCode::NOT_FOUND, message)
     }
 
     /// What was asked for makes no sense.
-    pub(super) fn input(message: impl ToString) -> Self {
+    pub fn input(message: impl ToString) -> Self {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, message)
     }
 
     /// The machine is at fault.
-    pub(super) fn machine(message: impl ToString) -> Self {
+    pub fn machine(message: impl ToString) -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, message)
     }
 }
@@ -60,7 +61,7 @@ impl From<UnknownPlace> for Problem {
 }
 
 /// Answers questions that nobody has.
-pub(super) async fn nothing() -> Problem {
+pub async fn nothing() -> Problem {
     Problem::unknown("there is nothing at this address")
 }
 

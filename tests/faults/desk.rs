@@ -16,9 +16,26 @@ grid: {params: 20000, tokens: [8192, 12288, 16384], concept_share: [0.3, 0.5], c
 model: {seq_len: 32, token_window: 8}
 data: {synthetic: {language: cycles, document_tokens: 32, document_words: 6}}
 training: {batch: 4, validations: 2, validation_tokens: 256, branches: true}
+evaluation: {tasks: tasks}
 analysis: {bootstrap: 0}
 execution: {checkpoint_every: 0.015, parallel: 2, stall_limit: 3, back_off: 0.1, retries: 3}
 ";
+
+/// What its branches are asked when they are trained.
+const TASKS: &str = "tasks: {next: {file: next.jsonl, kind: multiple_choice, delimiter: ''}}";
+
+/// Items in the letters of the language.
+fn items() -> String {
+    let letters = "abcdefghijklmnopqrstuvwx";
+    let item = |place: usize| {
+        let (query, choices) = (
+            &letters[place..place + 8],
+            [&letters[..3], &letters[place + 8..]],
+        );
+        format!("{{\"query\": {query:?}, \"choices\": {choices:?}, \"gold\": 1}}\n")
+    };
+    (0..16).map(item).collect()
+}
 
 /// Its runs: 12 branches of 12 pieces of trunks.
 pub(super) const RUNS: usize = 24;
@@ -54,6 +71,10 @@ impl Desk {
         let folder = tempfile::tempdir().expect("a folder");
         std::fs::write(folder.path().join("grid.yaml"), GRID).expect("written");
         std::fs::create_dir_all(folder.path().join("results")).expect("made");
+        let tasks = folder.path().join("tasks");
+        std::fs::create_dir_all(&tasks).expect("made");
+        std::fs::write(tasks.join("tasks.yaml"), TASKS).expect("written");
+        std::fs::write(tasks.join("next.jsonl"), items()).expect("written");
         let desk = Self {
             folder,
             disk: None,

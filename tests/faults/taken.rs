@@ -13,6 +13,7 @@ const FILES: &[&str] = &[
     "end.safetensors",
     "events.jsonl",
     "heartbeat",
+    "items.parquet",
     "run.json",
     "weights.safetensors",
 ];
@@ -24,6 +25,8 @@ pub(super) struct Taken {
     rows: BTreeMap<String, Vec<String>>,
     /// Of each run its loss, likewise.
     losses: BTreeMap<String, String>,
+    /// What each run answers, as JSON.
+    scores: String,
 }
 
 struct Attempt {
@@ -63,8 +66,13 @@ pub(super) fn take(desk: &Desk) -> (Taken, Vec<String>) {
 async fn read(results: &Path, wrong: &mut Vec<String>) -> (Taken, Vec<Attempt>) {
     let store = Store::open(results).await.expect("a database");
     let experiment = store.experiment("grid").await.expect("readable");
-    let runs = store.runs(experiment.expect("known")).await;
-    let runs = runs.expect("readable");
+    let experiment = experiment.expect("known");
+    let runs = store.runs(experiment).await.expect("readable");
+    let scores = store.scores(experiment).await.expect("readable");
+    if scores.len() != RUNS / 2 {
+        wrong.push(format!("{} branches have answered", scores.len()));
+    }
+    let scores = serde_json::to_string(&scores).expect("plain data");
     if runs.len() != RUNS {
         wrong.push(format!("{} runs instead of {RUNS}", runs.len()));
     }
@@ -104,7 +112,12 @@ async fn read(results: &Path, wrong: &mut Vec<String>) -> (Taken, Vec<Attempt>) 
         outcome,
     };
     let attempts = attempts.into_iter().map(attempt).collect();
-    (Taken { rows, losses }, attempts)
+    let taken = Taken {
+        rows,
+        losses,
+        scores,
+    };
+    (taken, attempts)
 }
 
 /// Attempts are counted from 1 without gaps; all have ended, and the last one well.

@@ -106,7 +106,7 @@ fn answers_are_json_where_that_is_asked_for() {
     assert_eq!(json(&["fit", "tiny.yaml"])["dlcm"]["status"], "cannot_fit");
     assert_eq!(json(&["prune", "tiny.yaml"])["removed"], false);
     let exported = json(&["export", "tiny.yaml", "--format", "csv"]);
-    assert_eq!(exported["files"].as_array().map(Vec::len), Some(4));
+    assert_eq!(exported["files"].as_array().map(Vec::len), Some(5));
     let imported = json(&["import", "theirs.csv", "--experiment", "theirs"]);
     assert_eq!(
         (&imported["added"], &imported["known"]),

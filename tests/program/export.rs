@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use trainer::data::{self, Batches};
 use trainer::train::evaluate::Evaluator;
-use trainer::train::session::{Place, train};
+use trainer::train::session::{Place, ask_nothing, train};
 use trainer::train::step::Sequences;
 
 /// The device that tests run on.
@@ -224,6 +224,7 @@ fn a_run_before_its_end_gives_its_newest_checkpoint() {
             steps.get() > 3
         },
         claim: None,
+        at_end: &ask_nothing,
     };
     let outcome = train(&spec(&run), &place).expect("training");
     assert_eq!(outcome, RunOutcome::Interrupted);

@@ -1,5 +1,6 @@
 //! Asking trained runs questions, through the program as a user does.
 
+mod complete;
 mod evaluate;
 
 use assert_cmd::Command;
@@ -13,7 +14,7 @@ use std::time::Duration;
 use trainer::data;
 use trainer::data::batches::Batches;
 use trainer::inference::Trained;
-use trainer::train::session::{Place, train};
+use trainer::train::session::{Place, ask_nothing, train};
 
 /// A fixed threshold: validation and reading decide with the same number, whatever the folds.
 const TEXT: &str = "
@@ -33,6 +34,17 @@ model: {seq_len: 64, token_window: 8}
 data: {synthetic: {language: cycles, document_tokens: 64, document_words: 6}}
 training: {batch: 8, validations: 1, validation_tokens: 512}
 analysis: {bootstrap: 20}
+";
+
+/// The same text in bytes.
+const BYTES: &str = "
+name: bytes
+grid: {params: 60000, tokens: 8192, concept_share: 0.4, compression_ratio: 4}
+baselines: {params: 60000, tokens: 8192}
+model: {seq_len: 64, token_window: 8}
+data: {text: corpus.txt}
+training: {batch: 8, validations: 1, validation_tokens: 4096, threshold: 0.43}
+analysis: {bootstrap: 0}
 ";
 
 /// The folder in which the runs were trained, once for all tests here.
@@ -56,6 +68,7 @@ static DESK: LazyLock<PathBuf> = LazyLock::new(|| {
         ("bytes.bin", b"good \xff bad"),
         ("text.yaml", TEXT.as_bytes()),
         ("letters.yaml", LETTERS.as_bytes()),
+        ("bytes.yaml", BYTES.as_bytes()),
     ] {
         std::fs::write(desk.join(name), content).expect("written");
     }
@@ -64,6 +77,11 @@ static DESK: LazyLock<PathBuf> = LazyLock::new(|| {
     }
     desk
 });
+
+/// Trains the runs of one more experiment.
+fn trained(file: &str) {
+    done(&["run", file, "--quiet"]);
+}
 
 fn command(desk: &Path, args: &[&str]) -> Command {
     let mut command = Command::cargo_bin("orchestrator").expect("the program");
@@ -193,7 +211,7 @@ fn reading_the_held_out_tokens_gives_the_held_out_loss() {
     std::env::set_current_dir(&*DESK).expect("entered");
     for kind in ["dlcm", "dense"] {
         let (id, expected) = run("text.yaml", kind);
-        let trained = Trained::load(&folder(&id), &cache).expect("loaded");
+        let trained = Trained::load(&folder(&id), &cache, "cpu").expect("loaded");
         let dataset = data::prepare(&trained.spec.data, &cache).expect("data");
         let windows = Batches::new(&dataset, 64, 0).expect("windows");
         let mut tokens = vec![0; windows.validation_sequences() as usize * 64 + 1];
@@ -415,6 +433,7 @@ fn an_unfinished_run_answers_from_its_checkpoint() {
             device: device::named().leak(),
             should_stop: &stop,
             claim: None,
+            at_end: &ask_nothing,
         },
     );
     assert_eq!(outcome.expect("trained"), RunOutcome::Interrupted);

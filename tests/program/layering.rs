@@ -25,6 +25,8 @@ const ORDER: &[(&str, &[&str])] = &[
             "external",
             "work",
             "record",
+            // What trained models are asked.
+            "tasks",
             "event",
             "claim",
             "clock",
@@ -32,8 +34,6 @@ const ORDER: &[(&str, &[&str])] = &[
             "processes",
             "grid",
             "plan",
-            // What trained models are asked.
-            "tasks",
         ],
     ),
     ("crates/law/src", &["fit", "row", "analysis", "study"]),
@@ -53,6 +53,8 @@ const ORDER: &[(&str, &[&str])] = &[
             "application",
             // A local web page over the database.
             "serve",
+            // A trained run behind completions, on the same server.
+            "complete",
             "cli",
         ],
     ),

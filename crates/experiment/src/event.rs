@@ -5,6 +5,7 @@
 use crate::digest;
 use crate::external::Quantities;
 use crate::run::RunId;
+use crate::tasks::{Score, TextScore};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -99,6 +100,10 @@ pub enum Event {
     },
     /// What another trainer says of its model and its training, which wins over what its file says.
     Reported(Quantities),
+    /// What the trained run answers to a task, in place of what was said before of a task of that name.
+    Scored(Score),
+    /// What it makes of a text that is held out, in place of what was said before of a text of that name.
+    Read(TextScore),
     /// The process gives up.
     Failed {
         /// What went wrong, with its causes.

@@ -22,6 +22,8 @@ pub const CHECKPOINT: &str = "checkpoint.safetensors";
 pub const PREVIOUS_CHECKPOINT: &str = "checkpoint.previous.safetensors";
 /// The weights that a run keeps at its end.
 pub const WEIGHTS: &str = "weights.safetensors";
+/// What a trained run answered to every item of its tasks.
+pub const ITEMS: &str = "items.parquet";
 /// The state that a trunk keeps, for other runs to go on from.
 pub const END: &str = "end.safetensors";
 

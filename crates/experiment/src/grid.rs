@@ -35,7 +35,7 @@ use crate::architecture::solver::ShapeSettings;
 use crate::flops::Convention;
 use crate::quantity::{Draws, Flops, Params, Seconds, TokenBudget};
 use crate::recipe::Recipe;
-use crate::run::{DataSpec, Execution};
+use crate::run::{DataSpec, Evaluation, Execution};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -52,6 +52,8 @@ pub struct Experiment {
     pub branches: bool,
     /// How the learning rate of each family of models is found, before all else.
     pub tune: Tune,
+    /// What runs are asked when they have been trained.
+    pub evaluation: Evaluation,
     /// How the laws are fitted and what they are asked.
     pub analysis: Analysis,
     /// How runs are carried out.
@@ -320,6 +322,7 @@ pub fn parse_with_overrides(
         external,
         branches: declared.base.branches,
         tune: declared.base.tune,
+        evaluation: declared.base.evaluation,
         analysis: declared.base.analysis,
         execution: declared.base.execution,
         source,

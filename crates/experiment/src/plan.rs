@@ -217,6 +217,7 @@ fn declare(
             checkpoint_every: experiment.execution.checkpoint_every.get(),
             start: None,
             keeps_end: false,
+            evaluation: experiment.evaluation.clone(),
         },
         architecture,
         data: cell.data.clone(),

@@ -10,6 +10,7 @@ use crate::architecture::Architecture;
 use crate::digest;
 use crate::recipe::Recipe;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -368,6 +369,27 @@ pub struct Execution {
     /// Whether its whole state at the end is kept, for other runs to go on from.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub keeps_end: bool,
+    /// What it is asked when it has been trained.
+    #[serde(default, skip_serializing_if = "Evaluation::is_empty")]
+    pub evaluation: Evaluation,
+}
+
+/// What a run is asked when it has been trained.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Evaluation {
+    /// The folder of tasks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tasks: Option<PathBuf>,
+    /// Texts that are held out, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub texts: BTreeMap<String, Paths>,
+}
+
+impl Evaluation {
+    /// Says whether nothing is asked.
+    pub fn is_empty(&self) -> bool {
+        self.tasks.is_none() && self.texts.is_empty()
+    }
 }
 
 /// The end of another run, up to which both are one training.

@@ -4,12 +4,15 @@
 //! choices after one query, one continuation after several contexts, and a continuation alone. An index says which
 //! file is of which kind: `tasks.yaml`, or CORE's own `core.yaml`.
 
+mod answers;
 mod index;
 mod render;
 
+pub use answers::{Answer, Answered, Difference, Mean, Score, Scored, Scores, TextScore};
 pub use index::{TaskError, read};
 pub use render::{Candidate, Question};
 
+use crate::digest;
 use serde::{Deserialize, Serialize};
 
 /// What kind of task it is.
@@ -25,8 +28,27 @@ pub enum Kind {
     LanguageModeling,
 }
 
+impl Kind {
+    /// All kinds.
+    pub const ALL: [Self; 3] = [Self::MultipleChoice, Self::Schema, Self::LanguageModeling];
+
+    /// The name used in files, in the database and in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::MultipleChoice => "multiple_choice",
+            Self::Schema => "schema",
+            Self::LanguageModeling => "language_modeling",
+        }
+    }
+
+    /// Finds the kind with this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+}
+
 /// A task.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Task {
     /// Its name.
     pub name: String,
@@ -41,7 +63,7 @@ pub struct Task {
 }
 
 /// An item of a task.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Item {
     /// What comes before: the same for all candidates, or one for each.
     pub contexts: Vec<String>,
@@ -68,6 +90,13 @@ impl Item {
 }
 
 impl Task {
+    /// Names what is asked: a hash of all but the task's name.
+    pub fn digest(&self) -> String {
+        let asked = (self.kind, self.shots, &self.delimiter, &self.items);
+        let asked = serde_json::to_string(&asked);
+        digest::name(&asked.unwrap_or_else(|error| unreachable!("a task is plain data: {error}")))
+    }
+
     /// Returns the accuracy of guessing; of a continuation alone nobody guesses right.
     pub fn chance(&self) -> f64 {
         if self.kind == Kind::LanguageModeling || self.items.is_empty() {

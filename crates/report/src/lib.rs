@@ -3,6 +3,7 @@
 //! Every figure is drawn from stored runs, measurements and an
 //! [`AnalysisResult`](scaling_law::analysis::AnalysisResult) alone. Refuses training and fitting.
 
+pub mod comparison;
 pub mod export;
 pub mod html;
 pub mod plots;

@@ -3,7 +3,9 @@
 mod columns;
 mod fitted;
 
-pub use columns::{ATTEMPTS, Attempted, FITS, Listed, MEASUREMENTS, Measured, RUNS};
+pub use columns::{
+    ATTEMPTS, Attempted, FITS, Listed, MEASUREMENTS, Measured, RUNS, SCORES, Scored,
+};
 pub use fitted::FittedParameter;
 
 use super::{ReportError, write_whole};

@@ -1,51 +1,78 @@
-//! `orchestrator evaluate`: how well a trained run answers tasks.
+//! `orchestrator evaluate`: how well trained runs answer tasks.
 
+mod experiment;
+mod words;
+
+pub(super) use experiment::ask_all;
+
+use crate::application::Named;
 use crate::cli::Failure;
 use crate::cli::answer::in_json;
-use crate::cli::terminal::{aligned, note, print};
-use crate::cli::trained::TrainedArgs;
-use experiment::quantity::counted;
-use experiment::tasks::{self, Task};
+use crate::cli::terminal::{note, print};
+use crate::cli::trained;
+use ::experiment::folder::{DATABASE, ResultsFolder};
+use ::experiment::tasks::{self, Answer, Difference, Score, Task};
 use serde::Serialize;
 use std::cell::Cell;
-use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
-use trainer::inference::Trained;
-use trainer::inference::answers::{Answer, Difference, Mean, Score};
+use trainer::inference::{Trained, items};
 
-/// Score a trained run on tasks: bits per byte of the right answers, and accuracy.
+/// Score trained runs on tasks: bits per byte of the right answers, and accuracy.
 ///
 /// Tasks are JSON lines as CORE (DCLM, nanochat) writes them, named by a `tasks.yaml` or a `core.yaml` in their folder.
-/// Of a small model bits per byte say more than accuracy, which is not compared where it is within two standard
-/// errors of guessing.
+/// A run is asked and its scores printed. Of an experiment (its file, its results folder or its name) all trained runs
+/// that have not answered yet are asked, and the answers stored; then hierarchical models are compared with dense ones
+/// at equal inference FLOPs and at equal loss. Of a small model bits per byte say more than accuracy, which is not
+/// compared where it is within two standard errors of guessing.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
     orchestrator evaluate 3f2a --tasks tasks\n  \
-    orchestrator evaluate 3f2a --tasks tasks --against 9c01 --items items.jsonl")]
+    orchestrator evaluate 3f2a --tasks tasks --against 9c01 --items items.parquet\n  \
+    orchestrator evaluate experiments/quickstart.yaml --tasks tasks")]
 pub(in crate::cli) struct Args {
-    #[command(flatten)]
-    trained: TrainedArgs,
+    /// A run (its id, the beginning of it, or its folder), or an experiment (its file, its results folder, or its
+    /// name).
+    #[arg(value_name = "RUN|EXPERIMENT")]
+    subject: String,
 
-    /// The folder of the tasks.
+    /// The folder of the tasks [default: `evaluation.tasks` of the experiment].
     #[arg(long, value_name = "DIR")]
-    tasks: PathBuf,
+    tasks: Option<PathBuf>,
+
+    /// Override a value of the file: a dotted path and a YAML value.
+    #[arg(long = "set", value_name = "PATH=VALUE")]
+    overrides: Vec<String>,
+
+    /// Results folder [default: of a run every folder below results/, of an experiment results/NAME].
+    #[arg(long, value_name = "DIR")]
+    results: Option<PathBuf>,
+
+    /// The device that computes.
+    #[arg(long, value_name = "DEVICE", default_value = "cpu")]
+    device: String,
 
     /// Another run: what RUN gains over it, item by item.
     #[arg(long, value_name = "RUN2")]
     against: Option<String>,
 
-    /// Write what was found of every item, as JSON lines.
+    /// Write what was found of every item and candidate of a run, as Parquet; those of an experiment's runs lie in
+    /// their folders.
     #[arg(long, value_name = "FILE")]
     items: Option<PathBuf>,
 
-    /// Print JSON: an object with `run`, `scores`, and `differences` to the other run.
+    /// Say what every run of an experiment answers.
+    #[arg(long, short)]
+    verbose: bool,
+
+    /// Print JSON: of a run an object with `run`, `scores`, and `differences` to the other run; of an experiment one
+    /// with `runs` and `comparison`.
     #[arg(long)]
     json: bool,
 }
 
-/// What was found.
+/// What was found of one run, or two.
 #[derive(Serialize)]
 struct Found {
     run: String,
@@ -56,16 +83,6 @@ struct Found {
     differences: Vec<Difference>,
 }
 
-/// An item as it is written.
-#[derive(Serialize)]
-struct Item<'a> {
-    run: &'a str,
-    task: &'a str,
-    item: usize,
-    #[serde(flatten)]
-    answer: &'a Answer,
-}
-
 /// Time between two words on how far it is.
 const SAID: Duration = Duration::from_secs(5);
 
@@ -73,24 +90,80 @@ const SAID: Duration = Duration::from_secs(5);
 type Answered = Vec<(Score, Vec<Answer>)>;
 
 pub(in crate::cli) fn run(args: &Args) -> Result<ExitCode, Failure> {
+    if is_experiment(args) {
+        for (flag, given) in [
+            ("--against", args.against.is_some()),
+            ("--items", args.items.is_some()),
+        ] {
+            if given {
+                return Err(Failure::input(format!(
+                    "`{flag}` is of one run, and `{}` is an experiment",
+                    args.subject
+                )));
+            }
+        }
+        return experiment::run(args);
+    }
+    evaluate_run(args)
+}
+
+/// Says whether an experiment is meant: a file, a folder with a database, or the name of one.
+fn is_experiment(args: &Args) -> bool {
+    let path = Path::new(&args.subject);
+    let named = || {
+        let results = args.results.clone();
+        results.unwrap_or_else(|| Path::new("results").join(&args.subject))
+    };
+    let is_run = |results: &Path| ResultsFolder(results).runs().join(&args.subject).exists();
+    path.is_file() || path.join(DATABASE).is_file() || {
+        let results = named();
+        args.results.is_none() && results.join(DATABASE).is_file() && !is_run(&results)
+    }
+}
+
+impl Args {
+    fn named(&self) -> Named {
+        Named {
+            file: PathBuf::from(&self.subject),
+            overrides: self.overrides.clone(),
+            results: self.results.clone(),
+        }
+    }
+}
+
+fn evaluate_run(args: &Args) -> Result<ExitCode, Failure> {
+    if !args.overrides.is_empty() {
+        return Err(Failure::input(format!(
+            "`--set` is of an experiment's file, and `{}` is none",
+            args.subject
+        )));
+    }
+    let folder = args.tasks.as_deref().ok_or_else(|| {
+        Failure::input(format!(
+            "`{}` is no experiment file, results folder or experiment's name: if it is a run, name the folder of the \
+             tasks with `--tasks DIR`",
+            args.subject
+        ))
+    })?;
     // First the tasks: a mistake in them is found before a run is loaded.
-    let tasks = tasks::read(&args.tasks).map_err(Failure::input)?;
-    let trained = args.trained.load()?;
+    let tasks = tasks::read(folder).map_err(Failure::input)?;
+    let load = |run: &str| trained::load(run, args.results.as_deref(), &args.device);
+    let trained = load(&args.subject)?;
     let id = trained.spec.id().0;
     let own = answered(&trained, &tasks)?;
     let other = match &args.against {
         Some(run) => {
-            let other = args.trained.load_other(run)?;
+            let other = load(run)?;
             Some((other.spec.id().0, answered(&other, &tasks)?))
         }
         None => None,
     };
     if let Some(path) = &args.items {
-        let runs = [(&id, &own)].into_iter();
-        write_items(
-            path,
-            runs.chain(other.iter().map(|(id, answered)| (id, answered))),
-        )?;
+        let runs = std::iter::once((id.as_str(), own.as_slice()));
+        let other = other
+            .iter()
+            .map(|(id, answered)| (id.as_str(), answered.as_slice()));
+        items::write(path, runs.chain(other))?;
     }
     let pairs = own
         .iter()
@@ -110,24 +183,18 @@ pub(in crate::cli) fn run(args: &Args) -> Result<ExitCode, Failure> {
     print(&if args.json {
         in_json(&found)?
     } else {
-        in_words(&found)
+        words::of_run(&found)
     })?;
     Ok(ExitCode::SUCCESS)
 }
 
 fn answered(trained: &Trained, tasks: &[Task]) -> Result<Answered, Failure> {
-    let said_at = Cell::new(Instant::now());
+    let said = said_at_times();
     let answered = tasks.iter().map(|task| {
-        let said = |scored: usize| {
-            if said_at.get().elapsed() > SAID {
-                said_at.set(Instant::now());
-                tracing::info!(target: "progress", task = %task.name, scored);
-            }
-        };
-        let answers = trained.answer(task, &said).map_err(|error| {
-            let failure = Failure::from(error);
+        let answers = trained.answer(task, &|scored| said(&task.name, scored));
+        let answers = answers.map_err(|error| {
             note!("task {}:", task.name);
-            failure
+            Failure::from(error)
         })?;
         let score = Score::of(task, &answers)
             .ok_or_else(|| Failure::input(format!("task {} has no items", task.name)))?;
@@ -136,137 +203,14 @@ fn answered(trained: &Trained, tasks: &[Task]) -> Result<Answered, Failure> {
     answered.collect()
 }
 
-/// Writes all items, whole or not at all.
-fn write_items<'a>(
-    path: &Path,
-    runs: impl Iterator<Item = (&'a String, &'a Answered)>,
-) -> Result<(), Failure> {
-    let mut text = String::new();
-    for (run, answered) in runs {
-        for (score, answers) in answered {
-            for (item, answer) in answers.iter().enumerate() {
-                text += &in_json(&Item {
-                    run,
-                    task: &score.task,
-                    item,
-                    answer,
-                })?;
-            }
+/// Says now and then how far scoring is, and that it is to go on.
+fn said_at_times() -> impl Fn(&str, usize) -> bool {
+    let said_at = Cell::new(Instant::now());
+    move |task, scored| {
+        if said_at.get().elapsed() > SAID {
+            said_at.set(Instant::now());
+            tracing::info!(target: "progress", task, scored);
         }
-    }
-    let unfinished = path.with_extension("unfinished");
-    let written =
-        std::fs::write(&unfinished, text).and_then(|()| std::fs::rename(&unfinished, path));
-    written.map_err(|error| Failure::input(format!("{}: {error}", path.display())))
-}
-
-/// What people read: the verdict first.
-fn in_words(found: &Found) -> String {
-    let mut text = String::new();
-    let at_chance = |scores: &[Score]| -> Vec<String> {
-        let guessed = scores.iter().filter(|score| score.at_chance);
-        guessed.map(|score| score.task.clone()).collect()
-    };
-    let of_runs = [
-        (Some(&found.run), Some(&found.scores)),
-        (found.against.as_ref(), found.scores_against.as_ref()),
-    ];
-    for (run, scores) in of_runs {
-        let Some((run, scores)) = run.zip(scores) else {
-            continue;
-        };
-        let guessed = at_chance(scores);
-        // Writing to a string cannot fail.
-        let _ = match guessed.len() {
-            0 => writeln!(
-                text,
-                "{run} answers {} better than by guessing.",
-                counted(scores.len(), "task")
-            ),
-            n if n == scores.len() => writeln!(
-                text,
-                "{run} answers no task better than by guessing (within two standard errors): accuracies say \
-                 nothing, bits per byte may."
-            ),
-            _ => writeln!(
-                text,
-                "{run} is at chance in {} (within two standard errors): accuracies there say nothing, bits per \
-                 byte may.",
-                guessed.join(", ")
-            ),
-        };
-        text += &table(scores);
-        text.push('\n');
-    }
-    if let Some(against) = &found.against {
-        let _ = writeln!(text, "{} against {against}, item by item:", found.run);
-        let header = ["task", "bits/byte saved", "accuracy gained"]
-            .map(str::to_owned)
-            .to_vec();
-        let row = |difference: &Difference| {
-            vec![
-                difference.task.clone(),
-                number(Some(&difference.bits_per_byte)),
-                difference
-                    .accuracy
-                    .map_or_else(|| "at chance".to_owned(), |mean| number(Some(&mean))),
-            ]
-        };
-        let rows: Vec<_> = std::iter::once(header)
-            .chain(found.differences.iter().map(row))
-            .collect();
-        text += &aligned(&rows);
-    }
-    text.trim_end().to_owned() + "\n"
-}
-
-fn table(scores: &[Score]) -> String {
-    let header = [
-        "task",
-        "items",
-        "bits/byte",
-        "accuracy",
-        "per byte",
-        "share",
-        "chance",
-    ];
-    let mut rows = vec![header.map(str::to_owned).to_vec()];
-    for score in scores {
-        let verdict = if score.at_chance { " at chance" } else { "" };
-        let accuracy = format!("{}{verdict}", number(Some(&score.accuracy)));
-        rows.push(vec![
-            score.task.clone(),
-            score.items.to_string(),
-            number(Some(&score.bits_per_byte)),
-            accuracy,
-            number(score.accuracy_per_byte.as_ref()),
-            number(score.share.as_ref()),
-            format!("{:.3}", score.chance),
-        ]);
-    }
-    let mut text = aligned(&rows);
-    text += "± is one standard error; share: of the probability of all candidates, that of the right one\n";
-    for score in scores.iter().filter(|score| score.truncated > 0) {
-        let _ = writeln!(
-            text,
-            "{}: of {} the left end did not fit into the run's seq_len",
-            score.task,
-            counted(score.truncated, "item")
-        );
-    }
-    text
-}
-
-fn number(mean: Option<&Mean>) -> String {
-    match mean {
-        None => "-".to_owned(),
-        Some(Mean {
-            mean,
-            standard_error: None,
-        }) => format!("{mean:.3}"),
-        Some(Mean {
-            mean,
-            standard_error: Some(error),
-        }) => format!("{mean:.3} ± {error:.3}"),
+        true
     }
 }

@@ -128,12 +128,12 @@ impl fmt::Display for Weights {
 }
 
 /// Files that are listed one by one: the tables.
-const FEW: usize = 4;
+const FEW: usize = 5;
 
 /// The form in which numbers are written.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum FormatName {
-    /// Four tables as text: runs, measurements, attempts, fits.
+    /// Five tables as text: runs, measurements, attempts, scores, fits.
     Csv,
     /// The same tables as Apache Parquet.
     Parquet,

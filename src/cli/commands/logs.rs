@@ -156,6 +156,18 @@ fn describe(line: &Line) -> String {
         Event::WithoutResult { message } => {
             format!("without a result: {}", harmless(message.clone()))
         }
+        Event::Scored(score) => format!(
+            "{}: {:.3} bits per byte, accuracy {:.3} (chance {:.3})",
+            harmless(score.task.clone()),
+            score.bits_per_byte.mean,
+            score.accuracy.mean,
+            score.chance
+        ),
+        Event::Read(text) => format!(
+            "{}: {:.3} bits per byte",
+            harmless(text.text.clone()),
+            text.bits_per_byte.mean
+        ),
         Event::Reported(said) => {
             let said = Quantities::NAMES.iter().filter_map(|name| {
                 let value = said.get(name)?;

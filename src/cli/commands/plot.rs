@@ -1,6 +1,6 @@
 //! `orchestrator plot`: draw figures of an experiment from its database, or of anybody's rows.
 
-use crate::application::Analysed;
+use crate::application::{Analysed, items_of};
 use crate::cli::Failure;
 use crate::cli::answer::in_json;
 use crate::cli::fitting::FittingArgs;
@@ -15,6 +15,7 @@ use experiment::folder::ResultsFolder;
 use experiment::quantity::parse_number;
 use experiment::run::RunId;
 use report::ReportError;
+use report::comparison::Answers;
 use report::plots::{self, Drawn, Figure, Format, Material, Overrides, Size, Style};
 use scaling_law::analysis::{AnalysisResult, Since};
 use serde_json::{Value, json};
@@ -382,6 +383,7 @@ pub(in crate::cli) struct Stored {
     pub(in crate::cli) runs: Vec<RunRecord>,
     measurements: BTreeMap<RunId, Vec<Measurement>>,
     readings: Vec<ReadingRecord>,
+    answers: Answers,
     pub(in crate::cli) analysed: Analysed,
 }
 
@@ -411,9 +413,12 @@ impl Stored {
         for run in &runs {
             measurements.insert(run.id.clone(), store.measurements(&run.id).await?);
         }
+        let scores = store.scores(experiment).await?;
+        let answers = Answers::of(&runs, scores, &|run| items_of(store.folder(), run));
         Ok(Self {
             runs,
             measurements,
+            answers,
             readings: store.readings(experiment).await?,
             analysed,
         })
@@ -425,6 +430,7 @@ impl Stored {
             runs: Vec::new(),
             measurements: BTreeMap::new(),
             readings: Vec::new(),
+            answers: Answers::default(),
             analysed: just_made(result),
         }
     }
@@ -434,6 +440,7 @@ impl Stored {
             runs: &self.runs,
             measurements: &self.measurements,
             readings: &self.readings,
+            answers: &self.answers,
             result: &self.analysed.result,
         }
     }

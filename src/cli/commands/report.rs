@@ -87,6 +87,7 @@ pub(in crate::cli) async fn write(
         blocked: &blocked_by(material.runs),
         measurements: material.measurements,
         readings: material.readings,
+        answers: material.answers,
         result: material.result,
         analysed_at: stored.analysed.at,
         since: stored.analysed.since,

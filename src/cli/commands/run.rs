@@ -2,10 +2,10 @@
 
 mod detached;
 
+use super::evaluate::ask_all;
 use super::fit;
-use crate::application::Asked;
-use crate::application::with_measured_memory;
-use crate::application::{Chosen, Loaded, Runs, data_cache, devices, this_program};
+use crate::application::{Asked, Asking, Chosen, Loaded, Runs};
+use crate::application::{data_cache, devices, this_program, with_measured_memory};
 use crate::cli::answer::in_json;
 use crate::cli::experiment::{DeviceArgs, ExperimentArgs, OnArgs};
 use crate::cli::failure::FAILED;
@@ -31,6 +31,7 @@ use experiment::run::RunId;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// Run an experiment: train what is missing, store it, fit the laws, draw the figures and
@@ -187,6 +188,20 @@ async fn train_and_fit(
     for said in loaded.differences().await? {
         note!("warning: {said}");
     }
+    let set = loaded.evaluation_set()?;
+    let mut unasked = 0;
+    if summary.left == 0 && !set.is_empty() {
+        let asking = Asking {
+            store: &store,
+            experiment,
+            results: &loaded.results,
+            set: &set,
+        };
+        let goes_on = |_: &str, _| stops.asked().load(Ordering::Relaxed) == 0;
+        // Most were asked by their own processes.
+        let asking = ask_all(&asking, &device_names[0], &goes_on);
+        unasked = stops.train(asking).await?;
+    }
     if summary.left == 0 {
         let (file, all) = (&loaded.experiment, Selection::default());
         let asked = Asked::of_experiment(&store, experiment, &file.name, Some(file), all).await?;
@@ -200,7 +215,11 @@ async fn train_and_fit(
         let said = fit::Said::of(args.json, args.verbose);
         fit::keep_and_draw(&store, experiment, &result?, &loaded.results, None, said).await?;
     }
-    Ok(left)
+    Ok(if unasked > 0 {
+        ExitCode::from(FAILED)
+    } else {
+        left
+    })
 }
 
 /// Takes the lock of the results; a command that nobody watches waits a while for whoever looks at them.

@@ -2,28 +2,46 @@
 
 use crate::cli::Failure;
 use crate::cli::terminal::print;
-use crate::serve::{Options, ServeError, Server};
+use crate::cli::trained;
+use crate::complete;
+use crate::serve::{Options, ServeError, Server, Subject};
 use experiment::digest;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use std::io::Read;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use trainer::inference::Trained;
 
 /// Serve a web page over the results: grids, runs, training curves, comparisons and fits.
 ///
 /// It follows runs as they train, reads beside `orchestrator run` and changes nothing, unless
 /// --allow-changes lets it. Everything comes from this program: no other machine is asked. Ctrl-C
-/// ends it.
+/// ends it. With --complete a trained run is served in place of the page, to programs that ask for
+/// completions, such as lm-evaluation-harness.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  orchestrator serve\n  orchestrator serve --results /data/results \
-    --port 9000"
+    --port 9000\n  orchestrator serve --complete 3f2a"
 )]
 pub(in crate::cli) struct Args {
     /// Results folders, or folders of them.
     #[arg(long, value_name = "DIR", num_args = 1.., default_value = "results")]
     results: Vec<PathBuf>,
+
+    /// Serve completions of a trained run (its id, the beginning of it, or its folder): POST /v1/completions,
+    /// /tokenize and /detokenize, GET /tokenizer_info.
+    #[arg(long, value_name = "RUN", conflicts_with = "allow_changes")]
+    complete: Option<String>,
+
+    /// The device that computes completions.
+    #[arg(
+        long,
+        value_name = "DEVICE",
+        default_value = "cpu",
+        requires = "complete"
+    )]
+    device: String,
 
     /// Port to listen on; 0 takes a free one.
     #[arg(long, value_name = "N", default_value_t = 7433)]
@@ -55,7 +73,7 @@ pub(in crate::cli) struct Args {
 
 pub(in crate::cli) fn run(args: &Args) -> Result<ExitCode, Failure> {
     for folder in &args.results {
-        if !folder.is_dir() {
+        if args.complete.is_none() && !folder.is_dir() {
             return Err(Failure::input(format!(
                 "there is no folder {}: name one with --results, or run an experiment first",
                 folder.display()
@@ -79,26 +97,53 @@ pub(in crate::cli) fn run(args: &Args) -> Result<ExitCode, Failure> {
         (None, None) if args.bind.is_loopback() => None,
         (None, None) => Some(new_token()?),
     };
+    let subject = match &args.complete {
+        Some(run) => Subject::Other(complete::routes(load(run, args)?)),
+        None => Subject::Results {
+            folders: args.results.clone(),
+            allows_changes: args.allow_changes,
+        },
+    };
     crate::cli::block_on(async {
         let options = Options {
-            folders: args.results.clone(),
             address: SocketAddr::new(args.bind, args.port),
             token: token.clone(),
-            allows_changes: args.allow_changes,
         };
-        let server = Server::listen(options).await.map_err(|error| match error {
-            ServeError::InUse { .. } | ServeError::Open { .. } => Failure::input(error),
-            ServeError::Listen { .. } => Failure::input(format!("{error}; is --bind right?")),
-        })?;
+        let server = Server::listen(options, subject)
+            .await
+            .map_err(|error| match error {
+                ServeError::InUse { .. } | ServeError::Open { .. } => Failure::input(error),
+                ServeError::Listen { .. } => Failure::input(format!("{error}; is --bind right?")),
+            })?;
         let stopped = stopped()?;
-        let query = token.map_or_else(String::new, |token| format!("?token={token}"));
-        print(&format!(
-            "http://{}/{query}\nCtrl-C ends it.\n",
-            server.address()
-        ))?;
+        let (address, token) = (server.address(), token.as_deref());
+        let place = match (&args.complete, token) {
+            (None, None) => format!("http://{address}/"),
+            (None, Some(token)) => format!("http://{address}/?token={token}"),
+            (Some(_), None) => format!("http://{address}/v1/completions"),
+            (Some(_), Some(token)) => {
+                format!("http://{address}/v1/completions\nAuthorization: Bearer {token}")
+            }
+        };
+        print(&format!("{place}\nCtrl-C ends it.\n"))?;
         server.run(stopped).await;
         Ok(ExitCode::SUCCESS)
     })
+}
+
+/// Loads the run whose completions are served, from one of the results folders where some are named.
+fn load(run: &str, args: &Args) -> Result<Trained, Failure> {
+    let named = args.results.as_slice();
+    let results = match named {
+        [one] if one.as_os_str() != "results" => Some(one.as_path()),
+        [_] => None,
+        _ => {
+            return Err(Failure::input(
+                "`--complete` looks in one results folder: name it alone",
+            ));
+        }
+    };
+    trained::load(run, results, &args.device)
 }
 
 /// Refuses a token that does not fit into an address or a cookie, or can be guessed.

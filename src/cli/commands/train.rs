@@ -11,6 +11,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use trainer::external::{self, Ended};
+use trainer::inference::evaluation;
 use trainer::train::session::{Place, train};
 
 /// Train one run in this process.
@@ -91,12 +92,19 @@ fn train_folder(args: &Args) -> Result<Ended, String> {
     let claim = args.claim.clone().zip(args.token.clone());
     let ended = match &work {
         Work::Model(spec) => {
+            let asking = evaluation::Place {
+                folder: &args.folder,
+                data_cache: &args.data_cache,
+                device: &args.device,
+                should_stop,
+            };
             let place = Place {
                 folder: &args.folder,
                 data_cache: &args.data_cache,
                 device: &args.device,
                 should_stop,
                 claim,
+                at_end: &|spec, alive| asking.ask(spec, alive),
             };
             train(spec, &place).map(Ended::from)
         }

@@ -1,11 +1,13 @@
 //! Tasks that a trained run is asked, against what `inspect` reads of the same tokens.
 
 use super::{DESK, done, json, refused, run};
+use experiment::tasks::Answer;
 use serde_json::{Value, json as value};
+use std::collections::BTreeMap;
 use std::f64::consts::LN_2;
 
 /// Writes a folder of tasks: its index, and a file of items each.
-fn tasks(name: &str, index: &str, files: &[(&str, Vec<Value>)]) -> String {
+pub(super) fn tasks(name: &str, index: &str, files: &[(&str, Vec<Value>)]) -> String {
     let folder = DESK.join(name);
     std::fs::create_dir_all(&folder).expect("made");
     std::fs::write(folder.join("tasks.yaml"), index).expect("written");
@@ -16,15 +18,11 @@ fn tasks(name: &str, index: &str, files: &[(&str, Vec<Value>)]) -> String {
     name.to_owned()
 }
 
-/// Every item that was scored.
-fn items(run: &str, tasks: &str) -> Vec<Value> {
-    let file = format!("{tasks}.jsonl");
+/// What a run answered to every item.
+pub(super) fn items(run: &str, tasks: &str) -> BTreeMap<String, Vec<Answer>> {
+    let file = format!("{tasks}.parquet");
     done(&["evaluate", run, "--tasks", tasks, "--items", &file]);
-    let text = std::fs::read_to_string(DESK.join(file)).expect("written");
-    let lines = text
-        .lines()
-        .map(|line| serde_json::from_str(line).expect("JSON"));
-    lines.collect()
+    trainer::inference::items::read(&DESK.join(file), run).expect("written")
 }
 
 /// The log-likelihood of the end of a text, by another way: the losses of its tokens after so many.
@@ -42,7 +40,7 @@ fn tokens(run: &str, text: &str) -> usize {
     reading["tokens"].as_array().expect("tokens").len()
 }
 
-fn number(value: &Value) -> f64 {
+pub(super) fn number(value: &Value) -> f64 {
     value.as_f64().expect("a number")
 }
 
@@ -76,20 +74,16 @@ fn what_follows_is_as_likely_as_the_losses_of_its_tokens_say() {
         let (id, _) = run("text.yaml", kind);
         let items = items(&id, &folder);
         let check = |task: &str, place: usize, context: &str, continuation: &str| {
-            let item = items
-                .iter()
-                .find(|item| item["task"] == task)
-                .expect("asked");
-            let scored = &item["candidates"][place];
+            let scored = &items[task][0].candidates[place];
             let text = format!("{context} {continuation}");
             // The first tokens are the context's own; spaces at its end belong to what follows.
             let right = by_reading(&id, &text, tokens(&id, context));
-            let found = number(&scored["log_likelihood"]);
+            let found = scored.log_likelihood;
             assert!(
                 (found - right).abs() < 1e-4,
                 "{kind} {task} {place}: {found} {right}"
             );
-            assert_eq!(number(&scored["bytes"]) as usize, continuation.len() + 1);
+            assert_eq!(scored.bytes, continuation.len() + 1);
         };
         for (place, choice) in choices.iter().enumerate() {
             check("next", place, follows, choice);
@@ -112,8 +106,8 @@ fn spaces_before_what_follows_change_nothing() {
         )],
     );
     let (id, _) = run("text.yaml", "dlcm");
-    let items = items(&id, &folder);
-    assert_eq!(items[0]["candidates"], items[1]["candidates"]);
+    let items = &items(&id, &folder)["t"];
+    assert_eq!(items[0].candidates, items[1].candidates);
 }
 
 #[test]
@@ -132,8 +126,8 @@ fn a_text_that_does_not_fit_is_cut_on_the_left_and_counted() {
     assert_eq!(found["scores"][0]["truncated"], 1);
     let (said, _) = done(&["evaluate", &id, "--tasks", &folder]);
     assert!(said.contains("the left end did not fit"), "{said}");
-    let candidate = &items(&id, &folder)[0]["candidates"][0];
-    assert!(number(&candidate["truncated"]) > 0.0 && number(&candidate["log_likelihood"]) < 0.0);
+    let candidate = &items(&id, &folder)["t"][0].candidates[0];
+    assert!(candidate.truncated > 0 && candidate.log_likelihood < 0.0);
 }
 
 #[test]
@@ -192,8 +186,145 @@ fn what_cannot_be_asked_is_refused_with_its_place() {
         "{said}"
     );
     assert!(!DESK.join("wrong.out").exists());
-    let item = value!({"query": " ", "choices": ["ship", "home"], "gold": 0});
+    // Documents of text follow an empty line; letters follow nothing.
+    let item = value!({"query": "", "choices": ["ship", "home"], "gold": 0});
+    let index = "tasks:\n  t: {file: t.jsonl, kind: multiple_choice, delimiter: ''}\n";
     let folder = tasks("tasks-alone", index, &[("t.jsonl", vec![item])]);
-    let said = refused(&["evaluate", &id, "--tasks", &folder]);
+    let alone = &items(&id, &folder)["t"][0].candidates[0];
+    let right = by_reading(&id, "\nship", tokens(&id, "\n"));
+    assert!(
+        (alone.log_likelihood - right).abs() < 1e-4,
+        "{alone:?} {right}"
+    );
+    let (letters, _) = run("letters.yaml", "dlcm");
+    let said = refused(&["evaluate", &letters, "--tasks", &folder]);
     assert!(said.contains("nothing stands before `ship`"), "{said}");
+}
+
+/// An experiment that asks its runs when they are trained: of two seeds of each model.
+const ASKING: &str = "
+name: asking
+grid: {params: 60000, tokens: 8192, concept_share: 0.4, compression_ratio: 4, seed: [0, 1]}
+baselines: {params: [40000, 60000], tokens: 8192}
+model: {seq_len: 64, token_window: 8}
+data:
+  text: corpus.txt
+  tokenizer: {bpe: {vocab: 300}}
+  evaluate: {ships: corpus.txt, towns: [other.txt, english.txt]}
+training: {batch: 8, validations: 2, validation_tokens: 1M}
+evaluation: {tasks: asked}
+analysis: {bootstrap: 20}
+execution: {checkpoint_every: 0.05}
+";
+
+fn asked() {
+    let item = |place: usize| {
+        let words = ["the ship sails", "far beyond Ålesund", "and home."];
+        let choices = [words[place % 3], words[(place + 1) % 3]];
+        value!({"query": "home.", "choices": choices, "gold": place % 2})
+    };
+    tasks(
+        "asked",
+        "tasks:\n  next: {file: next.jsonl, kind: multiple_choice}\n  shots: {file: next.jsonl, kind: multiple_choice, shots: 2}\n",
+        &[("next.jsonl", (0..30).map(item).collect())],
+    );
+    std::fs::write(DESK.join("asking.yaml"), ASKING).expect("written");
+}
+
+/// What the runs of an experiment answer, and how they compare.
+fn answers(results: &str) -> Value {
+    json(&["evaluate", "asking.yaml", "--results", results])
+}
+
+#[test]
+fn an_experiment_asks_its_runs_at_their_end_and_never_twice() {
+    asked();
+    let (_, said) = done(&["run", "asking.yaml", "--results", "asked-whole", "--quiet"]);
+    assert!(
+        !said.contains("asking run"),
+        "each process asks its own run: {said}"
+    );
+    let whole = answers("asked-whole");
+    let runs = whole["runs"].as_object().expect("runs");
+    assert_eq!(runs.len(), 6);
+    for (id, scores) in runs {
+        assert_eq!(scores["tasks"].as_array().expect("tasks").len(), 2, "{id}");
+        let texts = scores["texts"].as_array().expect("texts");
+        let named: Vec<&str> = texts
+            .iter()
+            .filter_map(|text| text["text"].as_str())
+            .collect();
+        assert_eq!(named, ["ships", "towns"]);
+        // The same number by another door.
+        let folder = format!("asked-whole/runs/{id}");
+        let alone = json(&["evaluate", &folder, "--tasks", "asked"]);
+        assert_eq!(alone["scores"], scores["tasks"]);
+        let read = json(&["inspect", &folder, "--file", "corpus.txt"]);
+        let ships = number(&texts[0]["bits_per_byte"]["mean"]);
+        assert!(
+            (ships - number(&read["totals"]["bits_per_byte"])).abs() < 1e-9,
+            "{read}"
+        );
+    }
+    // A database that is made again knows them too.
+    std::fs::remove_file(DESK.join("asked-whole/orchestrator.db")).expect("removed");
+    done(&["rebuild", "asked-whole"]);
+    done(&["run", "asking.yaml", "--results", "asked-whole", "--quiet"]);
+    assert_eq!(answers("asked-whole")["runs"], whole["runs"]);
+}
+
+#[test]
+fn hierarchical_models_are_compared_with_dense_ones_alike() {
+    asked();
+    done(&[
+        "run",
+        "asking.yaml",
+        "--results",
+        "asked-compared",
+        "--quiet",
+    ]);
+    let found = answers("asked-compared");
+    let (said, _) = done(&["evaluate", "asking.yaml", "--results", "asked-compared"]);
+    println!("{said}");
+    let comparison = &found["comparison"];
+    assert!(comparison["remarks"].is_array(), "{comparison}");
+}
+
+#[test]
+fn runs_trained_before_are_asked_later_and_answer_alike() {
+    asked();
+    let without = ["--set", "evaluation=null"];
+    let results = ["--results", "asked-later"];
+    done(&[&["run", "asking.yaml", "--quiet"], &results[..], &without].concat());
+    let (_, said) = done(&[&["run", "asking.yaml", "--quiet"], &results[..]].concat());
+    assert!(said.contains("asking run"), "{said}");
+    let later = answers("asked-later");
+    done(&[
+        "run",
+        "asking.yaml",
+        "--results",
+        "asked-at-once",
+        "--quiet",
+    ]);
+    let at_once = answers("asked-at-once");
+    assert_eq!(later, at_once);
+    // Other tasks take the place of those of the same name, and only they are asked.
+    let item = value!({"query": "the", "choices": ["ship", "home."], "gold": 0});
+    tasks(
+        "asked-other",
+        "tasks:\n  next: {file: next.jsonl, kind: multiple_choice}\n",
+        &[("next.jsonl", vec![item; 3])],
+    );
+    let other = json(&[
+        "evaluate",
+        "asking.yaml",
+        "--results",
+        "asked-later",
+        "--tasks",
+        "asked-other",
+    ]);
+    for (id, scores) in other["runs"].as_object().expect("runs") {
+        assert_eq!(scores["tasks"][0]["items"], 3, "{id}");
+        assert_eq!(scores["tasks"][1], at_once["runs"][id]["tasks"][1]);
+    }
 }

@@ -35,6 +35,7 @@ fn specification() -> RunSpec {
             checkpoint_every: f64::from(Execution::CHECKPOINT_EVERY),
             start: None,
             keeps_end: false,
+            evaluation: Default::default(),
         },
     }
 }

@@ -1,6 +1,6 @@
 //! Journal lines become rows.
 
-use super::{Store, StoreError, content};
+use super::{Store, StoreError, content, scores};
 use experiment::event::{Event, Line, Measurement};
 use experiment::external::Quantities;
 use experiment::run::RunId;
@@ -46,8 +46,11 @@ pub(super) async fn take_in(
         .collect();
     insert(connection, run, &rows).await?;
     for line in &new {
-        if let Event::Reported(said) = &line.event {
-            report(connection, run, said).await?;
+        match &line.event {
+            Event::Reported(said) => report(connection, run, said).await?,
+            Event::Scored(score) => scores::keep_score(connection, run, score).await?,
+            Event::Read(text) => scores::keep_text(connection, run, text).await?,
+            _ => {}
         }
     }
     sqlx::query(

@@ -19,6 +19,7 @@ mod planned;
 mod readings;
 mod rebuild;
 mod records;
+mod scores;
 mod standing;
 mod writing;
 
@@ -42,7 +43,7 @@ use experiment::run::RunId;
 use experiment::work::Work;
 use sqlx::SqliteConnection;
 use sqlx::sqlite::SqlitePool;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../../migrations");
@@ -61,6 +62,11 @@ pub struct Store {
 }
 
 impl Store {
+    /// The results folder that it is of.
+    pub fn folder(&self) -> &Path {
+        self.path.parent().unwrap_or(Path::new(""))
+    }
+
     /// Finds an experiment's id by name.
     ///
     /// # Errors

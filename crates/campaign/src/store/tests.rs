@@ -43,6 +43,7 @@ fn spec(seed: u64) -> RunSpec {
             checkpoint_every: f64::from(Execution::CHECKPOINT_EVERY),
             start: None,
             keeps_end: false,
+            evaluation: Default::default(),
         },
     }
 }

@@ -5,7 +5,8 @@ use crate::architecture::solver::ShapeSettings;
 use crate::quantity::{Params, TokenBudget};
 use crate::recipe::Recipe;
 use crate::run::{
-    DataSpec, LanguageKind, Paths, SyntheticSpec, TEXT_FIELD, TextForm, TokenWidth, TokenizerSpec,
+    DataSpec, Evaluation, LanguageKind, Paths, SyntheticSpec, TEXT_FIELD, TextForm, TokenWidth,
+    TokenizerSpec,
 };
 
 /// Every value that a file can set.
@@ -22,6 +23,7 @@ pub(super) struct Draft {
     pub(super) shape: ShapeSettings,
     pub(super) data: DataDraft,
     pub(super) recipe: Recipe,
+    pub(super) evaluation: Evaluation,
     pub(super) analysis: Analysis,
     pub(super) execution: ExecutionSettings,
 }
@@ -162,6 +164,7 @@ impl Default for Draft {
                 accept_doubtful: false,
             },
             recipe: Recipe::default(),
+            evaluation: Evaluation::default(),
             analysis: Analysis::default(),
             execution: ExecutionSettings::default(),
         }

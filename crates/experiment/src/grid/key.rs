@@ -64,6 +64,8 @@ pub(super) enum Form {
     Name(fn(&mut Draft, &str)),
     /// One path or glob, or a list of them.
     Paths(fn(&mut Draft, &[String])),
+    /// Names, each with a path or glob or a list of them.
+    NamedPaths(fn(&mut Draft, &str, &[String])),
     /// A list of so many different numbers, or more.
     Numbers(usize, Range, fn(&mut Draft, &[f64])),
 }
@@ -162,6 +164,9 @@ pub(super) struct Assignment {
     set: Set,
 }
 
+/// A name, and the paths under it.
+type Named = (String, Vec<String>);
+
 #[derive(Clone)]
 enum Set {
     Word(fn(&mut Draft)),
@@ -173,6 +178,7 @@ enum Set {
     Budget(fn(&mut Draft, TokenBudget), TokenBudget),
     Path(fn(&mut Draft, &str), Arc<str>),
     Paths(fn(&mut Draft, &[String]), Arc<[String]>),
+    NamedPaths(fn(&mut Draft, &str, &[String]), Arc<[Named]>),
     Numbers(fn(&mut Draft, &[f64]), Arc<[f64]>),
 }
 
@@ -189,6 +195,13 @@ impl Set {
             Self::Path(set, path) => Self::Path(set, from_there(&path).into()),
             Self::Paths(set, paths) => {
                 Self::Paths(set, paths.iter().map(|path| from_there(path)).collect())
+            }
+            Self::NamedPaths(set, named) => {
+                let named = named.iter().map(|(name, paths)| {
+                    let paths = paths.iter().map(|path| from_there(path)).collect();
+                    (name.clone(), paths)
+                });
+                Self::NamedPaths(set, named.collect())
             }
             other => other,
         }
@@ -207,6 +220,11 @@ impl Assignment {
             Set::Budget(set, budget) => set(draft, *budget),
             Set::Path(set, path) => set(draft, path),
             Set::Paths(set, paths) => set(draft, paths),
+            Set::NamedPaths(set, named) => {
+                for (name, paths) in named.iter() {
+                    set(draft, name, paths);
+                }
+            }
             Set::Numbers(set, numbers) => set(draft, numbers),
         }
     }
@@ -297,8 +315,40 @@ impl Key {
                     _ => Err(self.refuse(node, "this list cannot stand here".into())),
                 }
             }
-            Content::Map(_) => Err(self.refuse(node, "a mapping cannot stand here".into())),
+            Content::Map(_) => {
+                let set = self.forms.iter().find_map(|form| match form {
+                    Form::NamedPaths(set) => Some(*set),
+                    _ => None,
+                });
+                let Some(set) = set else {
+                    return Err(self.refuse(node, "a mapping cannot stand here".into()));
+                };
+                let named = self.named_paths(node)?;
+                let names: Vec<&str> = named.iter().map(|(name, _)| name.as_str()).collect();
+                let written = names.join(", ");
+                let set = Set::NamedPaths(set, named.into()).beside(&node.location);
+                Ok(assignment(set, &written))
+            }
         }
+    }
+
+    /// Reads a mapping from names to paths.
+    fn named_paths(&self, node: &Node) -> Result<Vec<Named>, Problem> {
+        let entries = node.entries().unwrap_or_default();
+        if entries.is_empty() {
+            return Err(self.refuse(node, "it names nothing".into()));
+        }
+        let named = entries.iter().map(|entry| {
+            let paths = match &entry.node.content {
+                Content::List(items) => items.iter().map(path).collect(),
+                _ => path(&entry.node).map(|path| vec![path]),
+            };
+            match paths.filter(|paths: &Vec<String>| !paths.is_empty()) {
+                Some(paths) if !entry.key.is_empty() => Ok((entry.key.clone(), paths)),
+                _ => Err(self.refuse(&entry.node, "no path, and no list of paths".into())),
+            }
+        });
+        named.collect()
     }
 
     /// Reads a list of numbers.
@@ -399,9 +449,11 @@ impl Form {
                 written(f64::from(Draws::MOST))
             ),
             Form::Budget(_) => "a number of tokens such as 0.5M, or `20 per param`".into(),
+            Form::Path("", _) => "a path".into(),
             Form::Path(ending, _) => format!("the path of a {ending} file"),
             Form::Name(_) => "a name".into(),
             Form::Paths(_) => "a path or glob, or a list of them".into(),
+            Form::NamedPaths(_) => "names, each with a path or glob, or a list of them".into(),
             Form::Numbers(least, range, _) => {
                 format!("a list of {least} or more numbers {}", range.describe())
             }
@@ -487,6 +539,7 @@ impl Form {
                 }
                 _ => Err("not a path".into()),
             },
+            Form::NamedPaths(_) => Err("not a mapping of names to paths".into()),
             Form::Numbers(..) => Err("one number is not enough to choose from".into()),
         }
     }

@@ -268,17 +268,25 @@ fn form(form: &Form) -> Vec<Value> {
             json!({"type": "string", "pattern": PER_PARAM}),
         ],
         Form::Name(_) => vec![json!({"type": "string", "minLength": 1})],
+        Form::Path("", _) => vec![json!({"type": "string", "minLength": 1})],
         Form::Path(ending, _) => {
             vec![json!({"type": "string", "pattern": format!("{}$", ending.replace('.', "\\."))})]
         }
         Form::Numbers(least, range, _) => {
             vec![json!({"type": "array", "minItems": least, "items": number(range)})]
         }
-        Form::Paths(_) => vec![
-            json!({"type": "string", "minLength": 1}),
-            json!({"type": "array", "minItems": 1, "items": {"type": "string", "minLength": 1}}),
-        ],
+        Form::Paths(_) => paths(),
+        Form::NamedPaths(_) => vec![json!({
+            "type": "object", "minProperties": 1, "additionalProperties": {"anyOf": paths()}
+        })],
     }
+}
+
+fn paths() -> Vec<Value> {
+    vec![
+        json!({"type": "string", "minLength": 1}),
+        json!({"type": "array", "minItems": 1, "items": {"type": "string", "minLength": 1}}),
+    ]
 }
 
 fn number(range: &Range) -> Value {

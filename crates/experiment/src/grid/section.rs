@@ -11,7 +11,7 @@ use crate::spelling::nearest;
 use std::path::Path;
 
 /// Keys of the file itself.
-const SECTIONS: [&str; 11] = [
+const SECTIONS: [&str; 12] = [
     "name",
     "trainer",
     "grid",
@@ -21,6 +21,7 @@ const SECTIONS: [&str; 11] = [
     "data",
     "training",
     "tune",
+    "evaluation",
     "analysis",
     "execution",
 ];
@@ -388,6 +389,7 @@ impl Reader {
             ("tokenizer", kind == DataKind::Text),
             ("text_field", kind == DataKind::Text),
             ("text_form", kind == DataKind::Text),
+            ("evaluate", kind == DataKind::Text),
             ("doubtful", kind != DataKind::Synthetic),
             ("validation", kind != DataKind::Synthetic),
         ] {
@@ -396,7 +398,9 @@ impl Reader {
                     Problem::new(format!("`{key}` has no meaning for these data"))
                         .label(&entry.key_location, "")
                         .help(match key {
-                            "tokenizer" | "text_field" | "text_form" => "it belongs to `data.text`",
+                            "tokenizer" | "text_field" | "text_form" | "evaluate" => {
+                                "it belongs to `data.text`"
+                            }
                             _ => "it belongs to `data.text` or `data.tokens`",
                         }),
                 );

@@ -74,6 +74,10 @@ pub(super) const GROUPS: &[(&str, &str)] = &[
          most tokens. muP carries it to other widths. A family with a rate of its own keeps that.",
     ),
     (
+        "evaluation",
+        "What each run is asked when it has been trained. See [evaluation](evaluation.md).",
+    ),
+    (
         "analysis",
         "How the laws are fitted and what they are asked.",
     ),

@@ -13,7 +13,7 @@
 use super::Declared;
 use crate::grid::GridError;
 use crate::recipe::Schedule;
-use crate::run::{RunId, RunSpec, Start};
+use crate::run::{Evaluation, RunId, RunSpec, Start};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// The trunk of some runs.
@@ -85,6 +85,7 @@ impl Trunk {
             lengthen(&mut spec.recipe.schedule, warmup, step);
             spec.execution.start = start;
             spec.execution.keeps_end = true;
+            spec.execution.evaluation = Evaluation::default();
             let id = spec.id();
             self.pieces.insert(step, id.clone());
             start = Some(Start { run: id, step });

@@ -232,6 +232,7 @@ impl Grid<'_> {
                 checkpoint_every: f64::from(Execution::CHECKPOINT_EVERY),
                 start: None,
                 keeps_end: false,
+                evaluation: Default::default(),
             },
             architecture,
             seed,

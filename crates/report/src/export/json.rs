@@ -4,6 +4,7 @@ use super::{ExportError, Source};
 use crate::{ReportError, WholeFile};
 use campaign::store::{AttemptRecord, RunRecord};
 use experiment::event::Measurement;
+use experiment::tasks::Scores;
 use experiment::work::Work;
 use scaling_law::analysis::worth_by_run;
 use scaling_law::row::rows;
@@ -23,6 +24,7 @@ struct Run<'a> {
     record: &'a RunRecord,
     concept_worth: Option<f64>,
     spec: &'a Work,
+    scores: Option<&'a Scores>,
     attempts: Vec<AttemptRecord>,
     measurements: Vec<Measurement>,
 }
@@ -36,12 +38,14 @@ pub(super) async fn write(source: &Source<'_>, folder: &Path) -> Result<Vec<Path
     file.put(&text(&store.experiment_record(experiment).await?)?)?;
     file.put(b",\n\"runs\": [")?;
     let worth = worth_by_run(&rows(&source.runs));
+    let scores = store.scores(experiment).await?;
     for (place, record) in source.runs.iter().enumerate() {
         file.put(separator(place))?;
         file.put(&text(&Run {
             record,
             concept_worth: worth.get(&record.id).copied(),
             spec: &record.spec,
+            scores: scores.get(&record.id),
             attempts: store.history(&record.id).await?,
             measurements: store.measurements(&record.id).await?,
         })?)?;

@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 /// What files are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// Tables: runs, measurements, attempts and fits.
+    /// Tables: runs, measurements, attempts, scores and fits.
     Table(TableFormat),
     /// One document of everything.
     Json,

@@ -1,7 +1,9 @@
 //! CSV and Parquet: a file a table.
 
 use super::{ExportError, Source};
-use crate::tables::{ATTEMPTS, Attempted, MEASUREMENTS, Measured, fits, refused, runs, table};
+use crate::tables::{
+    ATTEMPTS, Attempted, MEASUREMENTS, Measured, SCORES, Scored, fits, refused, runs, table,
+};
 use crate::{ReportError, WholeFile};
 use polars::io::csv::write::BatchedWriter as CsvBatches;
 use polars::io::parquet::write::BatchedWriter as ParquetBatches;
@@ -73,6 +75,13 @@ pub(super) async fn write(
     }
     let attempts = table("attempts", ATTEMPTS, &attempts)?;
     written.push(write_one(attempts, format, folder, "attempts")?);
+
+    let scores = store.scores(source.experiment).await?;
+    let scores = scores
+        .iter()
+        .flat_map(|(run, scores)| Scored::of_run(run, scores));
+    let scores = table("scores", SCORES, &scores.collect::<Vec<_>>())?;
+    written.push(write_one(scores, format, folder, "scores")?);
 
     let fits = fits(&store.fits(source.experiment).await?)?;
     written.push(write_one(fits, format, folder, "fits")?);

@@ -122,6 +122,7 @@ struct Setting {
 }
 
 pub(super) async fn write(source: &Source<'_>, folder: &Path) -> Result<Vec<PathBuf>, ExportError> {
+    let scores = source.store.scores(source.experiment).await?;
     let mut written = Vec::new();
     for run in &source.runs {
         let measurements = source.store.measurements(&run.id).await?;
@@ -131,7 +132,9 @@ pub(super) async fn write(source: &Source<'_>, folder: &Path) -> Result<Vec<Path
         }
         let attempts = source.store.history(&run.id).await?;
         let mut file = WholeFile::create(&folder.join(name::readable(run)).join(FILE))?;
-        for event in events(run, &attempts, &measurements) {
+        let scores = scores.get(&run.id);
+        let scores = scores.map_or_else(Vec::new, |scores| scores.numbers().collect());
+        for event in events(run, &attempts, &measurements, scores) {
             file.put(&record(&event))?;
         }
         written.push(file.finish()?);
@@ -144,6 +147,7 @@ fn events<'a>(
     run: &'a RunRecord,
     attempts: &[AttemptRecord],
     measurements: &'a [Measurement],
+    scores: Vec<(String, f64)>,
 ) -> impl Iterator<Item = Event> + 'a {
     let begin = attempts
         .first()
@@ -169,6 +173,18 @@ fn events<'a>(
         }),
         ..Event::default()
     });
+    let last = measurements.last().map_or(0, |row| row.step as i64);
+    let scored = (!scores.is_empty()).then(|| Event {
+        wall_time: end.unwrap_or(begin),
+        step: last,
+        summary: Some(Summary {
+            values: scores
+                .into_iter()
+                .map(|(tag, value)| scalar(tag, value))
+                .collect(),
+        }),
+        ..Event::default()
+    });
     let tail = match (run.state, end) {
         (RunState::Ended, Some(end_time)) => {
             let finished = run.outcome == Some(RunOutcome::Finished);
@@ -184,7 +200,7 @@ fn events<'a>(
         }
         _ => None,
     };
-    head.into_iter().chain(rows).chain(tail)
+    head.into_iter().chain(rows).chain(scored).chain(tail)
 }
 
 /// The time of training at each row: journals have it, the database only the speed since the row
@@ -231,14 +247,16 @@ fn scalars(row: &Measurement) -> Vec<SummaryValue> {
     let more = more.map(|(name, value)| (name.as_str(), Some(*value)));
     own.into_iter()
         .chain(more)
-        .filter_map(|(tag, value)| {
-            Some(SummaryValue {
-                tag: tag.to_owned(),
-                simple_value: Some(value? as f32),
-                ..SummaryValue::default()
-            })
-        })
+        .filter_map(|(tag, value)| Some(scalar(tag.to_owned(), value?)))
         .collect()
+}
+
+fn scalar(tag: String, value: f64) -> SummaryValue {
+    SummaryValue {
+        tag,
+        simple_value: Some(value as f32),
+        ..SummaryValue::default()
+    }
 }
 
 /// What the HParams plugin calls a session's start: the run's settings.

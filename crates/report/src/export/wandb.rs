@@ -19,6 +19,7 @@ const FORMAT_VERSION: u32 = 1;
 pub(super) async fn write(source: &Source<'_>, folder: &Path) -> Result<Vec<PathBuf>, ExportError> {
     let experiment = source.store.experiment_record(source.experiment).await?;
     let worth = worth_by_run(&rows(&source.runs));
+    let scores = source.store.scores(source.experiment).await?;
     let mut written = Vec::new();
     for run in &source.runs {
         let measurements = source.store.measurements(&run.id).await?;
@@ -30,6 +31,9 @@ pub(super) async fn write(source: &Source<'_>, folder: &Path) -> Result<Vec<Path
         };
         let mut head = head(run, &name, &experiment.name)?;
         head["summary"]["concept_worth"] = json!(worth.get(&run.id));
+        for (name, value) in scores.get(&run.id).iter().flat_map(|all| all.numbers()) {
+            head["summary"][name] = json!(value);
+        }
         put(&head)?;
         for measurement in &measurements {
             put(&history(measurement)?)?;

@@ -12,8 +12,10 @@ mod law;
 mod origin;
 pub mod parts;
 mod runs;
+mod tasks;
 
 use super::{ReportError, write_whole};
+use crate::comparison::Answers;
 use crate::plots::{self, Material};
 use campaign::store::{ExperimentRecord, Machine, ReadingRecord, RunRecord};
 use experiment::event::Measurement;
@@ -43,6 +45,8 @@ pub struct Stored<'a> {
     pub measurements: &'a BTreeMap<RunId, Vec<Measurement>>,
     /// What was kept of the runs' readings of texts.
     pub readings: &'a [ReadingRecord],
+    /// What runs answered to tasks, and made of texts.
+    pub answers: &'a Answers,
     /// The newest analysis.
     pub result: &'a AnalysisResult,
     /// When it was made, seconds since the Unix epoch.
@@ -82,9 +86,10 @@ pub fn page(stored: &Stored) -> Result<String, ReportError> {
         runs: stored.runs,
         measurements: stored.measurements,
         readings: stored.readings,
+        answers: stored.answers,
         result: stored.result,
     };
-    let sections = [
+    let mut sections = vec![
         (
             "answer",
             "Question and answer",
@@ -101,6 +106,10 @@ pub fn page(stored: &Stored) -> Result<String, ReportError> {
         ("runs", "Runs", runs::section(stored)),
         ("origin", "How to reproduce this", origin::section(stored)),
     ];
+    if !stored.answers.runs.is_empty() {
+        let tasks = tasks::section(stored.answers, stored.runs);
+        sections.insert(3, ("tasks", "Tasks and texts", tasks));
+    }
     let name = &stored.experiment.name;
     let policy = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; \
                   base-uri 'none'; form-action 'none'";

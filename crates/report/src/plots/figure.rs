@@ -36,13 +36,15 @@ pub enum Figure {
     Content,
     /// Loss by position inside a concept.
     Position,
+    /// What hierarchical models gain over dense ones on tasks.
+    Tasks,
     /// Measured training time against FLOPs.
     Time,
 }
 
 impl Figure {
     /// Every figure.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::LossByShare,
         Self::Allocation,
         Self::Savings,
@@ -58,6 +60,7 @@ impl Figure {
         Self::RealisedRatio,
         Self::Content,
         Self::Position,
+        Self::Tasks,
         Self::Time,
     ];
 
@@ -90,6 +93,7 @@ impl Figure {
             | Self::Transfer
             | Self::Content
             | Self::Position
+            | Self::Tasks
             | Self::Time => true,
             Self::LossByShare
             | Self::Allocation
@@ -183,6 +187,12 @@ impl Figure {
                 "position",
                 "Loss by position in a concept",
                 "Mean loss by position inside a concept, and the gain over another run there.",
+            ],
+            Self::Tasks => [
+                "tasks",
+                "Tasks against dense models",
+                "Bits per byte of right answers that hierarchical models save against dense ones, at equal inference \
+                 FLOPs and at equal loss, with 95% intervals.",
             ],
             Self::Time => [
                 "time",

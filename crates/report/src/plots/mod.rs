@@ -25,12 +25,14 @@ mod savings;
 mod sheet;
 mod size;
 mod style;
+mod tasks;
 mod theme;
 mod time;
 mod training;
 mod transfer;
 
 use super::{ReportError, write_whole};
+use crate::comparison::Answers;
 use campaign::store::{ReadingRecord, RunRecord};
 pub use coordinates::ActivationSize;
 use experiment::event::Measurement;
@@ -81,6 +83,8 @@ pub struct Material<'a> {
     pub measurements: &'a BTreeMap<RunId, Vec<Measurement>>,
     /// What runs made of texts, where that was kept.
     pub readings: &'a [ReadingRecord],
+    /// What runs answered to tasks.
+    pub answers: &'a Answers,
     /// The fitted laws and what follows from them.
     pub result: &'a AnalysisResult,
 }
@@ -215,6 +219,7 @@ fn sheet<'a>(figure: Figure, material: &Material<'a>) -> Result<Sheet<'a>, Skipp
         runs,
         measurements,
         readings,
+        answers,
         result,
     } = material;
     if runs.is_empty() && !result.runs.is_empty() && figure.needs_trained_runs() {
@@ -242,6 +247,7 @@ fn sheet<'a>(figure: Figure, material: &Material<'a>) -> Result<Sheet<'a>, Skipp
         Figure::RealisedRatio => ratio::sheet(runs, result),
         Figure::Content => reading::by_content(runs, readings),
         Figure::Position => reading::by_position(runs, readings),
+        Figure::Tasks => tasks::sheet(&answers.comparison),
         Figure::Time => time::sheet(runs, measurements),
     };
     sheet.map_err(|why| Skipped { figure, why })

@@ -1,6 +1,7 @@
 //! Every figure of simulated runs, and of runs with which there is little to draw.
 
 use super::*;
+use crate::comparison::tests::of_alike;
 use campaign::store::{ReadContent, ReadPosition};
 use experiment::grid::Analysis;
 use experiment::quantity::Draws;
@@ -13,6 +14,7 @@ struct Made {
     runs: Vec<RunRecord>,
     measurements: BTreeMap<RunId, Vec<Measurement>>,
     readings: Vec<ReadingRecord>,
+    answers: Answers,
     result: AnalysisResult,
 }
 
@@ -31,6 +33,7 @@ impl Made {
         Self {
             measurements: measured.collect(),
             readings: Vec::new(),
+            answers: Answers::default(),
             result: serde_json::from_str(&stored).expect("reads back"),
             runs,
         }
@@ -41,6 +44,7 @@ impl Made {
             runs: &self.runs,
             measurements: &self.measurements,
             readings: &self.readings,
+            answers: &self.answers,
             result: &self.result,
         }
     }
@@ -155,6 +159,7 @@ fn readings(runs: &[RunRecord]) -> Vec<ReadingRecord> {
 fn every_figure_is_drawn_in_every_format() {
     let mut made = Made::of(everything(), 10);
     made.readings = readings(&made.runs);
+    made.answers = of_alike(&made.runs);
     assert!(made.skipped().is_empty(), "{:?}", made.skipped());
     let folder = tempfile::tempdir().expect("a folder");
     let drawn = draw_all(folder.path(), &made.material()).expect("drawn");
@@ -266,7 +271,9 @@ fn texts_have_room_in_every_size() {
     ] {
         let made = Made::of(grid.runs(), 8);
         made.lay_out();
-        let sparse = ["isoflop", "decay", "transfer", "content", "position"];
+        let sparse = [
+            "isoflop", "decay", "transfer", "content", "position", "tasks",
+        ];
         assert_eq!(made.skipped(), sparse);
     }
 }
@@ -290,7 +297,8 @@ fn an_analysis_of_before_draws_what_it_holds() {
             "decay",
             "transfer",
             "content",
-            "position"
+            "position",
+            "tasks"
         ]
     );
 }
@@ -435,6 +443,7 @@ fn figures_to_look_at() {
     ] {
         let mut made = Made::of(runs, 100);
         made.readings = readings(&made.runs);
+        made.answers = of_alike(&made.runs);
         println!("== {name}\n{}", summary(&made.result, &ASKER, false));
         for size in Size::ALL {
             let style = Style {

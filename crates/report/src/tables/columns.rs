@@ -6,6 +6,7 @@ use campaign::store::{AttemptRecord, RunRecord};
 use experiment::architecture::solver::Level;
 use experiment::event::Measurement;
 use experiment::run::RunId;
+use experiment::tasks::{Mean, Score, Scores, TextScore};
 use scaling_law::row::Row;
 
 /// A run with what the others say of it.
@@ -511,6 +512,176 @@ pub static ATTEMPTS: &[TableColumn<Attempted>] = &[
 fn count(stored: i64) -> Option<u64> {
     stored.try_into().ok()
 }
+
+/// A run's score of a task, or what it makes of a text.
+pub struct Scored {
+    /// The run.
+    pub run: RunId,
+    /// The score.
+    pub of: ScoredOf,
+}
+
+/// What was scored.
+pub enum ScoredOf {
+    /// A task.
+    Task(Score),
+    /// A text that is held out.
+    Text(TextScore),
+}
+
+impl Scored {
+    /// Lists all scores of a run.
+    pub fn of_run(run: &RunId, scores: &Scores) -> Vec<Self> {
+        let scored = |of| Self {
+            run: run.clone(),
+            of,
+        };
+        let tasks = scores.tasks.iter().cloned().map(ScoredOf::Task);
+        let texts = scores.texts.iter().cloned().map(ScoredOf::Text);
+        tasks.chain(texts).map(scored).collect()
+    }
+
+    fn task(&self) -> Option<&Score> {
+        match &self.of {
+            ScoredOf::Task(score) => Some(score),
+            ScoredOf::Text(_) => None,
+        }
+    }
+
+    fn text(&self) -> Option<&TextScore> {
+        match &self.of {
+            ScoredOf::Task(_) => None,
+            ScoredOf::Text(text) => Some(text),
+        }
+    }
+
+    fn bits(&self) -> Mean {
+        match &self.of {
+            ScoredOf::Task(score) => score.bits_per_byte,
+            ScoredOf::Text(text) => text.bits_per_byte,
+        }
+    }
+}
+
+const BITS: &str = "bits per UTF-8 byte";
+
+/// The columns of the table of scores: a row a task or text of a run.
+pub static SCORES: &[TableColumn<Scored>] = &[
+    column(
+        "run",
+        "",
+        "The run: `id` of the table of runs",
+        Cell::Text(|row| Some(row.run.0.clone())),
+    ),
+    column(
+        "name",
+        "",
+        "The task, or the text that is held out",
+        Cell::Text(|row| match &row.of {
+            ScoredOf::Task(score) => Some(score.task.clone()),
+            ScoredOf::Text(text) => Some(text.text.clone()),
+        }),
+    ),
+    column(
+        "kind",
+        "",
+        "`multiple_choice`, `schema`, `language_modeling`, or `text`",
+        Cell::Text(|row| {
+            Some(
+                row.task()
+                    .map_or("text", |score| score.kind.name())
+                    .to_owned(),
+            )
+        }),
+    ),
+    column(
+        "digest",
+        "",
+        "A hash of what was asked: scores can be compared where it is the same",
+        Cell::Text(|row| match &row.of {
+            ScoredOf::Task(score) => Some(score.digest.clone()),
+            ScoredOf::Text(text) => Some(text.digest.clone()),
+        }),
+    ),
+    column(
+        "items",
+        "items",
+        "Items of the task",
+        Cell::Count(|row| row.task().map(|score| score.items as u64)),
+    ),
+    column(
+        "truncated",
+        "items",
+        "Items whose left end did not fit into the run's `seq_len`",
+        Cell::Count(|row| row.task().map(|score| score.truncated as u64)),
+    ),
+    column(
+        "bits_per_byte",
+        BITS,
+        "Of the right answers, or of the text",
+        Cell::Number(|row| Some(row.bits().mean)),
+    ),
+    column(
+        "bits_per_byte_error",
+        BITS,
+        "Standard error over items, or over windows of the text",
+        Cell::Number(|row| row.bits().standard_error),
+    ),
+    column(
+        "accuracy",
+        "share",
+        "Share of right answers, by the sum of logarithms",
+        Cell::Number(|row| row.task().map(|score| score.accuracy.mean)),
+    ),
+    column(
+        "accuracy_error",
+        "share",
+        "Its standard error",
+        Cell::Number(|row| row.task().and_then(|score| score.accuracy.standard_error)),
+    ),
+    column(
+        "accuracy_per_byte",
+        "share",
+        "Share of right answers, by that sum for each byte; where there are choices",
+        Cell::Number(|row| Some(row.task()?.accuracy_per_byte?.mean)),
+    ),
+    column(
+        "share",
+        "share",
+        "Share of the candidates' probability on the right one; where there are choices",
+        Cell::Number(|row| Some(row.task()?.share?.mean)),
+    ),
+    column(
+        "chance",
+        "share",
+        "Accuracy of guessing",
+        Cell::Number(|row| row.task().map(|score| score.chance)),
+    ),
+    column(
+        "at_chance",
+        "",
+        "Whether the accuracy is within two standard errors of guessing",
+        Cell::Flag(|row| row.task().map(|score| score.at_chance)),
+    ),
+    column(
+        "tokens",
+        "tokens",
+        "Tokens of the text",
+        Cell::Count(|row| row.text().map(|text| text.tokens as u64)),
+    ),
+    column(
+        "loss",
+        NATS,
+        "Loss of the text",
+        Cell::Number(|row| row.text().map(|text| text.loss)),
+    ),
+    column(
+        "realised_ratio",
+        RATIO,
+        "Tokens per concept of the text",
+        Cell::Number(|row| row.text()?.realised_ratio),
+    ),
+];
 
 /// The columns of the table of fits: a row a parameter of a law.
 pub static FITS: &[TableColumn<FittedParameter>] = &[

@@ -13,7 +13,7 @@ use std::io::Read;
 use std::path::Path;
 
 /// What follows each document: an empty line.
-const SEPARATOR: &str = "\n\n";
+pub const SEPARATOR: &str = "\n\n";
 
 /// How files are read.
 #[derive(Clone, Copy)]

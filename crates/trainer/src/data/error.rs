@@ -161,6 +161,9 @@ pub enum DataError {
     /// The data have no text, only numbers.
     #[error("these data have no tokenizer: their tokens do not stand for text")]
     OnlyNumbers,
+    /// The language gives no such tasks.
+    #[error("no tasks can be made: {0}")]
+    Tasks(String),
     /// A character is no letter of the synthetic language.
     #[error("{letter:?} is no letter of the synthetic language; its letters are `a` to `{last}`")]
     Letter {

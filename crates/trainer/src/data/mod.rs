@@ -29,11 +29,12 @@ mod tokens;
 mod vocabulary;
 
 pub use batches::Batches;
+pub use documents::SEPARATOR;
 pub use error::DataError;
 pub use fidelity::Lost;
 pub use stream::TokenStream;
 pub use summary::{Described, Summary};
-pub use text::read_text;
+pub use text::{read_text, read_texts};
 pub use tokenizer::Tokenizer;
 pub use vocabulary::Vocabulary;
 

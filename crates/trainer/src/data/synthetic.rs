@@ -26,6 +26,7 @@
 mod check;
 mod cycles;
 mod dialects;
+pub mod tasks;
 
 use super::{DataError, Split};
 use dialects::Dialects;

@@ -210,6 +210,16 @@ pub fn read_text(path: &Path, data: &DataSpec) -> Result<String, DataError> {
     Ok(documents::read(path, reading, &mut Doubts::new(true))?.text)
 }
 
+/// Reads the text of all files that patterns name, as a run's data are read: one after the other.
+///
+/// # Errors
+/// As [`read_text`], and if a pattern names nothing.
+pub fn read_texts(patterns: &[String], data: &DataSpec) -> Result<String, DataError> {
+    let files = find(patterns, &[])?;
+    let texts = files.iter().map(|file| read_text(&file.path, data));
+    texts.collect()
+}
+
 /// Reads a file and finds where its tail of the given share begins: where a document does, else after
 /// a line end near the place, else at the next character.
 fn read(path: &Path, asked: &Asked, doubts: &mut Doubts) -> Result<Source, DataError> {

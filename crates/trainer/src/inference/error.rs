@@ -63,6 +63,37 @@ pub enum InferenceError {
     /// The sampling settings make no sense.
     #[error("{0}")]
     Sampling(String),
+    /// There are more tokens than the run was trained on at once.
+    #[error("{tokens} tokens are more than the {most} of the run's `seq_len`")]
+    TooLong {
+        /// The tokens.
+        tokens: usize,
+        /// The run's `seq_len`.
+        most: usize,
+    },
+    /// Somebody asked to stop.
+    #[error("stopped before all was scored")]
+    Stopped,
+    /// The tasks or texts cannot be read.
+    #[error(transparent)]
+    Tasks(#[from] experiment::tasks::TaskError),
+    /// A text that is held out is too short.
+    #[error("the text `{0}` has fewer than two tokens: nothing in it is predicted")]
+    ShortText(String),
+    /// Nothing says how many bytes a run's tokens stand for.
+    #[error(
+        "what the tokens of this run stand for is not known, or its tokenizer loses much of the text `{0}`: there are \
+         no bits per byte"
+    )]
+    NoBytes(String),
+    /// What was found cannot be kept.
+    #[error("cannot write {}: {why}", path.display())]
+    Kept {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
     /// The logits are not numbers.
     #[error("the logits after token {0} are not all numbers: did the run diverge?")]
     NotNumbers(usize),

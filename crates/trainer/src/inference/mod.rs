@@ -3,17 +3,20 @@
 //! Owns the way from a run's folder to a network that answers, in evaluation mode. Refuses
 //! training, and the terminal.
 
-pub mod answers;
+mod answers;
 mod error;
+pub mod evaluation;
 pub mod generate;
+pub mod items;
 pub mod position;
 pub mod reading;
-pub mod scoring;
+mod scoring;
 
 pub use error::InferenceError;
+pub use evaluation::{Evaluated, EvaluationSet, Text};
 pub use generate::{Generated, Sampling};
 pub use reading::{Reading, Totals};
-pub use scoring::Scored;
+pub use scoring::Predicted;
 
 use crate::data::{self, Vocabulary};
 use crate::train::session::widths;
@@ -46,10 +49,10 @@ impl Trained {
     /// are prepared, or taken from `data_cache`.
     ///
     /// # Errors
-    /// When the folder holds no run or no weights, or data are needed and not those it was trained on.
-    pub fn load(folder: &Path, data_cache: &Path) -> Result<Self, InferenceError> {
+    /// When there is no such device, the folder holds no run or no weights, or data are needed and not those it was trained on.
+    pub fn load(folder: &Path, data_cache: &Path, device: &str) -> Result<Self, InferenceError> {
         let spec = read_spec(folder)?;
-        let device = device::open("cpu").map_err(TrainError::from)?;
+        let device = device::open(device).map_err(TrainError::from)?;
         let network = Network::new(&spec.architecture, spec.seed, &device)
             .with_precision(spec.recipe.precision);
         let (network, state) = checkpoint::load_newest(folder, network, &device)?;

@@ -1,30 +1,16 @@
 //! How likely a run finds texts that follow others.
 
 use super::{InferenceError, Trained};
+use crate::data::SEPARATOR;
 use burn::tensor::{Int, Tensor, TensorData};
 use experiment::recipe::BoundaryGradient;
-use experiment::tasks::Candidate;
+use experiment::tasks::{Candidate, Scored};
 use network::ops;
 
 /// Numbers of logits that a forward pass may make: 256 MB.
 const LOGITS: usize = 1 << 26;
 /// Tokens in a forward pass, at most.
 const TOKENS: usize = 8192;
-
-/// What a run makes of a continuation.
-#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
-pub struct Scored {
-    /// Sum of the logarithms of its tokens' probabilities, nats.
-    pub log_likelihood: f64,
-    /// Tokens of the continuation.
-    pub tokens: usize,
-    /// UTF-8 bytes of the continuation, with the spaces before it.
-    pub bytes: usize,
-    /// Whether each of its tokens is the likeliest there.
-    pub is_greedy: bool,
-    /// Tokens on the left that did not fit into the run's `seq_len`.
-    pub truncated: usize,
-}
 
 /// A sequence, and which of its tokens are scored.
 #[derive(Clone, Debug, PartialEq)]
@@ -48,14 +34,15 @@ impl Trained {
     /// Scores what follows contexts: each text as a whole, in one strictly causal pass.
     ///
     /// A text is encoded as a whole and divided after its context's own tokens. Of one longer than `seq_len` the left
-    /// end is left out.
+    /// end is left out. `goes_on` is told how many are scored and says whether to go on.
     ///
     /// # Errors
-    /// When a text has no tokens in this run's vocabulary, or nothing stands before what is scored.
+    /// When a text has no tokens in this run's vocabulary, nothing stands before what is scored, or a probability is
+    /// no number; and when it is not to go on.
     pub fn score(
         &self,
         candidates: &[Candidate],
-        alive: &dyn Fn(usize),
+        goes_on: &dyn Fn(usize) -> bool,
     ) -> Result<Vec<Scored>, InferenceError> {
         let sequences = candidates.iter().map(|candidate| self.sequence(candidate));
         let sequences: Vec<Sequence> = sequences.collect::<Result<_, _>>()?;
@@ -66,11 +53,16 @@ impl Trained {
         let mut scored: Vec<Option<Scored>> = vec![None; sequences.len()];
         let mut left = order.as_slice();
         while let Some(&longest) = left.first() {
-            alive(sequences.len() - left.len());
+            if !goes_on(sequences.len() - left.len()) {
+                return Err(InferenceError::Stopped);
+            }
             let length = sequences[longest].ids.len() - 1;
             let (now, later) = left.split_at((most / length).clamp(1, left.len()));
             let batch: Vec<&Sequence> = now.iter().map(|&place| &sequences[place]).collect();
             for (&place, found) in now.iter().zip(self.score_batch(&batch, length)) {
+                if !found.log_likelihood.is_finite() {
+                    return Err(InferenceError::NotNumbers(sequences[place].from));
+                }
                 scored[place] = Some(found);
             }
             left = later;
@@ -80,11 +72,16 @@ impl Trained {
 
     fn sequence(&self, candidate: &Candidate) -> Result<Sequence, InferenceError> {
         let (context, continuation) = split(candidate);
-        if context.is_empty() {
-            return Err(InferenceError::NoContext(candidate.continuation.clone()));
-        }
-        let before = self.encode(context)?.len();
-        let mut ids = self.encode(&format!("{context}{continuation}"))?;
+        let (mut ids, before) = if context.is_empty() {
+            // Nothing but the end of what was before: each document begins after one.
+            let separator = self.separator();
+            let separator = separator
+                .ok_or_else(|| InferenceError::NoContext(candidate.continuation.clone()))?;
+            ([vec![separator], self.encode(&continuation)?].concat(), 1)
+        } else {
+            let ids = self.encode(&format!("{context}{continuation}"))?;
+            (ids, self.encode(context)?.len())
+        };
         if ids.len() < 2 {
             // A tokenizer may make one token of the context and what follows.
             return Err(InferenceError::NoContext(candidate.continuation.clone()));
@@ -102,45 +99,117 @@ impl Trained {
         })
     }
 
+    /// The token with which documents are separated; `None` where tokens have no text.
+    pub fn separator(&self) -> Option<u32> {
+        let tokenizer = self.vocabulary().tokenizer()?;
+        let ids = tokenizer.encode(SEPARATOR).ok()?;
+        ids.first().copied()
+    }
+
     /// Scores sequences of at most `length` tokens and one, the longest first.
     fn score_batch(&self, sequences: &[&Sequence], length: usize) -> Vec<Scored> {
-        let rows = sequences.len();
-        let padded = |from: usize| -> Vec<i32> {
-            let row = |sequence: &&Sequence| {
-                let mut row: Vec<i32> = sequence.ids[from..].iter().map(|&id| id as i32).collect();
-                row.resize(length, 0);
-                row
-            };
-            sequences.iter().flat_map(row).collect()
-        };
-        let inputs = TensorData::new(padded(0), [rows, length]);
-        let inputs = Tensor::<2, Int>::from_data(inputs, &self.device);
-        let targets = padded(1);
-        let decision = self.placement().decision(0..rows as u64, length);
-        let gradient = BoundaryGradient::Detached;
-        let (logits, _) = self.network.forward(inputs, &decision, gradient);
-        let likeliest = logits.clone().argmax(1).into_data();
-        let likeliest: Vec<i64> = likeliest.iter::<i64>().collect();
-        let on_device = TensorData::new(targets.clone(), [rows * length]);
-        let on_device = Tensor::<1, Int>::from_data(on_device, &self.device);
-        let losses = ops::cross_entropy(logits, self.output_multiplier(), on_device).into_data();
-        let losses: Vec<f32> = losses.iter::<f32>().collect();
+        let rows: Vec<&[u32]> = sequences
+            .iter()
+            .map(|sequence| &sequence.ids[..sequence.ids.len() - 1])
+            .collect();
+        let targets: Vec<&[u32]> = sequences
+            .iter()
+            .map(|sequence| &sequence.ids[1..])
+            .collect();
+        let pass = self.batched(&rows, &targets, length);
         let score = |(row, sequence): (usize, &&Sequence)| {
             let scored = row * length + sequence.from - 1..row * length + sequence.ids.len() - 1;
-            let is_likeliest = |at: usize| likeliest[at] == i64::from(targets[at]);
+            let targets = &sequence.ids[sequence.from..];
             Scored {
-                log_likelihood: -losses[scored.clone()]
+                log_likelihood: -pass.losses[scored.clone()]
                     .iter()
                     .map(|&loss| f64::from(loss))
                     .sum::<f64>(),
                 tokens: scored.len(),
                 bytes: sequence.bytes,
-                is_greedy: scored.clone().all(is_likeliest),
+                is_greedy: pass.likeliest[scored] == *targets,
                 truncated: sequence.truncated,
             }
         };
         sequences.iter().enumerate().map(score).collect()
     }
+
+    /// Passes rows of at most `length` tokens, what is missing on the right filled up.
+    fn batched(&self, rows: &[&[u32]], targets: &[&[u32]], length: usize) -> Pass {
+        let padded = |rows: &[&[u32]]| -> Vec<i32> {
+            let row = |row: &&[u32]| {
+                let mut row: Vec<i32> = row.iter().map(|&id| id as i32).collect();
+                row.resize(length, 0);
+                row
+            };
+            rows.iter().flat_map(row).collect()
+        };
+        let inputs = TensorData::new(padded(rows), [rows.len(), length]);
+        let inputs = Tensor::<2, Int>::from_data(inputs, &self.device);
+        let decision = self.placement().decision(0..rows.len() as u64, length);
+        let gradient = BoundaryGradient::Detached;
+        let (logits, _) = self.network.forward(inputs, &decision, gradient);
+        let likeliest = logits.clone().argmax(1).into_data();
+        let targets = TensorData::new(padded(targets), [rows.len() * length]);
+        let targets = Tensor::<1, Int>::from_data(targets, &self.device);
+        let losses = ops::cross_entropy(logits.clone(), self.output_multiplier(), targets);
+        Pass {
+            losses: losses.into_data().iter::<f32>().collect(),
+            likeliest: likeliest.iter::<i64>().map(|id| id as u32).collect(),
+            logits,
+        }
+    }
+
+    /// Predicts every token of a sequence from those before it, and the one after the last.
+    ///
+    /// # Errors
+    /// When there are no tokens, one is outside the vocabulary, there are more than `seq_len`, or a probability is no
+    /// number.
+    pub fn predict(&self, ids: &[u32]) -> Result<Vec<Predicted>, InferenceError> {
+        self.check(ids)?;
+        let most = self.spec.architecture.seq_len();
+        if ids.len() > most {
+            return Err(InferenceError::TooLong {
+                tokens: ids.len(),
+                most,
+            });
+        }
+        let pass = self.batched(&[ids], &[&ids[1..]], ids.len());
+        let likeliest = pass.likeliest.iter().map(|&id| id as i32).collect();
+        let targets = TensorData::new(likeliest, [ids.len()]);
+        let targets = Tensor::<1, Int>::from_data(targets, &self.device);
+        let best = ops::cross_entropy(pass.logits, self.output_multiplier(), targets).into_data();
+        let best: Vec<f32> = best.iter::<f32>().collect();
+        if let Some(at) = best.iter().position(|loss| !loss.is_finite()) {
+            return Err(InferenceError::NotNumbers(at));
+        }
+        let predicted = (0..ids.len()).map(|at| Predicted {
+            log_probability: ids.get(at + 1).map(|_| -f64::from(pass.losses[at])),
+            likeliest: pass.likeliest[at],
+            likeliest_log_probability: -f64::from(best[at]),
+        });
+        Ok(predicted.collect())
+    }
+}
+
+/// What a forward pass gives for each place of its rows.
+struct Pass {
+    /// Losses of the targets.
+    losses: Vec<f32>,
+    /// The likeliest next tokens.
+    likeliest: Vec<u32>,
+    logits: Tensor<2>,
+}
+
+/// What is predicted after a token.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Predicted {
+    /// Logarithm of the probability of the token that comes next; `None` after the last.
+    pub log_probability: Option<f64>,
+    /// The likeliest next token.
+    pub likeliest: u32,
+    /// Its logarithm.
+    pub likeliest_log_probability: f64,
 }
 
 #[cfg(test)]

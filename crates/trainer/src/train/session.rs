@@ -38,6 +38,16 @@ pub struct Place<'a> {
     pub should_stop: &'a dyn Fn() -> bool,
     /// The claim that it keeps to, where several machines share the folder: its file and its token.
     pub claim: Option<(PathBuf, String)>,
+    /// Asks the trained run, and returns what is to be said of it; `None` where it was stopped before.
+    pub at_end: &'a AtEnd<'a>,
+}
+
+/// Asks a run whose weights are kept; is given what shows that it lives.
+pub type AtEnd<'a> = dyn Fn(&RunSpec, &dyn Fn()) -> Option<Vec<Event>> + 'a;
+
+/// Asks nothing.
+pub fn ask_nothing(_: &RunSpec, _: &dyn Fn()) -> Option<Vec<Event>> {
+    Some(Vec::new())
 }
 
 impl Place<'_> {
@@ -73,7 +83,10 @@ pub fn train(spec: &RunSpec, place: &Place) -> Result<RunOutcome, TrainError> {
 }
 
 /// Takes the lock of a run's folder: never do two processes train the same run.
-pub(crate) fn lock_run(folder: &Path) -> Result<Lock, TrainError> {
+///
+/// # Errors
+/// When another process has it.
+pub fn lock_run(folder: &Path) -> Result<Lock, TrainError> {
     const TRIES: usize = 20;
     let take = || Lock::take(folder, "training process");
     for _ in 1..TRIES {
@@ -94,7 +107,7 @@ fn train_locked(
     if has_ended(spec, place.folder, journal) {
         let steps = spec.recipe.steps(spec.architecture.seq_len());
         journal.append(started(spec.id(), place.device, steps))?;
-        return finish(journal, place.folder);
+        return finish(spec, journal, place);
     }
     let (mut session, network) = Session::open(spec, place, journal)?;
     session.run(network, journal, place)
@@ -109,12 +122,22 @@ fn has_ended(spec: &RunSpec, folder: &Path, journal: &Journal) -> bool {
     journal.was_validated(steps) && (!keeps_end && journal.was_finished() || kept())
 }
 
-/// Says that the run is at its end; only then are its checkpoints not needed any more.
-fn finish(journal: &mut Journal, folder: &Path) -> Result<RunOutcome, TrainError> {
+/// Asks the run what it is to be asked and says that it is at its end; only then are its checkpoints not needed any
+/// more.
+fn finish(spec: &RunSpec, journal: &mut Journal, place: &Place) -> Result<RunOutcome, TrainError> {
+    let heartbeat = Heartbeat::new(place.folder);
+    let steps = spec.recipe.steps(spec.architecture.seq_len());
+    let Some(said) = (place.at_end)(spec, &|| heartbeat.beat(steps)) else {
+        journal.append(Event::Interrupted { step: steps })?;
+        return Ok(RunOutcome::Interrupted);
+    };
+    for event in said {
+        journal.append(event)?;
+    }
     journal.append(Event::Finished)?;
     journal.sync()?;
-    checkpoint::drop_checkpoints(folder)?;
-    Heartbeat::new(folder).end();
+    checkpoint::drop_checkpoints(place.folder)?;
+    heartbeat.end();
     Ok(RunOutcome::Finished)
 }
 
@@ -292,7 +315,7 @@ impl<'a> Session<'a> {
         } else {
             checkpoint::save_final(place.folder, &network, &self.state.progress)?;
         }
-        finish(journal, place.folder)
+        finish(self.spec, journal, place)
     }
 
     fn tokens_per_step(&self) -> u64 {

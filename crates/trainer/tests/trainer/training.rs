@@ -11,7 +11,7 @@ use network::device;
 use std::cell::Cell;
 use std::path::Path;
 use trainer::data;
-use trainer::train::session::{Place, train};
+use trainer::train::session::{Place, ask_nothing, train};
 
 fn recipe(steps: u64) -> Recipe {
     Recipe {
@@ -51,6 +51,7 @@ fn spec(architecture: impl FnOnce(usize) -> Architecture, recipe: Recipe) -> Run
             checkpoint_every: f64::from(Execution::CHECKPOINT_EVERY),
             start: None,
             keeps_end: false,
+            evaluation: Default::default(),
         },
     }
 }
@@ -80,6 +81,7 @@ fn place<'a>(folder: &'a Path, should_stop: &'a dyn Fn() -> bool) -> Place<'a> {
         device: device::named().leak(),
         should_stop,
         claim: None,
+        at_end: &ask_nothing,
     }
 }
 

@@ -89,16 +89,25 @@ pub(in crate::grid) fn read(
     trainer: &Entry,
     file: &str,
 ) -> Option<Declared> {
-    const FOREIGN: [&str; 5] = ["controls", "model", "data", "training", "tune"];
-    for name in FOREIGN {
+    const TOLD: &str = "what the trainer is told stands under `grid.axes`; take one of them out";
+    const FOREIGN: [(&str, &str); 6] = [
+        ("controls", TOLD),
+        ("model", TOLD),
+        ("data", TOLD),
+        ("training", TOLD),
+        ("tune", TOLD),
+        (
+            "evaluation",
+            "its models are not this program's to load: what it scores itself it can report (`trainer.report`)",
+        ),
+    ];
+    for (name, help) in FOREIGN {
         if let Some(entry) = root.get(name) {
             reader.problems.push(
                 Problem::new(format!("`{name}` has no meaning with `trainer`"))
                     .label(&entry.key_location, "is of this program's own models")
                     .label(&trainer.key_location, "another trainer is declared here")
-                    .help(
-                        "what the trainer is told stands under `grid.axes`; take one of them out",
-                    ),
+                    .help(help),
             );
         }
     }

@@ -2,7 +2,7 @@
 
 use super::{MANY, SEQUENCE, VOCAB, count, key, word};
 use crate::grid::key::{Form, Key, Range, Role, Shown};
-use crate::run::{LanguageKind, TextForm, TokenWidth, TokenizerSpec};
+use crate::run::{LanguageKind, Paths, TextForm, TokenWidth, TokenizerSpec};
 
 /// A parameter of one kind of language, which others do not have.
 fn own(n: usize) -> Shown {
@@ -272,6 +272,20 @@ pub(super) static KEYS: &[Key] = &[
             d.data.validation = x
         })],
         |d| Shown::Number(d.data.validation),
+    ),
+    key(
+        "data.evaluate",
+        Role::Experiment,
+        "Texts that are held out, by name, read like `data.text`: of each the bits per byte and the tokens per \
+         concept of every trained run.",
+        "",
+        "{code: code/*.py, chinese: zh.jsonl.gz}",
+        &[Form::NamedPaths(|d, name, paths| {
+            d.evaluation
+                .texts
+                .insert(name.to_owned(), Paths::from(paths));
+        })],
+        |_| Shown::Nothing,
     ),
     key(
         "data.tokens.train",

@@ -27,6 +27,18 @@ pub(super) static KEYS: &[Key] = &[
         |d| Shown::Flag(d.tune.check),
     ),
     key(
+        "evaluation.tasks",
+        Role::Experiment,
+        "The folder of the tasks, relative to the experiment's file: its `tasks.yaml` (or CORE's `core.yaml`) \
+         names them.",
+        "",
+        "tasks",
+        &[Form::Path("", |d, path| {
+            d.evaluation.tasks = Some(path.into())
+        })],
+        |_| Shown::Nothing,
+    ),
+    key(
         "analysis.budget",
         Role::Experiment,
         "Training FLOPs for which the best N, D, P and R are asked.",

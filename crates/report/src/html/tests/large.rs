@@ -132,6 +132,7 @@ async fn a_thousand_runs() {
         blocked: &blocked_by(&runs),
         measurements: &measurements,
         readings: &[],
+        answers: &Answers::default(),
         result: &result,
         analysed_at: 0.0,
         since: Since::default(),

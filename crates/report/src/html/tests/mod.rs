@@ -50,6 +50,7 @@ fn page_of(name: &str, runs: &[RunRecord]) -> (String, AnalysisResult) {
         blocked: &blocked_by(runs),
         measurements: &measurements,
         readings: &[],
+        answers: &Answers::default(),
         result: &result,
         analysed_at: 0.0,
         since: result.since(&rows(runs)),

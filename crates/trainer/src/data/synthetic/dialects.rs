@@ -64,6 +64,17 @@ impl Dialects {
         }
     }
 
+    /// Lists the probability of each dialect, and each word's successor in it.
+    pub(super) fn weighted(&self) -> impl Iterator<Item = (f64, &[usize])> {
+        let before = std::iter::once(0.0).chain(self.cumulative.iter().copied());
+        let weights = self
+            .cumulative
+            .iter()
+            .zip(before)
+            .map(|(to, from)| to - from);
+        weights.zip(self.chains.iter().map(|chain| chain.successors.as_slice()))
+    }
+
     /// Draws a document's dialect.
     pub(super) fn draw(&self, rng: &mut impl Rng) -> &Chain {
         let point: f64 = rng.random();
