@@ -30,7 +30,7 @@ export function runView(place, id, params, keep) {
     }
   }
 
-  function show({ run, spec, attempts, experiments, folder, events: lines, log: text, allows_changes: allowed }) {
+  function show({ run, spec, scores, attempts, experiments, folder, events: lines, log: text, allows_changes: allowed }) {
     const name = status(run);
     put(head, h("h1", { id: "title" }, "Run ", h("span", { class: "id" }, id)),
       h("p", null, h("span", { class: "sign", "data-state": name, "aria-hidden": "true" }, STATES[name].sign), described(run)),
@@ -58,7 +58,8 @@ export function runView(place, id, params, keep) {
         ...Object.entries(run.axes).map(([key, value]) => [axis(key), "as written", value]),
       ]));
     if (run.message) parts.append(h("section", { class: "wide" }, h("h2", null, "Message"), h("pre", { class: "log", tabindex: "0", "aria-label": "Message" }, run.message)));
-    put(events, h("h2", null, "Attempts"), attempts.length ? attemptTable(attempts) : empty("It has not been started."),
+    const answers = scores.tasks.length + scores.texts.length > 0;
+    put(events, answers && [h("h2", null, "Tasks and texts"), scoreTable(scores)], h("h2", null, "Attempts"), attempts.length ? attemptTable(attempts) : empty("It has not been started."),
       h("h2", null, "Events"), lines.length ? eventList(lines) : empty("Its journal is empty, or not on this machine."),
       h("h2", null, "Specification"), h("details", null, h("summary", null, "Everything that determines its result"),
         h("pre", { class: "log", tabindex: "0", "aria-label": "Specification" }, JSON.stringify(spec, null, 2))),
@@ -128,6 +129,19 @@ function attemptTable(attempts) {
     attempt.message && h("tr", null, h("td", { colspan: 8 }, h("pre", { class: "log" }, attempt.message)))]))));
 }
 
+// An accuracy within two standard errors of guessing is said to be so, and not shown as a number to compare.
+function scoreTable({ tasks, texts }) {
+  const mean = value => value ? [fixed(3)(value.mean), value.standard_error !== null && h("small", null, ` ± ${fixed(3)(value.standard_error)}`)] : MISSING;
+  const row = (name, kind, cells) => h("tr", null, h("th", { scope: "row" }, name), h("td", null, kind.replaceAll("_", " ")),
+    cells.map(cell => h("td", { class: "num" }, cell)));
+  return h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Tasks and texts" }, h("table", { class: "plain" },
+    h("thead", null, h("tr", null, ["Name", "Kind", "Items", "Bits per byte", "Accuracy", "Chance", "Tokens per concept"].map(text => h("th", { scope: "col" }, text)))),
+    h("tbody", null,
+      tasks.map(task => row(task.task, task.kind, [task.items, mean(task.bits_per_byte),
+        task.at_chance ? "at chance" : mean(task.accuracy), fixed(3)(task.chance), MISSING])),
+      texts.map(text => row(text.text, "text", [MISSING, mean(text.bits_per_byte), MISSING, MISSING, fixed(2)(text.realised_ratio)])))));
+}
+
 function eventList(lines) {
   const many = lines.length > 200;
   return [many && h("p", { class: "quiet" }, `The last 200 of ${lines.length}.`),
@@ -140,6 +154,8 @@ function told(line) {
     case "checkpointed": return `checkpoint after step ${line.step}`;
     case "diverged": return `diverged at step ${line.step}${line.loss === null ? "" : `, loss ${number(line.loss)}`}`;
     case "interrupted": return `interrupted after step ${line.step}`;
+    case "scored": return `answered ${line.task}: ${fixed(3)(line.bits_per_byte.mean)} bits per byte`;
+    case "read": return `read ${line.text}: ${fixed(3)(line.bits_per_byte.mean)} bits per byte`;
     case "failed": return `failed: ${line.message}`;
     default: return line.event;
   }

@@ -4,6 +4,7 @@
 //! Every question about an experiment goes through here, so that all doors give one answer. Refuses
 //! arguments, pages and printing.
 
+use super::target;
 use crate::rows::{self, RowsError, Selection, Table, Wanted};
 use campaign::store::{Store, StoreError};
 use experiment::architecture::solver::ShapeSettings;
@@ -15,7 +16,7 @@ use scaling_law::analysis::{
 };
 use scaling_law::fit::LawError;
 use scaling_law::fit::law::by_name;
-use scaling_law::study::{self, Checks, Rows, SavingReport, Studied, Unfit};
+use scaling_law::study::{self, Checks, Rows, SavingReport, Studied, TaskScore, Unfit};
 
 /// Rows, and how they are to be analysed.
 #[derive(Clone, Debug)]
@@ -32,6 +33,8 @@ pub struct Asked {
     pub models: Option<Models>,
     /// What is to be known before any fit.
     pub warnings: Vec<Warning>,
+    /// What the runs answer to the task of which a score is taken in place of the loss.
+    pub task_scores: Vec<TaskScore>,
 }
 
 /// Why there is no answer.
@@ -46,6 +49,9 @@ pub enum AskError {
     /// The law cannot be fitted to them.
     #[error(transparent)]
     Unfit(#[from] Unfit),
+    /// There is no such score.
+    #[error("{0}")]
+    Target(String),
     /// The database refuses.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -59,7 +65,12 @@ const USUAL_SMALLEST: f64 = 1e7;
 
 impl Asked {
     /// Asks about the rows of a table, of whose models nothing is known.
-    pub fn of_table(table: Table, selection: Selection) -> Self {
+    pub fn of_table(table: Table, mut selection: Selection) -> Self {
+        // Of an experiment's runs it stands there already.
+        if let (Some(target), false) = (&selection.target, table.is_of_experiment()) {
+            let column = ("loss".to_owned(), target.clone());
+            selection.columns.push(column);
+        }
         Self {
             table,
             selection,
@@ -67,6 +78,7 @@ impl Asked {
             policy: Policy::default(),
             models: None,
             warnings: Vec::new(),
+            task_scores: Vec::new(),
         }
     }
 
@@ -82,13 +94,22 @@ impl Asked {
         file: Option<&Experiment>,
         selection: Selection,
     ) -> Result<Self, AskError> {
-        let runs = store.runs(experiment).await?;
-        let imported = store.imported(experiment).await?;
+        let mut runs = store.runs(experiment).await?;
+        let mut imported = store.imported(experiment).await?;
+        let mut task_scores = Vec::new();
+        if let Some(target) = &selection.target {
+            task_scores = target::take(&mut runs, &store.scores(experiment).await?, target)?;
+            // Of imported runs losses alone are known.
+            imported.clear();
+        }
         let vocab = runs
             .iter()
             .find_map(|run| Some(run.spec.model()?.architecture.vocab()));
         let table = rows::stored(name.to_owned(), &runs, &imported)?.scaled(&selection)?;
-        let mut asked = Self::of_table(table, selection);
+        let mut asked = Self {
+            task_scores,
+            ..Self::of_table(table, selection)
+        };
         let mut shape = None;
         let mut take = |file: &Experiment| {
             asked.settings = file.analysis.clone();

@@ -13,6 +13,7 @@ mod evaluation;
 mod experiment;
 mod external;
 mod folders;
+mod target;
 mod trying;
 
 pub use analysed::Analysed;

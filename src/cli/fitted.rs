@@ -10,7 +10,7 @@ use experiment::flops::Convention;
 use experiment::quantity::parse_number;
 use scaling_law::analysis::{CostModel, Fitted, Policy, Warning};
 use scaling_law::fit::allocation::Variable;
-use scaling_law::study::{Checks, SavingReport, StoredFit, Studied};
+use scaling_law::study::{Checks, SavingReport, StoredFit, Studied, TaskScore};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -63,6 +63,11 @@ pub(super) enum CountedAs {
 }
 
 impl FittedArgs {
+    /// Names what the law is of in place of the loss, where it is.
+    pub(super) fn target(&self) -> Option<&str> {
+        self.rows.target()
+    }
+
     /// Finds the law: fits it, reads it or takes it as stated.
     pub(super) fn load(&self) -> Result<Basis, Failure> {
         if let Some(path) = &self.fit {
@@ -119,6 +124,13 @@ impl Basis {
         };
         self.warnings.extend(warning);
         cost
+    }
+
+    /// Returns what the runs answer to the task whose score is taken in place of the loss.
+    pub(super) fn task_scores(&self) -> &[TaskScore] {
+        self.rows
+            .as_ref()
+            .map_or(&[], |(asked, ..)| &asked.task_scores)
     }
 
     /// Fits the same law to other rows of the same table: those for which an expression holds.

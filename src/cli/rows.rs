@@ -59,6 +59,11 @@ pub(super) struct SelectionArgs {
     #[arg(long = "best-of", value_name = "COLUMN", help_heading = "Rows")]
     best_of: Vec<String>,
 
+    /// What laws are of in place of the loss: a score of the runs that were evaluated, as in
+    /// `TASK.bits_per_byte`, or a column of the table.
+    #[arg(long, value_name = "SCORE", help_heading = "Rows")]
+    target: Option<String>,
+
     /// Column that names the runs: rows of one run stay together [default: run, if there is one].
     #[arg(long, value_name = "COLUMN", help_heading = "Rows")]
     group: Option<String>,
@@ -130,6 +135,11 @@ impl RowsArgs {
         } else {
             format!("--csv {path}")
         })
+    }
+
+    /// Names what laws are of in place of the loss, where they are.
+    pub(super) fn target(&self) -> Option<&str> {
+        self.selection.target.as_deref()
     }
 
     /// Says whether rows are named at all.
@@ -246,6 +256,7 @@ impl SelectionArgs {
         Ok(Selection {
             scales: scales.collect::<Result<_, Failure>>()?,
             best_of: self.best_of.clone(),
+            target: self.target.clone(),
             columns: columns.collect::<Result<_, _>>()?,
             filters: self.filters.clone(),
             group: self.group.clone(),

@@ -73,6 +73,9 @@ pub struct Selection {
     /// Columns in other units, by their name or the laws'.
     #[serde(default)]
     pub scales: Vec<(String, Scale)>,
+    /// What is taken in place of the loss: a score by its name, as in `TASK.bits_per_byte`, or a table's column.
+    #[serde(default)]
+    pub target: Option<String>,
     /// Columns of which, in every setting, only the rows with the best value are kept.
     #[serde(default)]
     pub best_of: Vec<String>,

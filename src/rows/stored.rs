@@ -192,6 +192,11 @@ fn as_laws_read(row: &Row) -> impl Iterator<Item = (String, String)> {
 }
 
 impl Table {
+    /// Says whether its rows are an experiment's own runs.
+    pub fn is_of_experiment(&self) -> bool {
+        self.header.iter().any(|column| column == SOURCE)
+    }
+
     /// Lists the runs that were trained here.
     pub fn trained(&self) -> HashSet<RunId> {
         let source = self.header.iter().position(|column| column == SOURCE);

@@ -47,6 +47,7 @@ pub(super) async fn show(
     let (place, store, run) = find(&context, &key, &id).await?;
     let attempts = store.history(&run.id).await?;
     let experiments = store.experiments_of(&run.id).await?;
+    let scores = store.scores_of(&run.id).await?;
     let folder = ResultsFolder(&place.folder).run(&run.id);
     // A database may come from another machine: of its path to the log the name alone counts.
     let log = attempts.last().and_then(|attempt| {
@@ -68,6 +69,7 @@ pub(super) async fn show(
     Ok(Json(json!({
         "run": run,
         "spec": run.spec,
+        "scores": scores,
         "attempts": attempts,
         "experiments": experiments,
         "folder": shown,

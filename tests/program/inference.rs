@@ -113,8 +113,9 @@ fn refused(args: &[&str]) -> String {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(2), "{args:?}: {said}");
     assert!(!said.contains("panicked"), "{said}");
-    // Messages are broken to the width of the terminal.
-    said.split_whitespace().collect::<Vec<_>>().join(" ")
+    // Messages are broken to the width of the terminal, and marked along the left.
+    let words = said.split_whitespace().filter(|word| *word != "│");
+    words.collect::<Vec<_>>().join(" ")
 }
 
 /// A run's id and its held-out loss.

@@ -90,6 +90,10 @@ fn fit_law(args: &Args, name: &str) -> Result<ExitCode, Failure> {
         created_at: now(),
     };
     let fitted = rows::fitted_rows(&studied.estimate);
+    if let Some(target) = args.rows.target() {
+        note!("the loss here is `{target}`; as a law of scores the fit is not stored");
+        return Ok(status);
+    }
     // A fit is an answer even where it cannot be kept.
     match crate::cli::block_on(async { Ok(keep(&home, &record, &fitted).await) })? {
         Ok(()) => note!("stored with its rows in {}", home.results.display()),
@@ -130,6 +134,12 @@ async fn keep(home: &Home, fit: &FitRecord, rows: &FittedRows) -> Result<(), Sto
 fn fit_experiment(args: &Args) -> Result<ExitCode, Failure> {
     let Source { asked, home } = args.rows.load()?;
     let policy = args.fitting.policy(asked.policy.clone())?;
+    if args.rows.target().is_some() {
+        return Err(Failure::input(
+            "laws of scores are fitted one by one and not drawn: name one, as in `--target TASK.bits_per_byte --law \
+             dlcm`",
+        ));
+    }
     crate::cli::block_on(async {
         let store = Store::create(&home.results).await?;
         let id = home.find(&store).await?;

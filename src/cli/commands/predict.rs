@@ -33,6 +33,10 @@ pub(in crate::cli) struct Args {
     #[arg(long, value_name = "FILE")]
     at_csv: Option<PathBuf>,
 
+    /// Say what accuracy goes with the bits per byte that are predicted, by a sigmoid that is fitted to the runs.
+    #[arg(long)]
+    accuracy: bool,
+
     /// Print JSON: an object whose `predictions` array holds one object a place.
     #[arg(long)]
     json: bool,
@@ -54,6 +58,19 @@ pub(in crate::cli) fn run(args: &Args) -> Result<ExitCode, Failure> {
         places.extend(places_of(path, &basis.fitted)?);
     }
     let mut report = study::predict(&basis.fitted, &places).map_err(Failure::input)?;
+    if let Some(target) = args.fitted.target() {
+        target.clone_into(&mut report.response);
+    }
+    if args.accuracy {
+        let scores = basis.task_scores();
+        if scores.is_empty() {
+            return Err(Failure::input(
+                "`--accuracy` is of a task: name an experiment whose runs were evaluated, and \
+                 `--target TASK.bits_per_byte`",
+            ));
+        }
+        report.take_second_step(study::second_step(scores).map_err(Failure::input)?);
+    }
     report.warnings.extend(basis.warnings);
     report.warnings.sort_by_key(Warning::severity);
     answer(&report, args.json)

@@ -8,6 +8,7 @@ use experiment::clock::{now, utc};
 use experiment::folder::ResultsFolder;
 use experiment::quantity::{Params, Tokens, counted, human_bytes, or_dash};
 use experiment::run::RunState;
+use experiment::tasks::Scores;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -34,6 +35,7 @@ pub(in crate::cli) fn run(args: &Args) -> Result<ExitCode, Failure> {
         let found = find_stored(&args.run, args.results.as_deref()).await?;
         let attempts = found.store.history(&found.record.id).await?;
         let experiments = found.store.experiments_of(&found.record.id).await?;
+        let scores = found.store.scores_of(&found.record.id).await?;
         let folder = ResultsFolder(&found.results).run(&found.record.id);
         let files = files(&folder);
         if args.json {
@@ -46,6 +48,7 @@ pub(in crate::cli) fn run(args: &Args) -> Result<ExitCode, Failure> {
                 ("experiments", json!(experiments)),
                 ("spec", json!(found.record.spec)),
                 ("attempts", json!(attempts)),
+                ("scores", json!(scores)),
                 ("folder", json!(folder)),
                 ("files", json!(files)),
             ] {
@@ -53,7 +56,8 @@ pub(in crate::cli) fn run(args: &Args) -> Result<ExitCode, Failure> {
             }
             print(&format!("{value:#}\n"))?;
         } else {
-            print(&describe(&found, &attempts, &experiments, &folder, &files)?)?;
+            let text = describe(&found, &attempts, &experiments, &scores, &folder, &files)?;
+            print(&text)?;
         }
         Ok(ExitCode::SUCCESS)
     })
@@ -88,6 +92,7 @@ fn describe(
     found: &Stored,
     attempts: &[AttemptRecord],
     experiments: &[(String, bool)],
+    scores: &Scores,
     folder: &Path,
     files: &[(String, u64)],
 ) -> Result<String, Failure> {
@@ -122,6 +127,9 @@ fn describe(
         run.flops
             .map_or_else(unknown, |flops| format!("{flops:.4e}")),
     );
+    for (name, value) in scores.numbers() {
+        say("", format!("{name} {value:.4}"));
+    }
     if let Some(start) = &run.start_run {
         say("goes on from", start.to_string());
     }

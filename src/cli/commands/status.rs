@@ -13,7 +13,8 @@ use clap::ValueEnum;
 use experiment::lock::Lock;
 use experiment::quantity::{Params, Tokens, or_dash};
 use experiment::run::{Part, RunId, RunOutcome, RunState};
-use std::collections::HashMap;
+use experiment::tasks::Scores;
+use std::collections::{BTreeMap, HashMap};
 use std::io::IsTerminal;
 use std::path::Path;
 use std::process::ExitCode;
@@ -104,6 +105,8 @@ struct Row<'a> {
     #[serde(flatten)]
     run: &'a Run,
     blocked_by: Option<&'a RunId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scores: Option<&'a Scores>,
 }
 
 struct Status {
@@ -114,6 +117,8 @@ struct Status {
     /// The failed run that each blocked one waits for.
     blocked: HashMap<RunId, RunId>,
     tally: Vec<Tally>,
+    /// What runs answer to tasks, of those that were asked.
+    scores: BTreeMap<RunId, Scores>,
     /// Runs of other people.
     imported: u64,
     /// Whether an orchestrator works on the folder, as far as can be told.
@@ -172,6 +177,7 @@ impl Status {
         Ok(Self {
             blocked: blocked_by(&runs),
             imported: store.count_imported(experiment).await?,
+            scores: store.scores(experiment).await?,
             runs,
             removed,
             tally,
@@ -206,6 +212,7 @@ impl Status {
         let row = |run: &'a Run| Row {
             run,
             blocked_by: self.blocked.get(&run.id),
+            scores: self.scores.get(&run.id),
         };
         runs.iter().map(row).collect()
     }
@@ -309,6 +316,15 @@ impl Status {
             text += &format!("{said}\n");
         }
         text += &self.best();
+        if !self.scores.is_empty() {
+            text += &format!(
+                "{} asked: `orchestrator evaluate` compares the answers\n",
+                match self.scores.len() {
+                    1 => "1 run has been".to_owned(),
+                    runs => format!("{runs} runs have been"),
+                }
+            );
+        }
         if self.cut_off() > 0 {
             text += "no orchestrator is at work here: what says `running` was cut off, and goes on with \
                      `orchestrator run FILE`\n";

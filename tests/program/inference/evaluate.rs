@@ -205,7 +205,7 @@ fn what_cannot_be_asked_is_refused_with_its_place() {
 const ASKING: &str = "
 name: asking
 grid: {params: 60000, tokens: 8192, concept_share: 0.4, compression_ratio: 4, seed: [0, 1]}
-baselines: {params: [40000, 60000], tokens: 8192}
+baselines: {params: [25000, 40000, 60000], tokens: 8192}
 model: {seq_len: 64, token_window: 8}
 data:
   text: corpus.txt
@@ -246,7 +246,7 @@ fn an_experiment_asks_its_runs_at_their_end_and_never_twice() {
     );
     let whole = answers("asked-whole");
     let runs = whole["runs"].as_object().expect("runs");
-    assert_eq!(runs.len(), 6);
+    assert_eq!(runs.len(), 8);
     for (id, scores) in runs {
         assert_eq!(scores["tasks"].as_array().expect("tasks").len(), 2, "{id}");
         let texts = scores["texts"].as_array().expect("texts");
@@ -265,6 +265,10 @@ fn an_experiment_asks_its_runs_at_their_end_and_never_twice() {
             (ships - number(&read["totals"]["bits_per_byte"])).abs() < 1e-9,
             "{read}"
         );
+    }
+    let status = json(&["status", "asking.yaml", "--results", "asked-whole"]);
+    for run in status["runs"].as_array().expect("runs") {
+        assert_eq!(run["scores"], runs[run["id"].as_str().expect("an id")]);
     }
     // A database that is made again knows them too.
     std::fs::remove_file(DESK.join("asked-whole/orchestrator.db")).expect("removed");
@@ -288,6 +292,71 @@ fn hierarchical_models_are_compared_with_dense_ones_alike() {
     println!("{said}");
     let comparison = &found["comparison"];
     assert!(comparison["remarks"].is_array(), "{comparison}");
+}
+
+#[test]
+fn laws_are_fitted_to_scores_as_to_losses() {
+    asked();
+    done(&["run", "asking.yaml", "--results", "asked-laws", "--quiet"]);
+    let rows = [
+        "asking.yaml",
+        "--results",
+        "asked-laws",
+        "--where",
+        "kind = dense",
+    ];
+    fn fit<'a>(rows: &[&'a str], target: &'a str) -> Vec<&'a str> {
+        let law = ["--law", "power:params", "--target", target];
+        [&["fit"], rows, &law].concat()
+    }
+    let by_bits = json(&fit(&rows, "ships.bits_per_byte"));
+    let by_loss = json(&fit(&rows, "ships.loss"));
+    assert_eq!(by_bits["rows"], by_loss["rows"]);
+    // Bits per byte are the loss in other units: the same but for a factor.
+    let predicted = |target: &str| {
+        let at = [
+            "--law",
+            "power:params",
+            "--target",
+            target,
+            "--at",
+            "params=50000",
+        ];
+        number(&json(&[&["predict"], &rows[..], &at].concat())["predictions"][0]["prediction"])
+    };
+    let factor = predicted("ships.loss") / predicted("ships.bits_per_byte");
+    let scores = answers("asked-laws");
+    let (_, of_run) = scores["runs"]
+        .as_object()
+        .expect("runs")
+        .iter()
+        .next()
+        .expect("one");
+    let bytes = number(&of_run["texts"][0]["bytes_per_token"]);
+    assert!(
+        (factor / (bytes * LN_2) - 1.0).abs() < 0.02,
+        "{factor} {bytes}"
+    );
+    for (target, says) in [
+        ("ship.bits_per_byte", "did you mean `ships.bits_per_byte`"),
+        ("next.accuracy", "--accuracy` says what accuracy"),
+    ] {
+        let said = refused(&fit(&rows, target));
+        assert!(said.contains(says), "{said}");
+    }
+    let without_law = [&["fit"], &rows[..], &["--target", "ships.loss"]].concat();
+    assert!(refused(&without_law).contains("one by one"));
+    let step = [
+        "--law",
+        "power:params",
+        "--at",
+        "params=1e5",
+        "--accuracy",
+        "--target",
+        "next.bits_per_byte",
+    ];
+    let said = refused(&[&["predict"], &rows[..], &step].concat());
+    assert!(said.contains("answer better than by guessing"), "{said}");
 }
 
 #[test]

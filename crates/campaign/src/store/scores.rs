@@ -143,6 +143,30 @@ impl From<TextRow> for TextScore {
 }
 
 impl Store {
+    /// Reads what a run answers.
+    ///
+    /// # Errors
+    /// When the database refuses, or holds a score this program cannot read.
+    pub async fn scores_of(&self, run: &RunId) -> Result<Scores, StoreError> {
+        let tasks: Vec<ScoreRow> =
+            sqlx::query_as("SELECT * FROM scores WHERE run_id = ? ORDER BY task")
+                .bind(&run.0)
+                .fetch_all(&self.pool)
+                .await?;
+        let texts: Vec<TextRow> =
+            sqlx::query_as("SELECT * FROM texts WHERE run_id = ? ORDER BY text")
+                .bind(&run.0)
+                .fetch_all(&self.pool)
+                .await?;
+        Ok(Scores {
+            tasks: tasks
+                .into_iter()
+                .map(Score::try_from)
+                .collect::<Result<_, _>>()?,
+            texts: texts.into_iter().map(TextScore::from).collect(),
+        })
+    }
+
     /// Reads what the runs of an experiment answer, of those that were asked.
     ///
     /// # Errors

@@ -16,6 +16,7 @@ mod fit_text;
 mod isoflop;
 mod predict;
 mod rows;
+mod second_step;
 mod stored;
 mod suggest;
 
@@ -28,5 +29,6 @@ pub use fit::{Checks, FitReport, HeldOutError, Moved, SensitivityReport, Studied
 pub use isoflop::{IsoflopReport, NumberedApproach, isoflop};
 pub use predict::{PredictionReport, predict};
 pub use rows::{LeftOutRows, Rows};
+pub use second_step::{PredictedAccuracy, SecondStep, TaskScore, second_step};
 pub use stored::StoredFit;
 pub use suggest::{SuggestQuestion, SuggestionReport, suggest};

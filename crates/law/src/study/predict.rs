@@ -1,6 +1,7 @@
 //! Losses predicted at named places.
 
 use super::fit_text::write_void;
+use super::second_step::{PredictedAccuracy, SecondStep};
 use crate::analysis::{Fitted, PredictedLoss, Warning, in_words, number};
 use experiment::quantity::human;
 use serde::Serialize;
@@ -16,6 +17,12 @@ pub struct PredictionReport {
     pub response: String,
     /// The predictions, in the order of the places.
     pub predictions: Vec<PredictedLoss>,
+    /// The step from bits per byte to accuracy, where that is asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub second_step: Option<SecondStep>,
+    /// The accuracy at each place.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub accuracies: Vec<PredictedAccuracy>,
     /// Standard deviation of the log loss of one run around the law, where it is known.
     pub noise: Option<f64>,
     /// What a reader must know.
@@ -56,9 +63,21 @@ pub fn predict(
         law: law.name(),
         response: law.response().to_owned(),
         predictions,
+        second_step: None,
+        accuracies: Vec::new(),
         noise: fitted.noise,
         warnings,
     })
+}
+
+impl PredictionReport {
+    /// Adds the accuracies that go with what is predicted, which must be bits per byte.
+    pub fn take_second_step(&mut self, step: SecondStep) {
+        let predicted = self.predictions.iter();
+        let accuracies = predicted.map(|p| step.predict(p.prediction, p.interval));
+        self.accuracies = accuracies.collect();
+        self.second_step = Some(step);
+    }
 }
 
 impl fmt::Display for PredictionReport {
@@ -94,6 +113,20 @@ impl fmt::Display for PredictionReport {
             };
             let line = format!("{:>9.4}  {interval:<18}{mark}", prediction.prediction);
             writeln!(f, "{}", line.trim_end())?;
+        }
+        if let Some(step) = &self.second_step {
+            write!(f, "  {step}")?;
+            for accuracy in &self.accuracies {
+                let interval = accuracy.interval;
+                let interval = interval.map_or_else(String::new, |[low, high]| {
+                    format!("  [{low:.3}, {high:.3}]")
+                });
+                writeln!(
+                    f,
+                    "  bits/byte {:.4}: accuracy {:.3}{interval}",
+                    accuracy.bits_per_byte, accuracy.accuracy
+                )?;
+            }
         }
         if let Some(noise) = self.noise {
             writeln!(
