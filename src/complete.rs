@@ -95,7 +95,7 @@ impl Served {
 }
 
 async fn models(State(served): State<Served>) -> Result<Json<Value>, Problem> {
-    let id = served.with(|trained| Ok(trained.spec.id())).await?;
+    let id = served.with(|trained| Ok(trained.name.clone())).await?;
     Ok(Json(
         json!({"object": "list", "data": [{"id": id, "object": "model"}]}),
     ))
@@ -159,10 +159,10 @@ async fn completions(
         let written: usize = choices.iter().map(|(_, written)| written).sum();
         let choices: Vec<Value> = choices.into_iter().map(|(choice, _)| choice).collect();
         Ok(json!({
-            "id": format!("cmpl-{}", trained.spec.id()),
+            "id": format!("cmpl-{}", trained.name),
             "object": "text_completion",
             "created": now() as u64,
-            "model": trained.spec.id(),
+            "model": trained.name,
             "choices": choices,
             "usage": {
                 "prompt_tokens": read,

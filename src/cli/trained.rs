@@ -6,11 +6,12 @@ use super::terminal::note;
 use crate::application::data_cache;
 use std::path::{Path, PathBuf};
 use trainer::inference::Trained;
+use trainer::inference::exported::ENDING;
 
 /// The arguments that name a trained run.
 #[derive(Debug, clap::Args)]
 pub(super) struct TrainedArgs {
-    /// The run: its id, the beginning of it, or its folder.
+    /// The run: its id, the beginning of it, its folder, or a file of its exported weights.
     run: String,
 
     /// Results folder to look for it in [default: every folder below results/].
@@ -39,8 +40,17 @@ impl TrainedArgs {
     }
 }
 
-/// Loads a run; says so when it has not ended.
+/// Says whether a path is of exported weights.
+pub(super) fn is_exported(path: &Path) -> bool {
+    path.is_file() && path.extension().is_some_and(|ending| ending == ENDING)
+}
+
+/// Loads a run, or weights that were exported; says so when it has not ended.
 pub(super) fn load(run: &str, results: Option<&Path>, device: &str) -> Result<Trained, Failure> {
+    let path = Path::new(run);
+    if is_exported(path) {
+        return Ok(Trained::of_exported(path, device)?);
+    }
     let folder = find_run(run, results)?;
     let trained = Trained::load(&folder, &data_cache(), device)?;
     let (step, steps) = (trained.step, trained.steps());

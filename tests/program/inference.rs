@@ -9,7 +9,7 @@ use network::device;
 use serde_json::Value;
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
-use std::sync::LazyLock;
+use std::sync::{LazyLock, Mutex};
 use std::time::Duration;
 use trainer::data;
 use trainer::data::batches::Batches;
@@ -80,6 +80,9 @@ static DESK: LazyLock<PathBuf> = LazyLock::new(|| {
 
 /// Trains the runs of one more experiment.
 fn trained(file: &str) {
+    // Tests run beside each other, and two commands do not train one experiment.
+    static ONE: Mutex<()> = Mutex::new(());
+    let _one = ONE.lock().expect("no other test failed");
     done(&["run", file, "--quiet"]);
 }
 

@@ -409,15 +409,23 @@ impl Pair {
         };
         let found = match saved.two_errors() {
             Some(error) if saved.mean.abs() > error => {
-                let what = if saved.mean > 0.0 { "fewer" } else { "more" };
+                let (size, what) = (
+                    saved.mean.abs(),
+                    if saved.mean > 0.0 { "fewer" } else { "more" },
+                );
                 format!(
-                    "the hierarchical model needs {:.3} ± {error:.3} bits per byte {what} than the dense one",
-                    saved.mean.abs()
+                    "the hierarchical model needs {size:.3} [{:.3}, {:.3}] bits per byte {what} than the dense one, on \
+                     the mean over tasks",
+                    size - error,
+                    size + error
                 )
             }
             Some(error) => format!(
-                "the two do not differ beyond two standard errors ({:+.3} ± {error:.3} bits per byte saved)",
-                saved.mean
+                "the two do not differ beyond two standard errors on the mean over tasks ({:.3} [{:.3}, {:.3}] bits per \
+                 byte saved)",
+                saved.mean,
+                saved.mean - error,
+                saved.mean + error
             ),
             None => "a single item tells of no difference".to_owned(),
         };
@@ -531,7 +539,7 @@ pub(crate) mod tests {
         let verdict = pair.verdict();
         assert!(verdict.starts_with("At equal loss"), "{verdict}");
         assert!(
-            verdict.contains("needs 0.250 ± 0.000 bits per byte fewer"),
+            verdict.contains("needs 0.250 [0.250, 0.250] bits per byte fewer"),
             "{verdict}"
         );
         let none = Pair {

@@ -32,7 +32,7 @@ use trainer::inference::{Trained, items};
     orchestrator evaluate 3f2a --tasks tasks --against 9c01 --items items.parquet\n  \
     orchestrator evaluate experiments/quickstart.yaml --tasks tasks")]
 pub(in crate::cli) struct Args {
-    /// A run (its id, the beginning of it, or its folder), or an experiment (its file, its results folder, or its
+    /// A run (its id, the beginning of it, its folder, or a file of its exported weights), or an experiment (its file, its results folder, or its
     /// name).
     #[arg(value_name = "RUN|EXPERIMENT")]
     subject: String,
@@ -115,7 +115,7 @@ fn is_experiment(args: &Args) -> bool {
         results.unwrap_or_else(|| Path::new("results").join(&args.subject))
     };
     let is_run = |results: &Path| ResultsFolder(results).runs().join(&args.subject).exists();
-    path.is_file() || path.join(DATABASE).is_file() || {
+    path.is_file() && !trained::is_exported(path) || path.join(DATABASE).is_file() || {
         let results = named();
         args.results.is_none() && results.join(DATABASE).is_file() && !is_run(&results)
     }
@@ -149,12 +149,12 @@ fn evaluate_run(args: &Args) -> Result<ExitCode, Failure> {
     let tasks = tasks::read(folder).map_err(Failure::input)?;
     let load = |run: &str| trained::load(run, args.results.as_deref(), &args.device);
     let trained = load(&args.subject)?;
-    let id = trained.spec.id().0;
+    let id = trained.name.clone();
     let own = answered(&trained, &tasks)?;
     let other = match &args.against {
         Some(run) => {
             let other = load(run)?;
-            Some((other.spec.id().0, answered(&other, &tasks)?))
+            Some((other.name.clone(), answered(&other, &tasks)?))
         }
         None => None,
     };

@@ -239,7 +239,7 @@ fn answers(results: &str) -> Value {
 #[test]
 fn an_experiment_asks_its_runs_at_their_end_and_never_twice() {
     asked();
-    let (_, said) = done(&["run", "asking.yaml", "--results", "asked-whole", "--quiet"]);
+    let (_, said) = done(&["run", "asking.yaml", "--device", "cpu", "--results", "asked-whole", "--quiet"]);
     assert!(
         !said.contains("asking run"),
         "each process asks its own run: {said}"
@@ -273,7 +273,7 @@ fn an_experiment_asks_its_runs_at_their_end_and_never_twice() {
     // A database that is made again knows them too.
     std::fs::remove_file(DESK.join("asked-whole/orchestrator.db")).expect("removed");
     done(&["rebuild", "asked-whole"]);
-    done(&["run", "asking.yaml", "--results", "asked-whole", "--quiet"]);
+    done(&["run", "asking.yaml", "--device", "cpu", "--results", "asked-whole", "--quiet"]);
     assert_eq!(answers("asked-whole")["runs"], whole["runs"]);
 }
 
@@ -295,9 +295,28 @@ fn hierarchical_models_are_compared_with_dense_ones_alike() {
 }
 
 #[test]
+fn exported_weights_answer_as_the_run_does() {
+    let item = value!({"query": "the ship", "choices": ["sails far", "Ålesund home."], "gold": 0});
+    let index = "tasks:\n  t: {file: t.jsonl, kind: multiple_choice}\n";
+    let folder = tasks("tasks-exported", index, &[("t.jsonl", vec![item; 3])]);
+    for kind in ["dlcm", "dense"] {
+        let (id, _) = run("text.yaml", kind);
+        let file = format!("exported-{kind}/model.safetensors");
+        std::fs::create_dir_all(DESK.join(&file).parent().expect("a folder")).expect("made");
+        done(&["export", &id, "--safetensors", &file, "--force"]);
+        let scores =
+            |subject: &str| json(&["evaluate", subject, "--tasks", &folder])["scores"].clone();
+        assert_eq!(scores(&file), scores(&id), "{kind}");
+    }
+    std::fs::write(DESK.join("other.safetensors"), "no tensors").expect("written");
+    let said = refused(&["evaluate", "other.safetensors", "--tasks", &folder]);
+    assert!(said.contains("cannot use other.safetensors"), "{said}");
+}
+
+#[test]
 fn laws_are_fitted_to_scores_as_to_losses() {
     asked();
-    done(&["run", "asking.yaml", "--results", "asked-laws", "--quiet"]);
+    done(&["run", "asking.yaml", "--device", "cpu", "--results", "asked-laws", "--quiet"]);
     let rows = [
         "asking.yaml",
         "--results",
@@ -364,8 +383,8 @@ fn runs_trained_before_are_asked_later_and_answer_alike() {
     asked();
     let without = ["--set", "evaluation=null"];
     let results = ["--results", "asked-later"];
-    done(&[&["run", "asking.yaml", "--quiet"], &results[..], &without].concat());
-    let (_, said) = done(&[&["run", "asking.yaml", "--quiet"], &results[..]].concat());
+    done(&[&["run", "asking.yaml", "--device", "cpu", "--quiet"], &results[..], &without].concat());
+    let (_, said) = done(&[&["run", "asking.yaml", "--device", "cpu", "--quiet"], &results[..]].concat());
     assert!(said.contains("asking run"), "{said}");
     let later = answers("asked-later");
     done(&[
@@ -395,5 +414,39 @@ fn runs_trained_before_are_asked_later_and_answer_alike() {
     for (id, scores) in other["runs"].as_object().expect("runs") {
         assert_eq!(scores["tasks"][0]["items"], 3, "{id}");
         assert_eq!(scores["tasks"][1], at_once["runs"][id]["tasks"][1]);
+    }
+}
+
+#[test]
+fn choices_that_share_a_context_answer_as_each_alone() {
+    // In bytes single letters share the context's row, and longer ones begin with others.
+    super::trained("bytes.yaml");
+    let choices = ["a", "b", "sh", "s", "ship", "far", "Ålesund"];
+    let together = value!({"query": "the ship sails ", "choices": choices, "gold": 4});
+    let alone: Vec<Value> = choices
+        .iter()
+        .map(|choice| value!({"query": "the ship sails ", "choices": [choice], "gold": 0}))
+        .collect();
+    let index = "tasks:\n  alone: {file: alone.jsonl, kind: multiple_choice, delimiter: ''}\n  \
+                 together: {file: together.jsonl, kind: multiple_choice, delimiter: ''}\n";
+    let files = [("together.jsonl", vec![together]), ("alone.jsonl", alone)];
+    let folder = tasks("tasks-shared", index, &files);
+    for kind in ["dlcm", "dense"] {
+        let (id, _) = run("bytes.yaml", kind);
+        let found = items(&id, &folder);
+        for (place, shared) in found["together"][0].candidates.iter().enumerate() {
+            let text = format!("the ship sails {}", choices[place]);
+            let right = by_reading(&id, &text, "the ship sails".len());
+            assert!(
+                (shared.log_likelihood - right).abs() < 1e-4,
+                "{kind} {text}"
+            );
+            let alone = &found["alone"][place].candidates[0];
+            assert!(
+                (shared.log_likelihood - alone.log_likelihood).abs() < 1e-5,
+                "{kind} {text}"
+            );
+            assert_eq!(shared.is_greedy, alone.is_greedy);
+        }
     }
 }

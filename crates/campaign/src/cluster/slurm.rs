@@ -6,6 +6,7 @@
 mod asking;
 mod check;
 mod queue;
+mod silence;
 mod submission;
 
 pub use check::{Finding, check};
@@ -19,6 +20,7 @@ use asking::{command, printed};
 use experiment::clock::now;
 use experiment::folder::ClusterFolder;
 use experiment::quantity::counted;
+use silence::Silence;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -66,6 +68,7 @@ pub struct Slurm {
     /// Nodes where they did.
     broken: BTreeSet<String>,
     told: BTreeSet<String>,
+    silence: Silence,
 }
 
 impl Slurm {
@@ -85,6 +88,7 @@ impl Slurm {
             stillborn: Vec::new(),
             broken: BTreeSet::new(),
             told: BTreeSet::new(),
+            silence: Silence::default(),
         }
     }
 
@@ -346,7 +350,10 @@ impl Pool for Slurm {
         let mut notes: Vec<String> = self.ask().into_iter().collect();
         notes.extend(self.judge()?);
         let wanted = self.asks.profile.workers_for(open);
-        let alive = self.alive().count();
+        let (workers, patience) = (self.folder().workers(), self.patience());
+        let silent = self.silence.listen(&workers, patience, Instant::now());
+        let is_heard = |job: &&Job| job.is_pending() || !silent.contains(&job.id);
+        let alive = self.alive().filter(is_heard).count();
         let waits = self.alive().any(Job::is_pending);
         if self.full_at.is_some_and(|full| alive < full) {
             self.full_at = None;

@@ -29,7 +29,7 @@ enum Kind {
 
 impl Vocabulary {
     /// Makes the vocabulary of text; `bytes_per_token` is `None` where text was lost.
-    pub(super) fn of_text(tokenizer: Tokenizer, bytes_per_token: Option<f64>) -> Self {
+    pub(crate) fn of_text(tokenizer: Tokenizer, bytes_per_token: Option<f64>) -> Self {
         let byte_lengths = tokenizer.byte_lengths().map(Arc::from);
         Self {
             size: tokenizer.vocab(),
@@ -42,7 +42,7 @@ impl Vocabulary {
     }
 
     /// Makes the vocabulary of a synthetic language.
-    pub(super) fn of_letters(size: usize) -> Self {
+    pub(crate) fn of_letters(size: usize) -> Self {
         let kind = if size <= 26 {
             Kind::Letters
         } else {

@@ -86,6 +86,14 @@ pub enum InferenceError {
          no bits per byte"
     )]
     NoBytes(String),
+    /// An exported file cannot be used.
+    #[error("cannot use {}: {why}", path.display())]
+    Exported {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
     /// What was found cannot be kept.
     #[error("cannot write {}: {why}", path.display())]
     Kept {

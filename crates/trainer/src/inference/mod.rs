@@ -6,6 +6,7 @@
 mod answers;
 mod error;
 pub mod evaluation;
+pub mod exported;
 pub mod generate;
 pub mod items;
 pub mod position;
@@ -31,6 +32,8 @@ use std::path::Path;
 /// A run's network, ready to answer.
 #[derive(Debug)]
 pub struct Trained {
+    /// What it is called: the run's id, or the file it was exported to.
+    pub name: String,
     /// What the run is.
     pub spec: RunSpec,
     /// Optimizer steps that its weights have seen.
@@ -69,6 +72,7 @@ impl Trained {
         };
         let threshold = state.threshold(&spec);
         Ok(Self {
+            name: spec.id().0,
             network: network.valid(),
             step: state.progress.step,
             threshold,

@@ -9,8 +9,8 @@ use network::ops;
 
 /// Numbers of logits that a forward pass may make: 256 MB.
 const LOGITS: usize = 1 << 26;
-/// Tokens in a forward pass, at most.
-const TOKENS: usize = 8192;
+/// Tokens in a forward pass, unless validation had more of them: more only leave the caches of a processor.
+const TOKENS: usize = 2048;
 
 /// A sequence, and which of its tokens are scored.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,6 +30,26 @@ fn split(candidate: &Candidate) -> (&str, String) {
     (context, format!("{spaces}{}", candidate.continuation))
 }
 
+/// Puts sequences into rows that are computed once: in one row are those whose tokens but the last begin its longest,
+/// as choices of a single token after one context do. The longest comes first.
+fn shared(sequences: &[Sequence]) -> Vec<Vec<usize>> {
+    let inputs = |place: usize| {
+        let ids = &sequences[place].ids;
+        &ids[..ids.len() - 1]
+    };
+    let mut order: Vec<usize> = (0..sequences.len()).collect();
+    // Backwards, whatever goes on from a sequence comes right before it.
+    order.sort_by(|&a, &b| inputs(b).cmp(inputs(a)).then(a.cmp(&b)));
+    let mut rows: Vec<Vec<usize>> = Vec::new();
+    for place in order {
+        match rows.last_mut() {
+            Some(row) if inputs(row[0]).starts_with(inputs(place)) => row.push(place),
+            _ => rows.push(vec![place]),
+        }
+    }
+    rows
+}
+
 impl Trained {
     /// Scores what follows contexts: each text as a whole, in one strictly causal pass.
     ///
@@ -47,23 +67,25 @@ impl Trained {
         let sequences = candidates.iter().map(|candidate| self.sequence(candidate));
         let sequences: Vec<Sequence> = sequences.collect::<Result<_, _>>()?;
         // Those of a length together: what is added to the right changes nothing, but takes time.
-        let mut order: Vec<usize> = (0..sequences.len()).collect();
-        order.sort_by_key(|&place| (std::cmp::Reverse(sequences[place].ids.len()), place));
-        let most = (LOGITS / self.spec.architecture.vocab()).clamp(1, TOKENS);
+        let mut rows = shared(&sequences);
+        rows.sort_by_key(|uses| (std::cmp::Reverse(sequences[uses[0]].ids.len()), uses[0]));
+        let validated = self.spec.execution.micro_batch * self.spec.architecture.seq_len();
+        let most = (LOGITS / self.spec.architecture.vocab()).clamp(1, TOKENS.max(validated));
         let mut scored: Vec<Option<Scored>> = vec![None; sequences.len()];
-        let mut left = order.as_slice();
-        while let Some(&longest) = left.first() {
-            if !goes_on(sequences.len() - left.len()) {
+        let mut left = rows.as_slice();
+        let mut done = 0;
+        while let Some(longest) = left.first() {
+            if !goes_on(done) {
                 return Err(InferenceError::Stopped);
             }
-            let length = sequences[longest].ids.len() - 1;
+            let length = sequences[longest[0]].ids.len() - 1;
             let (now, later) = left.split_at((most / length).clamp(1, left.len()));
-            let batch: Vec<&Sequence> = now.iter().map(|&place| &sequences[place]).collect();
-            for (&place, found) in now.iter().zip(self.score_batch(&batch, length)) {
+            for (place, found) in self.score_batch(&sequences, now, length) {
                 if !found.log_likelihood.is_finite() {
                     return Err(InferenceError::NotNumbers(sequences[place].from));
                 }
                 scored[place] = Some(found);
+                done += 1;
             }
             left = later;
         }
@@ -106,32 +128,49 @@ impl Trained {
         ids.first().copied()
     }
 
-    /// Scores sequences of at most `length` tokens and one, the longest first.
-    fn score_batch(&self, sequences: &[&Sequence], length: usize) -> Vec<Scored> {
-        let rows: Vec<&[u32]> = sequences
-            .iter()
-            .map(|sequence| &sequence.ids[..sequence.ids.len() - 1])
-            .collect();
-        let targets: Vec<&[u32]> = sequences
-            .iter()
-            .map(|sequence| &sequence.ids[1..])
-            .collect();
-        let pass = self.batched(&rows, &targets, length);
-        let score = |(row, sequence): (usize, &&Sequence)| {
-            let scored = row * length + sequence.from - 1..row * length + sequence.ids.len() - 1;
-            let targets = &sequence.ids[sequence.from..];
-            Scored {
-                log_likelihood: -pass.losses[scored.clone()]
-                    .iter()
-                    .map(|&loss| f64::from(loss))
-                    .sum::<f64>(),
-                tokens: scored.len(),
-                bytes: sequence.bytes,
-                is_greedy: pass.likeliest[scored] == *targets,
-                truncated: sequence.truncated,
-            }
+    /// Scores the sequences of some rows of at most `length` tokens.
+    fn score_batch(
+        &self,
+        sequences: &[Sequence],
+        rows: &[Vec<usize>],
+        length: usize,
+    ) -> Vec<(usize, Scored)> {
+        let longest = || rows.iter().map(|uses| &sequences[uses[0]].ids);
+        let inputs: Vec<&[u32]> = longest().map(|ids| &ids[..ids.len() - 1]).collect();
+        let targets: Vec<&[u32]> = longest().map(|ids| &ids[1..]).collect();
+        let pass = self.batched(&inputs, &targets, length);
+        // A sequence ends in a token of its own; what is before it is its row's.
+        let uses = rows.iter().enumerate();
+        let uses = uses.flat_map(|(row, uses)| uses.iter().map(move |&place| (row, place)));
+        let uses: Vec<(usize, usize)> = uses.collect();
+        let end = |&(row, place): &(usize, usize)| row * length + sequences[place].ids.len() - 2;
+        let ends: Vec<i32> = uses.iter().map(|at| end(at) as i32).collect();
+        let last = |place: usize| sequences[place].ids[sequences[place].ids.len() - 1];
+        let lasts: Vec<i32> = uses.iter().map(|&(_, place)| last(place) as i32).collect();
+        let on_device = |ids: Vec<i32>| {
+            let count = ids.len();
+            Tensor::<1, Int>::from_data(TensorData::new(ids, [count]), &self.device)
         };
-        sequences.iter().enumerate().map(score).collect()
+        let logits = pass.logits.select(0, on_device(ends));
+        let losses = ops::cross_entropy(logits, self.output_multiplier(), on_device(lasts));
+        let losses: Vec<f32> = losses.into_data().iter::<f32>().collect();
+        let score = |(at, loss): (&(usize, usize), f32)| {
+            let &(row, place) = at;
+            let sequence = &sequences[place];
+            let before = row * length + sequence.from - 1..end(at);
+            let sum = pass.losses[before.clone()].iter();
+            let sum = sum.fold(f64::from(loss), |sum, &loss| sum + f64::from(loss));
+            let likeliest = &pass.likeliest[before.start..=before.end];
+            let scored = Scored {
+                log_likelihood: -sum,
+                tokens: likeliest.len(),
+                bytes: sequence.bytes,
+                is_greedy: *likeliest == sequence.ids[sequence.from..],
+                truncated: sequence.truncated,
+            };
+            (place, scored)
+        };
+        uses.iter().zip(losses).map(score).collect()
     }
 
     /// Passes rows of at most `length` tokens, what is missing on the right filled up.
@@ -215,6 +254,37 @@ pub struct Predicted {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_begins_another_is_computed_with_it() {
+        let sequence = |ids: &[u32]| Sequence {
+            ids: ids.to_vec(),
+            from: 1,
+            bytes: 1,
+            truncated: 0,
+        };
+        let all = [
+            sequence(&[1, 2, 3]),
+            sequence(&[1, 2, 4]),
+            sequence(&[1, 2, 3, 5]),
+            sequence(&[1, 3, 3]),
+            sequence(&[1, 9]),
+            sequence(&[2, 2]),
+        ];
+        // The first two end where the third goes on; the fifth is before all that begin with 1.
+        let rows = shared(&all);
+        assert_eq!(rows.len(), 3);
+        for row in &rows {
+            let longest = &all[row[0]].ids;
+            for &place in row {
+                let ids = &all[place].ids;
+                assert!(longest.starts_with(&ids[..ids.len() - 1]), "{rows:?}");
+            }
+        }
+        let mut places = rows.concat();
+        places.sort_unstable();
+        assert_eq!(places, [0, 1, 2, 3, 4, 5]);
+    }
 
     #[test]
     fn spaces_at_the_end_of_a_context_belong_to_what_follows() {

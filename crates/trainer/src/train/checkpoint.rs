@@ -407,19 +407,24 @@ fn read(path: &Path) -> Result<(HostTensors, Progress), String> {
     decode(&bytes)
 }
 
+/// Reads the tensors of a file, all in single precision.
+pub(crate) fn tensors(file: &SafeTensors) -> Result<HostTensors, String> {
+    let tensors = file.tensors().into_iter().map(|(name, view)| {
+        if view.dtype() != Dtype::F32 {
+            return Err(format!("`{name}` is not in single precision"));
+        }
+        let tensor = HostTensor::from_bytes(view.shape().to_vec(), view.data().to_vec());
+        Ok((name, tensor))
+    });
+    tensors.collect()
+}
+
 /// Reads a state and checks that it is whole.
 fn decode(bytes: &[u8]) -> Result<(HostTensors, Progress), String> {
     let (_, header) = SafeTensors::read_metadata(bytes).map_err(|error| error.to_string())?;
     let metadata = header.metadata().clone().unwrap_or_default();
     let file = SafeTensors::deserialize(bytes).map_err(|error| error.to_string())?;
-    let mut tensors = HostTensors::new();
-    for (name, view) in file.tensors() {
-        if view.dtype() != Dtype::F32 {
-            return Err(format!("`{name}` is not in single precision"));
-        }
-        let tensor = HostTensor::from_bytes(view.shape().to_vec(), view.data().to_vec());
-        tensors.insert(name, tensor);
-    }
+    let tensors = tensors(&file)?;
     let state = metadata
         .get(STATE_KEY)
         .ok_or("it does not say how far the run was")?;
