@@ -231,6 +231,20 @@ fn asked() {
     std::fs::write(DESK.join("asking.yaml"), ASKING).expect("written");
 }
 
+/// Runs it, on the processor: so is what it is compared with. Returns what was said.
+fn ran(results: &str, more: &[&str]) -> String {
+    let run = [
+        "run",
+        "asking.yaml",
+        "--device",
+        "cpu",
+        "--quiet",
+        "--results",
+        results,
+    ];
+    done(&[&run[..], more].concat()).1
+}
+
 /// What the runs of an experiment answer, and how they compare.
 fn answers(results: &str) -> Value {
     json(&["evaluate", "asking.yaml", "--results", results])
@@ -239,7 +253,7 @@ fn answers(results: &str) -> Value {
 #[test]
 fn an_experiment_asks_its_runs_at_their_end_and_never_twice() {
     asked();
-    let (_, said) = done(&["run", "asking.yaml", "--device", "cpu", "--results", "asked-whole", "--quiet"]);
+    let said = ran("asked-whole", &[]);
     assert!(
         !said.contains("asking run"),
         "each process asks its own run: {said}"
@@ -273,25 +287,45 @@ fn an_experiment_asks_its_runs_at_their_end_and_never_twice() {
     // A database that is made again knows them too.
     std::fs::remove_file(DESK.join("asked-whole/orchestrator.db")).expect("removed");
     done(&["rebuild", "asked-whole"]);
-    done(&["run", "asking.yaml", "--device", "cpu", "--results", "asked-whole", "--quiet"]);
+    ran("asked-whole", &[]);
     assert_eq!(answers("asked-whole")["runs"], whole["runs"]);
 }
 
 #[test]
 fn hierarchical_models_are_compared_with_dense_ones_alike() {
     asked();
-    done(&[
-        "run",
-        "asking.yaml",
-        "--results",
-        "asked-compared",
-        "--quiet",
-    ]);
+    ran("asked-compared", &[]);
     let found = answers("asked-compared");
     let (said, _) = done(&["evaluate", "asking.yaml", "--results", "asked-compared"]);
-    println!("{said}");
-    let comparison = &found["comparison"];
-    assert!(comparison["remarks"].is_array(), "{comparison}");
+    // Each way has its verdict, or says why there is none.
+    for (way, verdict, why) in [
+        (
+            "at_equal_flops",
+            "At equal inference FLOPs",
+            "takes the inference FLOPs of a dense one",
+        ),
+        (
+            "at_equal_loss",
+            "At equal loss",
+            "reaches the loss of a dense one",
+        ),
+    ] {
+        let pairs = found["comparison"][way].as_array().expect("pairs");
+        assert_eq!(said.contains(verdict), !pairs.is_empty(), "{said}");
+        assert_eq!(said.contains(why), pairs.is_empty(), "{said}");
+        for pair in pairs {
+            assert_eq!(
+                pair["dlcm"]["runs"].as_array().expect("runs").len(),
+                2,
+                "of both seeds"
+            );
+            assert_eq!(pair["tasks"].as_array().expect("tasks").len(), 2);
+        }
+    }
+    assert!(
+        said.contains("next: ") && said.contains("better than by guessing"),
+        "{said}"
+    );
 }
 
 #[test]
@@ -316,7 +350,7 @@ fn exported_weights_answer_as_the_run_does() {
 #[test]
 fn laws_are_fitted_to_scores_as_to_losses() {
     asked();
-    done(&["run", "asking.yaml", "--device", "cpu", "--results", "asked-laws", "--quiet"]);
+    ran("asked-laws", &[]);
     let rows = [
         "asking.yaml",
         "--results",
@@ -381,19 +415,11 @@ fn laws_are_fitted_to_scores_as_to_losses() {
 #[test]
 fn runs_trained_before_are_asked_later_and_answer_alike() {
     asked();
-    let without = ["--set", "evaluation=null"];
-    let results = ["--results", "asked-later"];
-    done(&[&["run", "asking.yaml", "--device", "cpu", "--quiet"], &results[..], &without].concat());
-    let (_, said) = done(&[&["run", "asking.yaml", "--device", "cpu", "--quiet"], &results[..]].concat());
+    ran("asked-later", &["--set", "evaluation=null"]);
+    let said = ran("asked-later", &[]);
     assert!(said.contains("asking run"), "{said}");
     let later = answers("asked-later");
-    done(&[
-        "run",
-        "asking.yaml",
-        "--results",
-        "asked-at-once",
-        "--quiet",
-    ]);
+    ran("asked-at-once", &[]);
     let at_once = answers("asked-at-once");
     assert_eq!(later, at_once);
     // Other tasks take the place of those of the same name, and only they are asked.
