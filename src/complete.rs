@@ -58,6 +58,8 @@ struct Asked {
     seed: Option<u64>,
     #[serde(default)]
     stop: Option<Stops>,
+    n: Option<usize>,
+    stream: Option<bool>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -135,7 +137,13 @@ async fn detokenize(
     State(served): State<Served>,
     Json(asked): Json<Tokens>,
 ) -> Result<Json<Value>, Problem> {
-    let text = served.with(move |trained| Ok(trained.vocabulary().decode(&asked.tokens)?));
+    let text = served.with(move |trained| {
+        if asked.tokens.is_empty() {
+            return Ok(String::new());
+        }
+        trained.check(&asked.tokens)?;
+        Ok(trained.vocabulary().decode(&asked.tokens)?)
+    });
     Ok(Json(json!({"prompt": text.await?})))
 }
 
@@ -147,6 +155,11 @@ async fn completions(
         return Err(Problem::input(format!(
             "`logprobs` is {wanted}: the likeliest token's is given, so ask for 1"
         )));
+    }
+    if asked.n.is_some_and(|n| n != 1) || asked.stream == Some(true) {
+        return Err(Problem::input(
+            "one completion a prompt is made, and given whole: leave out `n` and `stream`",
+        ));
     }
     let answer = served.with(move |trained| {
         let prompts = prompts(trained, &asked.prompt)?;
@@ -186,14 +199,17 @@ fn prompts(trained: &Trained, asked: &Prompts) -> Result<Vec<Vec<u32>>, Inferenc
         Prompts::Ids(ids) => vec![ids.clone()],
         Prompts::AllIds(all) => all.clone(),
     };
-    if prompts.len() > MOST_PROMPTS {
+    if prompts.is_empty() || prompts.len() > MOST_PROMPTS {
         return Err(InferenceError::Sampling(format!(
-            "{} prompts at once are more than {MOST_PROMPTS}",
+            "{} prompts: give from 1 to {MOST_PROMPTS}",
             prompts.len()
         )));
     }
     for prompt in prompts.iter_mut().filter(|prompt| prompt.is_empty()) {
         prompt.extend(trained.separator());
+    }
+    for prompt in &prompts {
+        trained.check(prompt)?;
     }
     Ok(prompts)
 }
@@ -206,12 +222,17 @@ fn choice(
     asked: &Asked,
 ) -> Result<(Value, usize), InferenceError> {
     let most = asked.max_tokens.unwrap_or(USUAL_TOKENS);
+    let longest = trained.spec.architecture.seq_len();
+    if most > longest {
+        return Err(InferenceError::Sampling(format!(
+            "`max_tokens` is {most}: the run's `seq_len` is {longest}, and it has seen nothing longer"
+        )));
+    }
     let temperature = asked.temperature.unwrap_or(1.0);
     let mut predicted = match asked.logprobs {
         Some(_) => Some(trained.predict(prompt)?),
         None => None,
     };
-    let mut finish = "length";
     let new = match (most, predicted.as_ref().and_then(|all| all.last())) {
         (0, _) => Vec::new(),
         // The pass has found it already.
@@ -222,21 +243,19 @@ fn choice(
                 top_k: None,
                 seed: asked.seed.unwrap_or(0),
             };
-            let mut new = trained.generate(prompt, most, &sampling)?.tokens;
-            if let Some(end) = stopped(trained, &new, asked)? {
-                new.truncate(end);
-                finish = "stop";
+            let new = trained.generate(prompt, most, &sampling)?.tokens;
+            if let Some(all) = &mut predicted {
+                *all = trained.predict(&[prompt, &new].concat())?;
             }
             new
         }
     };
-    if let Some(all) = &mut predicted
-        && new.len() > 1
-    {
-        *all = trained.predict(&[prompt, &new].concat())?;
-    }
+    let (text, finish) = stopped(trained.vocabulary().decode(&new)?, asked);
     let shown = if asked.echo { prompt } else { &[] };
-    let text = trained.vocabulary().decode(&[shown, &new].concat())?;
+    let text = match shown {
+        [] => text,
+        shown => trained.vocabulary().decode(shown)? + &text,
+    };
     let from = if asked.echo { 0 } else { prompt.len() };
     let all = [prompt, &new].concat();
     let logprobs = predicted.map(|predicted| logprobs(trained, &all, from, &predicted));
@@ -245,23 +264,21 @@ fn choice(
     Ok((choice, new.len()))
 }
 
-/// Finds before how many new tokens the text stops.
-fn stopped(trained: &Trained, new: &[u32], asked: &Asked) -> Result<Option<usize>, InferenceError> {
+/// Cuts a text before whatever it is to stop at; returns why it ends, too.
+fn stopped(mut text: String, asked: &Asked) -> (String, &'static str) {
     let stops = match &asked.stop {
-        None => return Ok(None),
+        None => &[],
         Some(Stops::One(stop)) => std::slice::from_ref(stop),
-        Some(Stops::Several(stops)) => stops,
+        Some(Stops::Several(stops)) => stops.as_slice(),
     };
-    for end in 1..=new.len() {
-        let text = trained.vocabulary().decode(&new[..end])?;
-        if stops
-            .iter()
-            .any(|stop| !stop.is_empty() && text.contains(stop))
-        {
-            return Ok(Some(end - 1));
+    let found = stops.iter().filter(|stop| !stop.is_empty());
+    match found.filter_map(|stop| text.find(stop.as_str())).min() {
+        Some(end) => {
+            text.truncate(end);
+            (text, "stop")
         }
+        None => (text, "length"),
     }
-    Ok(None)
 }
 
 /// Log-probabilities of tokens from one on; nothing is known of the very first.

@@ -34,7 +34,7 @@ pub struct Asked {
     /// What is to be known before any fit.
     pub warnings: Vec<Warning>,
     /// What the runs answer to the task of which a score is taken in place of the loss.
-    pub task_scores: Vec<TaskScore>,
+    pub task_scores: Vec<(RunId, TaskScore)>,
 }
 
 /// Why there is no answer.

@@ -56,10 +56,13 @@ impl Asking<'_> {
         let known = self.store.scores(self.experiment).await?;
         let mut unasked = Unasked::default();
         for run in self.store.runs(self.experiment).await? {
-            if !can_be_asked(&run) || known.get(&run.id).is_some_and(|known| self.answers(known)) {
+            let folder = ResultsFolder(self.results).run(&run.id);
+            let has_items = self.set.tasks.is_empty() || folder.join(ITEMS).exists();
+            let has_answered = known.get(&run.id).is_some_and(|known| self.answers(known));
+            if !can_be_asked(&run) || has_answered && has_items {
                 continue;
             }
-            let weights = ResultsFolder(self.results).run(&run.id).join(WEIGHTS);
+            let weights = folder.join(WEIGHTS);
             if weights.exists() {
                 unasked.runs.push(run.id);
             } else {

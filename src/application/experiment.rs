@@ -11,7 +11,7 @@ use scaling_law::analysis::{rates, tunings};
 use scaling_law::row::rows;
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
-use trainer::data::{self, Described};
+use trainer::data::{self, Described, Vocabulary};
 use trainer::external::code::fingerprint;
 use trainer::inference::EvaluationSet;
 
@@ -242,7 +242,10 @@ impl Loaded {
             return self.external_runs().await;
         }
         let prepared = self.prepare()?;
-        self.evaluation_set()?;
+        let set = self.evaluation_set()?;
+        for known in &prepared {
+            can_be_read(&set, &known.vocabulary)?;
+        }
         let data: Vec<Described> = prepared.iter().map(|it| it.described.clone()).collect();
         let planned = self.plan(&prepared, &self.experiment)?;
         let trials = trials(&self.experiment, &planned);
@@ -358,6 +361,7 @@ impl Loaded {
                 known.push(Prepared {
                     spec: cell.data.clone(),
                     described: dataset.describe(),
+                    vocabulary: dataset.vocabulary.clone(),
                     facts: dataset.facts,
                 });
             }
@@ -382,6 +386,24 @@ struct Prepared {
     spec: DataSpec,
     facts: DataFacts,
     described: Described,
+    vocabulary: Vocabulary,
+}
+
+/// Refuses tasks and texts in letters that the data do not have: all runs would be trained before that shows.
+fn can_be_read(set: &EvaluationSet, vocabulary: &Vocabulary) -> Result<(), Refused> {
+    for task in &set.tasks {
+        for (place, item) in (1..).zip(&task.items) {
+            let mut texts = item.contexts.iter().chain(&item.continuations);
+            let wrong = texts.find_map(|text| vocabulary.encode(text).err());
+            if let Some(why) = wrong {
+                return Err(Refused::input(format!(
+                    "task `{}`, item {place}: {why}",
+                    task.name
+                )));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Says what a planned experiment will not be that its file may lead one to expect.

@@ -20,7 +20,7 @@ pub(super) fn take(
     runs: &mut [RunRecord],
     scores: &BTreeMap<RunId, Scores>,
     target: &str,
-) -> Result<Vec<TaskScore>, AskError> {
+) -> Result<Vec<(RunId, TaskScore)>, AskError> {
     let known: BTreeSet<String> = scores
         .values()
         .flat_map(Scores::numbers)
@@ -31,6 +31,27 @@ pub(super) fn take(
         return Err(AskError::Target(unknown(target, &known)));
     }
     let task = target.strip_suffix(FALLING[0]);
+    let subject = FALLING
+        .iter()
+        .find_map(|ending| target.strip_suffix(ending));
+    let digests = scores.values().flat_map(|scores| {
+        let tasks = scores
+            .tasks
+            .iter()
+            .map(|score| (&score.task, &score.digest));
+        let texts = scores.texts.iter().map(|text| (&text.text, &text.digest));
+        tasks.chain(texts)
+    });
+    let digests = digests.filter(|(name, _)| Some(name.as_str()) == subject);
+    let digests: BTreeSet<&String> = digests.map(|(_, digest)| digest).collect();
+    if digests.len() > 1 {
+        return Err(AskError::Target(format!(
+            "runs have answered {} versions of `{}`, which cannot be compared: `orchestrator evaluate` asks anew those \
+             whose weights are kept",
+            digests.len(),
+            subject.unwrap_or_default()
+        )));
+    }
     let mut answered = Vec::new();
     for run in runs {
         let of_run = scores.get(&run.id);
@@ -46,7 +67,8 @@ pub(super) fn take(
             spec.facts.entropy_floor = None;
         }
         let score = of_run.and_then(|scores| scores.tasks.iter().find(|s| Some(&*s.task) == task));
-        answered.extend(score.and_then(|score| task_score(score, run)));
+        let score = score.and_then(|score| task_score(score, run));
+        answered.extend(score.map(|score| (run.id.clone(), score)));
     }
     Ok(answered)
 }

@@ -70,6 +70,11 @@ impl FittedArgs {
 
     /// Finds the law: fits it, reads it or takes it as stated.
     pub(super) fn load(&self) -> Result<Basis, Failure> {
+        if let (Some(target), false) = (self.target(), self.rows.are_given()) {
+            return Err(Failure::input(format!(
+                "`--target {target}` says what a law is fitted to: name the runs, an experiment or --csv FILE"
+            )));
+        }
         if let Some(path) = &self.fit {
             let (fitted, warnings) = read_fit(path)?;
             return Ok(Basis {
@@ -126,11 +131,15 @@ impl Basis {
         cost
     }
 
-    /// Returns what the runs answer to the task whose score is taken in place of the loss.
-    pub(super) fn task_scores(&self) -> &[TaskScore] {
-        self.rows
-            .as_ref()
-            .map_or(&[], |(asked, ..)| &asked.task_scores)
+    /// Returns what the runs that the law was fitted to answer to the task whose score is taken in place of the loss.
+    pub(super) fn task_scores(&self) -> Vec<TaskScore> {
+        let Some((asked, _, studied)) = &self.rows else {
+            return Vec::new();
+        };
+        let fitted = asked.trained(&studied.estimate);
+        let scores = asked.task_scores.iter();
+        let scores = scores.filter(|(run, _)| fitted.contains(run));
+        scores.map(|(_, score)| *score).collect()
     }
 
     /// Fits the same law to other rows of the same table: those for which an expression holds.

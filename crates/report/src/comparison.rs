@@ -106,9 +106,13 @@ impl Answers {
     /// Compares what runs answer; `items` reads what a run answered to every item.
     pub fn of(
         runs: &[RunRecord],
-        scores: BTreeMap<RunId, Scores>,
+        mut scores: BTreeMap<RunId, Scores>,
         items: &dyn Fn(&RunId) -> Option<Items>,
     ) -> Self {
+        // Trials are there to find a rate, and may have a bad one.
+        for run in runs.iter().filter(|run| run.part == Part::Trial) {
+            scores.remove(&run.id);
+        }
         let comparison = if scores.values().all(|scores| scores.tasks.is_empty()) {
             Comparison::default()
         } else {
@@ -155,6 +159,8 @@ pub type Items = BTreeMap<String, Vec<Answer>>;
 /// A group with what its runs answered.
 struct Answering<'a> {
     group: Group,
+    /// The data, as a hash: losses and bits of other tokens are others.
+    data: &'a str,
     runs: Vec<(&'a Scores, Items)>,
 }
 
@@ -199,13 +205,7 @@ impl Comparison {
         for baseline in &dense {
             let alike: Vec<&Answering> = dlcm
                 .iter()
-                .filter(|model| {
-                    is_within(
-                        model.group.tokens as f64,
-                        baseline.group.tokens as f64,
-                        EQUAL_TOKENS,
-                    )
-                })
+                .filter(|model| model.is_alike(baseline))
                 .collect();
             let flops = |model: &&&Answering| {
                 let [own, other] =
@@ -236,18 +236,23 @@ impl Comparison {
     fn say_what_is_missing(&mut self, dlcm: &[Answering], dense: &[Answering]) {
         if self.at_equal_flops.is_empty() {
             let ratios = dense.iter().flat_map(|dense| {
-                dlcm.iter()
-                    .map(|dlcm| dlcm.group.inference_flops / dense.group.inference_flops)
+                let alike = dlcm.iter().filter(|dlcm| dlcm.is_alike(dense));
+                alike.map(|dlcm| dlcm.group.inference_flops / dense.group.inference_flops)
             });
             let nearest = ratios.min_by(|a, b| a.ln().abs().total_cmp(&b.ln().abs()));
-            self.remarks.push(format!(
-                "no hierarchical model takes the inference FLOPs of a dense one within {:.0}%, after as many \
-                 training tokens{}: add `baselines` of the N between",
-                100.0 * (EQUAL_FLOPS - 1.0),
-                nearest.map_or(String::new(), |ratio| format!(
-                    " (the nearest take {ratio:.2} times as many)"
-                ))
-            ));
+            self.remarks.push(match nearest {
+                None => "no hierarchical and dense model were trained on as many tokens of the same data".to_owned(),
+                Some(ratio) if is_within(ratio, 1.0, EQUAL_FLOPS) => {
+                    "models that take the same inference FLOPs have answered no task in the same form: \
+                     `orchestrator evaluate` asks them anew"
+                        .to_owned()
+                }
+                Some(ratio) => format!(
+                    "no hierarchical model takes the inference FLOPs of a dense one within {:.0}%, after as many \
+                     training tokens (the nearest take {ratio:.2} times as many): add `baselines` of the N between",
+                    100.0 * (EQUAL_FLOPS - 1.0)
+                ),
+            });
         }
         if self.at_equal_loss.is_empty() {
             self.remarks.push(format!(
@@ -293,15 +298,20 @@ fn is_within(a: f64, b: f64, factor: f64) -> bool {
 
 impl<'a> Answering<'a> {
     fn of(
-        runs: &[&RunRecord],
+        runs: &[&'a RunRecord],
         scores: &'a BTreeMap<RunId, Scores>,
         items: &dyn Fn(&RunId) -> Option<Items>,
     ) -> Option<Self> {
+        let answered = runs.iter().filter_map(|run| {
+            let answered = (scores.get(&run.id)?, items(&run.id)?);
+            Some((*run, answered))
+        });
+        let (runs, answered): (Vec<&RunRecord>, Vec<_>) = answered.unzip();
         let mean = |value: &dyn Fn(&RunRecord) -> Option<f64>| -> Option<f64> {
             let values: Option<Vec<f64>> = runs.iter().map(|run| value(run)).collect();
             values.map(|values| values.iter().sum::<f64>() / values.len() as f64)
         };
-        let spec = runs[0].spec.model()?;
+        let spec = runs.first()?.spec.model()?;
         let realised_ratio = mean(&|run| {
             if run.has_concepts() {
                 run.realised_ratio
@@ -318,11 +328,15 @@ impl<'a> Answering<'a> {
                 realised_ratio,
                 loss: mean(&|run| run.loss)?,
             },
-            runs: runs
-                .iter()
-                .map(|run| Some((scores.get(&run.id)?, items(&run.id)?)))
-                .collect::<Option<_>>()?,
+            data: &spec.facts.fingerprint,
+            runs: answered,
         })
+    }
+
+    /// Says whether both were trained on as many tokens of the same data.
+    fn is_alike(&self, other: &Answering) -> bool {
+        let [own, of_other] = [self, other].map(|answering| answering.group.tokens as f64);
+        self.data == other.data && is_within(own, of_other, EQUAL_TOKENS)
     }
 
     /// Returns what each run answered to a task.

@@ -17,7 +17,8 @@ use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
-use trainer::inference::{Trained, items};
+use trainer::inference::Trained;
+use trainer::inference::items::{self, Items};
 
 /// Score trained runs on tasks: bits per byte of the right answers, and accuracy.
 ///
@@ -159,10 +160,15 @@ fn evaluate_run(args: &Args) -> Result<ExitCode, Failure> {
         None => None,
     };
     if let Some(path) = &args.items {
-        let runs = std::iter::once((id.as_str(), own.as_slice()));
-        let other = other
-            .iter()
-            .map(|(id, answered)| (id.as_str(), answered.as_slice()));
+        let of_run = |answered: &Answered| -> Items {
+            let answered = answered.iter();
+            let answered = answered.map(|(score, answers)| (score.task.clone(), answers.clone()));
+            answered.collect()
+        };
+        let own = of_run(&own);
+        let other = other.as_ref().map(|(id, answered)| (id, of_run(answered)));
+        let runs = std::iter::once((id.as_str(), &own));
+        let other = other.iter().map(|(id, items)| (id.as_str(), items));
         items::write(path, runs.chain(other))?;
     }
     let pairs = own

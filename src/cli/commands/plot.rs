@@ -300,6 +300,11 @@ impl Args {
                  anybody's runs, as in `orchestrator plot --csv runs.csv`",
             ));
         }
+        if self.rows.target().is_some() {
+            return Err(Failure::input(
+                "figures are of losses: `--target` is for `fit --law`, `predict`, `allocate`, `compare` and `suggest`",
+            ));
+        }
         if self.rows.are_as_stored()? && self.fitting == FittingArgs::default() {
             let place = self.rows.experiment_args()?.place()?;
             let found = crate::cli::block_on(async {

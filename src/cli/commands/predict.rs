@@ -69,7 +69,7 @@ pub(in crate::cli) fn run(args: &Args) -> Result<ExitCode, Failure> {
                  `--target TASK.bits_per_byte`",
             ));
         }
-        report.take_second_step(study::second_step(scores).map_err(Failure::input)?);
+        report.take_second_step(study::second_step(&scores).map_err(Failure::input)?);
     }
     report.warnings.extend(basis.warnings);
     report.warnings.sort_by_key(Warning::severity);

@@ -127,8 +127,31 @@ fn completions_are_what_the_run_predicts() {
         6
     );
 
+    // A token that is drawn has its own probability, not the likeliest's.
+    let body = value!({"prompt": "the ship", "max_tokens": 1, "logprobs": 1, "temperature": 5.0, "seed": 3});
+    let drawn = serving.post("/v1/completions", &body)["choices"][0]["logprobs"].clone();
+    let best = drawn["top_logprobs"][0].as_object().expect("one");
+    let (best, best_number) = best.iter().next().expect("one");
+    assert_ne!(
+        drawn["tokens"][0],
+        best.as_str(),
+        "at this temperature another is likelier"
+    );
+    assert!(number(&drawn["token_logprobs"][0]) < number(best_number));
+
     let body = value!({"prompt": "the ship", "max_tokens": 12, "temperature": 0.0, "stop": ["\n"]});
     let more = serving.post("/v1/completions", &body);
+    let whole = more["choices"][0]["text"].as_str().expect("text");
+    let middle: String = whole.chars().skip(3).take(4).collect();
+    let body =
+        value!({"prompt": "the ship", "max_tokens": 12, "temperature": 0.0, "stop": [middle]});
+    let cut = &serving.post("/v1/completions", &body)["choices"][0];
+    let text = cut["text"].as_str().expect("text");
+    assert!(
+        whole.starts_with(text) && !text.contains(&middle),
+        "{whole}: {cut}"
+    );
+    assert_eq!(cut["finish_reason"], "stop");
     assert!(
         !more["choices"][0]["text"]
             .as_str()
@@ -155,6 +178,12 @@ fn what_cannot_be_completed_is_refused_and_the_server_goes_on() {
         (value!({"prompt": "a", "temperature": -1}), "temperature"),
         (value!({"prompt": {"a": 1}}), "prompt"),
         (value!({}), "prompt"),
+        (
+            value!({"prompt": "a", "max_tokens": 100_000}),
+            "`seq_len` is 64",
+        ),
+        (value!({"prompt": []}), "0 prompts"),
+        (value!({"prompt": "a", "n": 2}), "leave out `n`"),
     ] {
         let (status, answer) = serving.ask("POST", "/v1/completions", &body);
         assert_eq!(status, 422, "{body}: {answer}");

@@ -329,6 +329,38 @@ fn hierarchical_models_are_compared_with_dense_ones_alike() {
 }
 
 #[test]
+fn what_an_experiment_cannot_ask_is_refused_before_it_trains() {
+    let choice = value!({"query": "The", "choices": ["a", "b"], "gold": 0});
+    let folder = tasks(
+        "asked-capital",
+        "tasks: {t: {file: t.jsonl, kind: multiple_choice, delimiter: ''}}",
+        &[("t.jsonl", vec![choice])],
+    );
+    let set = format!("evaluation.tasks={folder}");
+    let said = refused(&["check", "letters.yaml", "--set", &set]);
+    assert!(
+        said.contains("task `t`, item 1") && said.contains("'T'"),
+        "{said}"
+    );
+    asked();
+    let said = refused(&[
+        "check",
+        "asking.yaml",
+        "--set",
+        "data.evaluate={next: corpus.txt}",
+    ]);
+    assert!(said.contains("both called `next`"), "{said}");
+    for (value, says) in [
+        ("data.evaluate={}", "it names nothing"),
+        ("data.evaluate=[a]", "list"),
+        ("evaluation.tasks=nowhere", "no tasks.yaml"),
+    ] {
+        let said = refused(&["check", "asking.yaml", "--set", value]);
+        assert!(said.contains(says), "{value}: {said}");
+    }
+}
+
+#[test]
 fn exported_weights_answer_as_the_run_does() {
     let item = value!({"query": "the ship", "choices": ["sails far", "Ålesund home."], "gold": 0});
     let index = "tasks:\n  t: {file: t.jsonl, kind: multiple_choice}\n";
@@ -440,6 +472,10 @@ fn runs_trained_before_are_asked_later_and_answer_alike() {
     for (id, scores) in other["runs"].as_object().expect("runs") {
         assert_eq!(scores["tasks"][0]["items"], 3, "{id}");
         assert_eq!(scores["tasks"][1], at_once["runs"][id]["tasks"][1]);
+        // The answers to the task that was not asked again are there still.
+        let file = DESK.join(format!("asked-later/runs/{id}/items.parquet"));
+        let items = trainer::inference::items::read(&file, id).expect("items");
+        assert_eq!((items["next"].len(), items["shots"].len()), (3, 30));
     }
 }
 
@@ -451,9 +487,9 @@ fn choices_that_share_a_context_answer_as_each_alone() {
     let together = value!({"query": "the ship sails ", "choices": choices, "gold": 4});
     let alone: Vec<Value> = choices
         .iter()
-        .map(|choice| value!({"query": "the ship sails ", "choices": [choice], "gold": 0}))
+        .map(|choice| value!({"context": "the ship sails", "continuation": format!(" {choice}")}))
         .collect();
-    let index = "tasks:\n  alone: {file: alone.jsonl, kind: multiple_choice, delimiter: ''}\n  \
+    let index = "tasks:\n  alone: {file: alone.jsonl, kind: language_modeling, delimiter: ''}\n  \
                  together: {file: together.jsonl, kind: multiple_choice, delimiter: ''}\n";
     let files = [("together.jsonl", vec![together]), ("alone.jsonl", alone)];
     let folder = tasks("tasks-shared", index, &files);

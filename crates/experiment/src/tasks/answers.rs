@@ -126,7 +126,7 @@ pub struct Score {
     pub share: Option<Mean>,
     /// Accuracy of guessing.
     pub chance: f64,
-    /// Whether the accuracy is within two standard errors of guessing: then it says nothing.
+    /// Whether the accuracy is not two standard errors above guessing: then it says nothing.
     pub at_chance: bool,
 }
 
@@ -160,7 +160,7 @@ impl Score {
             accuracy_per_byte: flags(Answer::is_right_per_byte).filter(|_| choices),
             share: Mean::of(answers.iter().map(Answer::share)).filter(|_| choices),
             chance,
-            at_chance: (accuracy.mean - chance).abs() <= 2.0 * error,
+            at_chance: accuracy.mean - chance <= 2.0 * error,
         })
     }
 }
@@ -335,6 +335,9 @@ mod tests {
         let choice = |n| task(Kind::MultipleChoice, 2, n);
         let all = vec![answer(-1.0); 40];
         assert!(!Score::of(&choice(40), &all).expect("items").at_chance);
+        // All wrong is worse than guessing, and no better answer.
+        let wrong = vec![answer(-3.0); 40];
+        assert!(Score::of(&choice(40), &wrong).expect("items").at_chance);
         // Two right ones of two are what guessing gives in a quarter of all cases.
         assert!(Score::of(&choice(2), &all[..2]).expect("items").at_chance);
         let alone = |value| Answer {

@@ -2,7 +2,7 @@
 
 use super::{Item, Kind, Task};
 use serde::Deserialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 
 /// The index of our own form.
@@ -101,6 +101,8 @@ pub fn read(folder: &Path) -> Result<Vec<Task>, TaskError> {
         why,
     };
     let yaml = |error: serde_yaml::Error| wrong(error.to_string());
+    // A key that stands twice is refused here alone.
+    serde_yaml::from_str::<serde_yaml::Value>(&text).map_err(yaml)?;
     let declared: Vec<(String, Declared)> = if is_own {
         let Own { tasks } = serde_yaml::from_str(&text).map_err(yaml)?;
         tasks.into_iter().collect()
@@ -110,6 +112,15 @@ pub fn read(folder: &Path) -> Result<Vec<Task>, TaskError> {
     };
     if declared.is_empty() {
         return Err(wrong("it names no task".to_owned()));
+    }
+    let mut names = HashSet::new();
+    for (name, _) in &declared {
+        if name.is_empty() || name.chars().any(char::is_control) {
+            return Err(wrong(format!("{name:?} is no name of a task")));
+        }
+        if !names.insert(name) {
+            return Err(wrong(format!("two tasks are called `{name}`")));
+        }
     }
     declared
         .into_iter()
@@ -200,7 +211,7 @@ fn items_of(path: &Path, kind: Kind) -> Result<Vec<Item>, TaskError> {
     let mut items = Vec::new();
     for (line, text) in (1..).zip(text.lines()) {
         if !text.trim().is_empty() {
-            let item = item_of(text, kind).and_then(checked);
+            let item = item_of(text, kind).and_then(|item| checked(item, kind));
             items.push(item.map_err(|why| wrong(line, why))?);
         }
     }
@@ -247,7 +258,7 @@ fn item_of(text: &str, kind: Kind) -> Result<Item, String> {
     item.map_err(|error| format!("{error}; an item is {form}"))
 }
 
-fn checked(item: Item) -> Result<Item, String> {
+fn checked(item: Item, kind: Kind) -> Result<Item, String> {
     let candidates = item.candidates();
     if item.contexts.is_empty() || item.continuations.is_empty() {
         return Err("there is nothing to choose from".to_owned());
@@ -257,6 +268,11 @@ fn checked(item: Item) -> Result<Item, String> {
             "`gold` is {}, and there are {candidates} candidates, numbered from 0",
             item.gold
         ));
+    }
+    if kind != Kind::LanguageModeling && candidates < 2 {
+        return Err(
+            "of a single candidate there is nothing to choose: give two or more".to_owned(),
+        );
     }
     match item.continuations.iter().position(String::is_empty) {
         Some(place) => Err(format!(
@@ -354,6 +370,16 @@ mod tests {
                 index,
                 "{\"query\": \"a\", \"choices\": [], \"gold\": 0}",
                 ["line 1", "nothing to choose"],
+            ),
+            (
+                index,
+                "{\"query\": \"a\", \"choices\": [\"b\"], \"gold\": 0}",
+                ["line 1", "nothing to choose"],
+            ),
+            (
+                "tasks:\n  t: {file: t.jsonl, kind: schema}\n  t: {file: t.jsonl, kind: schema}\n",
+                "",
+                ["tasks.yaml", "duplicate"],
             ),
             (index, "not JSON", ["line 1", "an item is {\"query\""]),
         ] {

@@ -77,6 +77,11 @@ pub enum InferenceError {
     /// The tasks or texts cannot be read.
     #[error(transparent)]
     Tasks(#[from] experiment::tasks::TaskError),
+    /// A task and a text are called the same.
+    #[error(
+        "a task and a text that is held out are both called `{0}`: scores are told apart by these names"
+    )]
+    SameName(String),
     /// A text that is held out is too short.
     #[error("the text `{0}` has fewer than two tokens: nothing in it is predicted")]
     ShortText(String),

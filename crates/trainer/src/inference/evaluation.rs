@@ -54,8 +54,13 @@ impl EvaluationSet {
                 text,
             })
         });
+        let tasks = tasks.unwrap_or_default();
+        let mut names = tasks.iter().map(|task| &task.name);
+        if let Some(name) = names.find(|name| evaluation.texts.contains_key(*name)) {
+            return Err(InferenceError::SameName(name.clone()));
+        }
         Ok(Self {
-            tasks: tasks.unwrap_or_default(),
+            tasks,
             texts: texts.collect::<Result<_, InferenceError>>()?,
         })
     }
@@ -71,13 +76,19 @@ pub struct Evaluated {
 }
 
 impl Evaluated {
-    /// Keeps the answers to every item in a run's folder, and returns what is to be said of all.
+    /// Keeps the answers to every item in a run's folder, beside those to other tasks, and returns what is to be said
+    /// of all.
     ///
     /// # Errors
     /// When they cannot be written.
     pub fn keep(&self, folder: &Path, run: &str) -> Result<Vec<Event>, InferenceError> {
         if !self.answered.is_empty() {
-            items::write(&folder.join(ITEMS), [(run, self.answered.as_slice())])?;
+            let path = folder.join(ITEMS);
+            // One that is damaged holds nothing to keep.
+            let mut all = items::read(&path, run).unwrap_or_default();
+            let answered = self.answered.iter();
+            all.extend(answered.map(|(score, answers)| (score.task.clone(), answers.clone())));
+            items::write(&path, [(run, &all)])?;
         }
         let scores = self.answered.iter();
         let scores = scores.map(|(score, _)| Event::Scored(score.clone()));
@@ -146,13 +157,8 @@ impl Trained {
             Ok(Score::of(task, &answers).map(|score| (score, answers)))
         });
         let answered: Vec<Option<_>> = answered.collect::<Result<_, InferenceError>>()?;
-        let texts = asked.texts.iter().map(|text| {
-            if goes_on(&text.name, 0) {
-                self.read_text(text)
-            } else {
-                Err(InferenceError::Stopped)
-            }
-        });
+        let texts = asked.texts.iter();
+        let texts = texts.map(|text| self.read_text(text, &|read| goes_on(&text.name, read)));
         Ok(Evaluated {
             answered: answered.into_iter().flatten().collect(),
             texts: texts.collect::<Result<_, _>>()?,
@@ -160,9 +166,13 @@ impl Trained {
     }
 
     /// Reads a text that is held out, as [`Trained::read`] does.
-    fn read_text(&self, text: &Text) -> Result<TextScore, InferenceError> {
+    fn read_text(
+        &self,
+        text: &Text,
+        goes_on: &dyn Fn(usize) -> bool,
+    ) -> Result<TextScore, InferenceError> {
         let ids = self.encode(&text.text)?;
-        let reading = self.read(&ids)?;
+        let reading = self.read_while(&ids, goes_on)?;
         let totals = reading.totals(self.vocabulary().bytes_of(&text.text, &ids));
         let loss = totals.loss;
         let loss = loss.ok_or_else(|| InferenceError::ShortText(text.name.clone()))?;

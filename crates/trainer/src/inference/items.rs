@@ -2,7 +2,7 @@
 
 use super::InferenceError;
 use experiment::parquet::Parquet;
-use experiment::tasks::{Answer, Score, Scored};
+use experiment::tasks::{Answer, Scored};
 use parquet::data_type::{BoolType, ByteArray, ByteArrayType, DataType, DoubleType, Int64Type};
 use parquet::errors::Result as Written;
 use parquet::file::properties::WriterProperties;
@@ -27,6 +27,9 @@ const SCHEMA: &str = "message items {
     required int64 truncated;
 }";
 
+/// What a run answered to every item, by task.
+pub type Items = BTreeMap<String, Vec<Answer>>;
+
 /// A candidate, and what it is one of.
 struct Row<'a> {
     run: &'a str,
@@ -43,16 +46,16 @@ struct Row<'a> {
 /// When the file cannot be written.
 pub fn write<'a>(
     path: &Path,
-    runs: impl IntoIterator<Item = (&'a str, &'a [(Score, Vec<Answer>)])>,
+    runs: impl IntoIterator<Item = (&'a str, &'a Items)>,
 ) -> Result<(), InferenceError> {
     let mut rows = Vec::new();
     for (run, answered) in runs {
-        for (score, answers) in answered {
+        for (task, answers) in answered {
             for (item, answer) in answers.iter().enumerate() {
                 let candidates = answer.candidates.iter().enumerate();
                 rows.extend(candidates.map(|(candidate, scored)| Row {
                     run,
-                    task: &score.task,
+                    task,
                     item,
                     candidate,
                     gold: candidate == answer.gold,
@@ -79,7 +82,7 @@ pub fn write<'a>(
 ///
 /// # Errors
 /// When the file cannot be read or is no such file, in words.
-pub fn read(path: &Path, run: &str) -> Result<BTreeMap<String, Vec<Answer>>, String> {
+pub fn read(path: &Path, run: &str) -> Result<Items, String> {
     let bytes = std::fs::read(path).map_err(|error| error.to_string())?;
     let file = Parquet::open(bytes)?;
     let column = |name: &str| {
@@ -106,7 +109,7 @@ pub fn read(path: &Path, run: &str) -> Result<BTreeMap<String, Vec<Answer>>, Str
         column("is_greedy")?,
         column("truncated")?,
     ];
-    let mut answers: BTreeMap<String, Vec<Answer>> = BTreeMap::new();
+    let mut answers = Items::new();
     // The file has a row a candidate, in order.
     for row in (0..file.rows()).filter(|&row| runs[row] == run) {
         let answers = answers.entry(tasks[row].clone()).or_default();
@@ -170,7 +173,6 @@ fn column<T: DataType>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use experiment::tasks::{Item, Kind, Task};
 
     #[test]
     fn answers_come_back_as_they_were() {
@@ -191,26 +193,13 @@ mod tests {
                 gold: 0,
             },
         ];
-        let item = Item {
-            contexts: vec!["c".into()],
-            continuations: vec!["x".into()],
-            gold: 0,
-        };
-        let task = Task {
-            name: "töpic".into(),
-            kind: Kind::MultipleChoice,
-            shots: 0,
-            delimiter: String::new(),
-            items: vec![item; 2],
-        };
-        let score = Score::of(&task, &answers).expect("items");
+        let answered = Items::from([("töpic".to_owned(), answers.clone())]);
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("items.parquet");
-        let answered = [(score, answers)];
-        write(&path, [("a", &answered[..]), ("b", &answered[..])]).expect("written");
+        write(&path, [("a", &answered), ("b", &answered)]).expect("written");
         for run in ["a", "b"] {
             let read = read(&path, run).expect("read");
-            assert_eq!(read["töpic"], answered[0].1);
+            assert_eq!(read["töpic"], answers);
         }
         assert!(read(&path, "c").expect("read").is_empty());
         std::fs::write(&path, "no Parquet").expect("written");

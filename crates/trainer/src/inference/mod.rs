@@ -103,7 +103,10 @@ impl Trained {
     }
 
     /// Refuses no tokens at all and tokens that the model does not have.
-    fn check(&self, tokens: &[u32]) -> Result<(), InferenceError> {
+    ///
+    /// # Errors
+    /// When there are none, or one is outside the vocabulary.
+    pub fn check(&self, tokens: &[u32]) -> Result<(), InferenceError> {
         let vocab = self.spec.architecture.vocab();
         if tokens.is_empty() {
             return Err(InferenceError::NoTokens);

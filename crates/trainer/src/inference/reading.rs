@@ -103,6 +103,18 @@ impl Trained {
     /// # Errors
     /// When there are none, or one is outside the vocabulary.
     pub fn read(&self, tokens: &[u32]) -> Result<Reading, InferenceError> {
+        self.read_while(tokens, &|_| true)
+    }
+
+    /// Does the same; `goes_on` is told how many tokens are read and says whether to go on.
+    ///
+    /// # Errors
+    /// As [`Trained::read`], and when it is not to go on.
+    pub fn read_while(
+        &self,
+        tokens: &[u32],
+        goes_on: &dyn Fn(usize) -> bool,
+    ) -> Result<Reading, InferenceError> {
         self.check(tokens)?;
         let window = self.spec.architecture.seq_len();
         let mut reading = Reading {
@@ -113,6 +125,9 @@ impl Trained {
         };
         let (whole, rest) = tokens.split_at(tokens.len() / window * window);
         for rows in whole.chunks(window * ROWS) {
+            if !goes_on(reading.losses.len()) {
+                return Err(InferenceError::Stopped);
+            }
             self.pass(rows, window, &mut reading);
         }
         if !rest.is_empty() {

@@ -3,6 +3,7 @@
 use super::{InferenceError, Trained};
 use crate::data::SEPARATOR;
 use burn::tensor::{Int, Tensor, TensorData};
+use experiment::architecture::{Architecture, BoundaryRule};
 use experiment::recipe::BoundaryGradient;
 use experiment::tasks::{Candidate, Scored};
 use network::ops;
@@ -71,6 +72,10 @@ impl Trained {
         rows.sort_by_key(|uses| (std::cmp::Reverse(sequences[uses[0]].ids.len()), uses[0]));
         let validated = self.spec.execution.micro_batch * self.spec.architecture.seq_len();
         let most = (LOGITS / self.spec.architecture.vocab()).clamp(1, TOKENS.max(validated));
+        // Random boundaries are drawn for each row: by its place alone a text would answer otherwise among others.
+        let is_random = matches!(&self.spec.architecture, Architecture::Dlcm(shape)
+            if shape.boundaries == BoundaryRule::Random);
+        let most = if is_random { 1 } else { most };
         let mut scored: Vec<Option<Scored>> = vec![None; sequences.len()];
         let mut left = rows.as_slice();
         let mut done = 0;
@@ -113,9 +118,20 @@ impl Trained {
             .len()
             .saturating_sub(self.spec.architecture.seq_len() + 1);
         ids.drain(..truncated);
+        let all = ids.len() + truncated - from;
+        let from = from.saturating_sub(truncated).max(1);
+        // Of what follows, too, the beginning may be cut off: then only what is scored counts.
+        let scored = &ids[from..];
+        let bytes = if scored.len() == all {
+            continuation.len()
+        } else {
+            let mean = continuation.len() as f64 / all as f64;
+            let bytes = self.vocabulary().bytes(scored);
+            (bytes.unwrap_or(mean * scored.len() as f64).round() as usize).max(1)
+        };
         Ok(Sequence {
-            from: from.saturating_sub(truncated).max(1),
-            bytes: continuation.len(),
+            from,
+            bytes,
             truncated,
             ids,
         })

@@ -26,7 +26,8 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         let store = Store::create(&place.results).await?;
         let (experiment, _) = place.find(&store).await?;
         let runs = store.runs(experiment).await?;
-        let set = set_of(args, &runs)?;
+        let answered = store.scores(experiment).await?;
+        let set = set_of(args, &runs, !answered.is_empty())?;
         let asking = Asking {
             store: &store,
             experiment,
@@ -50,8 +51,13 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
 }
 
 /// Reads what is asked: what the file says, or else what the runs were to be asked; other tasks where they are named.
-fn set_of(args: &Args, runs: &[RunRecord]) -> Result<EvaluationSet, Failure> {
-    let spec = runs.iter().find_map(|run| run.spec.model());
+fn set_of(args: &Args, runs: &[RunRecord], have_answered: bool) -> Result<EvaluationSet, Failure> {
+    let mut specs = runs.iter().filter_map(|run| run.spec.model());
+    // The pieces of a trunk are asked nothing.
+    let asks = specs
+        .clone()
+        .find(|spec| !spec.execution.evaluation.is_empty());
+    let spec = asks.or_else(|| specs.next());
     let spec = spec.ok_or_else(|| {
         Failure::input(
             "there are no runs of this program's own models here: another trainer's it cannot load, and one that \
@@ -60,13 +66,19 @@ fn set_of(args: &Args, runs: &[RunRecord]) -> Result<EvaluationSet, Failure> {
     })?;
     let mut evaluation = if Path::new(&args.subject).is_file() {
         args.named().load()?.experiment.evaluation
-    } else {
+    } else if args.overrides.is_empty() {
         spec.execution.evaluation.clone()
+    } else {
+        return Err(Failure::input(format!(
+            "`{}` is where an experiment is stored: --set changes what its file says, so give that",
+            args.subject
+        )));
     };
     if let Some(tasks) = &args.tasks {
         evaluation.tasks = Some(tasks.clone());
     }
-    if evaluation == Evaluation::default() {
+    // What was answered before is shown even where nothing is to be asked.
+    if evaluation == Evaluation::default() && !have_answered {
         return Err(Failure::input(
             "there is nothing to ask: name a folder of tasks with `--tasks DIR`, or in the experiment's file with \
              `evaluation: {tasks: DIR}`",
