@@ -128,6 +128,7 @@ export class Experiment {
     this.config = answer.config;
     this.imported = answer.imported;
     this.removed = answer.removed;
+    this.claims = answer.claims;
     this.byId = new Map(runs.map(run => [run.id, run]));
   }
 

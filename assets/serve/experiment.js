@@ -11,9 +11,10 @@ import { curvesTab } from "./curves.js";
 import { axesTab } from "./axes.js";
 import { compareTab } from "./compare.js";
 import { fitTab } from "./fit.js";
+import { claimsTab } from "./claims.js";
 
 const TABS = [["grid", "Grid", gridTab], ["runs", "Runs", tableTab], ["curves", "Curves", curvesTab],
-  ["axes", "Axes", axesTab], ["compare", "Compare", compareTab], ["fit", "Fit", fitTab], ["file", "File", fileTab]];
+  ["axes", "Axes", axesTab], ["compare", "Compare", compareTab], ["fit", "Fit", fitTab], ["claims", "Claims", claimsTab], ["file", "File", fileTab]];
 
 export function experimentView(place, name, tab, params, keep) {
   const experiment = Experiment.of(place, name);
@@ -59,7 +60,8 @@ export function experimentView(place, name, tab, params, keep) {
     changes.node.hidden = !experiment.allowsChanges;
     if (experiment.allowsChanges) changes.ofExperiment(experiment);
     const sel = experiment.selected.size;
-    put(links, TABS.map(([key, text]) => h("li", null, h("a", {
+    const tabs = TABS.filter(([key]) => key !== "claims" || experiment.claims);
+    put(links, tabs.map(([key, text]) => h("li", null, h("a", {
       href: `${base}/${key}${sel ? `?sel=${[...experiment.selected].join(",")}` : ""}`,
       "aria-current": key === tab ? "page" : null,
     }, text, sel > 0 && (key === "compare" || key === "curves")

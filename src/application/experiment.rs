@@ -6,6 +6,7 @@ use experiment::architecture::ModelKind;
 use experiment::folder::{DATABASE, ResultsFolder};
 use experiment::grid::{self, Experiment};
 use experiment::plan::{self, Planned, Run, rounding, trials};
+use experiment::quantity::counted;
 use experiment::run::{DataFacts, DataSpec, Part, RunId};
 use scaling_law::analysis::{rates, tunings};
 use scaling_law::row::rows;
@@ -410,6 +411,17 @@ fn can_be_read(set: &EvaluationSet, vocabulary: &Vocabulary) -> Result<(), Refus
 fn doubts(planned: &[Planned]) -> Vec<String> {
     let epochs = planned.iter().map(|run| run.epochs).fold(0.0, f64::max);
     let mut warnings = rounding(planned);
+    let ahead = planned
+        .iter()
+        .filter(|run| run.spec.architecture.reads_ahead())
+        .count();
+    if ahead > 0 {
+        warnings.push(format!(
+            "`model.causal: paper` lets tokens of {} read what comes after them: their losses are no language \
+             model's, no law takes them, and they say how large the leak is and nothing else",
+            counted(ahead, "run")
+        ));
+    }
     if epochs > 1.0 {
         warnings.push(format!(
             "the text is read up to {epochs:.2} times; a law fitted on repeated text is not one of \

@@ -5,6 +5,7 @@
 
 mod analysed;
 mod asked;
+mod claims;
 mod cluster;
 mod costs;
 mod devices;
@@ -18,6 +19,7 @@ mod trying;
 
 pub use analysed::Analysed;
 pub use asked::{AskError, Asked, cost_of_assumed};
+pub use claims::verdicts;
 pub use cluster::{Chosen, submission};
 pub use costs::{at_once, costs, with_measured_memory};
 pub use devices::{Packing, devices, of_this_machine, places, slots};

@@ -23,9 +23,10 @@ mod trained;
 use campaign::store::Store;
 use clap::{Parser, Subcommand};
 use commands::{
-    allocate, bench, cancel, check, compare, completions, coordinates, devices, evaluate, export,
-    fit, generate, import, init, inspect, isoflop, logs, man, measure, plan, plot, predict, prune,
-    rebuild, report, retry, run, schema, serve, show, status, suggest, train, try_out, worker,
+    allocate, bench, cancel, check, claims, compare, completions, coordinates, devices, evaluate,
+    export, fit, generate, import, init, inspect, isoflop, logs, man, measure, plan, plot, predict,
+    prune, rebuild, report, retry, run, schema, serve, show, status, suggest, train, try_out,
+    worker,
 };
 pub use failure::Failure;
 use std::io::IsTerminal;
@@ -61,6 +62,7 @@ enum Command {
     Cancel(cancel::Args),
     Prune(prune::Args),
     Rebuild(rebuild::Args),
+    Claims(claims::Args),
     Fit(fit::Args),
     Allocate(allocate::Args),
     Predict(predict::Args),
@@ -115,6 +117,7 @@ pub fn main() -> ExitCode {
         Command::Cancel(args) => cancel::run(&args),
         Command::Prune(args) => prune::run(&args),
         Command::Rebuild(args) => rebuild::run(&args),
+        Command::Claims(args) => claims::run(&args),
         Command::Fit(args) => fit::run(&args),
         Command::Allocate(args) => allocate::run(&args),
         Command::Predict(args) => predict::run(&args),

@@ -1,9 +1,10 @@
 //! `--where`: which rows are kept.
 
 use super::{RowsError, Table, is_missing, number};
-use experiment::expression::{Expression, Names, NoValue, Value, Wrong, truth};
+use experiment::expression::{Expression, Names, Value, Wrong, truth};
 use experiment::spelling::nearest;
 use std::cell::Cell;
+use std::collections::BTreeSet;
 
 /// A column as an expression sees it.
 pub(super) struct Column {
@@ -21,12 +22,26 @@ enum Kind {
 }
 
 /// The columns of a table as names.
-struct Columns<'a> {
-    table: &'a Table,
-    header: &'a [String],
+#[derive(Clone, Copy)]
+pub(super) struct Cells<'a> {
+    pub(super) table: &'a Table,
+    pub(super) header: &'a [String],
 }
 
-impl Columns<'_> {
+impl Cells<'_> {
+    /// What stands in a cell; nothing where it is missing.
+    fn value(&self, row: usize, column: &Column) -> Value {
+        let cell = self.table.cell(row, column.index);
+        let number = match column.kind {
+            // `none` may be a word among words.
+            Kind::Words if !cell.is_empty() => return Value::Word(cell.to_owned()),
+            Kind::Numbers => number(cell).filter(|value| !value.is_nan()),
+            Kind::Truths => truth(cell),
+            Kind::Words => None,
+        };
+        number.map_or(Value::Missing, Value::Number)
+    }
+
     fn kind(&self, index: usize) -> Kind {
         let cells = (0..self.table.len()).map(|row| self.table.cell(row, index));
         let cells = cells.filter(|cell| !is_missing(cell));
@@ -41,7 +56,7 @@ impl Columns<'_> {
     }
 }
 
-impl Names for Columns<'_> {
+impl Names for Cells<'_> {
     type Name = Column;
 
     fn find(&self, name: &str) -> Result<Column, String> {
@@ -116,21 +131,15 @@ pub(super) fn keep(table: &Table, header: &[String], text: &str) -> Result<Kept,
             },
         }
     };
-    let expression = Expression::parse(text, &Columns { table, header }).map_err(wrong)?;
+    let cells = Cells { table, header };
+    let expression = Expression::parse(text, &cells).map_err(wrong)?;
     let missing = Cell::new(0);
     let truth_of = |row: usize| -> Result<bool, RowsError> {
         let lacks = Cell::new(false);
-        let value = |column: &Column| -> Result<Value, NoValue> {
-            let cell = table.cell(row, column.index);
-            let number = match column.kind {
-                // `none` may be a word among words.
-                Kind::Words if !cell.is_empty() => return Ok(Value::Word(cell.to_owned())),
-                Kind::Numbers => number(cell).filter(|value| !value.is_nan()),
-                Kind::Truths => truth(cell),
-                Kind::Words => None,
-            };
-            lacks.set(lacks.get() || number.is_none());
-            Ok(number.map_or(Value::Missing, Value::Number))
+        let value = |column: &Column| {
+            let value = cells.value(row, column);
+            lacks.set(lacks.get() || matches!(value, Value::Missing));
+            Ok(value)
         };
         let holds = expression.truth(&value).map_err(wrong)?;
         missing.set(missing.get() + usize::from(lacks.get()));
@@ -141,4 +150,28 @@ pub(super) fn keep(table: &Table, header: &[String], text: &str) -> Result<Kept,
         rows,
         missing: missing.get(),
     })
+}
+/// Finds for every row whether an expression holds.
+pub(super) fn truths(cells: &Cells<'_>, text: &str) -> Result<Vec<bool>, Wrong> {
+    let expression = Expression::parse(text, cells)?;
+    let rows = 0..cells.table.len();
+    rows.map(|row| expression.truth(&|column| Ok(cells.value(row, column))))
+        .collect()
+}
+
+/// Computes an expression for every row; not a number where something is missing.
+pub(super) fn numbers(cells: &Cells<'_>, text: &str) -> Result<Vec<f64>, Wrong> {
+    let expression = Expression::parse(text, cells)?;
+    let rows = 0..cells.table.len();
+    rows.map(|row| expression.number(&|column| Ok(cells.value(row, column))))
+        .collect()
+}
+
+/// Lists the columns that an expression names.
+pub(super) fn named(cells: &Cells<'_>, text: &str) -> Result<BTreeSet<String>, Wrong> {
+    let expression = Expression::parse(text, cells)?;
+    let names = expression.names();
+    Ok(names
+        .map(|column| cells.header[column.index].clone())
+        .collect())
 }

@@ -8,6 +8,7 @@
 //! names the file, the line as an editor counts, and the column. Refuses to guess: a bad cell is an
 //! error unless its row is left out, and then the reason is on record. Refuses fitting and printing.
 
+mod claims;
 mod csv;
 mod error;
 mod filter;
@@ -19,6 +20,7 @@ mod scale;
 mod select;
 mod stored;
 
+pub use claims::ClaimedRuns;
 pub use error::{BadCell, RowsError};
 pub use scale::{Scale, ScaleError};
 pub use select::{LossUnit, Runs, Selection, Wanted};

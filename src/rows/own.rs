@@ -110,6 +110,7 @@ impl<'a, F: Fn(&str) -> Option<&'a str>> Cells<'a, F> {
             declared_ratio: self.number("declared_ratio")?,
             realised_ratio: self.optional("realised_ratio")?,
             realised_training: self.optional("realised_training")?,
+            reads_ahead: self.text("reads_ahead") == Some("true"),
             loss: self.optional("loss")?,
             weight: 1.0,
             seed: seed as u64,

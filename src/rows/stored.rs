@@ -82,6 +82,29 @@ pub fn stored(
     Ok(Table { remarks, ..table })
 }
 
+/// Numbers of a run, by their columns' names.
+type Numbers = Vec<(String, Option<f64>)>;
+
+/// Makes a table of the runs that were trained here with more of their numbers.
+///
+/// # Errors
+/// When the table is too large.
+pub(super) fn with_numbers(
+    name: String,
+    runs: &[RunRecord],
+    more: &dyn Fn(&RunRecord) -> Numbers,
+) -> Result<Table, RowsError> {
+    let known = runs.iter().zip(each(runs));
+    let known = known.filter_map(|(record, row)| Some((record, row?)));
+    let rows = known.map(|(record, row)| {
+        let numbers = more(record).into_iter();
+        let written = |value: Option<f64>| value.map_or_else(String::new, |v| v.to_string());
+        let cells = numbers.map(|(name, value)| (name, written(value)));
+        (format!("run {}", record.id), cells.collect(), Some(row))
+    });
+    of_rows(name, rows.collect())
+}
+
 /// A column that an imported row lacks where its cell is empty.
 const OPTIONAL: &str = "realised_ratio";
 
@@ -179,6 +202,10 @@ fn as_laws_read(row: &Row) -> impl Iterator<Item = (String, String)> {
             number(row.decay_gain().filter(|gain| *gain > 0.0)),
         ),
         ("data", row.data.clone().unwrap_or_default()),
+        (
+            "reads_ahead",
+            if row.reads_ahead { "true" } else { "" }.to_owned(),
+        ),
     ];
     let cells: Vec<(String, String)> = cells
         .into_iter()

@@ -38,6 +38,7 @@ const FILES: &[(&str, &str, &[u8])] = files! {
     "axes.js": SCRIPT,
     "compare.js": SCRIPT,
     "fit.js": SCRIPT,
+    "claims.js": SCRIPT,
     "run.js": SCRIPT,
     "icon.svg": "image/svg+xml",
     "vendor/uPlot.iife.min.js": SCRIPT,

@@ -3,6 +3,7 @@
 use super::Context;
 use super::places::Place;
 use super::problem::Problem;
+use crate::application::verdicts;
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
@@ -11,6 +12,7 @@ use campaign::store::{Overview, RunRecord, Selection, Store, StoreError};
 use experiment::architecture::ModelKind;
 use experiment::run::RunId;
 use scaling_law::analysis::worth_by_run;
+use scaling_law::claims::ClaimVerdicts;
 use scaling_law::row::rows;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -60,6 +62,7 @@ struct Shown<'a> {
     config: String,
     imported: u64,
     removed: usize,
+    claims: Option<ClaimVerdicts>,
     runs: Columns<'a>,
 }
 
@@ -169,6 +172,7 @@ pub(super) async fn show(
             .runs_in_brief(experiment, Selection::Removed)
             .await?
             .len(),
+        claims: (verdicts(&store, experiment).await).map_err(Problem::machine)?,
         runs: Columns::of(&runs, &worth(&store, experiment, &runs).await?),
     };
     Ok(Json(&shown).into_response())

@@ -1,7 +1,7 @@
 //! Workers on a filesystem that shows late what other machines do, for which `late.c` stands in.
 
 use crate::support::{Desk, TINY};
-use experiment::claim::Claim;
+use experiment::run_claim::RunClaim;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
@@ -106,7 +106,7 @@ fn racer() {
         return;
     };
     let start: f64 = start.parse().expect("a time");
-    let claim = Claim {
+    let claim = RunClaim {
         token: answer.clone(),
         host: answer.clone(),
         job: None,
@@ -121,7 +121,7 @@ fn racer() {
             std::hint::spin_loop();
         }
         let won = claim.take(&path).expect("written");
-        let seen = Claim::read(&path).expect("read").is_some();
+        let seen = RunClaim::read(&path).expect("read").is_some();
         (won, seen)
     };
     let told: Vec<(bool, bool)> = (0..RACES).map(race).collect();

@@ -28,7 +28,8 @@ const ORDER: &[(&str, &[&str])] = &[
             // What trained models are asked.
             "tasks",
             "event",
-            "claim",
+            "claims",
+            "run_claim",
             "clock",
             "lock",
             "processes",
@@ -36,7 +37,10 @@ const ORDER: &[(&str, &[&str])] = &[
             "plan",
         ],
     ),
-    ("crates/law/src", &["fit", "row", "analysis", "study"]),
+    (
+        "crates/law/src",
+        &["fit", "row", "analysis", "study", "claims"],
+    ),
     (
         "crates/trainer/src",
         &["data", "train", "inference", "external"],

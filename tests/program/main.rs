@@ -1,5 +1,6 @@
 //! The program as its users meet it: commands, files and pages.
 
+mod claims;
 mod cluster;
 mod command_line;
 mod controls;

@@ -108,6 +108,25 @@ impl Pooling {
     }
 }
 
+/// Whether a token may read what comes after it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Causality {
+    /// It may not: of concepts that are means, it reads those that ended before its own began.
+    #[default]
+    Strict,
+    /// It reads its own concept, the mean of tokens of which some come later (DLCM, Eq. 12–17): a leak. Such a loss is
+    /// no language model's; it serves to tell how large the leak is, and no law takes it.
+    Paper,
+}
+
+impl Causality {
+    /// Says whether no token reads what comes after it.
+    pub fn is_strict(&self) -> bool {
+        *self == Self::Strict
+    }
+}
+
 /// The shape of a dynamic large concept model.
 ///
 /// # Source
@@ -129,12 +148,23 @@ pub struct Dlcm {
     /// Token-level blocks after cross-attention; same width as the encoder.
     pub decoder: Stack,
     /// Where boundaries come from. Left out of what is written where it is the default, as is
-    /// `pooling`, so that runs keep their identity.
+    /// `pooling` and `causal`, so that runs keep their identity.
     #[serde(default, skip_serializing_if = "BoundaryRule::is_learned")]
     pub boundaries: BoundaryRule,
     /// What a concept is made of.
     #[serde(default, skip_serializing_if = "Pooling::is_mean")]
     pub pooling: Pooling,
+    /// Whether a token may read what comes after it.
+    #[serde(default, skip_serializing_if = "Causality::is_strict")]
+    pub causal: Causality,
+}
+
+impl Dlcm {
+    /// Says whether a token without a concept before it reads a learned vector in its place: where it never reads its
+    /// own.
+    pub fn has_start(&self) -> bool {
+        self.pooling.is_mean() && self.causal.is_strict()
+    }
 }
 
 /// The shape of a DLCM's token level alone: a control for what local attention gives by itself.
@@ -292,6 +322,11 @@ impl Architecture {
         }
     }
 
+    /// Says whether its tokens read what comes after them.
+    pub fn reads_ahead(&self) -> bool {
+        matches!(self, Self::Dlcm(shape) if !shape.causal.is_strict())
+    }
+
     /// Says whether there is a concept level.
     pub fn has_concepts(&self) -> bool {
         self.kind() == ModelKind::Dlcm
@@ -356,7 +391,7 @@ impl Dlcm {
             backbone: self.backbone.params(),
             // The final norm, the gate and the start vector, which is not read where a token reads
             // its own concept.
-            smoothing: if self.pooling.is_mean() { 3 } else { 2 } * concept as u64,
+            smoothing: if self.has_start() { 3 } else { 2 } * concept as u64,
             cross_attention: (2 * token * token
                 + 2 * concept * kv_width
                 + 2 * self.decoder.head_size) as u64,

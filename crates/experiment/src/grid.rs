@@ -9,6 +9,7 @@
 
 mod axes;
 mod check;
+mod claims;
 mod combine;
 mod constraint;
 mod document;
@@ -32,6 +33,7 @@ use section::Declared;
 
 use crate::architecture::ModelKind;
 use crate::architecture::solver::ShapeSettings;
+use crate::claims::Claim;
 use crate::flops::Convention;
 use crate::quantity::{Draws, Flops, Params, Seconds, TokenBudget};
 use crate::recipe::Recipe;
@@ -54,6 +56,8 @@ pub struct Experiment {
     pub tune: Tune,
     /// What runs are asked when they have been trained.
     pub evaluation: Evaluation,
+    /// What the runs are to decide.
+    pub claims: Vec<Claim>,
     /// How the laws are fitted and what they are asked.
     pub analysis: Analysis,
     /// How runs are carried out.
@@ -323,6 +327,7 @@ pub fn parse_with_overrides(
         branches: declared.base.branches,
         tune: declared.base.tune,
         evaluation: declared.base.evaluation,
+        claims: declared.claims,
         analysis: declared.base.analysis,
         execution: declared.base.execution,
         source,

@@ -6,7 +6,7 @@
 //! printing.
 
 pub mod architecture;
-pub mod claim;
+pub mod claims;
 pub mod clock;
 pub mod digest;
 pub mod event;
@@ -24,6 +24,7 @@ pub mod quietly;
 pub mod recipe;
 pub mod record;
 pub mod run;
+pub mod run_claim;
 pub mod spelling;
 pub mod tasks;
 pub mod work;

@@ -9,6 +9,7 @@
 //! Refuses networks, SQL, tables, files and printing: rows in, answers out.
 
 pub mod analysis;
+pub mod claims;
 pub mod fit;
 pub mod row;
 pub mod study;

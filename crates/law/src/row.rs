@@ -38,6 +38,8 @@ pub struct Row {
     pub realised_ratio: Option<f64>,
     /// Tokens per concept over the whole training.
     pub realised_training: Option<f64>,
+    /// Whether its tokens read what comes after them: its loss is then no language model's.
+    pub reads_ahead: bool,
     /// Held-out loss, nats per token.
     pub loss: Option<f64>,
     /// How much it counts; 2 as much as two.
@@ -84,6 +86,7 @@ impl Row {
             declared_ratio: 1.0,
             realised_ratio: None,
             realised_training: None,
+            reads_ahead: false,
             loss: Some(loss),
             weight: 1.0,
             seed: 0,
@@ -103,6 +106,16 @@ impl Row {
 
     /// Says why it cannot be fitted; `None` where it can.
     pub fn unusable(&self) -> Option<String> {
+        if self.reads_ahead {
+            return Some(
+                "`model.causal: paper` lets its tokens read what comes after them".to_owned(),
+            );
+        }
+        self.unmeasured()
+    }
+
+    /// Says why it has no loss that can be compared; `None` where it has.
+    pub fn unmeasured(&self) -> Option<String> {
         match self.part {
             Part::Trunk => return Some("it is a trunk: its rate has not decayed".to_owned()),
             Part::Trial => return Some("it is a trial: it was to find a learning rate".to_owned()),
@@ -220,6 +233,7 @@ fn own_row(run: &RunRecord, spec: &RunSpec, by_id: &HashMap<&RunId, &RunRecord>)
         declared_ratio: run.compression_ratio,
         realised_ratio: run.realised_ratio,
         realised_training: run.realised_training,
+        reads_ahead: spec.architecture.reads_ahead(),
         loss: run.loss,
         weight: 1.0,
         seed: run.seed,

@@ -3,6 +3,7 @@
 use super::flop_count::FlopCount;
 use super::init::Initializer;
 use super::ops::{self, Heads, KeyValues};
+use super::prefixes::Layout;
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 use experiment::architecture::{Stack, Window};
@@ -58,9 +59,10 @@ impl Block {
         }
     }
 
-    fn forward(&self, x: Tensor<3>) -> Tensor<3> {
+    fn forward(&self, x: Tensor<3>, layout: &Layout) -> Tensor<3> {
         self.run(x, &FlopCount::default(), |q, k, v| {
-            ops::causal_attention(q, k, v, &self.heads, self.window)
+            let [q, k, v] = [q, k, v].map(|x| layout.spread(x));
+            layout.collect(ops::causal_attention(q, k, v, &self.heads, self.window))
         })
     }
 
@@ -118,9 +120,15 @@ impl Blocks {
     /// Runs the blocks and the final norm; shows the residual stream before the norm.
     ///
     /// # Shapes
-    /// [batch, positions, width], in and out.
-    pub(crate) fn forward(&self, x: Tensor<3>, observe: impl FnOnce(&Tensor<3>)) -> Tensor<3> {
-        let x = self.blocks.iter().fold(x, |x, block| block.forward(x));
+    /// [batch, positions, width], in and out, or as the layout says.
+    pub(crate) fn forward(
+        &self,
+        x: Tensor<3>,
+        layout: &Layout,
+        observe: impl FnOnce(&Tensor<3>),
+    ) -> Tensor<3> {
+        let blocks = self.blocks.iter();
+        let x = blocks.fold(x, |x, block| block.forward(x, layout));
         observe(&x);
         ops::rms_norm(x, self.norm.val(), NORM_EPSILON)
     }

@@ -6,6 +6,7 @@
 use super::flop_count::FlopCount;
 use super::init::Initializer;
 use super::ops::{self, Segments};
+use super::prefixes::Layout;
 use burn::module::{Module, Param};
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use experiment::architecture::Pooling;
@@ -29,15 +30,20 @@ impl BoundaryPredictor {
     /// Computes p_t, the probability that token t starts a concept.
     ///
     /// # Shapes
-    /// `h` [batch, seq_len, d_token] → [batch, seq_len]; the first column is 1.
-    pub(crate) fn forward(&self, h: Tensor<3>, gradient: BoundaryGradient) -> Tensor<2> {
+    /// `h` [batch, seq_len, d_token], or as the layout says → [batch, seq_len]; the first column is 1.
+    pub(crate) fn forward(
+        &self,
+        h: Tensor<3>,
+        layout: &Layout,
+        gradient: BoundaryGradient,
+    ) -> Tensor<2> {
         let h = match gradient {
             BoundaryGradient::Detached => h.detach(),
             BoundaryGradient::Encoder | BoundaryGradient::LanguageModel => h,
         };
         probability(
-            ops::linear(h.clone(), self.query.val()),
-            ops::linear(h, self.key.val()),
+            layout.spread(ops::linear(h.clone(), self.query.val())),
+            layout.spread(ops::linear(h, self.key.val())),
         )
     }
 

@@ -4,6 +4,7 @@ use super::block::NORM_EPSILON;
 use super::flop_count::FlopCount;
 use super::init::Initializer;
 use super::ops::{self, Heads, KeyValues, Segments};
+use super::prefixes::Layout;
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 use experiment::architecture::Stack;
@@ -47,16 +48,20 @@ impl CrossAttention {
     /// Lets each token read the concepts before its own.
     ///
     /// # Shapes
-    /// `h` [batch, seq_len, d_token]; `slots` [batch, concepts, d_concept], shifted by one, the
-    /// start vector first; result [batch, seq_len, d_token].
-    pub(crate) fn forward(&self, h: Tensor<3>, slots: Tensor<3>, segments: &Segments) -> Tensor<3> {
+    /// `h` [batch, seq_len, d_token], or as the layout says; `slots` [batch, concepts, d_concept], shifted by one, the
+    /// start vector first; result like `h`.
+    pub(crate) fn forward(
+        &self,
+        h: Tensor<3>,
+        layout: &Layout,
+        slots: Tensor<3>,
+        segments: &Segments,
+    ) -> Tensor<3> {
         let flops = &FlopCount::default();
-        let query = self.query(h, flops);
+        let query = layout.spread(self.query(h, flops));
         let (key, value) = self.key_value(slots, flops);
-        ops::linear(
-            ops::cross_attention(query, key, value, &self.heads, segments),
-            self.output.val(),
-        )
+        let read = ops::cross_attention(query, key, value, &self.heads, segments);
+        ops::linear(layout.collect(read), self.output.val())
     }
 
     /// Makes what [`Self::step`] reads: no slots yet.

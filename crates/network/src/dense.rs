@@ -6,6 +6,7 @@ use super::flop_count::FlopCount;
 use super::init::Initializer;
 use super::observe::{Observer, Site};
 use super::ops::KeyValues;
+use super::prefixes::Layout;
 use burn::module::Module;
 use burn::tensor::{Int, Tensor};
 use experiment::architecture::{Dense, Window};
@@ -41,13 +42,21 @@ impl DenseModel {
         self.embedding.forward(tokens)
     }
 
-    /// Computes logits before the output multiplier, and shows the residual stream on the way.
+    /// Computes what logits are made from, and shows the residual stream on the way.
     ///
     /// # Shapes
-    /// x [batch, seq_len, width] → [batch · seq_len, vocab].
-    pub(crate) fn decode(&self, x: Tensor<3>, observe: &mut Observer<'_>) -> Tensor<2> {
-        let h = self.decoder.forward(x, |x| observe(Site::Decoder, x));
-        self.unembedding.forward(h, &FlopCount::default())
+    /// [batch, seq_len, width], or as the layout says, in and out.
+    pub(crate) fn decode(
+        &self,
+        x: Tensor<3>,
+        layout: &Layout,
+        observe: &mut Observer<'_>,
+    ) -> Tensor<3> {
+        (self.decoder).forward(x, layout, |x| observe(Site::Decoder, x))
+    }
+
+    pub(crate) fn unembedding(&self) -> &Unembedding {
+        &self.unembedding
     }
 
     /// Makes what [`Self::step`] remembers.

@@ -15,10 +15,11 @@ use super::flop_count::FlopCount;
 use super::init::Initializer;
 use super::observe::{Observer, Site};
 use super::ops::{self, KeyValues};
+use super::prefixes::Layout;
 use burn::module::{Module, Param};
 use burn::tensor::activation::sigmoid;
 use burn::tensor::{DType, Int, Tensor};
-use experiment::architecture::{Dlcm, Pooling, Window};
+use experiment::architecture::{Causality, Dlcm, Pooling, Window};
 use experiment::recipe::{BoundaryGradient, Precision};
 
 /// Standard deviation of the initial start vector, that of a normed concept.
@@ -39,6 +40,10 @@ pub struct DlcmModel {
     cross_attention: CrossAttention,
     decoder: Blocks,
     unembedding: Unembedding,
+    #[module(skip)]
+    pooling: Pooling,
+    #[module(skip)]
+    causal: Causality,
 }
 
 /// What the segmentation did.
@@ -103,11 +108,12 @@ impl DlcmModel {
             backbone: Blocks::new(&shape.backbone, Window::Full, init),
             // sigmoid(2) = 0.88: mostly the concept itself to begin with.
             smoothing: init.constant(d_concept, 2.0),
-            start: (shape.pooling == Pooling::Mean)
-                .then(|| init.vector(d_concept, START_DEVIATION)),
+            start: (shape.has_start()).then(|| init.vector(d_concept, START_DEVIATION)),
             cross_attention: CrossAttention::new(&shape.decoder, d_concept, init),
             decoder: Blocks::new(&shape.decoder, shape.token_window, init),
             unembedding: Unembedding::new(shape.vocab, d_token, init),
+            pooling: shape.pooling,
+            causal: shape.causal,
         }
     }
 
@@ -117,57 +123,58 @@ impl DlcmModel {
 
     /// Returns what concepts are made of.
     pub(crate) fn pooling(&self) -> Pooling {
-        match self.start {
-            Some(_) => Pooling::Mean,
-            None => Pooling::Boundary,
-        }
+        self.pooling
     }
 
     /// Runs the encoder and the boundary predictor; p is 0 without one.
     ///
     /// # Shapes
-    /// `tokens` [batch, seq_len]; h [batch, seq_len, d_token] and p [batch, seq_len].
+    /// `tokens` [batch, seq_len] and h [batch, seq_len, d_token], or as the layout says; p [batch, seq_len].
     pub(crate) fn encode(
         &self,
         tokens: Tensor<2, Int>,
+        layout: &Layout,
         gradient: BoundaryGradient,
         observe: &mut Observer<'_>,
     ) -> (Tensor<3>, Tensor<2>) {
         let x = self.embedding.forward(tokens);
-        let h = self.encoder.forward(x, |x| observe(Site::Encoder, x));
+        let h = (self.encoder).forward(x, layout, |x| observe(Site::Encoder, x));
         let probability = match &self.boundary {
-            Some(predictor) => predictor.forward(h.clone(), gradient),
+            Some(predictor) => predictor.forward(h.clone(), layout, gradient),
             None => {
-                let [batch, seq_len, _] = h.dims();
+                let [batch, seq_len] = layout.rows(&h);
                 Tensor::zeros([batch, seq_len], (&h.device(), DType::F32))
             }
         };
         (h, probability)
     }
 
-    /// Computes logits before the output multiplier from what [`Self::encode`] gave.
+    /// Computes what logits are made from out of what [`Self::encode`] gave.
     ///
     /// # Shapes
-    /// h [batch, seq_len, d_token] → [batch · seq_len, vocab].
+    /// h [batch, seq_len, d_token], or as the layout of tokens says, in and out.
     pub(crate) fn decode(
         &self,
         h: Tensor<3>,
         probability: Tensor<2>,
         segmentation: &Segmentation,
+        (layout, concepts): (&Layout, &Layout),
         gradient: BoundaryGradient,
         observe: &mut Observer<'_>,
-    ) -> Tensor<2> {
+    ) -> Tensor<3> {
         let segments = &segmentation.segments;
         let confidence = (segmentation.starts.as_ref())
             .filter(|_| gradient == BoundaryGradient::LanguageModel && self.boundary.is_some())
             .map(|starts| confidence(probability, starts.clone()));
-        let slots = self.reason(h.clone(), segmentation, confidence, observe);
-        let read = self.cross_attention.forward(h.clone(), slots, segments);
+        let rows = layout.spread(h.clone());
+        let slots = self.reason(rows, segmentation, concepts, confidence, observe);
+        let read = (self.cross_attention).forward(h.clone(), layout, slots, segments);
         observe(Site::CrossAttention, &read);
-        let h = self
-            .decoder
-            .forward(h + read, |x| observe(Site::Decoder, x));
-        self.unembedding.forward(h, &FlopCount::default())
+        (self.decoder).forward(h + read, layout, |x| observe(Site::Decoder, x))
+    }
+
+    pub(crate) fn unembedding(&self) -> &Unembedding {
+        &self.unembedding
     }
 
     /// Pools tokens into concepts, runs the backbone and smooths; each concept is multiplied by its
@@ -180,6 +187,7 @@ impl DlcmModel {
         &self,
         h: Tensor<3>,
         segmentation: &Segmentation,
+        layout: &Layout,
         confidence: Option<Tensor<3>>,
         observe: &mut Observer<'_>,
     ) -> Tensor<3> {
@@ -200,6 +208,10 @@ impl DlcmModel {
                 let read = segments.concepts - 1;
                 (ops::segment_mean(h, segments).narrow(1, 0, read), read)
             }
+            // The paper's mask: a token reads its own concept, and what comes later in it.
+            (None, _) if self.pooling == Pooling::Mean => {
+                (ops::segment_mean(h, segments), segments.concepts)
+            }
             (None, Some(starts)) => {
                 let [_, concepts] = starts.dims();
                 let starts = starts.clone().reshape([batch, concepts, 1]);
@@ -207,10 +219,9 @@ impl DlcmModel {
             }
             (None, None) => unreachable!("concepts of first tokens are told which those are"),
         };
-        let concepts = ops::linear(pooled, self.up_projection.val());
-        let z = self
-            .backbone
-            .forward(concepts, |x| observe(Site::Backbone, x));
+        let concepts = ops::linear(layout.collect(pooled), self.up_projection.val());
+        let z = (self.backbone).forward(concepts, layout, |x| observe(Site::Backbone, x));
+        let z = layout.spread(z);
         let z = match confidence {
             Some(confidence) => self.smooth(z) * confidence.narrow(1, 0, read).cast(h_type),
             None => self.smooth(z),
@@ -239,6 +250,10 @@ impl DlcmModel {
 
     /// Makes what [`Self::step`] remembers.
     pub(crate) fn memory(&self) -> Memory {
+        assert!(
+            self.causal.is_strict(),
+            "what a token reads is not there yet when it comes"
+        );
         Memory {
             encoder: self.encoder.memory(),
             query: None,

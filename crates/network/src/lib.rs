@@ -18,6 +18,7 @@ mod flop_count;
 mod init;
 mod observe;
 pub mod ops;
+pub mod prefixes;
 mod token_only;
 mod weights;
 
@@ -36,10 +37,12 @@ pub use weights::{HostTensor, HostTensors, plain_name};
 use boundary::needs_starts;
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor};
-use experiment::architecture::Architecture;
+use experiment::architecture::{Architecture, Pooling};
 use experiment::recipe::{BoundaryGradient, Group, Precision};
+use flop_count::FlopCount;
 use init::Initializer;
 use observe::Observer;
+use prefixes::{Layout, Prefixes};
 use std::collections::BTreeMap;
 
 /// A network of any kind.
@@ -100,7 +103,7 @@ impl Network {
         gradient: BoundaryGradient,
         observe: &mut Observer<'_>,
     ) -> (Tensor<2>, Option<Boundaries>) {
-        let encoded = self.encode_observed(tokens, gradient, observe);
+        let encoded = self.encode_observed(tokens, &Layout::Rows, gradient, observe);
         let boundaries = encoded
             .probability
             .clone()
@@ -119,6 +122,54 @@ impl Network {
         (logits, boundaries)
     }
 
+    /// Computes logits before the output multiplier of rows that share beginnings, after the tokens that
+    /// are `read`, as [`Self::forward`] does with detached boundaries.
+    ///
+    /// # Shapes
+    /// `decision` is on [rows, length]; `read` places of [`Prefixes::at`] → [read, vocab].
+    pub fn forward_sharing(
+        &self,
+        prefixes: &Prefixes,
+        decision: &Decision,
+        read: &[usize],
+        device: &Device,
+    ) -> Tensor<2> {
+        let gradient = BoundaryGradient::Detached;
+        let observe: &mut Observer<'_> = &mut |_, _| {};
+        let layout = prefixes.layout(device);
+        let tokens = prefixes.to_device(device);
+        let Encoded { h, probability } = self.encode_observed(tokens, &layout, gradient, observe);
+        let h = match (self, probability) {
+            (Self::Dense(model), _) => model.decode(h, &layout, observe),
+            (Self::TokenOnly(model), _) => model.decode(h, &layout, observe),
+            (Self::Dlcm(model), probability) => {
+                let probability = probability.expect("a model with concepts has boundaries");
+                let mut decided = Boundaries::decide(probability.clone(), decision).decided;
+                prefixes.end_rows(&mut decided);
+                let with_starts = self.needs_starts(gradient);
+                let length = prefixes.length();
+                let segmentation = Segmentation::new(&decided, length, with_starts, device);
+                let room = segmentation.segments.concepts;
+                let concepts = match model.pooling() {
+                    Pooling::Mean => prefixes.concepts(&decided, false, room - 1, device),
+                    Pooling::Boundary => prefixes.concepts(&decided, true, room, device),
+                };
+                let layouts = (&layout, &concepts);
+                model.decode(h, probability, &segmentation, layouts, gradient, observe)
+            }
+        };
+        self.unembed(h.select(1, prefixes::ints(read, device)))
+    }
+
+    fn unembed(&self, h: Tensor<3>) -> Tensor<2> {
+        let unembedding = match self {
+            Self::Dense(model) => model.unembedding(),
+            Self::Dlcm(model) => model.unembedding(),
+            Self::TokenOnly(model) => model.unembedding(),
+        };
+        unembedding.forward(h, &FlopCount::default())
+    }
+
     /// Says whether [`Self::decode`] reads the first tokens of segments by themselves.
     pub fn needs_starts(&self, gradient: BoundaryGradient) -> bool {
         match self {
@@ -132,12 +183,13 @@ impl Network {
     /// # Shapes
     /// `tokens` [batch, seq_len].
     pub fn encode(&self, tokens: Tensor<2, Int>, gradient: BoundaryGradient) -> Encoded {
-        self.encode_observed(tokens, gradient, &mut |_, _| {})
+        self.encode_observed(tokens, &Layout::Rows, gradient, &mut |_, _| {})
     }
 
     fn encode_observed(
         &self,
         tokens: Tensor<2, Int>,
+        layout: &Layout,
         gradient: BoundaryGradient,
         observe: &mut Observer<'_>,
     ) -> Encoded {
@@ -147,11 +199,11 @@ impl Network {
                 probability: None,
             },
             Self::TokenOnly(model) => Encoded {
-                h: model.encode(tokens, observe),
+                h: model.encode(tokens, layout, observe),
                 probability: None,
             },
             Self::Dlcm(model) => {
-                let (h, probability) = model.encode(tokens, gradient, observe);
+                let (h, probability) = model.encode(tokens, layout, gradient, observe);
                 Encoded {
                     h,
                     probability: Some(probability),
@@ -180,14 +232,24 @@ impl Network {
         gradient: BoundaryGradient,
         observe: &mut Observer<'_>,
     ) -> Tensor<2> {
-        match (self, encoded.probability, segmentation) {
+        let rows = &Layout::Rows;
+        let h = match (self, encoded.probability, segmentation) {
             (Self::Dlcm(model), Some(probability), Some(segmentation)) => {
-                model.decode(encoded.h, probability, segmentation, gradient, observe)
+                let layouts = (rows, rows);
+                model.decode(
+                    encoded.h,
+                    probability,
+                    segmentation,
+                    layouts,
+                    gradient,
+                    observe,
+                )
             }
-            (Self::Dense(model), ..) => model.decode(encoded.h, observe),
-            (Self::TokenOnly(model), ..) => model.decode(encoded.h, observe),
+            (Self::Dense(model), ..) => model.decode(encoded.h, rows, observe),
+            (Self::TokenOnly(model), ..) => model.decode(encoded.h, rows, observe),
             (Self::Dlcm(_), ..) => unreachable!("a hierarchical model is decoded with segments"),
-        }
+        };
+        self.unembed(h)
     }
 
     /// Computes the root mean square of the activations at every site.
@@ -261,7 +323,7 @@ pub fn group_of(name: &str, rank: usize) -> Group {
 mod tests {
     use super::*;
     use experiment::architecture::solver::ShapeSettings;
-    use experiment::architecture::{BoundaryRule, Dlcm, Pooling};
+    use experiment::architecture::{BoundaryRule, Dlcm};
 
     #[test]
     fn parameters_are_those_the_architecture_counts() {

@@ -7,6 +7,7 @@ use super::flop_count::FlopCount;
 use super::init::Initializer;
 use super::observe::{Observer, Site};
 use super::ops::KeyValues;
+use super::prefixes::Layout;
 use burn::module::{Module, Param};
 use burn::tensor::{Int, Tensor};
 use experiment::architecture::TokenOnly;
@@ -49,20 +50,33 @@ impl TokenOnlyModel {
     /// Runs the encoder.
     ///
     /// # Shapes
-    /// `tokens` [batch, seq_len] → [batch, seq_len, width].
-    pub(crate) fn encode(&self, tokens: Tensor<2, Int>, observe: &mut Observer<'_>) -> Tensor<3> {
+    /// `tokens` [batch, seq_len] → [batch, seq_len, width], or both as the layout says.
+    pub(crate) fn encode(
+        &self,
+        tokens: Tensor<2, Int>,
+        layout: &Layout,
+        observe: &mut Observer<'_>,
+    ) -> Tensor<3> {
         let x = self.embedding.forward(tokens);
-        self.encoder.forward(x, |x| observe(Site::Encoder, x))
+        (self.encoder).forward(x, layout, |x| observe(Site::Encoder, x))
     }
 
-    /// Computes logits before the output multiplier from what [`Self::encode`] gave.
+    /// Computes what logits are made from out of what [`Self::encode`] gave.
     ///
     /// # Shapes
-    /// h [batch, seq_len, width] → [batch · seq_len, vocab].
-    pub(crate) fn decode(&self, h: Tensor<3>, observe: &mut Observer<'_>) -> Tensor<2> {
+    /// [batch, seq_len, width], or as the layout says, in and out.
+    pub(crate) fn decode(
+        &self,
+        h: Tensor<3>,
+        layout: &Layout,
+        observe: &mut Observer<'_>,
+    ) -> Tensor<3> {
         let h = self.with_start(h);
-        let h = self.decoder.forward(h, |x| observe(Site::Decoder, x));
-        self.unembedding.forward(h, &FlopCount::default())
+        (self.decoder).forward(h, layout, |x| observe(Site::Decoder, x))
+    }
+
+    pub(crate) fn unembedding(&self) -> &Unembedding {
+        &self.unembedding
     }
 
     fn with_start(&self, h: Tensor<3>) -> Tensor<3> {

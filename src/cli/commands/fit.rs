@@ -3,7 +3,7 @@
 use super::plot::Stored;
 use super::report;
 use crate::cli::Failure;
-use crate::cli::answer::answer;
+use crate::cli::answer::{answer, in_json};
 use crate::cli::fitting::FittingArgs;
 use crate::cli::rows::{Home, RowsArgs, Source, law};
 use crate::cli::terminal::{note, print};
@@ -189,20 +189,30 @@ pub(in crate::cli) async fn keep_and_draw(
         rows: &table.unwrap_or(named),
         has_grid: !record.config.is_empty(),
     };
-    let stored = serde_json::to_value(result).map_err(Failure::machine)?;
-    print(&match said {
-        Said::Json => format!("{stored}\n"),
-        _ => analysis::summary(result, &asker, said == Said::Short),
-    })?;
+    let mut json = serde_json::to_value(result).map_err(Failure::machine)?;
     let fit = FitRecord {
         law: AnalysisResult::NAME.to_owned(),
-        result: stored,
+        result: json.clone(),
         runs: result.runs.iter().map(|run| run.id.clone()).collect(),
         created_at: now(),
     };
     store.save_fit(experiment, &fit, None).await?;
     let stored = Stored::newest(store, experiment).await?;
     let stored = stored.ok_or_else(|| Failure::machine("the fit has left the database"))?;
+    // What was asked beforehand is answered first.
+    print(&match (said, &stored.claims) {
+        (Said::Json, None) => in_json(&json)?,
+        (Said::Json, Some(claims)) => {
+            json["claims"] = serde_json::to_value(&claims.claims).map_err(Failure::machine)?;
+            in_json(&json)?
+        }
+        (_, claims) => {
+            let claims = claims
+                .as_ref()
+                .map_or(String::new(), |claims| format!("{claims}\n"));
+            claims + &analysis::summary(result, &asker, said == Said::Short)
+        }
+    })?;
     let outputs = store.outputs(results, experiment).await?;
     let drawn = draw(store, experiment, &stored, &outputs).await?;
     report::write(

@@ -4,6 +4,7 @@ pub(super) mod allocate;
 pub(super) mod bench;
 pub(super) mod cancel;
 pub(super) mod check;
+pub(super) mod claims;
 pub(super) mod compare;
 pub(super) mod completions;
 pub(super) mod coordinates;

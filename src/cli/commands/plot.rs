@@ -1,6 +1,6 @@
 //! `orchestrator plot`: draw figures of an experiment from its database, or of anybody's rows.
 
-use crate::application::{Analysed, items_of};
+use crate::application::{Analysed, items_of, verdicts};
 use crate::cli::Failure;
 use crate::cli::answer::in_json;
 use crate::cli::fitting::FittingArgs;
@@ -18,6 +18,7 @@ use report::ReportError;
 use report::comparison::Answers;
 use report::plots::{self, Drawn, Figure, Format, Material, Overrides, Size, Style};
 use scaling_law::analysis::{AnalysisResult, Since};
+use scaling_law::claims::ClaimVerdicts;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -390,6 +391,7 @@ pub(in crate::cli) struct Stored {
     readings: Vec<ReadingRecord>,
     answers: Answers,
     pub(in crate::cli) analysed: Analysed,
+    pub(in crate::cli) claims: Option<ClaimVerdicts>,
 }
 
 impl Stored {
@@ -424,6 +426,7 @@ impl Stored {
             runs,
             measurements,
             answers,
+            claims: verdicts(store, experiment).await?,
             readings: store.readings(experiment).await?,
             analysed,
         })
@@ -436,6 +439,7 @@ impl Stored {
             measurements: BTreeMap::new(),
             readings: Vec::new(),
             answers: Answers::default(),
+            claims: None,
             analysed: just_made(result),
         }
     }

@@ -91,6 +91,7 @@ pub(in crate::cli) async fn write(
         result: material.result,
         analysed_at: stored.analysed.at,
         since: stored.analysed.since,
+        claims: stored.claims.as_ref(),
         machines: &store.machines(experiment).await?,
         written_at: now(),
     };

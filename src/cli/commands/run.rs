@@ -397,7 +397,12 @@ async fn record(
         git_commit,
     };
     let runs: Vec<PlannedRun> = planned.iter().map(PlannedRun::from).collect();
-    Ok(store.plan(&experiment, &runs, now()).await?)
+    let id = store.plan(&experiment, &runs, now()).await?;
+    // Before anything is trained for it.
+    store
+        .register_claims(id, &loaded.experiment.claims, now())
+        .await?;
+    Ok(id)
 }
 
 /// What runs are trained by.

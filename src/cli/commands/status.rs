@@ -1,6 +1,7 @@
 //! `orchestrator status`: where the runs of an experiment stand.
 
 use super::watch;
+use crate::application::verdicts;
 use crate::cli::Failure;
 use crate::cli::axes::Columns;
 use crate::cli::experiment::ExperimentArgs;
@@ -14,6 +15,7 @@ use experiment::lock::Lock;
 use experiment::quantity::{Params, Tokens, or_dash};
 use experiment::run::{Part, RunId, RunOutcome, RunState};
 use experiment::tasks::Scores;
+use scaling_law::claims::{ClaimVerdict, ClaimVerdicts};
 use std::collections::{BTreeMap, HashMap};
 use std::io::IsTerminal;
 use std::path::Path;
@@ -119,6 +121,8 @@ struct Status {
     tally: Vec<Tally>,
     /// What runs answer to tasks, of those that were asked.
     scores: BTreeMap<RunId, Scores>,
+    /// What the runs say of the experiment's claims; `None` where it has none.
+    claims: Option<ClaimVerdicts>,
     /// Runs of other people.
     imported: u64,
     /// Whether an orchestrator works on the folder, as far as can be told.
@@ -178,6 +182,7 @@ impl Status {
             blocked: blocked_by(&runs),
             imported: store.count_imported(experiment).await?,
             scores: store.scores(experiment).await?,
+            claims: verdicts(store, experiment).await?,
             runs,
             removed,
             tally,
@@ -224,6 +229,8 @@ impl Status {
             at_work: bool,
             imported: u64,
             workers: Option<&'a Workload>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            claims: Option<&'a [ClaimVerdict]>,
             runs: Vec<Row<'a>>,
             #[serde(skip_serializing_if = "Option::is_none")]
             removed: Option<Vec<Row<'a>>>,
@@ -233,6 +240,7 @@ impl Status {
             at_work: self.at_work,
             imported: self.imported,
             workers: Some(&self.workers).filter(|workers| workers.is_open()),
+            claims: self.claims.as_ref().map(|claims| &*claims.claims),
             runs: self.rows(&self.runs),
             removed: all.then(|| self.rows(&self.removed)),
         };
@@ -324,6 +332,9 @@ impl Status {
                     runs => format!("{runs} runs have been"),
                 }
             );
+        }
+        if let Some(claims) = &self.claims {
+            text += &format!("claims: {} (`orchestrator claims`)\n", claims.tally());
         }
         if self.cut_off() > 0 {
             text += "no orchestrator is at work here: what says `running` was cut off, and goes on with \

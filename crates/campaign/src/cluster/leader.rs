@@ -5,10 +5,10 @@ use super::pool::Pool;
 use super::{Ending, read, run_of_exit, write_whole};
 use crate::launch::offers::{KILL, Offer, STOP, listed, offer_name, remove, run_of_offer};
 use crate::launch::{Begun, Exit, Job, LaunchError, Launcher, Stuck, exit_code};
-use experiment::claim::Claim;
 use experiment::folder::{ClusterFolder, JOURNAL, ResultsFolder};
 use experiment::lock::Holder;
 use experiment::run::RunId;
+use experiment::run_claim::RunClaim;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -27,7 +27,7 @@ struct Offered {
     attempt: usize,
     /// Its file; two where leaders on machines that see each other's files late have each made one.
     offers: Vec<PathBuf>,
-    claim: Option<Claim>,
+    claim: Option<RunClaim>,
     /// Since when its claim is seen, and cannot be read.
     unreadable: Option<Instant>,
 }
@@ -248,7 +248,7 @@ impl Cluster {
             };
             let path = self.folder().claim(&run);
             // While it cannot be taken away, nobody else can have it either.
-            if Claim::take_away(&path).is_err() {
+            if RunClaim::take_away(&path).is_err() {
                 self.offered.insert(run, offered);
                 continue;
             }
@@ -331,7 +331,7 @@ impl Cluster {
 
     /// Reads the claims on runs that are not known to have begun. One that stays unreadable is of a worker that
     /// died as it wrote it, and is taken away.
-    fn claims(&mut self) -> BTreeMap<RunId, Claim> {
+    fn claims(&mut self) -> BTreeMap<RunId, RunClaim> {
         let patience = self.pool.patience();
         let mut claims = BTreeMap::new();
         for path in listed(&self.folder().claims()) {
@@ -345,7 +345,7 @@ impl Cluster {
             if offered.claim.is_some() {
                 continue;
             }
-            if let Ok(Some(claim)) = Claim::read(&path) {
+            if let Ok(Some(claim)) = RunClaim::read(&path) {
                 claims.insert(run, claim);
                 continue;
             }
@@ -353,7 +353,7 @@ impl Cluster {
             if since.elapsed() > patience {
                 offered.unreadable = None;
                 // While it cannot be taken away, nobody else can have it either.
-                let _ = Claim::take_away(&path);
+                let _ = RunClaim::take_away(&path);
             }
         }
         claims
@@ -449,7 +449,7 @@ impl Launcher for Cluster {
         self.look();
         let mut begun = Vec::new();
         let of_endings = self.endings.iter();
-        let mut claims: BTreeMap<RunId, Claim> = of_endings
+        let mut claims: BTreeMap<RunId, RunClaim> = of_endings
             .map(|told| (told.run.clone(), told.ending.claim.clone()))
             .collect();
         for (run, claim) in self.claims() {

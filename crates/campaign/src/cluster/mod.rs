@@ -24,7 +24,7 @@ use std::path::Path;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Ending {
     /// Who carried it out.
-    pub claim: experiment::claim::Claim,
+    pub claim: experiment::run_claim::RunClaim,
     /// Its process; `None` where none could be started.
     pub pid: Option<u32>,
     /// Exit code, where it exited.

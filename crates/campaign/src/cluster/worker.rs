@@ -6,11 +6,11 @@ use crate::launch::local::Local;
 use crate::launch::offers::{KILL, Offer, listed, remove, run_of_offer};
 use crate::launch::{Exit, Job, LaunchError, Launcher, exit_code};
 use crate::orchestrate::Tail;
-use experiment::claim::{Claim, Fence};
 use experiment::clock::now;
 use experiment::event::Event;
 use experiment::folder::{ClusterFolder, END, JOURNAL, ResultsFolder, log_name};
 use experiment::run::{RunId, RunOutcome};
+use experiment::run_claim::{Fence, RunClaim};
 use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -87,7 +87,7 @@ pub enum WorkerError {
 
 /// A run that it trains.
 struct Training {
-    claim: Claim,
+    claim: RunClaim,
     fence: Fence,
     offer: PathBuf,
     folder: PathBuf,
@@ -301,7 +301,7 @@ impl AtWork<'_> {
         if !self.has_room(&offer) || !self.can_begin(&offer) {
             return Ok(Tried::Later);
         }
-        let claim = Claim {
+        let claim = RunClaim {
             token: format!("{}.{}", self.worker.token, self.begun),
             host: self.worker.host.clone(),
             job: self.worker.job.clone(),
@@ -363,7 +363,7 @@ impl AtWork<'_> {
         &mut self,
         run: RunId,
         offer: Offer,
-        claim: Claim,
+        claim: RunClaim,
         path: PathBuf,
     ) -> Result<(), WorkerError> {
         let folder = ResultsFolder(&self.worker.results).run(&run);

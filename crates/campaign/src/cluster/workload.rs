@@ -3,10 +3,10 @@
 use super::run_of_exit;
 use super::slurm::{Queue, meaning};
 use crate::launch::offers::{listed, run_of_offer};
-use experiment::claim::Claim;
 use experiment::clock::now;
 use experiment::folder::ClusterFolder;
 use experiment::quantity::counted;
+use experiment::run_claim::RunClaim;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -38,7 +38,7 @@ impl Workload {
         let mut taken = BTreeSet::new();
         for path in listed(&folder.claims()) {
             // One that is being written has no host yet.
-            let claim = Claim::read(&path).ok().flatten();
+            let claim = RunClaim::read(&path).ok().flatten();
             let host = claim.map_or_else(|| "a machine".to_owned(), |claim| claim.host);
             *claimed.entry(host).or_default() += 1;
             taken.extend(

@@ -4,6 +4,7 @@
 //! migrated schema by a test below.
 
 mod attempts;
+mod claims;
 mod copy;
 mod error;
 mod filesystem;
@@ -23,6 +24,7 @@ mod scores;
 mod standing;
 mod writing;
 
+pub use claims::RegisteredClaim;
 pub use error::{StoreError, is_of_machine};
 pub use experiment::record::RunRecord;
 pub use filesystem::shared_filesystem;

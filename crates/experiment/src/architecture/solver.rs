@@ -10,7 +10,9 @@
 mod proportions;
 mod search;
 
-use super::{Architecture, BoundaryRule, Dense, Dlcm, Pooling, Stack, TokenOnly, Window};
+use super::{
+    Architecture, BoundaryRule, Causality, Dense, Dlcm, Pooling, Stack, TokenOnly, Window,
+};
 use search::{Levels, Single};
 use serde::{Deserialize, Serialize};
 
@@ -34,6 +36,9 @@ pub struct ShapeSettings {
     /// What a DLCM's concepts are made of.
     #[serde(default)]
     pub pooling: Pooling,
+    /// Whether a DLCM's tokens may read what comes after them.
+    #[serde(default)]
+    pub causal: Causality,
     /// Width of a head, of which widths are then multiples; without it an even divisor of the
     /// width near 16 below 0.5M parameters, then 32, 64 from 20M and 128 from 1B.
     pub head_size: Option<usize>,
@@ -60,7 +65,7 @@ pub struct ShapeSettings {
 /// What shape settings are told apart by.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct SettingsKey(
-    (usize, Window, BoundaryRule, Pooling),
+    (usize, Window, BoundaryRule, Pooling, Causality),
     usize,
     Option<u64>,
     [Option<usize>; 4],
@@ -75,6 +80,7 @@ impl ShapeSettings {
             token_window,
             boundaries,
             pooling,
+            causal,
             head_size,
             query_group,
             concept_width_ratio,
@@ -87,7 +93,7 @@ impl ShapeSettings {
             dense_width,
         } = *self;
         let ratio = concept_width_ratio.map(f64::to_bits);
-        let rules = (seq_len, token_window, boundaries, pooling);
+        let rules = (seq_len, token_window, boundaries, pooling, causal);
         let layers = [
             encoder_layers,
             backbone_layers,
@@ -106,6 +112,7 @@ impl Default for ShapeSettings {
             token_window: Window::Local(32),
             boundaries: BoundaryRule::default(),
             pooling: Pooling::default(),
+            causal: Causality::default(),
             head_size: None,
             query_group: 2,
             concept_width_ratio: None,
@@ -283,6 +290,7 @@ impl ShapeSettings {
             decoder: stack(decoder, d_token),
             boundaries: self.boundaries,
             pooling: self.pooling,
+            causal: self.causal,
         }))
     }
 

@@ -5,6 +5,7 @@ use super::draft::{DataKind, Draft};
 use super::places::Places;
 use super::source::Problem;
 use crate::architecture::solver::{SettingsKey, ShapeError, ShapeSettings};
+use crate::architecture::{Causality, Pooling};
 use crate::quantity::{Flops, Params};
 use std::collections::HashMap;
 
@@ -241,6 +242,20 @@ fn concepts(draft: &Draft, size: Size, places: &Places<'_>) -> Result<(), Proble
         return Err(places
             .label(problem, &["model.d_concept", "model.d_token"])
             .help("concepts are at least as wide as tokens; the paper makes them twice as wide"));
+    }
+    if draft.shape.causal == Causality::Paper {
+        if draft.shape.pooling == Pooling::Boundary {
+            let problem = Problem::new("concepts of first tokens hold nothing that comes later");
+            return Err(places
+                .label(problem, &["model.causal", "model.pooling"])
+                .help("the paper's mask is of concepts that are means: take one of the two out"));
+        }
+        if !draft.evaluation.is_empty() {
+            let problem = Problem::new("a model that reads ahead cannot be asked what follows");
+            return Err(places
+                .label(problem, &["model.causal", "evaluation.tasks"])
+                .help("take `evaluation` out of the file that studies the leak"));
+        }
     }
     Ok(())
 }

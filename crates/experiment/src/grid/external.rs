@@ -8,7 +8,7 @@ use crate::external::{AxisValue, Quantities, Trainer};
 use std::collections::BTreeMap;
 
 pub(super) use cells::cells;
-pub(super) use read::{Declared, read};
+pub(super) use read::{Declared, axes, read};
 
 /// What is asked of another trainer.
 #[derive(Clone, Debug, PartialEq)]

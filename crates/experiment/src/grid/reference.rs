@@ -2,7 +2,7 @@
 
 use super::draft::Draft;
 use super::key::{Form, Key, Role, Shown, written};
-use super::settings::trainer::{FREE_AXES, KEYS};
+use super::settings::trainer::{FREE_AXES, KEYS, TrainerKey};
 use super::settings::{AXES, CONTROLS, GROUPS, NAME, OWN_TRAINING, RULES, settings};
 use std::fmt::Write;
 
@@ -45,14 +45,8 @@ fn write_reference(out: &mut String) -> std::fmt::Result {
                 write_rules(out, &RULES)?;
                 write_rules(out, &[FREE_AXES])?;
             }
-            "trainer" => {
-                writeln!(out, "\n| key | meaning | example |\n| --- | --- | --- |")?;
-                for key in KEYS {
-                    let (name, doc) = (key.name, key.doc);
-                    let example = key.example.replace('|', "\\|");
-                    writeln!(out, "| `trainer.{name}` | {doc} | `{name}: {example}` |")?;
-                }
-            }
+            "trainer" => write_plain(out, "trainer", KEYS)?,
+            "claims" => write_plain(out, "claims.NAME", super::settings::claims::KEYS)?,
             "controls" => {
                 writeln!(out)?;
                 write_rules(out, &CONTROLS)?;
@@ -73,6 +67,17 @@ fn write_reference(out: &mut String) -> std::fmt::Result {
                 write_table(out, settings().filter(|key| inside(key.path, section)))?;
             }
         }
+    }
+    Ok(())
+}
+
+/// Writes keys that are no axes.
+fn write_plain(out: &mut String, inside: &str, keys: &[TrainerKey]) -> std::fmt::Result {
+    writeln!(out, "\n| key | meaning | example |\n| --- | --- | --- |")?;
+    for key in keys {
+        let (name, doc) = (key.name, key.doc);
+        let example = key.example.replace('|', "\\|");
+        writeln!(out, "| `{inside}.{name}` | {doc} | `{name}: {example}` |")?;
     }
     Ok(())
 }

@@ -3,8 +3,8 @@
 use super::draft::Draft;
 use super::key::{Form, Key, Range, Role, Shown};
 use super::section::LONGEST_NAME;
-use super::settings::trainer::{FREE_AXES, KEYS, Takes};
-use super::settings::{AXES, CONTROLS, GROUPS, NAME, OWN_TRAINING, RULES, settings};
+use super::settings::trainer::{FREE_AXES, KEYS, Takes, TrainerKey};
+use super::settings::{self, AXES, CONTROLS, GROUPS, NAME, OWN_TRAINING, RULES, settings};
 use crate::quantity::{Draws, Seconds};
 use serde_json::{Map, Value, json};
 
@@ -34,9 +34,10 @@ pub fn schema() -> Value {
     insert(&mut root, "baselines", section("baselines", true));
     insert(&mut root, "controls", controls());
     insert(&mut root, "trainer", trainer());
+    insert(&mut root, "claims", claims());
     for (path, doc) in GROUPS
         .iter()
-        .filter(|(path, _)| !["grid", "baselines", "controls", "trainer"].contains(path))
+        .filter(|(path, _)| !["grid", "baselines", "controls", "trainer", "claims"].contains(path))
     {
         insert(&mut root, path, object(doc));
     }
@@ -140,8 +141,22 @@ fn section(name: &str, dense: bool) -> Value {
 
 /// The schema of `trainer`.
 fn trainer() -> Value {
-    let mut schema = object(group("trainer"));
-    for key in KEYS {
+    let mut schema = plain(group("trainer"), KEYS);
+    put(&mut schema, "required", json!(["command"]));
+    schema
+}
+
+/// The schema of `claims`.
+fn claims() -> Value {
+    let mut claim = plain("A claim.", settings::claims::KEYS);
+    put(&mut claim, "required", json!(["says", "test"]));
+    json!({ "type": "object", "description": group("claims"), "additionalProperties": claim })
+}
+
+/// The schema of a mapping of keys that are no axes.
+fn plain(doc: &str, keys: &[TrainerKey]) -> Value {
+    let mut schema = object(doc);
+    for key in keys {
         let text = json!({ "type": ["string", "number"] });
         let mut values = match key.takes {
             Takes::Texts => {
@@ -155,6 +170,7 @@ fn trainer() -> Value {
             }),
             Takes::Expression => json!({ "type": ["string", "number"] }),
             Takes::Number => json!({ "type": "number", "exclusiveMinimum": 0 }),
+            Takes::AnyNumber => json!({ "type": "number" }),
             Takes::Duration => json!({"anyOf": [
                 {"type": "number", "exclusiveMinimum": 0}, {"type": "string", "pattern": DURATION},
             ]}),
@@ -166,7 +182,6 @@ fn trainer() -> Value {
         put(&mut values, "description", json!(key.doc));
         insert(&mut schema, key.name, values);
     }
-    put(&mut schema, "required", json!(["command"]));
     schema
 }
 

@@ -1,17 +1,19 @@
 //! The sections of a file: values → checked assignments, axes and points.
 
 use super::axes::{Axis, Controls, Section, inherit};
+use super::claims;
 use super::document::{self, Content, Entry, Node};
 use super::draft::{DataKind, Draft};
 use super::external;
 use super::key::{Key, Role};
 use super::settings::{self, AXES, GROUPS, data_kind};
 use super::source::{GridError, Location, Problem};
+use crate::claims::Claim;
 use crate::spelling::nearest;
 use std::path::Path;
 
 /// Keys of the file itself.
-const SECTIONS: [&str; 12] = [
+const SECTIONS: [&str; 13] = [
     "name",
     "trainer",
     "grid",
@@ -22,6 +24,7 @@ const SECTIONS: [&str; 12] = [
     "training",
     "tune",
     "evaluation",
+    "claims",
     "analysis",
     "execution",
 ];
@@ -37,6 +40,7 @@ pub(super) struct Declared {
     pub(super) controls: Option<Controls>,
     /// What another trainer is asked, in place of this program's own.
     pub(super) external: Option<external::Declared>,
+    pub(super) claims: Vec<Claim>,
 }
 
 /// Refuses a file that is no mapping of keys.
@@ -66,14 +70,16 @@ pub(super) fn read(root: &Node, file: &str) -> Result<Declared, GridError> {
     for entry in root.entries().unwrap_or_default() {
         match entry.key.as_str() {
             "name" => name = Some(reader.name(&entry.node)),
-            "grid" | "baselines" | "controls" | "trainer" => {}
+            "grid" | "baselines" | "controls" | "trainer" | "claims" => {}
             section if SECTIONS.contains(&section) => reader.walk(section, &entry.node),
             // What merge keys and aliases share needs a place; a slip of a section's name is none.
             name if entry.node.is_named && nearest(name, SECTIONS).is_none() => {}
             _ => reader.unknown(entry, "", &SECTIONS),
         }
     }
+    let claims = root.get("claims");
     if let Some(trainer) = root.get("trainer") {
+        let claims = claims.map(|claims| claims::read(&mut reader, claims, &external::axes(root)));
         let external = external::read(&mut reader, root, trainer, file);
         let name = name.unwrap_or_else(|| reader.default_name(file));
         return match external {
@@ -84,10 +90,12 @@ pub(super) fn read(root: &Node, file: &str) -> Result<Declared, GridError> {
                 sections: Vec::new(),
                 controls: None,
                 external: Some(external),
+                claims: claims.unwrap_or_default(),
             }),
             _ => Err(reader.problems.into()),
         };
     }
+    let claims = claims.map(|section| claims::read(&mut reader, section, &claims::own_axes()));
     if let Some(data) = root.get("data") {
         reader.data_kind(&data.node);
     }
@@ -140,6 +148,7 @@ pub(super) fn read(root: &Node, file: &str) -> Result<Declared, GridError> {
             sections,
             controls,
             external: None,
+            claims: claims.unwrap_or_default(),
         })
     } else {
         Err(reader.problems.into())
@@ -158,7 +167,7 @@ pub(super) fn stands_in(own: &[Axis], key: &Key) -> bool {
 pub(super) const LONGEST_NAME: usize = 200;
 
 /// Says whether results can be stored under a name, and named on a command line.
-fn is_name(name: &str) -> bool {
+pub(super) fn is_name(name: &str) -> bool {
     !name.is_empty() && !name.starts_with(['.', '-']) && name.chars().all(is_name_character)
 }
 

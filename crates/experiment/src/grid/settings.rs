@@ -1,5 +1,6 @@
 //! The table of keys: the one place that parsing, messages, the JSON Schema and the reference read.
 
+pub(super) mod claims;
 mod data;
 mod experiment;
 mod model;
@@ -76,6 +77,11 @@ pub(super) const GROUPS: &[(&str, &str)] = &[
     (
         "evaluation",
         "What each run is asked when it has been trained. See [evaluation](evaluation.md).",
+    ),
+    (
+        "claims",
+        "Statements that the runs are to decide, by name, each with a test that is fixed before them: reproduced, \
+         contradicted or not determined. See [claims](claims.md).",
     ),
     (
         "analysis",

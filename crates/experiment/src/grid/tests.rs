@@ -1,6 +1,7 @@
 //! Stories through [`parse`]: what a file means, and what is said when it means nothing.
 
 mod anchors;
+mod claims;
 mod dialects;
 mod mistakes;
 

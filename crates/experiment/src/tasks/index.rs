@@ -274,6 +274,13 @@ fn checked(item: Item, kind: Kind) -> Result<Item, String> {
             "of a single candidate there is nothing to choose: give two or more".to_owned(),
         );
     }
+    for all in [&item.contexts, &item.continuations] {
+        if let Some(second) = (1..all.len()).find(|&second| all[..second].contains(&all[second])) {
+            return Err(format!(
+                "candidate {second} is the same text as one before it: neither could be told from the other"
+            ));
+        }
+    }
     match item.continuations.iter().position(String::is_empty) {
         Some(place) => Err(format!(
             "continuation {place} is empty: nothing could be scored"
@@ -365,6 +372,11 @@ mod tests {
                 index,
                 "{\"query\": \"a\", \"choices\": [\"b\", \"\"], \"gold\": 0}",
                 ["line 1", "is empty"],
+            ),
+            (
+                index,
+                "{\"query\": \"a\", \"choices\": [\"b\", \"c\", \"b\"], \"gold\": 0}",
+                ["line 1", "candidate 2 is the same text"],
             ),
             (
                 index,

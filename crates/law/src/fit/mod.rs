@@ -26,7 +26,7 @@ mod bootstrap;
 mod design;
 mod estimate;
 mod interrupt;
-mod matrix;
+pub(crate) mod matrix;
 mod objective;
 mod observations;
 mod profile;

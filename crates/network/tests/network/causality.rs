@@ -4,7 +4,7 @@
 use burn::module::Module;
 use burn::tensor::Device;
 use experiment::architecture::solver::ShapeSettings;
-use experiment::architecture::{Architecture, BoundaryRule, Pooling, Window};
+use experiment::architecture::{Architecture, BoundaryRule, Causality, Pooling, Window};
 use experiment::grid;
 use experiment::plan::plan;
 use experiment::run::DataFacts;
@@ -66,6 +66,25 @@ fn every_architecture_of_the_shipped_experiments_is_causal() {
         }
     }
     assert!(seen.len() >= 10, "only {} architectures", seen.len());
+}
+
+#[test]
+fn the_papers_mask_is_seen_to_leak() {
+    let settings = ShapeSettings {
+        seq_len: 48,
+        token_window: Window::Local(8),
+        causal: Causality::Paper,
+        ..ShapeSettings::default()
+    };
+    let architecture = settings.solve_dlcm(100_000, 0.5, 4.0, 32);
+    let architecture = architecture.expect("solvable");
+    assert!(architecture.reads_ahead());
+    let network = Network::new(&architecture, 1, &device()).valid();
+    let placement = Placement::of(&architecture, 0.5, 1);
+    let leak = find_leak(&network, 32, 48, placement, 1, &device());
+    let leak = leak.expect("a token knows its future");
+    // Where boundaries are does not depend on what comes later; what is read does.
+    assert!(leak.change.is_some(), "{leak:?}");
 }
 
 proptest! {

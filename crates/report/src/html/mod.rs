@@ -5,6 +5,7 @@
 //! within the page, and the page may load nothing.
 
 mod answer;
+mod claims;
 mod figures;
 mod formula;
 mod grid;
@@ -23,6 +24,7 @@ use experiment::run::{RunId, RunState};
 pub use law::laws;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use scaling_law::analysis::{AnalysisResult, Asker, Since};
+use scaling_law::claims::ClaimVerdicts;
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
@@ -47,6 +49,8 @@ pub struct Stored<'a> {
     pub readings: &'a [ReadingRecord],
     /// What runs answered to tasks, and made of texts.
     pub answers: &'a Answers,
+    /// What they say of the experiment's claims; `None` where it has none.
+    pub claims: Option<&'a ClaimVerdicts>,
     /// The newest analysis.
     pub result: &'a AnalysisResult,
     /// When it was made, seconds since the Unix epoch.
@@ -109,6 +113,9 @@ pub fn page(stored: &Stored) -> Result<String, ReportError> {
     if !stored.answers.runs.is_empty() {
         let tasks = tasks::section(stored.answers, stored.runs);
         sections.insert(3, ("tasks", "Tasks and texts", tasks));
+    }
+    if let Some(claims) = stored.claims {
+        sections.insert(0, ("claims", "Claims", claims::section(claims)));
     }
     let name = &stored.experiment.name;
     let policy = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; \

@@ -229,6 +229,12 @@ pub static RUNS: &[TableColumn<Listed>] = &[
         Cell::Text(|run| run.row.token_level.clone()),
     ),
     column(
+        "reads_ahead",
+        "",
+        "`true` where tokens read what comes after them (`model.causal: paper`): no law takes such a loss",
+        Cell::Text(|run| run.row.reads_ahead.then(|| "true".to_owned())),
+    ),
+    column(
         "token_layers",
         "blocks",
         "Blocks of the token level, encoder and decoder; all of a dense model",

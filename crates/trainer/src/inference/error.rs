@@ -34,6 +34,11 @@ pub enum InferenceError {
          are not those it was trained on, so tokens may mean something else; put those back"
     )]
     DataChanged(RunId),
+    /// Its tokens read what comes after them.
+    #[error(
+        "run {0} has `model.causal: paper`: its tokens read what comes after them, so it cannot say what does"
+    )]
+    ReadsAhead(RunId),
     /// There is nothing to read.
     #[error("the text is empty; give at least one token")]
     NoTokens,

@@ -55,6 +55,9 @@ impl Trained {
     /// When there is no such device, the folder holds no run or no weights, or data are needed and not those it was trained on.
     pub fn load(folder: &Path, data_cache: &Path, device: &str) -> Result<Self, InferenceError> {
         let spec = read_spec(folder)?;
+        if spec.architecture.reads_ahead() {
+            return Err(InferenceError::ReadsAhead(spec.id()));
+        }
         let device = device::open(device).map_err(TrainError::from)?;
         let network = Network::new(&spec.architecture, spec.seed, &device)
             .with_precision(spec.recipe.precision);

@@ -2,16 +2,21 @@
 
 use super::{InferenceError, Trained};
 use crate::data::SEPARATOR;
-use burn::tensor::{Int, Tensor, TensorData};
+use burn::tensor::{Int, Tensor};
 use experiment::architecture::{Architecture, BoundaryRule};
-use experiment::recipe::BoundaryGradient;
 use experiment::tasks::{Candidate, Scored};
 use network::ops;
+use network::prefixes::{Prefixes, common};
 
 /// Numbers of logits that a forward pass may make: 256 MB.
 const LOGITS: usize = 1 << 26;
 /// Tokens in a forward pass, unless validation had more of them: more only leave the caches of a processor.
 const TOKENS: usize = 2048;
+/// Rows are laid out in full where their positions are mixed: to so many times the tokens.
+const SPREAD: usize = 4;
+/// The least share of its tokens that a row has in common with another for the two to be computed together; rows of a
+/// length are else.
+const COMMON: usize = 4;
 
 /// A sequence, and which of its tokens are scored.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,6 +28,17 @@ struct Sequence {
     truncated: usize,
 }
 
+impl Sequence {
+    /// The tokens that others are predicted from: all but the last.
+    fn inputs(&self) -> &[u32] {
+        &self.ids[..self.ids.len() - 1]
+    }
+
+    fn scored(&self) -> &[u32] {
+        &self.ids[self.from..]
+    }
+}
+
 /// Moves the spaces at the end of a context to what follows: tokenizers put them there, and their bytes are predicted
 /// there.
 fn split(candidate: &Candidate) -> (&str, String) {
@@ -31,28 +47,53 @@ fn split(candidate: &Candidate) -> (&str, String) {
     (context, format!("{spaces}{}", candidate.continuation))
 }
 
-/// Puts sequences into rows that are computed once: in one row are those whose tokens but the last begin its longest,
-/// as choices of a single token after one context do. The longest comes first.
-fn shared(sequences: &[Sequence]) -> Vec<Vec<usize>> {
-    let inputs = |place: usize| {
-        let ids = &sequences[place].ids;
-        &ids[..ids.len() - 1]
-    };
+/// Puts sequences into rows: in one row are those whose tokens but the last begin its longest, as choices of a single
+/// token after one context do. The longest comes first.
+fn rows(sequences: &[Sequence]) -> Vec<Vec<usize>> {
     let mut order: Vec<usize> = (0..sequences.len()).collect();
     // Backwards, whatever goes on from a sequence comes right before it.
-    order.sort_by(|&a, &b| inputs(b).cmp(inputs(a)).then(a.cmp(&b)));
+    order.sort_by(|&a, &b| {
+        let inputs = (sequences[b].inputs()).cmp(sequences[a].inputs());
+        inputs.then(a.cmp(&b))
+    });
     let mut rows: Vec<Vec<usize>> = Vec::new();
     for place in order {
+        let inputs = sequences[place].inputs();
         match rows.last_mut() {
-            Some(row) if inputs(row[0]).starts_with(inputs(place)) => row.push(place),
+            Some(row) if sequences[row[0]].inputs().starts_with(inputs) => row.push(place),
             _ => rows.push(vec![place]),
         }
     }
     rows
 }
 
+/// Puts rows that begin alike behind each other, and otherwise those of a length.
+fn arranged(rows: Vec<Vec<usize>>, sequences: &[Sequence]) -> Vec<Vec<usize>> {
+    let inputs = |row: &Vec<usize>| sequences[row[0]].inputs();
+    let mut alike: Vec<Vec<Vec<usize>>> = Vec::new();
+    for row in rows {
+        let last = alike
+            .last_mut()
+            .and_then(|rows| Some((rows.last()?.clone(), rows)));
+        match last {
+            Some((before, rows))
+                if COMMON * common(inputs(&before), inputs(&row)) >= inputs(&row).len() =>
+            {
+                rows.push(row);
+            }
+            _ => alike.push(vec![row]),
+        }
+    }
+    alike.sort_by_key(|rows| {
+        let longest = rows.iter().map(|row| inputs(row).len()).max();
+        (std::cmp::Reverse(longest), rows[0][0])
+    });
+    alike.concat()
+}
+
 impl Trained {
-    /// Scores what follows contexts: each text as a whole, in one strictly causal pass.
+    /// Scores what follows contexts: each text as a whole, in one strictly causal pass; what texts begin with alike is
+    /// computed once.
     ///
     /// A text is encoded as a whole and divided after its context's own tokens. Of one longer than `seq_len` the left
     /// end is left out. `goes_on` is told how many are scored and says whether to go on.
@@ -67,25 +108,16 @@ impl Trained {
     ) -> Result<Vec<Scored>, InferenceError> {
         let sequences = candidates.iter().map(|candidate| self.sequence(candidate));
         let sequences: Vec<Sequence> = sequences.collect::<Result<_, _>>()?;
-        // Those of a length together: what is added to the right changes nothing, but takes time.
-        let mut rows = shared(&sequences);
-        rows.sort_by_key(|uses| (std::cmp::Reverse(sequences[uses[0]].ids.len()), uses[0]));
-        let validated = self.spec.execution.micro_batch * self.spec.architecture.seq_len();
-        let most = (LOGITS / self.spec.architecture.vocab()).clamp(1, TOKENS.max(validated));
-        // Random boundaries are drawn for each row: by its place alone a text would answer otherwise among others.
-        let is_random = matches!(&self.spec.architecture, Architecture::Dlcm(shape)
-            if shape.boundaries == BoundaryRule::Random);
-        let most = if is_random { 1 } else { most };
+        let rows = arranged(rows(&sequences), &sequences);
         let mut scored: Vec<Option<Scored>> = vec![None; sequences.len()];
         let mut left = rows.as_slice();
         let mut done = 0;
-        while let Some(longest) = left.first() {
+        while !left.is_empty() {
             if !goes_on(done) {
                 return Err(InferenceError::Stopped);
             }
-            let length = sequences[longest[0]].ids.len() - 1;
-            let (now, later) = left.split_at((most / length).clamp(1, left.len()));
-            for (place, found) in self.score_batch(&sequences, now, length) {
+            let (now, later) = left.split_at(self.fitting(left, &sequences));
+            for (place, found) in self.score_rows(&sequences, now) {
                 if !found.log_likelihood.is_finite() {
                     return Err(InferenceError::NotNumbers(sequences[place].from));
                 }
@@ -95,6 +127,36 @@ impl Trained {
             left = later;
         }
         Ok(scored.into_iter().flatten().collect())
+    }
+
+    /// Counts the rows that a forward pass has room for.
+    fn fitting(&self, rows: &[Vec<usize>], sequences: &[Sequence]) -> usize {
+        let architecture = &self.spec.architecture;
+        // Random boundaries are drawn for each row: by its place alone a text would answer otherwise among others.
+        if matches!(architecture, Architecture::Dlcm(shape) if shape.boundaries == BoundaryRule::Random)
+        {
+            return 1;
+        }
+        let most = TOKENS.max(self.spec.execution.micro_batch * architecture.seq_len());
+        let (mut tokens, mut logits, mut length) = (0, 0, 0);
+        let mut before: &[u32] = &[];
+        let has_room = |(at, row): (usize, &Vec<usize>)| {
+            let inputs = sequences[row[0]].inputs();
+            tokens += inputs.len() - common(before, inputs);
+            logits += row
+                .iter()
+                .map(|&place| sequences[place].scored().len())
+                .sum::<usize>();
+            length = length.max(inputs.len());
+            before = inputs;
+            let is_small = tokens <= most && (at + 1) * length <= SPREAD * most;
+            at == 0 || is_small && logits * architecture.vocab() <= LOGITS
+        };
+        rows.iter()
+            .enumerate()
+            .map(has_room)
+            .take_while(|&fits| fits)
+            .count()
     }
 
     fn sequence(&self, candidate: &Candidate) -> Result<Sequence, InferenceError> {
@@ -144,75 +206,57 @@ impl Trained {
         ids.first().copied()
     }
 
-    /// Scores the sequences of some rows of at most `length` tokens.
-    fn score_batch(
-        &self,
-        sequences: &[Sequence],
-        rows: &[Vec<usize>],
-        length: usize,
-    ) -> Vec<(usize, Scored)> {
-        let longest = || rows.iter().map(|uses| &sequences[uses[0]].ids);
-        let inputs: Vec<&[u32]> = longest().map(|ids| &ids[..ids.len() - 1]).collect();
-        let targets: Vec<&[u32]> = longest().map(|ids| &ids[1..]).collect();
-        let pass = self.batched(&inputs, &targets, length);
-        // A sequence ends in a token of its own; what is before it is its row's.
+    /// Scores the sequences of some rows in a forward pass.
+    fn score_rows(&self, sequences: &[Sequence], rows: &[Vec<usize>]) -> Vec<(usize, Scored)> {
+        let inputs: Vec<&[u32]> = rows.iter().map(|row| sequences[row[0]].inputs()).collect();
+        let prefixes = Prefixes::new(&inputs);
         let uses = rows.iter().enumerate();
         let uses = uses.flat_map(|(row, uses)| uses.iter().map(move |&place| (row, place)));
-        let uses: Vec<(usize, usize)> = uses.collect();
-        let end = |&(row, place): &(usize, usize)| row * length + sequences[place].ids.len() - 2;
-        let ends: Vec<i32> = uses.iter().map(|at| end(at) as i32).collect();
-        let last = |place: usize| sequences[place].ids[sequences[place].ids.len() - 1];
-        let lasts: Vec<i32> = uses.iter().map(|&(_, place)| last(place) as i32).collect();
-        let on_device = |ids: Vec<i32>| {
-            let count = ids.len();
-            Tensor::<1, Int>::from_data(TensorData::new(ids, [count]), &self.device)
-        };
-        let logits = pass.logits.select(0, on_device(ends));
-        let losses = ops::cross_entropy(logits, self.output_multiplier(), on_device(lasts));
-        let losses: Vec<f32> = losses.into_data().iter::<f32>().collect();
-        let score = |(at, loss): (&(usize, usize), f32)| {
-            let &(row, place) = at;
-            let sequence = &sequences[place];
-            let before = row * length + sequence.from - 1..end(at);
-            let sum = pass.losses[before.clone()].iter();
-            let sum = sum.fold(f64::from(loss), |sum, &loss| sum + f64::from(loss));
-            let likeliest = &pass.likeliest[before.start..=before.end];
+        let uses: Vec<(usize, &Sequence)> =
+            uses.map(|(row, place)| (row, &sequences[place])).collect();
+        let read = uses.iter().flat_map(|&(row, sequence)| {
+            let before = sequence.from - 1..sequence.ids.len() - 1;
+            before
+                .map(|place| prefixes.at(row, place))
+                .collect::<Vec<_>>()
+        });
+        let read: Vec<usize> = read.collect();
+        let targets = uses.iter().flat_map(|(_, sequence)| sequence.scored());
+        let targets: Vec<u32> = targets.copied().collect();
+        let logits = self.logits(&prefixes, &read);
+        let likeliest = likeliest(&logits);
+        let losses = self.losses(logits, &targets);
+        let mut done = 0;
+        let places = rows.iter().flatten();
+        let score = |(&place, (_, sequence)): (&usize, &(usize, &Sequence))| {
+            let own = done..done + sequence.scored().len();
+            done = own.end;
+            let losses = losses[own.clone()].iter().map(|&loss| f64::from(loss));
             let scored = Scored {
-                log_likelihood: -sum,
-                tokens: likeliest.len(),
+                log_likelihood: -losses.sum::<f64>(),
+                tokens: own.len(),
                 bytes: sequence.bytes,
-                is_greedy: *likeliest == sequence.ids[sequence.from..],
+                is_greedy: likeliest[own] == *sequence.scored(),
                 truncated: sequence.truncated,
             };
             (place, scored)
         };
-        uses.iter().zip(losses).map(score).collect()
+        places.zip(&uses).map(score).collect()
     }
 
-    /// Passes rows of at most `length` tokens, what is missing on the right filled up.
-    fn batched(&self, rows: &[&[u32]], targets: &[&[u32]], length: usize) -> Pass {
-        let padded = |rows: &[&[u32]]| -> Vec<i32> {
-            let row = |row: &&[u32]| {
-                let mut row: Vec<i32> = row.iter().map(|&id| id as i32).collect();
-                row.resize(length, 0);
-                row
-            };
-            rows.iter().flat_map(row).collect()
-        };
-        let inputs = TensorData::new(padded(rows), [rows.len(), length]);
-        let inputs = Tensor::<2, Int>::from_data(inputs, &self.device);
-        let decision = self.placement().decision(0..rows.len() as u64, length);
-        let gradient = BoundaryGradient::Detached;
-        let (logits, _) = self.network.forward(inputs, &decision, gradient);
-        let likeliest = logits.clone().argmax(1).into_data();
-        let targets = TensorData::new(padded(targets), [rows.len() * length]);
-        let targets = Tensor::<1, Int>::from_data(targets, &self.device);
-        let losses = ops::cross_entropy(logits.clone(), self.output_multiplier(), targets);
-        Pass {
-            losses: losses.into_data().iter::<f32>().collect(),
-            likeliest: likeliest.iter::<i64>().map(|id| id as u32).collect(),
-            logits,
-        }
+    /// Computes the logits after the tokens that are read.
+    fn logits(&self, prefixes: &Prefixes, read: &[usize]) -> Tensor<2> {
+        let rows = 0..prefixes.rows() as u64;
+        let decision = self.placement().decision(rows, prefixes.length());
+        (self.network).forward_sharing(prefixes, &decision, read, &self.device)
+    }
+
+    /// Finds how unlikely targets are, in nats.
+    fn losses(&self, logits: Tensor<2>, targets: &[u32]) -> Vec<f32> {
+        let targets: Vec<i32> = targets.iter().map(|&id| id as i32).collect();
+        let targets = Tensor::<1, Int>::from_data(targets.as_slice(), &self.device);
+        let losses = ops::cross_entropy(logits, self.output_multiplier(), targets);
+        losses.into_data().iter::<f32>().collect()
     }
 
     /// Predicts every token of a sequence from those before it, and the one after the last.
@@ -229,31 +273,30 @@ impl Trained {
                 most,
             });
         }
-        let pass = self.batched(&[ids], &[&ids[1..]], ids.len());
-        let likeliest = pass.likeliest.iter().map(|&id| id as i32).collect();
-        let targets = TensorData::new(likeliest, [ids.len()]);
-        let targets = Tensor::<1, Int>::from_data(targets, &self.device);
-        let best = ops::cross_entropy(pass.logits, self.output_multiplier(), targets).into_data();
-        let best: Vec<f32> = best.iter::<f32>().collect();
+        let prefixes = Prefixes::new(&[ids]);
+        let read: Vec<usize> = (0..ids.len()).collect();
+        let logits = self.logits(&prefixes, &read);
+        let likeliest = likeliest(&logits);
+        let best = self.losses(logits.clone(), &likeliest);
         if let Some(at) = best.iter().position(|loss| !loss.is_finite()) {
             return Err(InferenceError::NotNumbers(at));
         }
+        // After the last token nothing comes.
+        let next = [&ids[1..], &likeliest[ids.len() - 1..]].concat();
+        let losses = self.losses(logits, &next);
         let predicted = (0..ids.len()).map(|at| Predicted {
-            log_probability: ids.get(at + 1).map(|_| -f64::from(pass.losses[at])),
-            likeliest: pass.likeliest[at],
+            log_probability: ids.get(at + 1).map(|_| -f64::from(losses[at])),
+            likeliest: likeliest[at],
             likeliest_log_probability: -f64::from(best[at]),
         });
         Ok(predicted.collect())
     }
 }
 
-/// What a forward pass gives for each place of its rows.
-struct Pass {
-    /// Losses of the targets.
-    losses: Vec<f32>,
-    /// The likeliest next tokens.
-    likeliest: Vec<u32>,
-    logits: Tensor<2>,
+/// Finds the likeliest tokens.
+fn likeliest(logits: &Tensor<2>) -> Vec<u32> {
+    let likeliest = logits.clone().argmax(1).into_data();
+    likeliest.iter::<i64>().map(|id| id as u32).collect()
 }
 
 /// What is predicted after a token.
@@ -288,7 +331,7 @@ mod tests {
             sequence(&[2, 2]),
         ];
         // The first two end where the third goes on; the fifth is before all that begin with 1.
-        let rows = shared(&all);
+        let rows = rows(&all);
         assert_eq!(rows.len(), 3);
         for row in &rows {
             let longest = &all[row[0]].ids;

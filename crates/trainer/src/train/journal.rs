@@ -1,10 +1,10 @@
 //! A run's journal: the file its events are appended to, one JSON line each.
 
 use super::TrainError;
-use experiment::claim::Fence;
 use experiment::clock::now;
 use experiment::event::{Event, Line, Measurement};
 use experiment::folder::JOURNAL;
+use experiment::run_claim::Fence;
 use std::collections::HashSet;
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};

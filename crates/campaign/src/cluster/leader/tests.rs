@@ -15,8 +15,8 @@ fn run() -> RunId {
     RunId("aa".into())
 }
 
-fn claim(attempt: usize) -> Claim {
-    Claim {
+fn claim(attempt: usize) -> RunClaim {
+    RunClaim {
         token: format!("t{attempt}"),
         host: "n1".into(),
         job: None,
@@ -175,7 +175,7 @@ fn only_what_can_be_read_is_adopted() {
 fn what_dies_everywhere_is_laid_to_no_machine() {
     let mut stage = Stage::new(LONG);
     let dies = |run: &str, host: &str| Ending {
-        claim: Claim {
+        claim: RunClaim {
             host: host.into(),
             ..claim(1)
         },

@@ -297,6 +297,7 @@ impl<'a> Levels<'a> {
             decoder: (*token).clone(),
             boundaries: settings.boundaries,
             pooling: settings.pooling,
+            causal: settings.causal,
         };
         let fixed_tokens = match (settings.encoder_layers, settings.decoder_layers) {
             (Some(encoder), Some(decoder)) => Some(encoder + decoder),

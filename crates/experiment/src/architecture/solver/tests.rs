@@ -293,7 +293,9 @@ fn shapes_are_those_of_earlier_versions() {
                 settings.solve_token_only(params, 256),
             ];
             for shape in of_concepts.iter().chain(&without) {
-                digest.update(format!("{params} {shape:?}\n"));
+                // What was not there then is as it was.
+                let shape = format!("{shape:?}").replace(", causal: Strict", "");
+                digest.update(format!("{params} {shape}\n"));
             }
         }
     }

@@ -111,10 +111,7 @@ pub(in crate::grid) fn read(
             );
         }
     }
-    let sections: Vec<&Entry> = ["grid", "baselines"]
-        .into_iter()
-        .filter_map(|name| root.get(name))
-        .collect();
+    let sections = sections(root);
     if sections.is_empty() {
         reader.problems.push(
             Problem::new(format!("{file} trains nothing: it has no `grid`"))
@@ -139,6 +136,16 @@ pub(in crate::grid) fn read(
         expressions,
         sections: read,
     })
+}
+
+fn sections(root: &Node) -> Vec<&Entry> {
+    let names = ["grid", "baselines"].into_iter();
+    names.filter_map(|name| root.get(name)).collect()
+}
+
+/// Lists the axes of a file that has a `trainer`, with quantities and the seed.
+pub(in crate::grid) fn axes(root: &Node) -> Vec<String> {
+    names(&sections(root))
 }
 
 /// Lists what expressions may name: axes, quantities and the seed.

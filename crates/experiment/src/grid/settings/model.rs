@@ -1,7 +1,7 @@
 //! The keys of `model`.
 
 use super::{LAYERS, SEQUENCE, WIDTH, count, key, optional, word};
-use crate::architecture::{BoundaryRule, Pooling, Window};
+use crate::architecture::{BoundaryRule, Causality, Pooling, Window};
 use crate::grid::key::{Form, Key, Range, Role};
 
 pub(super) static KEYS: &[Key] = &[
@@ -69,6 +69,25 @@ pub(super) static KEYS: &[Key] = &[
             word(match d.shape.pooling {
                 Pooling::Mean => "mean",
                 Pooling::Boundary => "boundary",
+            })
+        },
+    ),
+    key(
+        "model.causal",
+        Role::Dlcm,
+        "Whether a token may read what comes after it. `paper` is the mask of arXiv 2512.24617, with which it reads \
+         its own concept, the mean of tokens of which some come later: such losses are no language model's, no law \
+         takes them, and they serve to tell how large the leak is.",
+        "",
+        "[strict, paper]",
+        &[
+            Form::Word("strict", |d| d.shape.causal = Causality::Strict),
+            Form::Word("paper", |d| d.shape.causal = Causality::Paper),
+        ],
+        |d| {
+            word(match d.shape.causal {
+                Causality::Strict => "strict",
+                Causality::Paper => "paper",
             })
         },
     ),

@@ -24,6 +24,8 @@ pub(in crate::grid) enum Takes {
     Expression,
     /// A number above 0.
     Number,
+    /// A number.
+    AnyNumber,
     /// A duration.
     Duration,
     /// A word or a mapping.

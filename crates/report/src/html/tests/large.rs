@@ -135,6 +135,7 @@ async fn a_thousand_runs() {
         answers: &Answers::default(),
         result: &result,
         analysed_at: 0.0,
+        claims: None,
         since: Since::default(),
         machines: &machines,
         written_at: 1.0,

@@ -53,6 +53,7 @@ fn page_of(name: &str, runs: &[RunRecord]) -> (String, AnalysisResult) {
         answers: &Answers::default(),
         result: &result,
         analysed_at: 0.0,
+        claims: None,
         since: result.since(&rows(runs)),
         machines: &[machine()],
         written_at: 1.0,

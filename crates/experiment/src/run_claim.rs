@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 /// A claim on a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Claim {
+pub struct RunClaim {
     /// Names who claims it: no other has this.
     pub token: String,
     /// Its machine.
@@ -28,7 +28,7 @@ pub struct Claim {
     pub since: f64,
 }
 
-impl Claim {
+impl RunClaim {
     /// Makes the claim; false where somebody else has one.
     ///
     /// # Errors
@@ -104,7 +104,7 @@ impl Fence {
 
     /// Says whether the claim is still its own, now.
     pub fn holds(&self) -> bool {
-        let found = Claim::read(&self.path);
+        let found = RunClaim::read(&self.path);
         let holds = matches!(&found, Ok(Some(claim)) if claim.token == self.token);
         self.looked.set(holds.then(Instant::now));
         holds
@@ -122,8 +122,8 @@ mod tests {
     use super::*;
     use std::sync::Barrier;
 
-    fn claim(token: &str) -> Claim {
-        Claim {
+    fn claim(token: &str) -> RunClaim {
+        RunClaim {
             token: token.into(),
             host: "h".into(),
             job: None,
@@ -161,12 +161,12 @@ mod tests {
         assert!(first.take(&path).expect("written"));
         let fence = Fence::new(path.clone(), "first".into());
         assert!(fence.holds() && fence.held());
-        assert_eq!(Claim::read(&path).expect("read"), Some(first.clone()));
-        Claim::take_away(&path).expect("removed");
+        assert_eq!(RunClaim::read(&path).expect("read"), Some(first.clone()));
+        RunClaim::take_away(&path).expect("removed");
         assert!(!fence.holds());
         assert!(second.take(&path).expect("written"));
         assert!(!fence.held(), "another's is none of its own");
         first.release(&path).expect("passed over");
-        assert_eq!(Claim::read(&path).expect("read"), Some(second));
+        assert_eq!(RunClaim::read(&path).expect("read"), Some(second));
     }
 }

@@ -1,0 +1,121 @@
+//! What claims are read as, and what is said of those that are none.
+
+use super::{GRID, parse, refused};
+use crate::claims::{Along, Bound, COLUMNS, Fitted, Test};
+use std::collections::BTreeSet;
+
+#[test]
+fn claims_are_read_in_the_order_of_the_file() {
+    let experiment = parse("a.yaml", &format!(
+        "{GRID}\nclaims:\n  inside: {{says: there is a best P, source: a paper, test: optimum_inside, along: concept_share, among: kind = dlcm}}\n  \
+         pays: {{says: it pays, test: differs, between: [kind = token_only, kind = dlcm], of: words.bits_per_byte, at_least: 0.02}}\n  \
+         carries: {{says: it carries, test: transfers, along: training.learning_rate.token, over: params, within: 0.01}}\n  \
+         fits: {{says: it fits, test: law, law: dlcm, number: r_squared, at_least: 0.98}}\n"
+    ))
+    .expect("right");
+    let tests: Vec<&Test> = experiment.claims.iter().map(|claim| &claim.test).collect();
+    assert_eq!(experiment.claims[0].source.as_deref(), Some("a paper"));
+    assert_eq!(
+        tests[0],
+        &Test::OptimumInside(Along {
+            along: "concept_share".into(),
+            of: "loss".into(),
+            among: Some("kind = dlcm".into()),
+        })
+    );
+    assert!(
+        matches!(tests[1], Test::Differs { at_least, of, .. } if *at_least == 0.02 && of == "words.bits_per_byte")
+    );
+    assert!(
+        matches!(tests[2], Test::Transfers { over, within, .. } if over == "params" && *within == 0.01)
+    );
+    assert!(
+        matches!(tests[3], Test::Law { law: Fitted::Dlcm, bound: Bound::AtLeast(bound), .. } if *bound == 0.98)
+    );
+    // Another statement is another claim.
+    let digests: BTreeSet<String> = experiment
+        .claims
+        .iter()
+        .map(|claim| claim.digest())
+        .collect();
+    assert_eq!(digests.len(), 4);
+}
+
+#[test]
+fn what_is_wrong_with_a_claim_is_said_where_it_stands() {
+    for (claim, said) in [
+        (
+            "a: {test: rises, along: params}",
+            "the claim `a` lacks `says`",
+        ),
+        ("a: {says: b}", "the claim `a` lacks `test`"),
+        (
+            "a: {says: b, test: raises, along: params}",
+            "did you mean `rises`?",
+        ),
+        (
+            "a: {says: b, test: rises, along: prams}",
+            "did you mean `params`?",
+        ),
+        (
+            "a: {says: b, test: rises, along: params, of: los}",
+            "did you mean `loss`?",
+        ),
+        (
+            "a: {says: b, test: rises, along: params, among: kind =}",
+            "a name or a number is missing here",
+        ),
+        (
+            "a: {says: b, test: rises, along: params, over: seed}",
+            "`over` means nothing to the test `rises`",
+        ),
+        (
+            "a: {says: b, test: rises, along: params, allong: seed}",
+            "did you mean `along`?",
+        ),
+        (
+            "a: {says: b, test: differs, between: kind = dlcm}",
+            "write two groups",
+        ),
+        (
+            "a: {says: b, test: differs, between: [kind = dlcm, kind = dense], at_least: many}",
+            "`many` is no number",
+        ),
+        (
+            "a: {says: b, test: transfers, along: seed, over: params}",
+            "the claim `a` lacks `within`",
+        ),
+        (
+            "a: {says: b, test: transfers, along: seed, over: params, within: 0}",
+            "`within` must be above 0",
+        ),
+        (
+            "a: {says: b, test: law, law: dlcm, number: r_squared}",
+            "the claim `a` needs one bound",
+        ),
+        (
+            "a: {says: b, test: law, law: moe, number: E, at_most: 1}",
+            "write one of dlcm, dense, token_only",
+        ),
+        (
+            "a b: {says: b, test: rises, along: params}",
+            "cannot be the name of a claim",
+        ),
+        ("a: rises", "`claims.a` cannot be `rises`"),
+    ] {
+        let refused = refused(&format!("{GRID}\nclaims:\n  {claim}\n"));
+        assert!(refused.contains(said), "{claim}:\n{refused}");
+    }
+    let refused = refused(&format!("{GRID}\nclaims: many\n"));
+    assert!(refused.contains("`claims` cannot be `many`"), "{refused}");
+}
+
+#[test]
+fn every_column_is_in_the_documentation_of_claims() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/claims.md");
+    let text = std::fs::read_to_string(path).expect("docs/claims.md");
+    for (name, meaning) in COLUMNS {
+        let line = format!("| `{name}` | {meaning} |");
+        assert!(text.contains(&line), "docs/claims.md lacks\n{line}");
+    }
+}

@@ -1,0 +1,366 @@
+//! What runs say of claims that were written down before them.
+//!
+//! Every test compares runs that are alike in all but what the claim is about, or asks a fitted law. A verdict needs
+//! evidence in one direction: a claim that is not reproduced is contradicted only where its opposite is shown. All
+//! claims of an experiment together have a chance of 5% to be decided wrongly (Holm's correction).
+
+mod contrast;
+mod samples;
+mod verdicts;
+
+pub use contrast::Estimate;
+pub use samples::Sample;
+pub use verdicts::{ClaimVerdict, ClaimVerdicts};
+
+use crate::analysis::{LEVEL, LawReport};
+use experiment::claims::{Bound, Claim, Test};
+use experiment::quantity::human;
+use serde::{Deserialize, Serialize};
+use statrs::distribution::{ContinuousCDF, Normal};
+use std::fmt;
+
+/// The chance that any claim of an experiment is decided wrongly.
+pub const ERRORS: f64 = 1.0 - LEVEL;
+
+/// The chance with which runs that are advised would decide, were the number what it is now.
+const POWER: f64 = 0.8;
+
+/// What became of a claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// The runs show it.
+    Reproduced,
+    /// The runs show its opposite.
+    Contradicted,
+    /// They show neither.
+    NotDetermined,
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Reproduced => "reproduced",
+            Self::Contradicted => "contradicted",
+            Self::NotDetermined => "not determined",
+        })
+    }
+}
+
+/// What a test found, before other claims are looked at.
+#[derive(Debug)]
+struct Finding {
+    /// What was measured, with its unit.
+    what: String,
+    /// The number that decides.
+    number: Estimate,
+    /// What it is compared with.
+    bound: f64,
+    /// What numbers are where they are shown: some are tested on another scale.
+    shown: fn(f64) -> f64,
+    /// The chance of such runs, were the claim wrong.
+    p_wrong: f64,
+    /// The chance of such runs, were the claim right.
+    p_right: f64,
+}
+
+/// A claim with what the runs say of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Judged {
+    /// Its name.
+    pub name: String,
+    /// What it says.
+    pub says: String,
+    /// Who makes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// A hash of the claim and its test.
+    pub digest: String,
+    /// The verdict, among all claims of the experiment.
+    pub verdict: Verdict,
+    /// What was measured, with its unit; `None` where nothing could be.
+    pub what: Option<String>,
+    /// The number that decides.
+    pub estimate: Option<f64>,
+    /// Its own 95% interval.
+    pub interval: Option<[f64; 2]>,
+    /// What it is compared with.
+    pub bound: Option<f64>,
+    /// The chance of such runs, were the claim not as the verdict says or leans; corrected for all claims.
+    pub p: Option<f64>,
+    /// Runs that were looked at.
+    pub runs: usize,
+    /// Why it is not determined, and what would determine it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub open: Option<String>,
+}
+
+/// What a claim is judged by.
+#[derive(Debug)]
+pub enum Evidence<'a> {
+    /// Runs, as the claim sees them.
+    Runs(Vec<Sample>),
+    /// A law, or why there is none.
+    Law(Result<&'a LawReport, String>),
+    /// Why there is none.
+    Nothing(String),
+}
+
+/// Judges all claims of an experiment together.
+pub fn judge(claims: &[(&Claim, Evidence<'_>)]) -> Vec<Judged> {
+    let found: Vec<Result<Finding, String>> = claims
+        .iter()
+        .map(|(claim, evidence)| match evidence {
+            Evidence::Runs(samples) => samples::find(&claim.test, samples),
+            Evidence::Law(law) => law.clone().and_then(|law| of_law(&claim.test, law)),
+            Evidence::Nothing(why) => Err(why.clone()),
+        })
+        .collect();
+    let p: Vec<f64> = found
+        .iter()
+        .map(|found| match found {
+            // Two ways to be wrong.
+            Ok(found) => (2.0 * found.p_wrong.min(found.p_right)).min(1.0),
+            Err(_) => 1.0,
+        })
+        .collect();
+    let corrected = holm(&p);
+    let judged = claims.iter().zip(found).zip(&corrected);
+    judged
+        .map(|(((claim, evidence), found), &p)| judged_one(claim, evidence, found, p, claims.len()))
+        .collect()
+}
+
+fn judged_one(
+    claim: &Claim,
+    evidence: &Evidence<'_>,
+    found: Result<Finding, String>,
+    p: f64,
+    claims: usize,
+) -> Judged {
+    let (runs, flops) = match evidence {
+        Evidence::Runs(samples) => (
+            samples.len(),
+            samples.iter().map(|sample| sample.flops).sum(),
+        ),
+        Evidence::Law(Ok(law)) => (law.runs, f64::NAN),
+        Evidence::Law(Err(_)) | Evidence::Nothing(_) => (0, f64::NAN),
+    };
+    let mut judged = Judged {
+        name: claim.name.clone(),
+        says: claim.says.clone(),
+        source: claim.source.clone(),
+        digest: claim.digest(),
+        verdict: Verdict::NotDetermined,
+        what: None,
+        estimate: None,
+        interval: None,
+        bound: None,
+        p: None,
+        runs,
+        open: None,
+    };
+    match found {
+        Err(why) => judged.open = Some(why),
+        Ok(found) => {
+            let is_right = found.p_wrong <= found.p_right;
+            judged.verdict = match (p <= ERRORS, is_right) {
+                (false, _) => Verdict::NotDetermined,
+                (true, true) => Verdict::Reproduced,
+                (true, false) => Verdict::Contradicted,
+            };
+            if judged.verdict == Verdict::NotDetermined {
+                judged.open = Some(needed(&found, runs, flops, claims));
+            }
+            judged.estimate = Some((found.shown)(found.number.value));
+            judged.interval = Some(found.number.interval(LEVEL).map(found.shown));
+            judged.bound = Some((found.shown)(found.bound));
+            judged.p = Some(p);
+            judged.what = Some(found.what);
+        }
+    }
+    judged
+}
+
+/// Corrects probabilities for there being several of them (Holm 1979): that any is at most 0.05 by chance is then no
+/// likelier than 0.05.
+fn holm(p: &[f64]) -> Vec<f64> {
+    let mut order: Vec<usize> = (0..p.len()).collect();
+    order.sort_by(|&a, &b| p[a].total_cmp(&p[b]));
+    let mut corrected = vec![1.0; p.len()];
+    let mut highest: f64 = 0.0;
+    for (rank, at) in order.into_iter().enumerate() {
+        highest = highest.max(((p.len() - rank) as f64 * p[at]).min(1.0));
+        corrected[at] = highest;
+    }
+    corrected
+}
+
+/// Says how many runs would decide, were the number what it is now.
+fn needed(found: &Finding, runs: usize, flops: f64, claims: usize) -> String {
+    /// Beyond so many times the runs, a number is as good as none.
+    const HOPELESS: f64 = 100.0;
+    let distance = ((found.number.value - found.bound) / found.number.standard_error).abs();
+    let normal = Normal::standard();
+    // Among several claims the first must pass the strictest bound.
+    let wanted = normal.inverse_cdf(1.0 - ERRORS / 2.0 / claims as f64) + normal.inverse_cdf(POWER);
+    let factor = (wanted / distance).powi(2);
+    if !factor.is_finite() || factor > HOPELESS {
+        return format!(
+            "the number is too close to {} to be told from it by fewer than {} times these runs",
+            short((found.shown)(found.bound)),
+            HOPELESS
+        );
+    }
+    // Few runs are judged more harshly than the normal distribution says.
+    let factor = factor.max(1.5);
+    let more = ((factor - 1.0) * runs as f64).ceil();
+    let cost = if flops.is_finite() && flops > 0.0 {
+        format!(" ({} FLOPs)", human((factor - 1.0) * flops))
+    } else {
+        String::new()
+    };
+    format!(
+        "about {more:.0} more such runs{cost} would decide it in 4 of 5 cases, were the number as it is now"
+    )
+}
+
+/// Asks a law.
+fn of_law(test: &Test, law: &LawReport) -> Result<Finding, String> {
+    let Test::Law { number, bound, .. } = test else {
+        return Err("this claim is not about a law".into());
+    };
+    let bounded = |what: String, estimate: Estimate, limit: f64| {
+        let (above, below) = (estimate.p_above(limit), estimate.p_below(limit));
+        let (p_wrong, p_right) = match bound {
+            Bound::AtLeast(_) => (above, below),
+            Bound::AtMost(_) => (below, above),
+        };
+        Finding {
+            what,
+            number: estimate,
+            bound: limit,
+            shown: |value| value,
+            p_wrong,
+            p_right,
+        }
+    };
+    let (Bound::AtLeast(limit) | Bound::AtMost(limit)) = *bound;
+    /// What stands for an infinity of degrees of freedom.
+    const MANY: f64 = 1e6;
+    match number.as_str() {
+        "r_squared" => {
+            let r2 = law
+                .r2
+                .ok_or("the losses are all equal, so there is no R²")?;
+            if law.freedom < 4 {
+                return Err(format!(
+                    "the law has {} parameters and {} runs: its R² says nothing with fewer than 4 runs to spare",
+                    law.parameters.len(),
+                    law.runs
+                ));
+            }
+            // Every parameter raises R², whether the law is right or not.
+            let adjusted = 1.0 - (1.0 - r2) * (law.runs as f64 - 1.0) / law.freedom as f64;
+            // Fisher's transformation, on the runs that are beyond the parameters.
+            let fisher = |r2: f64| r2.clamp(0.0, 1.0 - 1e-12).sqrt().atanh();
+            let estimate = Estimate {
+                value: fisher(adjusted),
+                standard_error: 1.0 / (law.freedom as f64 - 1.0).max(1.0).sqrt(),
+                freedom: MANY,
+            };
+            let found = bounded(
+                "R², adjusted for the parameters".into(),
+                estimate,
+                fisher(limit),
+            );
+            Ok(Finding {
+                shown: |z| z.tanh().powi(2),
+                ..found
+            })
+        }
+        "held_out" => {
+            let errors: Vec<f64> = (law.held_out.iter())
+                .map(|one| (one.predicted / one.observed).ln().abs())
+                .collect();
+            if errors.len() < 3 {
+                return Err(format!(
+                    "{} runs are held out, and 3 at least tell how sure their error is",
+                    errors.len()
+                ));
+            }
+            let estimate = mean(&errors);
+            Ok(bounded(
+                "|ln(predicted/observed)| of the runs of most compute".into(),
+                estimate,
+                limit,
+            ))
+        }
+        name => {
+            let parameter = law.parameter(name).ok_or_else(|| {
+                let names = law.parameters.iter().map(|one| one.name.as_str());
+                let names = names.collect::<Vec<_>>().join(", ");
+                format!("the law has no parameter `{name}`: it has {names}, and `r_squared` and `held_out`")
+            })?;
+            if let Some(why) = &parameter.unidentified {
+                return Err(format!("{name} is not determined: {why}"));
+            }
+            let standard_error = parameter
+                .standard_error
+                .ok_or("the law has no resamples: use `analysis.bootstrap: 1000`")?;
+            let estimate = Estimate {
+                value: parameter.value,
+                standard_error,
+                freedom: MANY,
+            };
+            Ok(bounded(format!("{name} of {}", law.law), estimate, limit))
+        }
+    }
+}
+
+fn mean(values: &[f64]) -> Estimate {
+    let count = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / count;
+    let squares = values
+        .iter()
+        .map(|value| (value - mean).powi(2))
+        .sum::<f64>();
+    Estimate {
+        value: mean,
+        standard_error: (squares / (count - 1.0) / count).sqrt(),
+        freedom: count - 1.0,
+    }
+}
+
+/// Writes a number with as many digits as it needs.
+pub(crate) fn short(value: f64) -> String {
+    let digits = match value.abs() {
+        size if size >= 100.0 || size == 0.0 => 0,
+        size if size >= 10.0 => 1,
+        size if size >= 1.0 => 2,
+        size if size >= 0.01 => 3,
+        size if size >= 0.001 => 4,
+        _ => return format!("{value:.1e}"),
+    };
+    format!("{value:.digits$}")
+}
+
+impl Judged {
+    /// The number with its interval, in words; what keeps it from being known where it is not.
+    pub fn number(&self) -> String {
+        match (&self.what, self.estimate, self.interval) {
+            (Some(what), Some(estimate), Some([low, high])) => {
+                format!(
+                    "{what}: {} [{}, {}]",
+                    short(estimate),
+                    short(low),
+                    short(high)
+                )
+            }
+            _ => String::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
