@@ -10,7 +10,7 @@ export function claimsTab(experiment) {
   return { node, update };
 }
 
-function table({ claims, dropped }) {
+function table({ claims, dropped, runs_left: left }) {
   const verdict = ({ verdict }) => verdict.replaceAll("_", " ");
   const measured = ({ what, estimate, interval }) => what === null ? MISSING
     : `${what}: ${number(estimate)} [${number(interval[0])}, ${number(interval[1])}]`;
@@ -21,9 +21,11 @@ function table({ claims, dropped }) {
     h("td", null, time(claim.registered_at),
       claim.runs_ended > 0 && h("p", { class: "quiet" }, `when ${claim.runs_ended} runs had ended: it may have been made for them`))));
   return [
-    h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Claims and verdicts" }, h("table", { class: "plain" },
+    h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Claims and verdicts" }, h("table", { class: "plain claims" },
       h("thead", null, h("tr", null, ["Verdict", "Claim", "Number, with its 95% interval", "Written down"].map(text => h("th", { scope: "col" }, text)))),
       h("tbody", null, rows))),
+    left > 0 && h("p", { class: "quiet" },
+      `${left} runs have not ended: whoever looks again and again until a verdict is there is wrong more often than 5%.`),
     claims.length > 1 && h("p", { class: "quiet" },
       `Verdicts are corrected for ${claims.length} claims (Holm): the chance that any is wrong is at most 5%. Intervals are each claim's own.`),
     dropped.length > 0 && h("p", { class: "quiet" }, `Claimed once and then changed or taken out: ${dropped.join(", ")}.`),

@@ -2,8 +2,9 @@
 
 use super::Refused;
 use crate::rows::ClaimedRuns;
-use campaign::store::{RegisteredClaim, Store};
+use campaign::store::{RegisteredClaim, RunRecord, Store};
 use experiment::claims::{Fitted, Test};
+use experiment::run::RunState;
 use scaling_law::analysis::{AnalysisResult, LawOutcome};
 use scaling_law::claims::{ClaimVerdict, ClaimVerdicts, Evidence, Judged, judge};
 
@@ -24,6 +25,8 @@ pub async fn verdicts(store: &Store, experiment: i64) -> Result<Option<ClaimVerd
         fit.and_then(|fit| serde_json::from_value(fit.result).ok());
     let scores = store.scores(experiment).await?;
     let runs = store.runs(experiment).await?;
+    let is_left = |run: &&RunRecord| run.state != RunState::Ended;
+    let runs_left = runs.iter().filter(is_left).count();
     let runs = ClaimedRuns::new(&runs, &scores).map_err(Refused::machine)?;
     let claims = current.iter().map(|known| {
         let test = &known.claim.test;
@@ -37,6 +40,7 @@ pub async fn verdicts(store: &Store, experiment: i64) -> Result<Option<ClaimVerd
     };
     Ok(Some(ClaimVerdicts {
         claims: judged.into_iter().zip(&current).map(with_date).collect(),
+        runs_left,
         dropped: dropped.into_iter().map(|known| known.claim.name).collect(),
     }))
 }

@@ -29,7 +29,12 @@ pub(super) fn find(test: &Test, samples: &[Sample]) -> Result<Finding, String> {
         Test::OptimumInside(along) => optimum_inside(&along.along, &along.of, samples),
         Test::Rises(along) => slope(&along.along, &along.of, samples, true),
         Test::Falls(along) => slope(&along.along, &along.of, samples, false),
-        Test::Differs { of, at_least, .. } => difference(of, *at_least, samples),
+        Test::Differs {
+            between,
+            of,
+            at_least,
+            ..
+        } => difference(of, between, *at_least, samples),
         Test::Transfers {
             along,
             over,
@@ -195,7 +200,12 @@ fn slope(axis: &str, of: &str, samples: &[Sample], rises: bool) -> Result<Findin
     })
 }
 
-fn difference(of: &str, at_least: f64, samples: &[Sample]) -> Result<Finding, String> {
+fn difference(
+    of: &str,
+    [first, second]: &[String; 2],
+    at_least: f64,
+    samples: &[Sample],
+) -> Result<Finding, String> {
     let groups = levels(samples.iter().map(|sample| sample.along));
     if groups.len() < 2 {
         return Err("one of the two groups has no finished run".into());
@@ -207,7 +217,7 @@ fn difference(of: &str, at_least: f64, samples: &[Sample]) -> Result<Finding, St
     })?;
     let number = effects.combined(&[1.0]);
     Ok(Finding {
-        what: format!("{of} of the first group above that of the second"),
+        what: format!("{of}, {first} minus {second}"),
         number,
         bound: at_least,
         shown: |value| value,

@@ -24,6 +24,8 @@ pub struct ClaimVerdicts {
     pub claims: Vec<ClaimVerdict>,
     /// Names of claims that were written down once and are no longer in the file, or were changed.
     pub dropped: Vec<String>,
+    /// Runs of the experiment that have not ended: verdicts are final when none is left.
+    pub runs_left: usize,
 }
 
 impl ClaimVerdicts {
@@ -46,6 +48,15 @@ impl ClaimVerdicts {
     /// What is to be known of all of them.
     pub fn remarks(&self) -> Vec<String> {
         let mut remarks = Vec::new();
+        if self.runs_left > 0 {
+            remarks.push(format!(
+                "{} not ended: whoever looks again and again until a verdict is there is wrong more often than 5%",
+                match self.runs_left {
+                    1 => "1 run has".to_owned(),
+                    left => format!("{left} runs have"),
+                }
+            ));
+        }
         if self.claims.len() > 1 {
             remarks.push(format!(
                 "verdicts are corrected for {} claims (Holm): the chance that any is wrong is at most 5%; intervals are \
