@@ -119,3 +119,19 @@ fn every_column_is_in_the_documentation_of_claims() {
         assert!(text.contains(&line), "docs/claims.md lacks\n{line}");
     }
 }
+
+#[test]
+fn every_file_about_the_paper_claims_something_and_says_where_the_paper_does() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../experiments/paper");
+    let mut files = 0;
+    for file in std::fs::read_dir(folder).expect("experiments").flatten() {
+        let path = file.path().display().to_string();
+        let text = std::fs::read_to_string(file.path()).expect("readable");
+        let experiment = parse(&path, &text).unwrap_or_else(|error| panic!("{path}: {error:?}"));
+        assert!(!experiment.claims.is_empty(), "{path}");
+        assert!(text.contains("arXiv 2512.24617"), "{path}");
+        assert!(text.contains("minutes on two CPU cores"), "{path}");
+        files += 1;
+    }
+    assert!(files >= 8, "{files}");
+}
