@@ -17,7 +17,8 @@ function table({ claims, dropped, runs_left: left }) {
   const rows = claims.map(claim => h("tr", null,
     h("th", { scope: "row" }, verdict(claim)),
     h("td", null, claim.says, claim.source && h("small", { class: "quiet" }, ` (${claim.source})`)),
-    h("td", null, measured(claim), claim.open && h("p", { class: "quiet" }, claim.open)),
+    h("td", null, measured(claim), claim.open && h("p", { class: "quiet" }, claim.open),
+      claim.lost > 0 && h("p", { class: "quiet" }, `${claim.lost} runs ended without the quantity and are not in it: diverged, failed, or not asked`)),
     h("td", null, time(claim.registered_at),
       claim.runs_ended > 0 && h("p", { class: "quiet" }, `when ${claim.runs_ended} runs had ended: it may have been made for them`))));
   return [

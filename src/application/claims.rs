@@ -1,12 +1,13 @@
 //! What an experiment's runs say of the claims that were written down for them.
 
-use super::Refused;
-use crate::rows::ClaimedRuns;
+use super::{Analysed, Refused};
+use crate::rows::{self, ClaimedRuns};
 use campaign::store::{RegisteredClaim, RunRecord, Store};
 use experiment::claims::{Fitted, Test};
-use experiment::run::RunState;
-use scaling_law::analysis::{AnalysisResult, LawOutcome};
+use experiment::run::{RunId, RunState};
+use scaling_law::analysis::{AnalysisResult, LawOutcome, Policy};
 use scaling_law::claims::{ClaimVerdict, ClaimVerdicts, Evidence, Judged, judge};
+use std::collections::HashMap;
 
 /// Judges the claims of an experiment by its stored runs and its newest analysis; `None` where it has none.
 ///
@@ -19,18 +20,19 @@ pub async fn verdicts(store: &Store, experiment: i64) -> Result<Option<ClaimVerd
     if current.is_empty() && dropped.is_empty() {
         return Ok(None);
     }
-    let fit = store.newest_fit(experiment, AnalysisResult::NAME).await?;
-    // One that cannot be read is none.
-    let analysis: Option<AnalysisResult> =
-        fit.and_then(|fit| serde_json::from_value(fit.result).ok());
     let scores = store.scores(experiment).await?;
     let runs = store.runs(experiment).await?;
     let is_left = |run: &&RunRecord| run.state != RunState::Ended;
     let runs_left = runs.iter().filter(is_left).count();
+    let imported = store.imported(experiment).await?;
+    let table = rows::stored(String::new(), &runs, &imported).map_err(Refused::machine)?;
+    // One that cannot be read is none.
+    let analysed = Analysed::newest(store, experiment, &table).await;
+    let laws = Laws::of(analysed.ok().flatten());
     let runs = ClaimedRuns::new(&runs, &scores).map_err(Refused::machine)?;
     let claims = current.iter().map(|known| {
         let test = &known.claim.test;
-        (&known.claim, evidence(test, &runs, analysis.as_ref()))
+        (&known.claim, evidence(test, &runs, &laws))
     });
     let judged = judge(&claims.collect::<Vec<_>>());
     let with_date = |(judged, known): (Judged, &RegisteredClaim)| ClaimVerdict {
@@ -45,27 +47,59 @@ pub async fn verdicts(store: &Store, experiment: i64) -> Result<Option<ClaimVerd
     }))
 }
 
-fn evidence<'a>(
-    test: &Test,
-    runs: &ClaimedRuns,
-    analysis: Option<&'a AnalysisResult>,
-) -> Evidence<'a> {
+/// The newest analysis, as far as it is of all the runs that were trained here and of no others.
+enum Laws {
+    Fitted {
+        result: Box<AnalysisResult>,
+        /// What varies by itself: of each run itself, or its trunk.
+        clusters: HashMap<RunId, String>,
+    },
+    None(String),
+}
+
+impl Laws {
+    fn of(analysed: Option<Analysed>) -> Self {
+        let Some(Analysed { result, since, .. }) = analysed else {
+            return Self::None("no law has been fitted yet".to_owned());
+        };
+        if let Some(changed) = since.words() {
+            return Self::None(format!(
+                "the newest fit is of other runs ({changed}): `orchestrator fit EXPERIMENT` fits all"
+            ));
+        }
+        if result.policy() != Policy::from(&result.settings) {
+            return Self::None(
+                "the newest fit was made with other settings than the file's: `orchestrator fit EXPERIMENT` uses those"
+                    .to_owned(),
+            );
+        }
+        let clusters = result.runs.iter();
+        let clusters = clusters.map(|run| (run.id.clone(), run.cluster().to_owned()));
+        Self::Fitted {
+            clusters: clusters.collect(),
+            result: Box::new(result),
+        }
+    }
+}
+
+fn evidence<'a>(test: &Test, runs: &ClaimedRuns, laws: &'a Laws) -> Evidence<'a> {
     let Test::Law { law, .. } = test else {
         return match runs.samples(test) {
             Ok(samples) => Evidence::Runs(samples),
             Err(why) => Evidence::Nothing(why),
         };
     };
-    let Some(analysis) = analysis else {
-        return Evidence::Nothing("no law has been fitted yet".to_owned());
+    let (result, clusters) = match laws {
+        Laws::Fitted { result, clusters } => (result, clusters),
+        Laws::None(why) => return Evidence::Nothing(why.clone()),
     };
     let outcome = match law {
-        Fitted::Dlcm => &analysis.dlcm,
-        Fitted::Dense => &analysis.dense,
-        Fitted::TokenOnly => &analysis.control,
+        Fitted::Dlcm => &result.dlcm,
+        Fitted::Dense => &result.dense,
+        Fitted::TokenOnly => &result.control,
     };
-    Evidence::Law(match outcome {
-        LawOutcome::Fitted(report) => Ok(report),
-        LawOutcome::CannotFit { why } => Err(why.to_string()),
-    })
+    match outcome {
+        LawOutcome::Fitted(report) => Evidence::Law(report, clusters),
+        LawOutcome::CannotFit { why } => Evidence::Nothing(why.to_string()),
+    }
 }

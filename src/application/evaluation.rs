@@ -138,7 +138,7 @@ impl AskRunError {
 fn can_be_asked(run: &RunRecord) -> bool {
     run.outcome == Some(RunOutcome::Finished)
         && run.part != Part::Trunk
-        && run.spec.model().is_some()
+        && (run.spec.model()).is_some_and(|spec| !spec.architecture.reads_ahead())
 }
 
 /// Reads what a run answered to every item; `None` where that is not kept.

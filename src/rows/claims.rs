@@ -2,11 +2,12 @@
 
 use super::filter::{self, Cells};
 use super::{RowsError, Table, number, stored};
-use experiment::claims::{Along, Test};
+use experiment::claims::Test;
 use experiment::record::RunRecord;
-use experiment::run::RunId;
+use experiment::run::{Part, RunId, RunState};
 use experiment::tasks::Scores;
-use scaling_law::claims::Sample;
+use scaling_law::claims::{Sample, Samples};
+use scaling_law::row::Row;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The runs of an experiment with all that claims may name.
@@ -18,7 +19,10 @@ pub struct ClaimedRuns {
 const AXIS: &str = "axis.";
 
 /// Columns that tell runs whose tokens read ahead from others.
-const AHEAD: [&str; 2] = ["axis.model.causal", "reads_ahead"];
+const AHEAD: [&str; 2] = ["model.causal", "reads_ahead"];
+
+/// The column that tells kinds of models apart.
+const KIND: &str = "kind";
 
 impl ClaimedRuns {
     /// Takes stored runs, with what they answered.
@@ -44,125 +48,103 @@ impl ClaimedRuns {
         })
     }
 
-    /// Reads the runs that a claim is about; those of which its quantity is not known are left out.
+    /// Reads the runs that a claim is about.
     ///
     /// # Errors
     /// Why the claim cannot be asked of these runs, in words.
-    pub fn samples(&self, test: &Test) -> Result<Vec<Sample>, String> {
-        let cells = self.cells()?;
-        let rows = self.rows(&cells, test)?;
-        match test {
-            Test::OptimumInside(along) | Test::Rises(along) | Test::Falls(along) => {
-                self.along(&cells, &rows, along, None)
-            }
-            Test::Transfers { along, over, .. } => self.along(&cells, &rows, along, Some(over)),
-            Test::Differs { between, of, .. } => self.groups(&cells, &rows, between, of),
-            Test::Law { .. } => Ok(Vec::new()),
-        }
-    }
-
-    fn cells(&self) -> Result<Cells<'_>, String> {
+    pub fn samples(&self, test: &Test) -> Result<Samples, String> {
+        let Some(view) = View::of(test) else {
+            return Ok(Samples::default());
+        };
         if self.table.is_empty() {
             return Err("no run has finished".to_owned());
         }
-        Ok(Cells {
+        let cells = Cells {
             table: &self.table,
             header: &self.table.header,
+        };
+        let ended = self.ended(&cells, &view)?;
+        let values = cells.numbers(view.of)?;
+        let mut placed = Vec::new();
+        let mut lost = 0;
+        let places = self.places(&cells, &view, &ended)?;
+        for (row, place) in ended.into_iter().zip(places) {
+            let Some((along, over)) = place else { continue };
+            let is_measured = self.run(row).is_some_and(|run| run.unmeasured().is_none());
+            if is_measured && values[row].is_finite() {
+                placed.push((row, along, over));
+            } else {
+                lost += 1;
+            }
+        }
+        let rows: Vec<usize> = placed.iter().map(|(row, ..)| *row).collect();
+        let blocks = self.blocks(&rows, &view.compared(&cells)?);
+        let runs = placed.into_iter().zip(blocks);
+        let runs = runs.map(|((row, along, over), block)| Sample {
+            block,
+            along,
+            over,
+            value: values[row],
+            flops: self.flops(row),
+        });
+        Ok(Samples {
+            runs: runs.collect(),
+            lost,
         })
     }
 
-    /// The finished runs that the claim looks at; those whose tokens read ahead only where it names what tells them
-    /// apart.
-    fn rows(&self, cells: &Cells<'_>, test: &Test) -> Result<Vec<usize>, String> {
-        let (among, groups) = match test {
-            Test::OptimumInside(along) | Test::Rises(along) | Test::Falls(along) => {
-                (&along.among, None)
-            }
-            Test::Transfers { along, .. } => (&along.among, None),
-            Test::Differs { among, between, .. } => (among, Some(between)),
-            Test::Law { .. } => (&None, None),
+    fn run(&self, row: usize) -> Option<&Row> {
+        self.table.known[row].as_ref()
+    }
+
+    /// The runs that have ended and that the claim looks at: no trunks and trials, and those whose tokens read ahead only
+    /// where it names what tells them apart.
+    fn ended(&self, cells: &Cells<'_>, view: &View<'_>) -> Result<Vec<usize>, String> {
+        let mut named = view.compared(cells)?;
+        named.extend(names(cells, view.among.into_iter())?);
+        let takes_all = AHEAD.iter().any(|name| named.contains(*name));
+        let is_meant = |row: &usize| {
+            self.run(*row).is_some_and(|run| {
+                let is_whole = matches!(run.part, Part::Whole | Part::Branch);
+                is_whole && run.state == RunState::Ended && (takes_all || !run.reads_ahead)
+            })
         };
-        let mut named = BTreeSet::new();
-        for text in among.iter().chain(groups.into_iter().flatten()) {
-            named.extend(cells.named(text)?);
-        }
-        let takes_all = named.iter().any(|name| AHEAD.contains(&name.as_str()));
-        let is_measured = |row: &usize| {
-            let run = self.table.known[*row].as_ref();
-            run.is_some_and(|run| run.unmeasured().is_none() && (takes_all || !run.reads_ahead))
-        };
-        let finished = (0..self.table.len()).filter(is_measured);
-        let Some(among) = among else {
-            return Ok(finished.collect());
+        let ended = (0..self.table.len()).filter(is_meant);
+        let Some(among) = view.among else {
+            return Ok(ended.collect());
         };
         let holds = cells.truths(among)?;
-        Ok(finished.filter(|row| holds[*row]).collect())
+        Ok(ended.filter(|row| holds[*row]).collect())
     }
 
-    fn along(
+    /// Where runs lie on the axes of the claim, or in which group; `None` of those that are on neither.
+    fn places(
         &self,
         cells: &Cells<'_>,
+        view: &View<'_>,
         rows: &[usize],
-        along: &Along,
-        over: Option<&String>,
-    ) -> Result<Vec<Sample>, String> {
-        let values = cells.numbers(&along.of)?;
-        let place = self.levels(&along.along, rows)?;
-        let carried = over.map(|over| self.levels(over, rows)).transpose()?;
-        let named: BTreeSet<&str> = [along.along.as_str()].into();
-        let block = self.blocks(rows, &named);
-        let samples = rows.iter().enumerate().filter_map(|(at, &row)| {
-            let value = Some(values[row]).filter(|value| value.is_finite())?;
-            Some(Sample {
-                block: block[at].clone(),
-                along: place[at]?,
-                over: match &carried {
-                    Some(carried) => carried[at]?,
-                    None => 0.0,
-                },
-                value,
-                flops: self.flops(row),
-            })
-        });
-        Ok(samples.collect())
-    }
-
-    fn groups(
-        &self,
-        cells: &Cells<'_>,
-        rows: &[usize],
-        between: &[String; 2],
-        of: &str,
-    ) -> Result<Vec<Sample>, String> {
-        let values = cells.numbers(of)?;
-        let [first, second] = [cells.truths(&between[0])?, cells.truths(&between[1])?];
-        if rows.iter().any(|row| first[*row] && second[*row]) {
-            return Err("a run belongs to both groups, which must not overlap".to_owned());
+    ) -> Result<Vec<Option<(f64, f64)>>, String> {
+        match view.place {
+            Along::Axis(axis, over) => {
+                let along = self.levels(axis, rows)?;
+                let over = match over {
+                    Some(over) => self.levels(over, rows)?,
+                    None => vec![Some(0.0); rows.len()],
+                };
+                Ok(along.into_iter().zip(over).map(|(a, b)| a.zip(b)).collect())
+            }
+            Along::Groups([first, second]) => {
+                let [first, second] = [cells.truths(first)?, cells.truths(second)?];
+                let group = |row: &usize| match (first[*row], second[*row]) {
+                    (true, true) => {
+                        Err("a run belongs to both groups, which must not overlap".to_owned())
+                    }
+                    (false, false) => Ok(None),
+                    (is_first, _) => Ok(Some((f64::from(is_first), 0.0))),
+                };
+                rows.iter().map(group).collect()
+            }
         }
-        let rows: Vec<usize> = rows
-            .iter()
-            .copied()
-            .filter(|row| first[*row] || second[*row])
-            .collect();
-        let mut named = BTreeSet::new();
-        for group in between {
-            named.extend(cells.named(group)?);
-        }
-        let named = named
-            .iter()
-            .map(|name| name.strip_prefix(AXIS).unwrap_or(name));
-        let named = named.collect();
-        let block = self.blocks(&rows, &named);
-        let samples = rows.iter().zip(block).filter_map(|(&row, block)| {
-            Some(Sample {
-                block,
-                along: f64::from(first[row]),
-                over: 0.0,
-                value: Some(values[row]).filter(|value| value.is_finite())?,
-                flops: self.flops(row),
-            })
-        });
-        Ok(samples.collect())
     }
 
     fn column(&self, name: &str) -> Option<usize> {
@@ -171,9 +153,8 @@ impl ClaimedRuns {
 
     fn flops(&self, row: usize) -> f64 {
         let column = self.column("flops");
-        column
-            .and_then(|column| number(self.table.cell(row, column)))
-            .unwrap_or(0.0)
+        let flops = column.and_then(|column| number(self.table.cell(row, column)));
+        flops.unwrap_or(0.0)
     }
 
     /// Where runs lie on an axis: as its file writes it, since what was reached differs a little from run to run.
@@ -194,36 +175,92 @@ impl ClaimedRuns {
         rows.iter().map(level).collect()
     }
 
-    /// Names what each run has in common with those that it may be compared with: all axes that all these runs have,
-    /// but those that the claim names.
-    fn blocks(&self, rows: &[usize], named: &BTreeSet<&str>) -> Vec<String> {
-        let is_named = |axis: &str| {
-            named.contains(axis)
-                || axis
-                    .rsplit('.')
-                    .next()
-                    .is_some_and(|last| named.contains(last))
+    /// Names what each run has in common with those that it may be compared with: its kind and all axes that all these
+    /// runs have, but those that the claim compares.
+    fn blocks(&self, rows: &[usize], compared: &BTreeSet<String>) -> Vec<String> {
+        let is_compared = |name: &str| {
+            let last = name.rsplit('.').next().unwrap_or(name);
+            compared.contains(name) || compared.contains(last)
         };
-        let columns = self
-            .table
-            .header
-            .iter()
-            .enumerate()
-            .filter(|(column, name)| {
-                let axis = name.strip_prefix(AXIS);
-                let is_of_all = || {
-                    rows.iter()
-                        .all(|row| !self.table.cell(*row, *column).is_empty())
-                };
-                axis.is_some_and(|axis| !is_named(axis)) && is_of_all()
-            });
+        let columns = self.table.header.iter().enumerate();
+        let columns = columns.filter(|(column, name)| {
+            let axis = name.strip_prefix(AXIS).or((*name == KIND).then_some(KIND));
+            let is_of_all = || {
+                rows.iter()
+                    .all(|row| !self.table.cell(*row, *column).is_empty())
+            };
+            axis.is_some_and(|axis| !is_compared(axis)) && is_of_all()
+        });
         let columns: Vec<usize> = columns.map(|(column, _)| column).collect();
+        // `0.8M` and `800K` are one.
+        let written = |cell: &str| number(cell).map_or(cell.to_owned(), |value| value.to_string());
         let block = |row: &usize| {
-            let cells = columns.iter().map(|column| self.table.cell(*row, *column));
+            let cells = columns
+                .iter()
+                .map(|column| written(self.table.cell(*row, *column)));
             cells.collect::<Vec<_>>().join("\u{1f}")
         };
         rows.iter().map(block).collect()
     }
+}
+
+/// What a claim about runs looks at.
+struct View<'a> {
+    of: &'a str,
+    among: Option<&'a String>,
+    place: Along<'a>,
+}
+
+/// What a claim compares: levels of an axis, perhaps over those of another, or two groups.
+enum Along<'a> {
+    Axis(&'a str, Option<&'a str>),
+    Groups(&'a [String; 2]),
+}
+
+impl<'a> View<'a> {
+    fn of(test: &'a Test) -> Option<Self> {
+        let (of, among, place) = match test {
+            Test::OptimumInside(along) | Test::Rises(along) | Test::Falls(along) => {
+                (&along.of, &along.among, Along::Axis(&along.along, None))
+            }
+            Test::Transfers { along, over, .. } => (
+                &along.of,
+                &along.among,
+                Along::Axis(&along.along, Some(over)),
+            ),
+            Test::Differs {
+                between, of, among, ..
+            } => (of, among, Along::Groups(between)),
+            Test::Law { .. } => return None,
+        };
+        Some(Self {
+            of,
+            among: among.as_ref(),
+            place,
+        })
+    }
+
+    /// The columns that are compared: the axis, or those that groups are told apart by; axes by their own names.
+    fn compared(&self, cells: &Cells<'_>) -> Result<BTreeSet<String>, String> {
+        match self.place {
+            Along::Axis(axis, _) => Ok([axis.to_owned()].into()),
+            Along::Groups(groups) => names(cells, groups.iter()),
+        }
+    }
+}
+
+/// The columns that expressions name; axes by their own names.
+fn names<'a>(
+    cells: &Cells<'_>,
+    texts: impl Iterator<Item = &'a String>,
+) -> Result<BTreeSet<String>, String> {
+    let mut all = BTreeSet::new();
+    for text in texts {
+        let named = filter::named(cells, text).map_err(|wrong| wrong.why)?;
+        let own = |name: &String| name.strip_prefix(AXIS).unwrap_or(name).to_owned();
+        all.extend(named.iter().map(own));
+    }
+    Ok(all)
 }
 
 impl Cells<'_> {
@@ -233,10 +270,5 @@ impl Cells<'_> {
 
     fn numbers(&self, text: &str) -> Result<Vec<f64>, String> {
         filter::numbers(self, text).map_err(|wrong| wrong.why)
-    }
-
-    /// The columns that an expression names.
-    fn named(&self, text: &str) -> Result<BTreeSet<String>, String> {
-        filter::named(self, text).map_err(|wrong| wrong.why)
     }
 }

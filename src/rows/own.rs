@@ -4,6 +4,7 @@
 use super::{BadCell, RowsError};
 use experiment::architecture::ModelKind;
 use experiment::architecture::solver::Level;
+use experiment::expression::truth;
 use experiment::run::{Part, RunId, RunOutcome, RunState};
 use scaling_law::row::Row;
 use std::collections::BTreeMap;
@@ -70,6 +71,19 @@ impl<'a, F: Fn(&str) -> Option<&'a str>> Cells<'a, F> {
         found.ok_or_else(|| self.wrong(column, "as this program wrote it"))
     }
 
+    /// Reads true or false in whatever way programs write them; nothing is false.
+    fn flag(&self, column: &str) -> Result<bool, RowsError> {
+        let Some(cell) = self.text(column) else {
+            return Ok(false);
+        };
+        let number = cell.parse().ok().or_else(|| truth(cell));
+        match number {
+            Some(0.0) => Ok(false),
+            Some(1.0) => Ok(true),
+            _ => Err(self.wrong(column, "true or false, or empty for false")),
+        }
+    }
+
     fn level(&self, of: &str) -> Result<Option<Level>, RowsError> {
         let part = |what: &str| self.optional::<f64>(&format!("{of}_{what}"));
         let (layers, width, ffn) = (part("layers")?, part("width")?, part("ffn")?);
@@ -110,7 +124,7 @@ impl<'a, F: Fn(&str) -> Option<&'a str>> Cells<'a, F> {
             declared_ratio: self.number("declared_ratio")?,
             realised_ratio: self.optional("realised_ratio")?,
             realised_training: self.optional("realised_training")?,
-            reads_ahead: self.text("reads_ahead") == Some("true"),
+            reads_ahead: self.flag("reads_ahead")?,
             loss: self.optional("loss")?,
             weight: 1.0,
             seed: seed as u64,

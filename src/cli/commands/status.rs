@@ -349,6 +349,8 @@ impl Status {
             run.outcome == Some(RunOutcome::Finished)
                 && run.part != Part::Trunk
                 && run.loss.is_some()
+                // Of those that read ahead it is no language model's.
+                && run.axes.get("model.causal").is_none_or(|causal| causal != "paper")
         };
         let most = self
             .runs

@@ -55,6 +55,12 @@ impl Names for Known<'_> {
     }
 }
 
+/// Numbers that every fitted law has.
+const LAW_NUMBERS: [&str; 2] = ["r_squared", "held_out"];
+
+/// Columns of words.
+const WORDS: [&str; 3] = ["kind", "data", "reads_ahead"];
+
 /// Lists the axes that a file of this program's own models may have.
 pub(super) fn own_axes() -> Vec<String> {
     let keys = AXES.iter().chain(settings());
@@ -238,16 +244,52 @@ impl One<'_> {
                 .help("write `at_least` or `at_most`"));
             }
         };
-        Ok(Test::Law {
-            law,
-            number: text(&self.required("number")?.node)?,
-            bound,
-        })
+        let entry = self.required("number")?;
+        let number = text(&entry.node)?;
+        let refuse = |why: String, help: &str| {
+            Err(Problem::new(why).label(&entry.node.location, "").help(help))
+        };
+        match (number.as_str(), bound) {
+            ("r_squared", Bound::AtLeast(limit) | Bound::AtMost(limit))
+                if !(0.0..1.0).contains(&limit) =>
+            {
+                return refuse(
+                    format!("R² cannot be bounded by {limit}"),
+                    "it lies between 0 and 1: write 0.98",
+                );
+            }
+            ("held_out", Bound::AtLeast(limit) | Bound::AtMost(limit)) if limit <= 0.0 => {
+                return refuse(
+                    format!("an error cannot be bounded by {limit}"),
+                    "it is above 0: 0.02 is 2%",
+                );
+            }
+            (name, _)
+                if !LAW_NUMBERS.contains(&name)
+                    && name.len() > 2
+                    && nearest(name, LAW_NUMBERS).is_some() =>
+            {
+                let meant = nearest(name, LAW_NUMBERS).unwrap_or_default();
+                return refuse(
+                    format!("there is no number `{name}`"),
+                    &format!("did you mean `{meant}`?"),
+                );
+            }
+            _ => {}
+        }
+        Ok(Test::Law { law, number, bound })
     }
 
     fn axis(&self, key: &str) -> Result<String, Problem> {
         let entry = self.required(key)?;
         let name = text(&entry.node)?;
+        if WORDS.contains(&name.as_str()) {
+            return Err(
+                Problem::new(format!("`{name}` has no numbers to look along"))
+                    .label(&entry.node.location, "")
+                    .help("groups are compared by `test: differs` and `between`"),
+            );
+        }
         if self.known.has(&name) {
             return Ok(name);
         }

@@ -32,6 +32,13 @@ pub fn trials(experiment: &Experiment, planned: &[Planned]) -> Vec<Planned> {
             .filter(|run| run.spec.architecture.kind() == kind && run.part() != Part::Trunk)
             .filter(|run| !own_rate(run))
             .collect();
+        // A rate that serves reading ahead is no other's.
+        let is_honest = |run: &&Planned| !run.spec.architecture.reads_ahead();
+        let family: Vec<&Planned> = if family.iter().any(is_honest) {
+            family.into_iter().filter(is_honest).collect()
+        } else {
+            family
+        };
         let widths: BTreeSet<usize> = family.iter().map(|run| width(run)).collect();
         let tried = if tune.check { 2 } else { 1 };
         for wanted in widths.into_iter().take(tried) {

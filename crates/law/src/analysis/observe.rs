@@ -49,7 +49,7 @@ impl Observed {
     }
 
     /// Names what varies by itself: the run, or the trunk that branches share.
-    pub(crate) fn cluster(&self) -> &str {
+    pub fn cluster(&self) -> &str {
         &self.trunk.as_ref().unwrap_or(&self.id).0
     }
 }

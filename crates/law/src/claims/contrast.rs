@@ -18,17 +18,13 @@ pub struct Estimate {
 impl Estimate {
     /// The probability of a number as high as this or higher, were it `bound`.
     pub fn p_above(&self, bound: f64) -> f64 {
-        let distance = self.value - bound;
-        if self.standard_error == 0.0 {
-            // Without noise it is what it is.
-            return match distance.total_cmp(&0.0) {
-                std::cmp::Ordering::Greater => 0.0,
-                std::cmp::Ordering::Equal => 0.5,
-                std::cmp::Ordering::Less => 1.0,
-            };
+        let t = (self.value - bound) / self.standard_error;
+        // Without noise that is known nothing can be said.
+        if !t.is_finite() {
+            return 0.5;
         }
-        let t = StudentsT::new(0.0, 1.0, self.freedom);
-        t.map_or(1.0, |t| t.sf(distance / self.standard_error))
+        let students = StudentsT::new(0.0, 1.0, self.freedom);
+        students.map_or(0.5, |students| students.sf(t))
     }
 
     /// The probability of a number as low as this or lower, were it `bound`.
@@ -44,6 +40,9 @@ impl Estimate {
         [self.value - half, self.value + half]
     }
 }
+
+/// The share of a quantity's square that rounding leaves.
+const ROUNDING: f64 = 1e-20;
 
 /// Effects on a quantity within blocks: what a block has in common is taken off.
 #[derive(Clone, Debug)]
@@ -105,6 +104,11 @@ impl Effects {
             row[width] - predicted
         });
         let variance = residuals.map(|residual| residual * residual).sum::<f64>() / freedom;
+        // Of few items scores differ by the same steps again and again: that is no lack of noise.
+        let size = y.iter().map(|y| y * y).sum::<f64>() / y.len() as f64;
+        if !variance.is_finite() || variance <= ROUNDING * size {
+            return None;
+        }
         let unit = |at: usize| -> Vec<f64> { (0..width).map(|i| f64::from(i == at)).collect() };
         let columns = (0..width).map(|at| {
             let column = normal.solve(&unit(at))?;
@@ -166,5 +170,9 @@ mod tests {
         let x = [one(0.0), one(0.0), one(1.0), one(1.0)];
         assert!(Effects::fit(&[0, 0, 1, 1], &x, &[1.0, 2.0, 3.0, 5.0]).is_none());
         assert!(Effects::fit(&[], &[], &[]).is_none());
+        // Twice the same difference, as of scores on few items; and what has overflown.
+        let x = [one(0.0), one(1.0), one(0.0), one(1.0)];
+        assert!(Effects::fit(&[0, 0, 1, 1], &x, &[0.55, 0.6, 0.5, 0.55]).is_none());
+        assert!(Effects::fit(&[0, 0, 1, 1], &x, &[1.0, 1e300, 1.0, f64::INFINITY]).is_none());
     }
 }

@@ -9,18 +9,23 @@ mod samples;
 mod verdicts;
 
 pub use contrast::Estimate;
-pub use samples::Sample;
+pub use samples::{Sample, Samples};
 pub use verdicts::{ClaimVerdict, ClaimVerdicts};
 
 use crate::analysis::{LEVEL, LawReport};
 use experiment::claims::{Bound, Claim, Test};
 use experiment::quantity::human;
+use experiment::run::RunId;
 use serde::{Deserialize, Serialize};
 use statrs::distribution::{ContinuousCDF, Normal};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 
 /// The chance that any claim of an experiment is decided wrongly.
 pub const ERRORS: f64 = 1.0 - LEVEL;
+
+/// The fewest runs beyond a law's parameters with which its numbers are judged.
+const LEAST_FREEDOM: f64 = 4.0;
 
 /// The chance with which runs that are advised would decide, were the number what it is now.
 const POWER: f64 = 0.8;
@@ -90,6 +95,8 @@ pub struct Judged {
     pub p: Option<f64>,
     /// Runs that were looked at.
     pub runs: usize,
+    /// Runs that should have been looked at too, and ended without the quantity: diverged, failed, or not asked.
+    pub lost: usize,
     /// Why it is not determined, and what would determine it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub open: Option<String>,
@@ -99,9 +106,9 @@ pub struct Judged {
 #[derive(Debug)]
 pub enum Evidence<'a> {
     /// Runs, as the claim sees them.
-    Runs(Vec<Sample>),
-    /// A law, or why there is none.
-    Law(Result<&'a LawReport, String>),
+    Runs(Samples),
+    /// A law, and what its runs have in common: of each the run, or the trunk that it branches off.
+    Law(&'a LawReport, &'a HashMap<RunId, String>),
     /// Why there is none.
     Nothing(String),
 }
@@ -112,7 +119,7 @@ pub fn judge(claims: &[(&Claim, Evidence<'_>)]) -> Vec<Judged> {
         .iter()
         .map(|(claim, evidence)| match evidence {
             Evidence::Runs(samples) => samples::find(&claim.test, samples),
-            Evidence::Law(law) => law.clone().and_then(|law| of_law(&claim.test, law)),
+            Evidence::Law(law, clusters) => of_law(&claim.test, law, clusters),
             Evidence::Nothing(why) => Err(why.clone()),
         })
         .collect();
@@ -140,11 +147,11 @@ fn judged_one(
 ) -> Judged {
     let (runs, flops) = match evidence {
         Evidence::Runs(samples) => (
-            samples.len(),
-            samples.iter().map(|sample| sample.flops).sum(),
+            samples.runs.len(),
+            samples.runs.iter().map(|sample| sample.flops).sum(),
         ),
-        Evidence::Law(Ok(law)) => (law.runs, f64::NAN),
-        Evidence::Law(Err(_)) | Evidence::Nothing(_) => (0, f64::NAN),
+        Evidence::Law(law, _) => (law.runs, f64::NAN),
+        Evidence::Nothing(_) => (0, f64::NAN),
     };
     let mut judged = Judged {
         name: claim.name.clone(),
@@ -158,6 +165,10 @@ fn judged_one(
         bound: None,
         p: None,
         runs,
+        lost: match evidence {
+            Evidence::Runs(samples) => samples.lost,
+            _ => 0,
+        },
         open: None,
     };
     match found {
@@ -226,7 +237,11 @@ fn needed(found: &Finding, runs: usize, flops: f64, claims: usize) -> String {
 }
 
 /// Asks a law.
-fn of_law(test: &Test, law: &LawReport) -> Result<Finding, String> {
+fn of_law(
+    test: &Test,
+    law: &LawReport,
+    clusters: &HashMap<RunId, String>,
+) -> Result<Finding, String> {
     let Test::Law { number, bound, .. } = test else {
         return Err("this claim is not about a law".into());
     };
@@ -246,28 +261,32 @@ fn of_law(test: &Test, law: &LawReport) -> Result<Finding, String> {
         }
     };
     let (Bound::AtLeast(limit) | Bound::AtMost(limit)) = *bound;
-    /// What stands for an infinity of degrees of freedom.
-    const MANY: f64 = 1e6;
+    let cluster = |run: &RunId| clusters.get(run).map_or(run.0.clone(), Clone::clone);
+    // Branches of a trunk vary together.
+    let fitted: HashSet<String> = law.predicted.iter().map(|one| cluster(&one.run)).collect();
+    let freedom = fitted.len() as f64 - law.parameters.len() as f64;
+    if number != "held_out" && freedom < LEAST_FREEDOM {
+        return Err(format!(
+            "the law has {} parameters and {} runs that vary by themselves: with fewer than {LEAST_FREEDOM} to spare its \
+             numbers say nothing",
+            law.parameters.len(),
+            fitted.len()
+        ));
+    }
     match number.as_str() {
         "r_squared" => {
             let r2 = law
                 .r2
                 .ok_or("the losses are all equal, so there is no R²")?;
-            if law.freedom < 4 {
-                return Err(format!(
-                    "the law has {} parameters and {} runs: its R² says nothing with fewer than 4 runs to spare",
-                    law.parameters.len(),
-                    law.runs
-                ));
-            }
             // Every parameter raises R², whether the law is right or not.
-            let adjusted = 1.0 - (1.0 - r2) * (law.runs as f64 - 1.0) / law.freedom as f64;
+            let adjusted = 1.0 - (1.0 - r2) * (fitted.len() as f64 - 1.0) / freedom;
             // Fisher's transformation, on the runs that are beyond the parameters.
             let fisher = |r2: f64| r2.clamp(0.0, 1.0 - 1e-12).sqrt().atanh();
             let estimate = Estimate {
                 value: fisher(adjusted),
-                standard_error: 1.0 / (law.freedom as f64 - 1.0).max(1.0).sqrt(),
-                freedom: MANY,
+                standard_error: 1.0 / (freedom - 1.0).sqrt(),
+                // Fisher's numbers are normal.
+                freedom: 1e6,
             };
             let found = bounded(
                 "R², adjusted for the parameters".into(),
@@ -275,17 +294,23 @@ fn of_law(test: &Test, law: &LawReport) -> Result<Finding, String> {
                 fisher(limit),
             );
             Ok(Finding {
-                shown: |z| z.tanh().powi(2),
+                shown: |z| z.max(0.0).tanh().powi(2),
                 ..found
             })
         }
         "held_out" => {
-            let errors: Vec<f64> = (law.held_out.iter())
-                .map(|one| (one.predicted / one.observed).ln().abs())
+            let mut errors: BTreeMap<String, Vec<f64>> = BTreeMap::new();
+            for one in &law.held_out {
+                let error = (one.predicted / one.observed).ln().abs();
+                errors.entry(cluster(&one.run)).or_default().push(error);
+            }
+            let errors = errors.values();
+            let errors: Vec<f64> = errors
+                .map(|errors| errors.iter().sum::<f64>() / errors.len() as f64)
                 .collect();
             if errors.len() < 3 {
                 return Err(format!(
-                    "{} runs are held out, and 3 at least tell how sure their error is",
+                    "{} runs that vary by themselves are held out, and 3 at least tell how sure their error is",
                     errors.len()
                 ));
             }
@@ -311,7 +336,7 @@ fn of_law(test: &Test, law: &LawReport) -> Result<Finding, String> {
             let estimate = Estimate {
                 value: parameter.value,
                 standard_error,
-                freedom: MANY,
+                freedom,
             };
             Ok(bounded(format!("{name} of {}", law.law), estimate, limit))
         }

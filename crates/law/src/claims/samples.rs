@@ -20,11 +20,33 @@ pub struct Sample {
     pub flops: f64,
 }
 
+/// The runs that a claim is about.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Samples {
+    /// Those whose quantity is known.
+    pub runs: Vec<Sample>,
+    /// Those that ended without it.
+    pub lost: usize,
+}
+
 /// Tests a claim about runs.
-pub(super) fn find(test: &Test, samples: &[Sample]) -> Result<Finding, String> {
-    if samples.is_empty() {
+pub(super) fn find(test: &Test, samples: &Samples) -> Result<Finding, String> {
+    let Samples { runs, lost } = samples;
+    if runs.is_empty() {
         return Err("no finished run is what the claim is about".into());
     }
+    // What is best is not told by those that are left.
+    if *lost > 0 && matches!(test, Test::OptimumInside(_) | Test::Transfers { .. }) {
+        return Err(format!(
+            "{} without the quantity (diverged, failed, or not asked): of the others alone the best is not the best; \
+             `among` leaves out what is not meant",
+            match lost {
+                1 => "1 run ended".to_owned(),
+                lost => format!("{lost} runs ended"),
+            }
+        ));
+    }
+    let samples = runs.as_slice();
     match test {
         Test::OptimumInside(along) => optimum_inside(&along.along, &along.of, samples),
         Test::Rises(along) => slope(&along.along, &along.of, samples, true),
@@ -238,20 +260,15 @@ fn transfer(axis: &str, over: &str, within: f64, samples: &[Sample]) -> Result<F
         ));
     }
     let base = samples.iter().filter(|sample| sample.over == *lowest);
-    let base: Vec<&Sample> = base.collect();
+    let base: Vec<Sample> = base.cloned().collect();
     let values = levels(base.iter().map(|sample| sample.along));
-    let mean = |level: f64| {
-        let here: Vec<f64> = (base.iter())
-            .filter(|sample| sample.along == level)
-            .map(|sample| sample.value)
-            .collect();
-        here.iter().sum::<f64>() / here.len() as f64
-    };
-    let best = values
-        .iter()
-        .copied()
-        .min_by(|a, b| mean(*a).total_cmp(&mean(*b)));
-    let best = best.ok_or_else(|| format!("{axis} has no level"))?;
+    if values.len() < 2 {
+        return Err(format!("{axis} has one level at {over} {}", short(*lowest)));
+    }
+    let at_base = Means::fit(&base, axis)?;
+    let mean = |level: f64| at_base.difference(*lowest, level, values[0]).value;
+    let best = (values.iter().copied()).min_by(|a, b| mean(*a).total_cmp(&mean(*b)));
+    let best = best.ok_or_else(|| undetermined(axis))?;
     let carried: Vec<Sample> = (samples.iter())
         .filter(|sample| sample.over != *lowest)
         .cloned()

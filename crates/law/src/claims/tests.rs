@@ -40,6 +40,13 @@ fn transfers(within: f64) -> Test {
     }
 }
 
+fn runs(samples: &[Sample]) -> Evidence<'static> {
+    Evidence::Runs(Samples {
+        runs: samples.to_vec(),
+        lost: 0,
+    })
+}
+
 /// A normal number, by Box and Muller.
 fn noise(random: &mut ChaCha8Rng, deviation: f64) -> f64 {
     let (u, v): (f64, f64) = (1.0 - random.random::<f64>(), random.random());
@@ -104,7 +111,7 @@ fn decided(
     for _ in 0..GRIDS {
         let made = make(&mut random);
         let claims: Vec<(&Claim, Evidence<'_>)> = (made.iter())
-            .map(|(claim, samples)| (claim, Evidence::Runs(samples.clone())))
+            .map(|(claim, samples)| (claim, runs(samples)))
             .collect();
         let judged = judge(&claims);
         each.resize(judged.len(), [0; 2]);
@@ -261,9 +268,9 @@ fn what_cannot_be_tested_says_why_and_what_is_open_what_would_decide() {
         claim(differs(0.0)),
     ];
     let judged = judge(&[
-        (&claims[0], Evidence::Runs(Vec::new())),
-        (&claims[1], Evidence::Runs(one_seed.clone())),
-        (&claims[2], Evidence::Runs(weak)),
+        (&claims[0], runs(&[])),
+        (&claims[1], runs(&one_seed)),
+        (&claims[2], runs(&weak)),
         (&claims[3], Evidence::Nothing("there is no database".into())),
     ]);
     let open: Vec<&str> = judged
@@ -286,4 +293,33 @@ fn what_cannot_be_tested_says_why_and_what_is_open_what_would_decide() {
             judged
         );
     }
+}
+
+#[test]
+fn where_runs_are_lost_the_best_of_the_others_is_not_the_best() {
+    let mut random = ChaCha8Rng::seed_from_u64(5);
+    let samples = Samples {
+        runs: one_axis(&mut random, |_, level| -level),
+        lost: 2,
+    };
+    let claims = [
+        claim(Test::OptimumInside(along("concept_share"))),
+        claim(Test::Falls(along("concept_share"))),
+    ];
+    let judged = judge(&[
+        (&claims[0], Evidence::Runs(samples.clone())),
+        (&claims[1], Evidence::Runs(samples)),
+    ]);
+    assert_eq!(judged[0].verdict, Verdict::NotDetermined);
+    assert!(
+        judged[0]
+            .open
+            .as_ref()
+            .is_some_and(|open| open.starts_with("2 runs ended"))
+    );
+    // A trend is one of those that are there, and says how many are not.
+    assert_eq!(
+        (judged[1].verdict, judged[1].lost),
+        (Verdict::Reproduced, 2)
+    );
 }

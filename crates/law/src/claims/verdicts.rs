@@ -75,6 +75,19 @@ impl ClaimVerdicts {
 }
 
 impl ClaimVerdict {
+    /// Says that runs are missing; `None` where none is.
+    pub fn missing(&self) -> Option<String> {
+        (self.judged.lost > 0).then(|| {
+            format!(
+                "{} without the quantity and not in it: diverged, failed, or not asked",
+                match self.judged.lost {
+                    1 => "1 run ended".to_owned(),
+                    lost => format!("{lost} runs ended"),
+                }
+            )
+        })
+    }
+
     /// Says that it was written down when runs were known already; `None` where it was not.
     pub fn lateness(&self) -> Option<String> {
         (self.runs_ended > 0).then(|| {
@@ -100,7 +113,12 @@ impl fmt::Display for ClaimVerdicts {
                 judged.name,
                 judged.says
             )?;
-            let told = [Some(judged.number()), judged.open.clone(), claim.lateness()];
+            let told = [
+                Some(judged.number()),
+                judged.open.clone(),
+                claim.missing(),
+                claim.lateness(),
+            ];
             for line in told.into_iter().flatten().filter(|line| !line.is_empty()) {
                 writeln!(f, "  {:<15}   {line}", "")?;
             }

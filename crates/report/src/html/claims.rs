@@ -23,6 +23,7 @@ pub(super) fn section(claims: &ClaimVerdicts) -> Markup {
             html! {
                 (minus(&judged.number()))
                 @if let Some(open) = &judged.open { p.dim { (minus(open)) } }
+                @if let Some(missing) = claim.missing() { p.dim { (missing) } }
             },
             html! {
                 (at)

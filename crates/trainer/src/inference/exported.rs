@@ -48,6 +48,11 @@ impl Trained {
         }
         let architecture: Architecture =
             parsed("architecture", said("architecture")?).map_err(wrong)?;
+        if architecture.reads_ahead() {
+            return Err(wrong(
+                "its tokens read what comes after them (`model.causal: paper`), so it cannot say what does".into(),
+            ));
+        }
         let recipe: Recipe = parsed("recipe", said("recipe")?).map_err(wrong)?;
         let device = device::open(device).map_err(TrainError::from)?;
         let network = Network::new(&architecture, 0, &device).with_precision(recipe.precision);

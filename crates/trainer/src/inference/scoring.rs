@@ -5,6 +5,7 @@ use crate::data::SEPARATOR;
 use burn::tensor::{Int, Tensor};
 use experiment::architecture::{Architecture, BoundaryRule};
 use experiment::tasks::{Candidate, Scored};
+use network::Placement;
 use network::ops;
 use network::prefixes::{Prefixes, common};
 
@@ -247,7 +248,15 @@ impl Trained {
     /// Computes the logits after the tokens that are read.
     fn logits(&self, prefixes: &Prefixes, read: &[usize]) -> Tensor<2> {
         let rows = 0..prefixes.rows() as u64;
-        let decision = self.placement().decision(rows, prefixes.length());
+        let (placement, length) = (self.placement(), prefixes.length());
+        let decision = match self.placement() {
+            // The rate of the tokens after the first depends on how long a sequence may be.
+            Placement::Random { .. } => {
+                let decision = placement.decision(rows, self.spec.architecture.seq_len());
+                decision.of(0..length)
+            }
+            _ => placement.decision(rows, length),
+        };
         (self.network).forward_sharing(prefixes, &decision, read, &self.device)
     }
 

@@ -98,6 +98,18 @@ fn what_is_wrong_with_a_claim_is_said_where_it_stands() {
             "write one of dlcm, dense, token_only",
         ),
         (
+            "a: {says: b, test: law, law: dlcm, number: r_sqaured, at_least: 0.9}",
+            "did you mean `r_squared`?",
+        ),
+        (
+            "a: {says: b, test: law, law: dlcm, number: r_squared, at_least: 1.5}",
+            "R² cannot be bounded by 1.5",
+        ),
+        (
+            "a: {says: b, test: rises, along: kind}",
+            "`kind` has no numbers to look along",
+        ),
+        (
             "a b: {says: b, test: rises, along: params}",
             "cannot be the name of a claim",
         ),
