@@ -24,11 +24,21 @@ pub async fn verdicts(store: &Store, experiment: i64) -> Result<Option<ClaimVerd
     let runs = store.runs(experiment).await?;
     let is_left = |run: &&RunRecord| run.state != RunState::Ended;
     let runs_left = runs.iter().filter(is_left).count();
-    let imported = store.imported(experiment).await?;
-    let table = rows::stored(String::new(), &runs, &imported).map_err(Refused::machine)?;
-    // One that cannot be read is none.
-    let analysed = Analysed::newest(store, experiment, &table).await;
-    let laws = Laws::of(analysed.ok().flatten());
+    // Read only where it is asked: a page and a status look often.
+    let is_of_law = |known: &RegisteredClaim| matches!(known.claim.test, Test::Law { .. });
+    let laws = if current.iter().any(is_of_law) {
+        let imported = store.imported(experiment).await?;
+        let table = rows::stored(String::new(), &runs, &imported).map_err(Refused::machine)?;
+        // One that cannot be read is none.
+        Laws::of(
+            Analysed::newest(store, experiment, &table)
+                .await
+                .ok()
+                .flatten(),
+        )
+    } else {
+        Laws::of(None)
+    };
     let runs = ClaimedRuns::new(&runs, &scores).map_err(Refused::machine)?;
     let claims = current.iter().map(|known| {
         let test = &known.claim.test;

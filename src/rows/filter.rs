@@ -151,6 +151,7 @@ pub(super) fn keep(table: &Table, header: &[String], text: &str) -> Result<Kept,
         missing: missing.get(),
     })
 }
+
 /// Finds for every row whether an expression holds.
 pub(super) fn truths(cells: &Cells<'_>, text: &str) -> Result<Vec<bool>, Wrong> {
     let expression = Expression::parse(text, cells)?;

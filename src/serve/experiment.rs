@@ -15,6 +15,7 @@ use scaling_law::analysis::worth_by_run;
 use scaling_law::claims::ClaimVerdicts;
 use scaling_law::row::rows;
 use serde::Serialize;
+use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// A results folder with its experiments, or why it cannot be read.
@@ -62,7 +63,7 @@ struct Shown<'a> {
     config: String,
     imported: u64,
     removed: usize,
-    claims: Option<ClaimVerdicts>,
+    claims: Option<Value>,
     runs: Columns<'a>,
 }
 
@@ -154,6 +155,22 @@ async fn worth(
     Ok(worth_by_run(&rows(&store.runs(experiment).await?)))
 }
 
+/// Claims in the words in which the program says them elsewhere too.
+fn in_words(verdicts: ClaimVerdicts) -> Value {
+    let claims = verdicts.claims.iter().map(|claim| {
+        let judged = &claim.judged;
+        json!({
+            "verdict": judged.verdict.to_string(),
+            "says": judged.says,
+            "source": judged.source,
+            "number": judged.number(),
+            "notes": claim.notes(),
+            "registered_at": claim.registered_at,
+        })
+    });
+    json!({ "claims": claims.collect::<Vec<_>>(), "remarks": verdicts.remarks() })
+}
+
 /// Shows an experiment with all its runs.
 pub(super) async fn show(
     State(context): State<Context>,
@@ -172,7 +189,9 @@ pub(super) async fn show(
             .runs_in_brief(experiment, Selection::Removed)
             .await?
             .len(),
-        claims: (verdicts(&store, experiment).await).map_err(Problem::machine)?,
+        claims: (verdicts(&store, experiment).await)
+            .map_err(Problem::machine)?
+            .map(in_words),
         runs: Columns::of(&runs, &worth(&store, experiment, &runs).await?),
     };
     Ok(Json(&shown).into_response())

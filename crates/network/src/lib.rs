@@ -37,7 +37,7 @@ pub use weights::{HostTensor, HostTensors, plain_name};
 use boundary::needs_starts;
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor};
-use experiment::architecture::{Architecture, Pooling};
+use experiment::architecture::Architecture;
 use experiment::recipe::{BoundaryGradient, Group, Precision};
 use flop_count::FlopCount;
 use init::Initializer;
@@ -118,8 +118,9 @@ impl Network {
                 &encoded.h.device(),
             )
         });
-        let logits = self.decode_observed(encoded, segmentation.as_ref(), gradient, observe);
-        (logits, boundaries)
+        let layouts = (&Layout::Rows, &Layout::Rows);
+        let h = self.decode_observed(encoded, segmentation.as_ref(), layouts, gradient, observe);
+        (self.unembed(h), boundaries)
     }
 
     /// Computes logits before the output multiplier of rows that share beginnings, after the tokens that
@@ -138,26 +139,20 @@ impl Network {
         let observe: &mut Observer<'_> = &mut |_, _| {};
         let layout = prefixes.layout(device);
         let tokens = prefixes.to_device(device);
-        let Encoded { h, probability } = self.encode_observed(tokens, &layout, gradient, observe);
-        let h = match (self, probability) {
-            (Self::Dense(model), _) => model.decode(h, &layout, observe),
-            (Self::TokenOnly(model), _) => model.decode(h, &layout, observe),
-            (Self::Dlcm(model), probability) => {
-                let probability = probability.expect("a model with concepts has boundaries");
-                let mut decided = Boundaries::decide(probability.clone(), decision).decided;
-                prefixes.end_rows(&mut decided);
-                let with_starts = self.needs_starts(gradient);
-                let length = prefixes.length();
-                let segmentation = Segmentation::new(&decided, length, with_starts, device);
-                let room = segmentation.segments.concepts;
-                let concepts = match model.pooling() {
-                    Pooling::Mean => prefixes.concepts(&decided, false, room - 1, device),
-                    Pooling::Boundary => prefixes.concepts(&decided, true, room, device),
-                };
-                let layouts = (&layout, &concepts);
-                model.decode(h, probability, &segmentation, layouts, gradient, observe)
-            }
-        };
+        let encoded = self.encode_observed(tokens, &layout, gradient, observe);
+        let mut concepts = Layout::Rows;
+        let segmentation = encoded.probability.clone().map(|probability| {
+            let mut decided = Boundaries::decide(probability, decision).decided;
+            prefixes.end_rows(&mut decided);
+            // Concepts of first tokens are those whose starts are read.
+            let by_first = self.needs_starts(gradient);
+            let segmentation = Segmentation::new(&decided, prefixes.length(), by_first, device);
+            let room = segmentation.segments.concepts - usize::from(!by_first);
+            concepts = prefixes.concepts(&decided, by_first, room, device);
+            segmentation
+        });
+        let layouts = (&layout, &concepts);
+        let h = self.decode_observed(encoded, segmentation.as_ref(), layouts, gradient, observe);
         self.unembed(h.select(1, prefixes::ints(read, device)))
     }
 
@@ -222,34 +217,28 @@ impl Network {
         segmentation: Option<&Segmentation>,
         gradient: BoundaryGradient,
     ) -> Tensor<2> {
-        self.decode_observed(encoded, segmentation, gradient, &mut |_, _| {})
+        let layouts = (&Layout::Rows, &Layout::Rows);
+        let observe: &mut Observer<'_> = &mut |_, _| {};
+        self.unembed(self.decode_observed(encoded, segmentation, layouts, gradient, observe))
     }
 
+    /// Computes what logits are made from; `layouts` are those of tokens and of concepts.
     fn decode_observed(
         &self,
-        encoded: Encoded,
+        Encoded { h, probability }: Encoded,
         segmentation: Option<&Segmentation>,
+        layouts: (&Layout, &Layout),
         gradient: BoundaryGradient,
         observe: &mut Observer<'_>,
-    ) -> Tensor<2> {
-        let rows = &Layout::Rows;
-        let h = match (self, encoded.probability, segmentation) {
+    ) -> Tensor<3> {
+        match (self, probability, segmentation) {
             (Self::Dlcm(model), Some(probability), Some(segmentation)) => {
-                let layouts = (rows, rows);
-                model.decode(
-                    encoded.h,
-                    probability,
-                    segmentation,
-                    layouts,
-                    gradient,
-                    observe,
-                )
+                model.decode(h, probability, segmentation, layouts, gradient, observe)
             }
-            (Self::Dense(model), ..) => model.decode(encoded.h, rows, observe),
-            (Self::TokenOnly(model), ..) => model.decode(encoded.h, rows, observe),
+            (Self::Dense(model), ..) => model.decode(h, layouts.0, observe),
+            (Self::TokenOnly(model), ..) => model.decode(h, layouts.0, observe),
             (Self::Dlcm(_), ..) => unreachable!("a hierarchical model is decoded with segments"),
-        };
-        self.unembed(h)
+        }
     }
 
     /// Computes the root mean square of the activations at every site.
@@ -323,7 +312,7 @@ pub fn group_of(name: &str, rank: usize) -> Group {
 mod tests {
     use super::*;
     use experiment::architecture::solver::ShapeSettings;
-    use experiment::architecture::{BoundaryRule, Dlcm};
+    use experiment::architecture::{BoundaryRule, Dlcm, Pooling};
 
     #[test]
     fn parameters_are_those_the_architecture_counts() {

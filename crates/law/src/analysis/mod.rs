@@ -329,17 +329,11 @@ pub fn analyse_laws(
         control_savings,
         attribution: None,
         tuning: tunings(rows),
-        sweeps: sweep::sweeps(&honest(rows), noise),
+        sweeps: sweep::sweeps(rows, noise),
         warnings,
     };
     result.attribution = Some(result.attribution());
     result
-}
-
-/// The rows whose tokens do not read ahead.
-fn honest(rows: &[Row]) -> Vec<Row> {
-    let honest = rows.iter().filter(|row| !row.reads_ahead);
-    honest.cloned().collect()
 }
 
 fn outcome(estimate: Result<Estimate, CannotFit>) -> LawOutcome {

@@ -106,7 +106,9 @@ pub(super) fn sweeps(rows: &[Row], noise: Option<SeedNoise>) -> Vec<RateSweep> {
     let trials = rows.iter().filter(|row| row.part == Part::Trial);
     let tuned: Vec<&str> = trials.filter_map(|row| row.family.as_deref()).collect();
     let mut families: BTreeMap<&str, Vec<&Row>> = BTreeMap::new();
-    for row in rows.iter().filter(|row| row.part != Part::Trunk) {
+    // A rate that serves reading ahead is no other's.
+    let swept = |row: &&Row| row.part != Part::Trunk && !row.reads_ahead;
+    for row in rows.iter().filter(swept) {
         match row.family.as_deref() {
             Some(family) if !tuned.contains(&family) && has_result(row) => {
                 families.entry(family).or_default().push(row);
@@ -116,7 +118,7 @@ pub(super) fn sweeps(rows: &[Row], noise: Option<SeedNoise>) -> Vec<RateSweep> {
     }
     families.retain(|_, rows| rates(rows.iter().copied()).len() > 1);
     let deviation = noise.map_or(USUAL_NOISE, |noise| noise.nats);
-    let swept = |kind: &ModelKind| {
+    let of_kind = |kind: &ModelKind| {
         let families: Vec<&Vec<&Row>> = families
             .values()
             .filter(|rows| rows[0].kind == *kind)
@@ -140,7 +142,7 @@ pub(super) fn sweeps(rows: &[Row], noise: Option<SeedNoise>) -> Vec<RateSweep> {
             noise_is_assumed: noise.is_none(),
         })
     };
-    ModelKind::ALL.iter().filter_map(swept).collect()
+    ModelKind::ALL.iter().filter_map(of_kind).collect()
 }
 
 /// Says whether a run tells something of its rate: it ended with a loss, or diverged.

@@ -1,23 +1,22 @@
 //! Differences between groups of runs that are alike in all else: least squares within blocks, and Student's t.
 
 use crate::fit::matrix::Symmetric;
-use serde::{Deserialize, Serialize};
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
 /// A number with its standard error.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Estimate {
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Estimate {
     /// The number.
-    pub value: f64,
+    pub(super) value: f64,
     /// Its standard error.
-    pub standard_error: f64,
+    pub(super) standard_error: f64,
     /// Degrees of freedom behind the standard error.
-    pub freedom: f64,
+    pub(super) freedom: f64,
 }
 
 impl Estimate {
     /// The probability of a number as high as this or higher, were it `bound`.
-    pub fn p_above(&self, bound: f64) -> f64 {
+    pub(super) fn p_above(&self, bound: f64) -> f64 {
         let t = (self.value - bound) / self.standard_error;
         // Without noise that is known nothing can be said.
         if !t.is_finite() {
@@ -28,12 +27,12 @@ impl Estimate {
     }
 
     /// The probability of a number as low as this or lower, were it `bound`.
-    pub fn p_below(&self, bound: f64) -> f64 {
+    pub(super) fn p_below(&self, bound: f64) -> f64 {
         1.0 - self.p_above(bound)
     }
 
     /// The central interval of this coverage.
-    pub fn interval(&self, level: f64) -> [f64; 2] {
+    pub(super) fn interval(&self, level: f64) -> [f64; 2] {
         let t = StudentsT::new(0.0, 1.0, self.freedom);
         let t = t.map_or(f64::INFINITY, |t| t.inverse_cdf(0.5 + level / 2.0));
         let half = t * self.standard_error;

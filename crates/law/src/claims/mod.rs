@@ -8,14 +8,15 @@ mod contrast;
 mod samples;
 mod verdicts;
 
-pub use contrast::Estimate;
 pub use samples::{Sample, Samples};
 pub use verdicts::{ClaimVerdict, ClaimVerdicts};
 
 use crate::analysis::{LEVEL, LawReport};
+use contrast::Estimate;
 use experiment::claims::{Bound, Claim, Test};
 use experiment::quantity::human;
 use experiment::run::RunId;
+use experiment::tasks::Mean;
 use serde::{Deserialize, Serialize};
 use statrs::distribution::{ContinuousCDF, Normal};
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -44,7 +45,7 @@ pub enum Verdict {
 
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+        f.pad(match self {
             Self::Reproduced => "reproduced",
             Self::Contradicted => "contradicted",
             Self::NotDetermined => "not determined",
@@ -67,6 +68,26 @@ struct Finding {
     p_wrong: f64,
     /// The chance of such runs, were the claim right.
     p_right: f64,
+}
+
+impl Finding {
+    /// A claim that a number is above a bound, or below it.
+    fn beyond(what: String, number: Estimate, bound: f64, is_above: bool) -> Self {
+        let (above, below) = (number.p_above(bound), number.p_below(bound));
+        let (p_wrong, p_right) = if is_above {
+            (above, below)
+        } else {
+            (below, above)
+        };
+        Self {
+            what,
+            number,
+            bound,
+            shown: |value| value,
+            p_wrong,
+            p_right,
+        }
+    }
 }
 
 /// A claim with what the runs say of it.
@@ -245,22 +266,13 @@ fn of_law(
     let Test::Law { number, bound, .. } = test else {
         return Err("this claim is not about a law".into());
     };
-    let bounded = |what: String, estimate: Estimate, limit: f64| {
-        let (above, below) = (estimate.p_above(limit), estimate.p_below(limit));
-        let (p_wrong, p_right) = match bound {
-            Bound::AtLeast(_) => (above, below),
-            Bound::AtMost(_) => (below, above),
-        };
-        Finding {
-            what,
-            number: estimate,
-            bound: limit,
-            shown: |value| value,
-            p_wrong,
-            p_right,
-        }
+    let (limit, is_above) = match *bound {
+        Bound::AtLeast(limit) => (limit, true),
+        Bound::AtMost(limit) => (limit, false),
     };
-    let (Bound::AtLeast(limit) | Bound::AtMost(limit)) = *bound;
+    let bounded = |what: String, estimate: Estimate, limit: f64| {
+        Finding::beyond(what, estimate, limit, is_above)
+    };
     let cluster = |run: &RunId| clusters.get(run).map_or(run.0.clone(), Clone::clone);
     // Branches of a trunk vary together.
     let fitted: HashSet<String> = law.predicted.iter().map(|one| cluster(&one.run)).collect();
@@ -304,17 +316,23 @@ fn of_law(
                 let error = (one.predicted / one.observed).ln().abs();
                 errors.entry(cluster(&one.run)).or_default().push(error);
             }
+            let count = errors.len();
             let errors = errors.values();
-            let errors: Vec<f64> = errors
-                .map(|errors| errors.iter().sum::<f64>() / errors.len() as f64)
-                .collect();
-            if errors.len() < 3 {
+            let mean =
+                Mean::of(errors.map(|errors| errors.iter().sum::<f64>() / errors.len() as f64));
+            let Some((mean, standard_error)) = mean
+                .and_then(|mean| Some((mean.mean, mean.standard_error?)))
+                .filter(|_| count >= 3)
+            else {
                 return Err(format!(
-                    "{} runs that vary by themselves are held out, and 3 at least tell how sure their error is",
-                    errors.len()
+                    "{count} runs that vary by themselves are held out, and 3 at least tell how sure their error is"
                 ));
-            }
-            let estimate = mean(&errors);
+            };
+            let estimate = Estimate {
+                value: mean,
+                standard_error,
+                freedom: count as f64 - 1.0,
+            };
             Ok(bounded(
                 "|ln(predicted/observed)| of the runs of most compute".into(),
                 estimate,
@@ -343,20 +361,6 @@ fn of_law(
     }
 }
 
-fn mean(values: &[f64]) -> Estimate {
-    let count = values.len() as f64;
-    let mean = values.iter().sum::<f64>() / count;
-    let squares = values
-        .iter()
-        .map(|value| (value - mean).powi(2))
-        .sum::<f64>();
-    Estimate {
-        value: mean,
-        standard_error: (squares / (count - 1.0) / count).sqrt(),
-        freedom: count - 1.0,
-    }
-}
-
 /// Writes a number with as many digits as it needs.
 pub(crate) fn short(value: f64) -> String {
     let digits = match value.abs() {
@@ -371,19 +375,11 @@ pub(crate) fn short(value: f64) -> String {
 }
 
 impl Judged {
-    /// The number with its interval, in words; what keeps it from being known where it is not.
-    pub fn number(&self) -> String {
-        match (&self.what, self.estimate, self.interval) {
-            (Some(what), Some(estimate), Some([low, high])) => {
-                format!(
-                    "{what}: {} [{}, {}]",
-                    short(estimate),
-                    short(low),
-                    short(high)
-                )
-            }
-            _ => String::new(),
-        }
+    /// The number with its interval, in words; `None` where it is not known.
+    pub fn number(&self) -> Option<String> {
+        let (what, [low, high]) = (self.what.as_ref()?, self.interval?);
+        let [estimate, low, high] = [self.estimate?, low, high].map(short);
+        Some(format!("{what}: {estimate} [{low}, {high}]"))
     }
 }
 

@@ -3,6 +3,7 @@
 use super::contrast::Effects;
 use super::{Estimate, Finding, short};
 use experiment::claims::Test;
+use experiment::quantity::counted;
 use std::collections::BTreeMap;
 
 /// A run as a claim sees it.
@@ -38,12 +39,9 @@ pub(super) fn find(test: &Test, samples: &Samples) -> Result<Finding, String> {
     // What is best is not told by those that are left.
     if *lost > 0 && matches!(test, Test::OptimumInside(_) | Test::Transfers { .. }) {
         return Err(format!(
-            "{} without the quantity (diverged, failed, or not asked): of the others alone the best is not the best; \
-             `among` leaves out what is not meant",
-            match lost {
-                1 => "1 run ended".to_owned(),
-                lost => format!("{lost} runs ended"),
-            }
+            "{} ended without the quantity (diverged, failed, or not asked): of the others alone the best is not the \
+             best; `among` leaves out what is not meant",
+            counted(*lost, "run")
         ));
     }
     let samples = runs.as_slice();
@@ -205,21 +203,9 @@ fn slope(axis: &str, of: &str, samples: &[Sample], rises: bool) -> Result<Findin
     let x: Vec<Vec<f64>> = samples.iter().map(|sample| vec![place(sample)]).collect();
     let effects = Effects::fit(&blocks(samples), &x, &values(samples));
     let number = effects.ok_or_else(|| undetermined(axis))?.combined(&[1.0]);
-    let (above, below) = (number.p_above(0.0), number.p_below(0.0));
-    let (p_wrong, p_right) = if rises {
-        (above, below)
-    } else {
-        (below, above)
-    };
     let step = if is_positive { "doubling" } else { "unit" };
-    Ok(Finding {
-        what: format!("{of} by each {step} of {axis}"),
-        number,
-        bound: 0.0,
-        shown: |value| value,
-        p_wrong,
-        p_right,
-    })
+    let what = format!("{of} by each {step} of {axis}");
+    Ok(Finding::beyond(what, number, 0.0, rises))
 }
 
 fn difference(
@@ -238,14 +224,8 @@ fn difference(
         "the two groups have too few runs that are alike in all else: train both at the same settings and seeds".to_owned()
     })?;
     let number = effects.combined(&[1.0]);
-    Ok(Finding {
-        what: format!("{of}, {first} minus {second}"),
-        number,
-        bound: at_least,
-        shown: |value| value,
-        p_wrong: number.p_above(at_least),
-        p_right: number.p_below(at_least),
-    })
+    let what = format!("{of}, {first} minus {second}");
+    Ok(Finding::beyond(what, number, at_least, true))
 }
 
 /// The best value at the lowest level must nowhere else be worse than any other by more than `within`.

@@ -50,11 +50,8 @@ impl ClaimVerdicts {
         let mut remarks = Vec::new();
         if self.runs_left > 0 {
             remarks.push(format!(
-                "{} not ended: whoever looks again and again until a verdict is there is wrong more often than 5%",
-                match self.runs_left {
-                    1 => "1 run has".to_owned(),
-                    left => format!("{left} runs have"),
-                }
+                "{} left: whoever looks again and again until a verdict is there is wrong more often than 5%",
+                counted(self.runs_left, "run")
             ));
         }
         if self.claims.len() > 1 {
@@ -75,27 +72,23 @@ impl ClaimVerdicts {
 }
 
 impl ClaimVerdict {
-    /// Says that runs are missing; `None` where none is.
-    pub fn missing(&self) -> Option<String> {
-        (self.judged.lost > 0).then(|| {
+    /// What is to be known of it beside its number: what would decide it, runs that are missing, and that it was
+    /// written down when runs were known already.
+    pub fn notes(&self) -> Vec<String> {
+        let missing = (self.judged.lost > 0).then(|| {
             format!(
-                "{} without the quantity and not in it: diverged, failed, or not asked",
-                match self.judged.lost {
-                    1 => "1 run ended".to_owned(),
-                    lost => format!("{lost} runs ended"),
-                }
+                "{} ended without the quantity and not in it: diverged, failed, or not asked",
+                counted(self.judged.lost, "run")
             )
-        })
-    }
-
-    /// Says that it was written down when runs were known already; `None` where it was not.
-    pub fn lateness(&self) -> Option<String> {
-        (self.runs_ended > 0).then(|| {
+        });
+        let late = (self.runs_ended > 0).then(|| {
             format!(
                 "written down when {} had ended: it may have been made for them",
                 counted(self.runs_ended as usize, "run")
             )
-        })
+        });
+        let notes = [self.judged.open.clone(), missing, late];
+        notes.into_iter().flatten().collect()
     }
 }
 
@@ -109,17 +102,10 @@ impl fmt::Display for ClaimVerdicts {
             writeln!(
                 f,
                 "  {:<15} {}: {}{source}",
-                judged.verdict.to_string(),
-                judged.name,
-                judged.says
+                judged.verdict, judged.name, judged.says
             )?;
-            let told = [
-                Some(judged.number()),
-                judged.open.clone(),
-                claim.missing(),
-                claim.lateness(),
-            ];
-            for line in told.into_iter().flatten().filter(|line| !line.is_empty()) {
+            let number = judged.number().into_iter();
+            for line in number.chain(claim.notes()) {
                 writeln!(f, "  {:<15}   {line}", "")?;
             }
         }

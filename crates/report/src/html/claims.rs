@@ -13,7 +13,6 @@ pub(super) fn section(claims: &ClaimVerdicts) -> Markup {
     ];
     let rows = claims.claims.iter().map(|claim| {
         let judged = &claim.judged;
-        let at = experiment::clock::utc(claim.registered_at);
         vec![
             html! { strong { (judged.verdict) } },
             html! {
@@ -21,14 +20,10 @@ pub(super) fn section(claims: &ClaimVerdicts) -> Markup {
                 @if let Some(source) = &judged.source { " " span.dim { "(" (source) ")" } }
             },
             html! {
-                (minus(&judged.number()))
-                @if let Some(open) = &judged.open { p.dim { (minus(open)) } }
-                @if let Some(missing) = claim.missing() { p.dim { (missing) } }
+                @if let Some(number) = judged.number() { (minus(&number)) }
+                @for note in claim.notes() { p.dim { (minus(&note)) } }
             },
-            html! {
-                (at)
-                @if let Some(late) = claim.lateness() { p.dim { (late) } }
-            },
+            html! { (experiment::clock::utc(claim.registered_at)) },
         ]
     });
     html! {

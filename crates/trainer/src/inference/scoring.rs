@@ -15,8 +15,8 @@ const LOGITS: usize = 1 << 26;
 const TOKENS: usize = 2048;
 /// Rows are laid out in full where their positions are mixed: to so many times the tokens.
 const SPREAD: usize = 4;
-/// The least share of its tokens that a row has in common with another for the two to be computed together; rows of a
-/// length are else.
+/// Rows are computed together where one has at least one token in so many in common with the other; else rows of a
+/// length are.
 const COMMON: usize = 4;
 
 /// A sequence, and which of its tokens are scored.
