@@ -6,7 +6,7 @@ use campaign::store::{RegisteredClaim, RunRecord, Store};
 use experiment::claims::{Fitted, Test};
 use experiment::run::{RunId, RunState};
 use scaling_law::analysis::{AnalysisResult, LawOutcome, Policy};
-use scaling_law::claims::{ClaimVerdict, ClaimVerdicts, Evidence, Judged, judge};
+use scaling_law::claims::{ClaimVerdict, ClaimVerdicts, Evidence, FittedLaw, Judged, judge};
 use std::collections::HashMap;
 
 /// Judges the claims of an experiment by its stored runs and its newest analysis; `None` where it has none.
@@ -21,6 +21,7 @@ pub async fn verdicts(store: &Store, experiment: i64) -> Result<Option<ClaimVerd
         return Ok(None);
     }
     let scores = store.scores(experiment).await?;
+    let readings = store.readings(experiment).await?;
     let runs = store.runs(experiment).await?;
     let is_left = |run: &&RunRecord| run.state != RunState::Ended;
     let runs_left = runs.iter().filter(is_left).count();
@@ -39,7 +40,7 @@ pub async fn verdicts(store: &Store, experiment: i64) -> Result<Option<ClaimVerd
     } else {
         Laws::of(None)
     };
-    let runs = ClaimedRuns::new(&runs, &scores).map_err(Refused::machine)?;
+    let runs = ClaimedRuns::new(&runs, &scores, &readings).map_err(Refused::machine)?;
     let claims = current.iter().map(|known| {
         let test = &known.claim.test;
         (&known.claim, evidence(test, &runs, &laws))
@@ -107,9 +108,18 @@ fn evidence<'a>(test: &Test, runs: &ClaimedRuns, laws: &'a Laws) -> Evidence<'a>
         Fitted::Dlcm => &result.dlcm,
         Fitted::Dense => &result.dense,
         Fitted::TokenOnly => &result.control,
+        Fitted::Decay => {
+            let gains = result.decay.as_ref();
+            let gains =
+                gains.ok_or_else(|| "no run branches off a trunk: `branches: true`".to_owned());
+            return match gains.and_then(FittedLaw::of_decays) {
+                Ok(law) => Evidence::Law(law, clusters),
+                Err(why) => Evidence::Nothing(why),
+            };
+        }
     };
     match outcome {
-        LawOutcome::Fitted(report) => Evidence::Law(report, clusters),
+        LawOutcome::Fitted(report) => Evidence::Law(report.as_ref().into(), clusters),
         LawOutcome::CannotFit { why } => Evidence::Nothing(why.to_string()),
     }
 }

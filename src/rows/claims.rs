@@ -2,6 +2,7 @@
 
 use super::filter::{self, Cells};
 use super::{RowsError, Table, number, stored};
+use campaign::store::ReadingRecord;
 use experiment::claims::Test;
 use experiment::record::RunRecord;
 use experiment::run::{Part, RunId, RunState};
@@ -25,11 +26,15 @@ const AHEAD: [&str; 2] = ["model.causal", "reads_ahead"];
 const KIND: &str = "kind";
 
 impl ClaimedRuns {
-    /// Takes stored runs, with what they answered.
+    /// Takes stored runs, with what they answered and what they made of texts.
     ///
     /// # Errors
     /// When the table is too large.
-    pub fn new(runs: &[RunRecord], scores: &BTreeMap<RunId, Scores>) -> Result<Self, RowsError> {
+    pub fn new(
+        runs: &[RunRecord],
+        scores: &BTreeMap<RunId, Scores>,
+        readings: &[ReadingRecord],
+    ) -> Result<Self, RowsError> {
         let more = |run: &RunRecord| {
             let numbers = [
                 ("flops", run.flops),
@@ -40,8 +45,10 @@ impl ClaimedRuns {
             ];
             let numbers = numbers.map(|(name, value)| (name.to_owned(), value));
             let scores = scores.get(&run.id).into_iter().flat_map(Scores::numbers);
-            let scores = scores.map(|(name, value)| (name, Some(value)));
-            numbers.into_iter().chain(scores).collect()
+            let readings = readings.iter().filter(|reading| reading.run == run.id);
+            let asked = scores.chain(readings.flat_map(ReadingRecord::numbers));
+            let asked = asked.map(|(name, value)| (name, Some(value)));
+            numbers.into_iter().chain(asked).collect()
         };
         Ok(Self {
             table: stored::with_numbers("the runs".to_owned(), runs, &more)?,
@@ -78,7 +85,10 @@ impl ClaimedRuns {
             }
         }
         let rows: Vec<usize> = placed.iter().map(|(row, ..)| *row).collect();
-        let blocks = self.blocks(&rows, &view.compared(&cells)?);
+        let blocks = match view.place {
+            Along::Nothing => self.clusters(&rows),
+            _ => self.blocks(&rows, &view.compared(&cells)?),
+        };
         let runs = placed.into_iter().zip(blocks);
         let runs = runs.map(|((row, along, over), block)| Sample {
             block,
@@ -133,6 +143,7 @@ impl ClaimedRuns {
                 };
                 Ok(along.into_iter().zip(over).map(|(a, b)| a.zip(b)).collect())
             }
+            Along::Nothing => Ok(vec![Some((0.0, 0.0)); rows.len()]),
             Along::Groups([first, second]) => {
                 let [first, second] = [cells.truths(first)?, cells.truths(second)?];
                 let group = |row: &usize| match (first[*row], second[*row]) {
@@ -175,6 +186,14 @@ impl ClaimedRuns {
         rows.iter().map(level).collect()
     }
 
+    /// Names what varies by itself: each run, or the trunk that branches share.
+    fn clusters(&self, rows: &[usize]) -> Vec<String> {
+        let cluster = |row: &usize| self.run(*row).map(|run| run.cluster.clone());
+        rows.iter()
+            .map(|row| cluster(row).unwrap_or_default())
+            .collect()
+    }
+
     /// Names what each run has in common with those that it may be compared with: its kind and all axes that all these
     /// runs have, but those that the claim compares.
     fn blocks(&self, rows: &[usize], compared: &BTreeSet<String>) -> Vec<String> {
@@ -211,10 +230,11 @@ struct View<'a> {
     place: Along<'a>,
 }
 
-/// What a claim compares: levels of an axis, perhaps over those of another, or two groups.
+/// What a claim compares: levels of an axis, perhaps over those of another, two groups, or nothing.
 enum Along<'a> {
     Axis(&'a str, Option<&'a str>),
     Groups(&'a [String; 2]),
+    Nothing,
 }
 
 impl<'a> View<'a> {
@@ -231,6 +251,7 @@ impl<'a> View<'a> {
             Test::Differs {
                 between, of, among, ..
             } => (of, among, Along::Groups(between)),
+            Test::Mean { of, among, .. } => (of, among, Along::Nothing),
             Test::Law { .. } => return None,
         };
         Some(Self {
@@ -245,6 +266,7 @@ impl<'a> View<'a> {
         match self.place {
             Along::Axis(axis, _) => Ok([axis.to_owned()].into()),
             Along::Groups(groups) => names(cells, groups.iter()),
+            Along::Nothing => Ok(BTreeSet::new()),
         }
     }
 }

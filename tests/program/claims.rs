@@ -7,6 +7,8 @@ const CLAIMS: &str = "
 claims:
   larger_share_is_worse: {says: the loss rises with P, test: rises, along: concept_share, among: kind = dlcm}
   dense_is_worse: {says: dense is worse, test: differs, between: [kind = dense, kind = dlcm]}
+  concepts_help: {says: a model loses more than nothing without its concepts, test: mean, of: concept_gain, at_least: -9, among: kind = dlcm}
+  first_gains: {says: tokens that start a concept gain, test: mean, of: position_0.gain, at_least: 0, among: kind = dlcm}
   law_fits: {says: the law fits, test: law, law: dlcm, number: r_squared, at_least: 0.9}
 ";
 
@@ -31,16 +33,17 @@ fn claims_are_written_down_before_the_runs_and_judged_by_every_door() {
     assert!(run.contains("Claims: "), "{run}");
     let told = desk.json(&["claims", "tiny.yaml", "--json"]);
     let claims = told["claims"].as_array().expect("claims");
-    assert_eq!(claims.len(), 3);
+    assert_eq!(claims.len(), 5);
     assert!(claims.iter().all(|claim| claim["runs_ended"] == 0));
     // Three seeds at two shares: two of four degrees of freedom are left for the slope.
     assert_eq!(claims[0]["runs"], 6);
     let interval = claims[0]["interval"].as_array().expect("an interval");
     assert_eq!(interval.len(), 2);
     // The law has too few settings.
-    assert_eq!(claims[2]["verdict"], "not_determined");
+    assert_eq!(claims[2]["verdict"], "reproduced");
+    assert_eq!(claims[4]["verdict"], "not_determined");
     assert!(
-        claims[2]["open"]
+        claims[4]["open"]
             .as_str()
             .is_some_and(|open| !open.is_empty())
     );
@@ -63,6 +66,31 @@ fn claims_are_written_down_before_the_runs_and_judged_by_every_door() {
     ] {
         assert!(report.contains(said), "{said}");
     }
+    // No run was asked yet where in a concept it gains; two are now, and four are missed.
+    assert_eq!(claims[3]["runs"], 0);
+    std::fs::write(desk.path().join("a.txt"), "abcdefg".repeat(40)).expect("written");
+    let runs = desk.status();
+    let of_kind = |kind: &'static str| {
+        let runs = runs.iter().filter(move |run| run["kind"] == kind);
+        runs.map(|run| run["id"].as_str().expect("an id"))
+    };
+    let dense = of_kind("dense").next().expect("a baseline");
+    for run in of_kind("dlcm").take(2) {
+        let ask = [
+            "inspect",
+            run,
+            "--file",
+            "a.txt",
+            "--by-position",
+            "--against",
+            dense,
+            "--keep",
+        ];
+        desk.done(&ask);
+    }
+    let asked = desk.json(&["claims", "tiny.yaml", "--json"]);
+    let first = &asked["claims"][3];
+    assert_eq!([&first["runs"], &first["lost"]], [2, 4], "{first}");
     // A claim that is changed when the runs are known is another, and says so; the first stays on record.
     let changed = format!("{TINY}{CLAIMS}")
         .replace("{params: 60000,", "{seed: [0, 1, 2], params: 60000,")

@@ -41,6 +41,16 @@ pub enum Test {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         among: Option<String>,
     },
+    /// The mean of a quantity over runs is within a bound.
+    Mean {
+        /// The quantity, an expression over columns.
+        of: String,
+        /// The bound, in the quantity's unit.
+        bound: Bound,
+        /// Which runs are looked at: an expression over columns; all where there is none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        among: Option<String>,
+    },
     /// The value of an axis that is best at the lowest level of another is nowhere worse than the best by more than an
     /// amount.
     Transfers {
@@ -85,6 +95,8 @@ pub enum Fitted {
     Dense,
     /// That of token levels alone.
     TokenOnly,
+    /// That of what decays take off the loss, Eq. 23.
+    Decay,
 }
 
 /// A bound on a number.
@@ -95,6 +107,16 @@ pub enum Bound {
     AtLeast(f64),
     /// It is not above this.
     AtMost(f64),
+}
+
+impl Bound {
+    /// The number, and whether it is the least.
+    pub fn limit(self) -> (f64, bool) {
+        match self {
+            Self::AtLeast(limit) => (limit, true),
+            Self::AtMost(limit) => (limit, false),
+        }
+    }
 }
 
 impl Claim {
@@ -149,12 +171,13 @@ pub const COLUMNS: [(&str, &str); 19] = [
     ),
 ];
 
-/// The columns in which a task or a text is scored, after its name and a dot.
-pub const SCORES: [&str; 6] = [
+/// The columns in which a task, a text or a position inside concepts (`position_0`) is scored, after its name and a dot.
+pub const SCORES: [&str; 7] = [
     "bits_per_byte",
     "loss",
     "accuracy",
     "accuracy_per_byte",
     "share",
     "realised_ratio",
+    "gain",
 ];

@@ -43,6 +43,18 @@ pub struct ReadPosition {
     pub gain: Option<f64>,
 }
 
+impl ReadingRecord {
+    /// Lists what was found by position as numbers by name: `position_0.loss`, `position_0.gain` and so on.
+    pub fn numbers(&self) -> impl Iterator<Item = (String, f64)> {
+        self.positions.iter().flat_map(|at| {
+            let numbers = [("loss", at.loss), ("gain", at.gain)].into_iter();
+            numbers.filter_map(|(name, value)| {
+                Some((format!("position_{}.{name}", at.position), value?))
+            })
+        })
+    }
+}
+
 impl Store {
     /// Keeps a reading in place of the run's one before.
     ///

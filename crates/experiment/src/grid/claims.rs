@@ -3,7 +3,7 @@
 use super::constraint::Written;
 use super::document::{Content, Entry, Node};
 use super::section::{Reader, is_name};
-use super::settings::claims::{KEYS, TESTS};
+use super::settings::claims::{KEYS, LAWS, TESTS};
 use super::settings::{AXES, settings};
 use super::source::Problem;
 use crate::claims::{Along, Bound, COLUMNS, Claim, Fitted, SCORES, Test};
@@ -150,6 +150,7 @@ impl One<'_> {
         let takes: &[&str] = match kind.as_str() {
             "differs" => &["of", "among", "between", "at_least"],
             "transfers" => &["of", "among", "along", "over", "within"],
+            "mean" => &["of", "among", "at_least", "at_most"],
             "law" => &["law", "number", "at_least", "at_most"],
             _ => &["of", "among", "along"],
         };
@@ -170,6 +171,7 @@ impl One<'_> {
             "falls" => self.along().map(Test::Falls),
             "differs" => self.differs(),
             "transfers" => self.transfers(),
+            "mean" => self.mean(),
             _ => self.law(),
         };
         reader.keep(read)
@@ -225,25 +227,35 @@ impl One<'_> {
         })
     }
 
+    fn mean(&self) -> Result<Test, Problem> {
+        Ok(Test::Mean {
+            of: self.of()?,
+            bound: self.bound()?,
+            among: self.among()?,
+        })
+    }
+
+    fn bound(&self) -> Result<Bound, Problem> {
+        match (self.get("at_least"), self.get("at_most")) {
+            (Some(entry), None) => Ok(Bound::AtLeast(number(&entry.node)?)),
+            (None, Some(entry)) => Ok(Bound::AtMost(number(&entry.node)?)),
+            _ => Err(
+                Problem::new(format!("the claim `{}` needs one bound", self.entry.key))
+                    .label(&self.entry.key_location, "")
+                    .help("write `at_least` or `at_most`"),
+            ),
+        }
+    }
+
     fn law(&self) -> Result<Test, Problem> {
         let law = self.required("law")?;
-        let law = match word(&law.node, &["dlcm", "dense", "token_only"])?.as_str() {
+        let law = match word(&law.node, &LAWS)?.as_str() {
             "dlcm" => Fitted::Dlcm,
             "dense" => Fitted::Dense,
+            "decay" => Fitted::Decay,
             _ => Fitted::TokenOnly,
         };
-        let bound = match (self.get("at_least"), self.get("at_most")) {
-            (Some(entry), None) => Bound::AtLeast(number(&entry.node)?),
-            (None, Some(entry)) => Bound::AtMost(number(&entry.node)?),
-            _ => {
-                return Err(Problem::new(format!(
-                    "the claim `{}` needs one bound",
-                    self.entry.key
-                ))
-                .label(&self.entry.key_location, "")
-                .help("write `at_least` or `at_most`"));
-            }
-        };
+        let bound = self.bound()?;
         let entry = self.required("number")?;
         let number = text(&entry.node)?;
         let refuse = |why: String, help: &str| {

@@ -35,6 +35,13 @@ pub struct Decay {
     pub gain: f64,
 }
 
+impl DecayGains {
+    /// Those that the law is fitted to, where there is one.
+    pub fn fitted(&self) -> impl Iterator<Item = &Decay> {
+        self.decays.iter().filter(|decay| has_gain(decay))
+    }
+}
+
 /// A fitted Eq. 23.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DecayLaw {

@@ -1,6 +1,7 @@
 //! Differences between groups of runs that are alike in all else: least squares within blocks, and Student's t.
 
 use crate::fit::matrix::Symmetric;
+use experiment::tasks::Mean;
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
 /// A number with its standard error.
@@ -15,6 +16,18 @@ pub(super) struct Estimate {
 }
 
 impl Estimate {
+    /// The mean of values with what their scatter says of it; `None` of fewer than two, or of equal ones.
+    pub(super) fn mean(values: &[f64]) -> Option<Self> {
+        let freedom = values.len() as f64 - 1.0;
+        let mean = Mean::of(values.iter().copied())?;
+        let standard_error = mean.standard_error.filter(|error| *error > 0.0)?;
+        Some(Self {
+            value: mean.mean,
+            standard_error,
+            freedom,
+        })
+    }
+
     /// The probability of a number as high as this or higher, were it `bound`.
     pub(super) fn p_above(&self, bound: f64) -> f64 {
         let t = (self.value - bound) / self.standard_error;
@@ -38,6 +51,12 @@ impl Estimate {
         let half = t * self.standard_error;
         [self.value - half, self.value + half]
     }
+}
+
+/// The means of several groups of values, none of which is empty.
+pub(super) fn means<'a>(groups: impl Iterator<Item = &'a Vec<f64>>) -> Vec<f64> {
+    let mean = |group: &Vec<f64>| group.iter().sum::<f64>() / group.len() as f64;
+    groups.map(mean).collect()
 }
 
 /// The share of a quantity's square that rounding leaves.

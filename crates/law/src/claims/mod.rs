@@ -11,12 +11,11 @@ mod verdicts;
 pub use samples::{Sample, Samples};
 pub use verdicts::{ClaimVerdict, ClaimVerdicts};
 
-use crate::analysis::{LEVEL, LawReport};
-use contrast::Estimate;
-use experiment::claims::{Bound, Claim, Test};
+use crate::analysis::{DecayGains, LEVEL, LawReport, Maybe, ParameterEstimate, Predicted};
+use contrast::{Estimate, means};
+use experiment::claims::{Claim, Test};
 use experiment::quantity::human;
 use experiment::run::RunId;
-use experiment::tasks::Mean;
 use serde::{Deserialize, Serialize};
 use statrs::distribution::{ContinuousCDF, Normal};
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -129,9 +128,55 @@ pub enum Evidence<'a> {
     /// Runs, as the claim sees them.
     Runs(Samples),
     /// A law, and what its runs have in common: of each the run, or the trunk that it branches off.
-    Law(&'a LawReport, &'a HashMap<RunId, String>),
+    Law(FittedLaw<'a>, &'a HashMap<RunId, String>),
     /// Why there is none.
     Nothing(String),
+}
+
+/// What a claim may ask of a fitted law.
+#[derive(Clone, Debug)]
+pub struct FittedLaw<'a> {
+    /// Its name.
+    name: &'a str,
+    parameters: &'a [ParameterEstimate],
+    /// Coefficient of determination; `None` where all that was fitted is equal.
+    r2: Option<f64>,
+    /// Runs that were fitted.
+    runs: Vec<&'a RunId>,
+    /// Those of most compute, as a fit to the others predicts them.
+    held_out: &'a [Predicted],
+}
+
+impl<'a> From<&'a LawReport> for FittedLaw<'a> {
+    fn from(law: &'a LawReport) -> Self {
+        Self {
+            name: &law.law,
+            parameters: &law.parameters,
+            r2: law.r2,
+            runs: law.predicted.iter().map(|one| &one.run).collect(),
+            held_out: &law.held_out,
+        }
+    }
+}
+
+impl<'a> FittedLaw<'a> {
+    /// The law of what decays take off the loss.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn of_decays(gains: &'a DecayGains) -> Result<Self, String> {
+        let law = match &gains.law {
+            Maybe::Known(law) => law,
+            Maybe::Unknown(why) => return Err(why.clone()),
+        };
+        Ok(Self {
+            name: "the decay law",
+            parameters: &law.parameters,
+            r2: law.r2,
+            runs: gains.fitted().map(|decay| &decay.branch).collect(),
+            held_out: &[],
+        })
+    }
 }
 
 /// Judges all claims of an experiment together.
@@ -171,7 +216,7 @@ fn judged_one(
             samples.runs.len(),
             samples.runs.iter().map(|sample| sample.flops).sum(),
         ),
-        Evidence::Law(law, _) => (law.runs, f64::NAN),
+        Evidence::Law(law, _) => (law.runs.len(), f64::NAN),
         Evidence::Nothing(_) => (0, f64::NAN),
     };
     let mut judged = Judged {
@@ -260,22 +305,19 @@ fn needed(found: &Finding, runs: usize, flops: f64, claims: usize) -> String {
 /// Asks a law.
 fn of_law(
     test: &Test,
-    law: &LawReport,
+    law: &FittedLaw<'_>,
     clusters: &HashMap<RunId, String>,
 ) -> Result<Finding, String> {
     let Test::Law { number, bound, .. } = test else {
         return Err("this claim is not about a law".into());
     };
-    let (limit, is_above) = match *bound {
-        Bound::AtLeast(limit) => (limit, true),
-        Bound::AtMost(limit) => (limit, false),
-    };
+    let (limit, is_above) = bound.limit();
     let bounded = |what: String, estimate: Estimate, limit: f64| {
         Finding::beyond(what, estimate, limit, is_above)
     };
     let cluster = |run: &RunId| clusters.get(run).map_or(run.0.clone(), Clone::clone);
     // Branches of a trunk vary together.
-    let fitted: HashSet<String> = law.predicted.iter().map(|one| cluster(&one.run)).collect();
+    let fitted: HashSet<String> = law.runs.iter().map(|run| cluster(run)).collect();
     let freedom = fitted.len() as f64 - law.parameters.len() as f64;
     if number != "held_out" && freedom < LEAST_FREEDOM {
         return Err(format!(
@@ -289,7 +331,7 @@ fn of_law(
         "r_squared" => {
             let r2 = law
                 .r2
-                .ok_or("the losses are all equal, so there is no R²")?;
+                .ok_or("what was fitted is all equal, so there is no R²")?;
             // Every parameter raises R², whether the law is right or not.
             let adjusted = 1.0 - (1.0 - r2) * (fitted.len() as f64 - 1.0) / freedom;
             // Fisher's transformation, on the runs that are beyond the parameters.
@@ -312,27 +354,15 @@ fn of_law(
         }
         "held_out" => {
             let mut errors: BTreeMap<String, Vec<f64>> = BTreeMap::new();
-            for one in &law.held_out {
+            for one in law.held_out {
                 let error = (one.predicted / one.observed).ln().abs();
                 errors.entry(cluster(&one.run)).or_default().push(error);
             }
             let count = errors.len();
-            let errors = errors.values();
-            let mean =
-                Mean::of(errors.map(|errors| errors.iter().sum::<f64>() / errors.len() as f64));
-            let Some((mean, standard_error)) = mean
-                .and_then(|mean| Some((mean.mean, mean.standard_error?)))
-                .filter(|_| count >= 3)
-            else {
-                return Err(format!(
-                    "{count} runs that vary by themselves are held out, and 3 at least tell how sure their error is"
-                ));
-            };
-            let estimate = Estimate {
-                value: mean,
-                standard_error,
-                freedom: count as f64 - 1.0,
-            };
+            let estimate = Estimate::mean(&means(errors.values())).filter(|_| count >= 3);
+            let estimate = estimate.ok_or_else(|| {
+                format!("{count} runs that vary by themselves are held out, and 3 at least tell how sure their error is")
+            })?;
             Ok(bounded(
                 "|ln(predicted/observed)| of the runs of most compute".into(),
                 estimate,
@@ -340,7 +370,8 @@ fn of_law(
             ))
         }
         name => {
-            let parameter = law.parameter(name).ok_or_else(|| {
+            let named = |one: &&ParameterEstimate| one.name == name;
+            let parameter = law.parameters.iter().find(named).ok_or_else(|| {
                 let names = law.parameters.iter().map(|one| one.name.as_str());
                 let names = names.collect::<Vec<_>>().join(", ");
                 format!("the law has no parameter `{name}`: it has {names}, and `r_squared` and `held_out`")
@@ -356,7 +387,7 @@ fn of_law(
                 standard_error,
                 freedom,
             };
-            Ok(bounded(format!("{name} of {}", law.law), estimate, limit))
+            Ok(bounded(format!("{name} of {}", law.name), estimate, limit))
         }
     }
 }

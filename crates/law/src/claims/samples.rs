@@ -1,15 +1,16 @@
 //! Tests that compare runs with others that are alike in all but what the claim is about.
 
-use super::contrast::Effects;
+use super::contrast::{Effects, means};
 use super::{Estimate, Finding, short};
-use experiment::claims::Test;
+use experiment::claims::{Bound, Test};
 use experiment::quantity::counted;
 use std::collections::BTreeMap;
 
 /// A run as a claim sees it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sample {
-    /// Names all that it has in common with the runs that it is compared with.
+    /// Names all that it has in common with the runs that it is compared with; where it is compared with none, what
+    /// varies by itself.
     pub block: String,
     /// Where it lies on the axis that the claim is about; of two groups 1 is the one that is claimed to be larger.
     pub along: f64,
@@ -60,6 +61,7 @@ pub(super) fn find(test: &Test, samples: &Samples) -> Result<Finding, String> {
             over,
             within,
         } => transfer(&along.along, over, *within, samples),
+        Test::Mean { of, bound, .. } => mean(of, *bound, samples),
         Test::Law { .. } => Err("this claim is about a law".into()),
     }
 }
@@ -226,6 +228,30 @@ fn difference(
     let number = effects.combined(&[1.0]);
     let what = format!("{of}, {first} minus {second}");
     Ok(Finding::beyond(what, number, at_least, true))
+}
+
+/// Settings count as they lie in the runs: what differs between them is part of how sure the mean is.
+fn mean(of: &str, bound: Bound, samples: &[Sample]) -> Result<Finding, String> {
+    let (limit, is_above) = bound.limit();
+    let mut clusters: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
+    for sample in samples {
+        clusters
+            .entry(&sample.block)
+            .or_default()
+            .push(sample.value);
+    }
+    let number = Estimate::mean(&means(clusters.values())).ok_or_else(|| {
+        format!(
+            "{} by themselves, from whose scatter no noise can be told: train two seeds or settings",
+            counted(clusters.len(), "run")
+        )
+    })?;
+    Ok(Finding::beyond(
+        format!("{of}, mean over runs"),
+        number,
+        limit,
+        is_above,
+    ))
 }
 
 /// The best value at the lowest level must nowhere else be worse than any other by more than `within`.

@@ -1,5 +1,5 @@
 use super::*;
-use experiment::claims::Along;
+use experiment::claims::{Along, Bound};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -37,6 +37,14 @@ fn transfers(within: f64) -> Test {
         along: along("learning_rate"),
         over: "params".into(),
         within,
+    }
+}
+
+fn mean(least: f64) -> Test {
+    Test::Mean {
+        of: "loss".into(),
+        bound: Bound::AtLeast(least),
+        among: None,
     }
 }
 
@@ -96,6 +104,22 @@ fn groups(random: &mut ChaCha8Rng, difference: f64) -> Vec<Sample> {
     samples
 }
 
+/// Three trunks of two seeds with two branches each, around a mean.
+fn around(random: &mut ChaCha8Rng, mean: f64) -> Vec<Sample> {
+    let mut samples = Vec::new();
+    for trunk in 0..6 {
+        let trunk_mean = mean + noise(random, 0.01);
+        samples.extend((0..2).map(|_| Sample {
+            block: trunk.to_string(),
+            along: 0.0,
+            over: 0.0,
+            value: trunk_mean + noise(random, 0.002),
+            flops: 1e9,
+        }));
+    }
+    samples
+}
+
 /// Makes the runs of a grid.
 type Made = fn(&mut ChaCha8Rng) -> Vec<Sample>;
 
@@ -139,7 +163,7 @@ fn at_the_edge_of_transfer(params: f64, level: f64) -> f64 {
 
 #[test]
 fn where_nothing_is_true_at_most_one_grid_in_twenty_says_otherwise() {
-    // Five claims of an experiment, each at its null: no optimum, no trend, differences of just what is claimed.
+    // Six claims of an experiment, each at its null: no optimum, no trend, differences of just what is claimed.
     let (any, each) = decided(1, |random| {
         vec![
             (
@@ -159,6 +183,7 @@ fn where_nothing_is_true_at_most_one_grid_in_twenty_says_otherwise() {
                 claim(transfers(0.02)),
                 grid(random, at_the_edge_of_transfer),
             ),
+            (claim(mean(0.03)), around(random, 0.03)),
         ]
     });
     println!(
@@ -171,7 +196,7 @@ fn where_nothing_is_true_at_most_one_grid_in_twenty_says_otherwise() {
 fn a_single_claim_at_its_null_is_decided_at_most_once_in_twenty() {
     // Three standard deviations of a share of 5% among so many grids: the tests of Student's t have just that share.
     let most = GRIDS / 20 + 21;
-    let nulls: [(Test, Made); 4] = [
+    let nulls: [(Test, Made); 5] = [
         (Test::OptimumInside(along("concept_share")), |random| {
             one_axis(random, |_, _| 0.0)
         }),
@@ -182,6 +207,7 @@ fn a_single_claim_at_its_null_is_decided_at_most_once_in_twenty() {
         (transfers(0.02), |random| {
             grid(random, at_the_edge_of_transfer)
         }),
+        (mean(0.03), |random| around(random, 0.03)),
     ];
     for (test, make) in nulls {
         let (any, each) = decided(2, |random| vec![(claim(test.clone()), make(random))]);
@@ -223,6 +249,7 @@ fn effects_of_four_times_the_noise_are_found_and_of_twice_often() {
                     claim(transfers(0.02)),
                     grid(random, |_, level| if level == 0.4 { -effect } else { 0.0 }),
                 ),
+                (claim(mean(0.0)), around(random, effect)),
             ]
         });
         println!("effect {effect} nats, noise 0.01: {each:?}");
@@ -231,8 +258,8 @@ fn effects_of_four_times_the_noise_are_found_and_of_twice_often() {
     let [small, large] = powers.as_slice() else {
         unreachable!("two effects")
     };
-    // Inside, at an end, falling, above, below, carried: what is right is said, ...
-    for (at, right) in [0, 1, 0, 0, 1, 0].into_iter().enumerate() {
+    // Inside, at an end, falling, above, below, carried, a mean: what is right is said, ...
+    for (at, right) in [0, 1, 0, 0, 1, 0, 0].into_iter().enumerate() {
         assert!(share(large[at][right]) > 0.8, "claim {at}: {large:?}");
         assert!(large[at][right] >= small[at][right]);
         // ... and what is wrong nearly never.
@@ -292,6 +319,44 @@ fn what_cannot_be_tested_says_why_and_what_is_open_what_would_decide() {
             &serde_json::from_str::<Judged>(&text).expect("reads"),
             judged
         );
+    }
+}
+
+#[test]
+fn a_law_of_decays_is_asked_as_the_other_laws_are() {
+    use crate::analysis::{Decay, DecayLaw};
+    let decay = |at: usize| Decay {
+        branch: RunId(at.to_string()),
+        stable_loss: 1.0,
+        gain: if at == 0 { -0.01 } else { 0.1 },
+    };
+    let law = |r2: f64| DecayGains {
+        decays: (0..25).map(decay).collect(),
+        law: Maybe::Known(DecayLaw {
+            equation: String::new(),
+            parameters: Vec::new(),
+            decays: 24,
+            converged: true,
+            r2: Some(r2),
+        }),
+        without_gain: 1,
+    };
+    let claim = claim(Test::Law {
+        law: experiment::claims::Fitted::Decay,
+        number: "r_squared".into(),
+        bound: Bound::AtLeast(0.9),
+    });
+    let clusters = HashMap::new();
+    for (r2, verdict) in [
+        (0.99, Verdict::Reproduced),
+        (0.5, Verdict::Contradicted),
+        (0.91, Verdict::NotDetermined),
+    ] {
+        let gains = law(r2);
+        let asked = FittedLaw::of_decays(&gains).expect("a law");
+        let judged = judge(&[(&claim, Evidence::Law(asked, &clusters))]);
+        // The one that gained nothing was not fitted.
+        assert_eq!((judged[0].verdict, judged[0].runs), (verdict, 24));
     }
 }
 

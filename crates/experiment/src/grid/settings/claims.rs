@@ -3,14 +3,18 @@
 use super::trainer::{Takes, TrainerKey as ClaimKey};
 
 /// The tests that decide claims, and what they mean.
-pub(in crate::grid) const TESTS: [&str; 6] = [
+pub(in crate::grid) const TESTS: [&str; 7] = [
     "optimum_inside",
     "rises",
     "falls",
     "differs",
     "transfers",
+    "mean",
     "law",
 ];
+
+/// The laws that claims may be about.
+pub(in crate::grid) const LAWS: [&str; 4] = ["dlcm", "dense", "token_only", "decay"];
 
 const fn key(
     name: &'static str,
@@ -45,8 +49,8 @@ pub(in crate::grid) const KEYS: &[ClaimKey] = &[
         Takes::Words(&TESTS),
         "optimum_inside",
         "What decides it: a quantity is lowest between the ends of an axis (`optimum_inside`), it `rises` or `falls` \
-         along one, it `differs` between two groups of runs, the best value of an axis `transfers` over another, or a \
-         number of a fitted `law` is within a bound.",
+         along one, it `differs` between two groups of runs, the best value of an axis `transfers` over another, the \
+         `mean` of a quantity or a number of a fitted `law` is within a bound.",
     ),
     key(
         "along",
@@ -82,21 +86,21 @@ pub(in crate::grid) const KEYS: &[ClaimKey] = &[
         "at_least",
         Takes::AnyNumber,
         "0.01",
-        "`differs`: by how much the first group is larger at least (0 by default); `law`: the bound.",
+        "`differs`: by how much the first group is larger at least (0 by default); `mean` and `law`: the bound.",
     ),
-    key("at_most", Takes::AnyNumber, "0.02", "`law`: the bound."),
+    key(
+        "at_most",
+        Takes::AnyNumber,
+        "0.02",
+        "`mean` and `law`: the bound.",
+    ),
     key(
         "within",
         Takes::Number,
         "0.02",
         "`transfers`: by how much the carried value may be worse than the best there.",
     ),
-    key(
-        "law",
-        Takes::Words(&["dlcm", "dense", "token_only"]),
-        "dlcm",
-        "`law`: which one.",
-    ),
+    key("law", Takes::Words(&LAWS), "dlcm", "`law`: which one."),
     key(
         "number",
         Takes::Text,

@@ -10,7 +10,9 @@ fn claims_are_read_in_the_order_of_the_file() {
         "{GRID}\nclaims:\n  inside: {{says: there is a best P, source: a paper, test: optimum_inside, along: concept_share, among: kind = dlcm}}\n  \
          pays: {{says: it pays, test: differs, between: [kind = token_only, kind = dlcm], of: words.bits_per_byte, at_least: 0.02}}\n  \
          carries: {{says: it carries, test: transfers, along: training.learning_rate.token, over: params, within: 0.01}}\n  \
-         fits: {{says: it fits, test: law, law: dlcm, number: r_squared, at_least: 0.98}}\n"
+         fits: {{says: it fits, test: law, law: dlcm, number: r_squared, at_least: 0.98}}\n  \
+         gains: {{says: it decays, test: law, law: decay, number: r_squared, at_least: 0.9}}\n  \
+         starts: {{says: more at the start, test: mean, of: position_0.gain - position_3.gain, at_least: 0}}\n"
     ))
     .expect("right");
     let tests: Vec<&Test> = experiment.claims.iter().map(|claim| &claim.test).collect();
@@ -32,13 +34,23 @@ fn claims_are_read_in_the_order_of_the_file() {
     assert!(
         matches!(tests[3], Test::Law { law: Fitted::Dlcm, bound: Bound::AtLeast(bound), .. } if *bound == 0.98)
     );
+    assert!(matches!(
+        tests[4],
+        Test::Law {
+            law: Fitted::Decay,
+            ..
+        }
+    ));
+    assert!(
+        matches!(tests[5], Test::Mean { of, bound: Bound::AtLeast(0.0), among: None } if of == "position_0.gain - position_3.gain")
+    );
     // Another statement is another claim.
     let digests: BTreeSet<String> = experiment
         .claims
         .iter()
         .map(|claim| claim.digest())
         .collect();
-    assert_eq!(digests.len(), 4);
+    assert_eq!(digests.len(), 6);
 }
 
 #[test]
@@ -94,8 +106,12 @@ fn what_is_wrong_with_a_claim_is_said_where_it_stands() {
             "the claim `a` needs one bound",
         ),
         (
+            "a: {says: b, test: mean, of: loss, at_least: 0, at_most: 1}",
+            "the claim `a` needs one bound",
+        ),
+        (
             "a: {says: b, test: law, law: moe, number: E, at_most: 1}",
-            "write one of dlcm, dense, token_only",
+            "write one of dlcm, dense, token_only, decay",
         ),
         (
             "a: {says: b, test: law, law: dlcm, number: r_sqaured, at_least: 0.9}",
