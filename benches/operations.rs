@@ -116,6 +116,41 @@ fn layers(criterion: &mut Criterion) {
     );
 }
 
+/// Attention to concepts in both forms, which compute the same: each key once, with the logarithm of how many tokens
+/// carry it (L × M scores), and repeated over its tokens for plain causal attention (L × L), as the paper's Table 6 has it.
+fn forms(criterion: &mut Criterion) {
+    const WIDTH: usize = 128;
+    let heads = Heads {
+        query: 4,
+        key_value: 2,
+        size: 32,
+    };
+    for length in [256, 1024, 4096] {
+        for ratio in [2, 4, 8] {
+            let batch = (2048 / length).max(1);
+            let concepts = length / ratio;
+            let keys = [batch, concepts, WIDTH / 2];
+            let shapes = [[batch, length, WIDTH], keys, keys];
+            let index: Vec<i32> = (0..length).map(|t| (t / ratio) as i32).collect();
+            let name = |form: &str| format!("concepts_{form}/L{length}/R{ratio}");
+            operation(criterion, &name("once"), WIDTH, shapes, |[q, k, v]| {
+                let rows = TensorData::new(index.repeat(batch), [batch, length]);
+                let segments = Segments {
+                    index: Tensor::from_data(rows, &q.device()),
+                    concepts,
+                };
+                ops::cross_attention(q, k, v, &heads, &segments).sum()
+            });
+            operation(criterion, &name("repeated"), WIDTH, shapes, |[q, k, v]| {
+                let index = TensorData::new(index.clone(), [length]);
+                let index = Tensor::<1, Int>::from_data(index, &q.device());
+                let (k, v) = (k.select(1, index.clone()), v.select(1, index));
+                ops::causal_attention(q, k, v, &heads, None).sum()
+            });
+        }
+    }
+}
+
 fn optimizer(criterion: &mut Criterion) {
     let device = Device::flex();
     let step = AdamWStep {
@@ -139,5 +174,5 @@ fn optimizer(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, layers, optimizer);
+criterion_group!(benches, layers, forms, optimizer);
 criterion_main!(benches);

@@ -15,8 +15,9 @@ use scaling_law::analysis::{
     AnalysisResult, CostModel, Estimate, Laws, Models, Policy, Warning, analyse_laws,
 };
 use scaling_law::fit::LawError;
-use scaling_law::fit::law::by_name;
+use scaling_law::fit::law::{Law, by_name_over};
 use scaling_law::study::{self, Checks, Rows, SavingReport, Studied, TaskScore, Unfit};
+use std::sync::Arc;
 
 /// Rows, and how they are to be analysed.
 #[derive(Clone, Debug)]
@@ -160,8 +161,21 @@ impl Asked {
     /// # Errors
     /// When there is no such law, or the rows lack what it reads.
     pub fn rows(&self, law: &str) -> Result<Rows, AskError> {
-        let law = by_name(law)?;
-        let wanted = Wanted::of_law(law.as_ref());
+        self.rows_of(self.law(law)?.as_ref())
+    }
+
+    /// Finds a law; the names in a formula that are columns of the table are columns.
+    ///
+    /// # Errors
+    /// When there is no such law, or a formula cannot be read.
+    pub fn law(&self, name: &str) -> Result<Arc<dyn Law>, AskError> {
+        let renamed = self.selection.columns.iter().map(|(name, _)| name);
+        let columns: Vec<String> = self.table.header().iter().chain(renamed).cloned().collect();
+        Ok(by_name_over(name, &columns)?)
+    }
+
+    fn rows_of(&self, law: &dyn Law) -> Result<Rows, AskError> {
+        let wanted = Wanted::of_law(law);
         Ok(self.table.select(&wanted, &self.selection)?)
     }
 
@@ -170,8 +184,9 @@ impl Asked {
     /// # Errors
     /// When there is no such law, or it cannot be fitted to them.
     pub fn fit(&self, law: &str, policy: &Policy, checks: Checks) -> Result<Studied, AskError> {
-        let rows = self.rows(law)?;
-        let mut studied = study::fit(law, &rows, policy, checks)?;
+        let law = self.law(law)?;
+        let rows = self.rows_of(law.as_ref())?;
+        let mut studied = study::fit(&law.name(), &rows, policy, checks)?;
         let before = self.warnings.iter().cloned();
         studied.report.warnings.splice(0..0, before);
         Ok(studied)

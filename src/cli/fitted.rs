@@ -20,8 +20,8 @@ pub(super) struct FittedArgs {
     #[command(flatten)]
     rows: RowsArgs,
 
-    /// The law, such as chinchilla, dlcm or power:width,depth,tokens [default: dlcm, of an
-    /// experiment].
+    /// The law, such as chinchilla, dlcm, power:width,depth,tokens or a formula, as in
+    /// 'E + A/N^a + B/D^b' [default: dlcm, of an experiment].
     #[arg(long, value_name = "NAME", required_unless_present_any = ["fit", "experiment"])]
     law: Option<String>,
 
@@ -84,8 +84,8 @@ impl FittedArgs {
             });
         }
         let name = self.law.as_deref().unwrap_or("dlcm");
-        let law = law(name)?;
         if !self.rows.are_given() {
+            let law = law(name)?;
             if self.parameters.is_empty() {
                 return Err(Failure::input(
                     "name rows to fit the law to (an experiment, or --csv FILE), a stored fit \

@@ -263,11 +263,16 @@ impl<'a> View<'a> {
 
     /// The columns that are compared: the axis, or those that groups are told apart by; axes by their own names.
     fn compared(&self, cells: &Cells<'_>) -> Result<BTreeSet<String>, String> {
-        match self.place {
-            Along::Axis(axis, _) => Ok([axis.to_owned()].into()),
-            Along::Groups(groups) => names(cells, groups.iter()),
-            Along::Nothing => Ok(BTreeSet::new()),
+        let mut compared = match self.place {
+            Along::Axis(axis, _) => [axis.to_owned()].into(),
+            Along::Groups(groups) => names(cells, groups.iter())?,
+            Along::Nothing => BTreeSet::new(),
+        };
+        // The axis of R goes by another name than its column.
+        if compared.contains("declared_ratio") {
+            compared.insert("compression_ratio".to_owned());
         }
+        Ok(compared)
     }
 }
 

@@ -164,3 +164,57 @@ claims:
     let refused = desk.refused(&["generate", id, "--prompt", "a"]);
     assert!(refused.contains("read what comes after them"), "{refused}");
 }
+
+#[test]
+fn the_papers_files_are_planned_at_the_size_of_a_gpu() {
+    let documented = include_str!("../../docs/paper.md");
+    let text = "what is said here depends on what was said before. ".repeat(2000);
+    let desk = Desk::new().with("any.txt", text);
+    let mut planned = 0;
+    for line in documented.lines() {
+        let Some(arguments) = line.strip_prefix("orchestrator run ") else {
+            continue;
+        };
+        let here = |word: &str| match word {
+            "data.text=corpus/*.txt" => {
+                format!("data.text={}", desk.path().join("any.txt").display())
+            }
+            word => word.replace(
+                "experiments/paper/",
+                concat!(env!("CARGO_MANIFEST_DIR"), "/experiments/paper/"),
+            ),
+        };
+        let words: Vec<String> = arguments.split(' ').map(here).collect();
+        let mut words: Vec<&str> = words.iter().map(String::as_str).collect();
+        // There is no such device here.
+        let device = words
+            .iter()
+            .position(|word| *word == "--device")
+            .expect("a device");
+        words.drain(device..device + 2);
+        let said = desk.done(&[&["plan", "--no-time"], &words[..]].concat());
+        assert!(
+            said.contains("e17 training FLOPs") || said.contains("e16 training FLOPs"),
+            "{said}"
+        );
+        planned += 1;
+    }
+    assert_eq!(planned, 4);
+}
+
+#[test]
+fn groups_by_the_declared_ratio_are_compared_at_equal_settings() {
+    let claim = "
+claims:
+  longer: {says: it is another loss, test: differs, between: [declared_ratio = 4, declared_ratio = 2], among: kind = dlcm}
+";
+    let text = format!("{TINY}{claim}").replace(
+        "concept_share: [0.3, 0.5], compression_ratio: 4",
+        "concept_share: 0.4, compression_ratio: [2, 4], seed: [0, 1]",
+    );
+    let desk = Desk::new().with("tiny.yaml", text);
+    desk.done(&["run", "tiny.yaml"]);
+    let told = desk.json(&["claims", "tiny.yaml", "--json"]);
+    // The axis of R is not what they have in common; the seed is.
+    assert!(told["claims"][0]["estimate"].is_number(), "{told}");
+}

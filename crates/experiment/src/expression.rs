@@ -2,7 +2,7 @@
 //! external trainer's models are.
 //!
 //! Comparisons (chained ones too: `0.3 <= concept_share < 0.7`; `=` and `==` are one), arithmetic with
-//! `+ - * / ^`, functions (`sqrt`, `log`, `exp`, `min`, `max`, `round`, `floor`, `ceil`,
+//! `+ - * / ^`, functions (`sqrt`, `log`, `exp`, `sigmoid`, `min`, `max`, `round`, `floor`, `ceil`,
 //! `if(condition, value, otherwise)`), `and`, `or`, `not`, parentheses, numbers with suffixes, words in quotes and names between backticks. True and false
 //! are 1 and 0 where they meet a number. What a name stands for is the caller's: [`Names`] when it is
 //! read, a function when it is evaluated.
@@ -44,7 +44,7 @@ enum Operation<N> {
     Name(N),
     Negative(Box<Expression<N>>),
     Arithmetic(Box<Expression<N>>, char, Box<Expression<N>>),
-    Call(Function, Vec<Expression<N>>),
+    Call(&'static Known, Vec<Expression<N>>),
     /// `if(condition, value, otherwise)`.
     If(Box<[Expression<N>; 3]>),
     /// `first op second op third …`: all neighbours must compare so.
@@ -53,6 +53,9 @@ enum Operation<N> {
     All(Vec<Expression<N>>),
     Any(Vec<Expression<N>>),
 }
+
+/// A function and its name.
+type Known = (&'static str, Function);
 
 /// A function of numbers.
 #[derive(Clone, Copy)]
@@ -66,10 +69,11 @@ enum Function {
 }
 
 impl Function {
-    const ALL: [(&'static str, Function); 8] = [
+    const ALL: [Known; 9] = [
         ("sqrt", Function::One(f64::sqrt)),
         ("log", Function::One(f64::ln)),
         ("exp", Function::One(f64::exp)),
+        ("sigmoid", Function::One(|x| 1.0 / (1.0 + (-x).exp()))),
         ("min", Function::Many(f64::min)),
         ("max", Function::Many(f64::max)),
         ("round", Function::Rounding(f64::round)),
@@ -77,9 +81,10 @@ impl Function {
         ("ceil", Function::Rounding(f64::ceil)),
     ];
 
-    fn of(name: &str) -> Option<Self> {
-        let known = Self::ALL.iter().find(|(known, _)| *known == name);
-        known.map(|(_, function)| *function)
+    fn of(name: &str) -> Option<&'static Known> {
+        const { &Self::ALL }
+            .iter()
+            .find(|(known, _)| *known == name)
     }
 
     fn names() -> String {
@@ -117,6 +122,22 @@ enum Comparison {
     AtLeast,
     Equal,
     Unequal,
+}
+
+/// An expression as arithmetic, for who computes with it in another way than by its values.
+pub enum Arithmetic<'a, N> {
+    /// A number.
+    Number(f64),
+    /// A name.
+    Name(&'a N),
+    /// What is negated.
+    Negative(&'a Expression<N>),
+    /// Two parts around `+`, `-`, `*`, `/` or `^`.
+    Binary(&'a Expression<N>, char, &'a Expression<N>),
+    /// A function by its name, and its arguments, at least one.
+    Call(&'static str, &'a [Expression<N>]),
+    /// A word, a comparison or a condition.
+    None,
 }
 
 /// The value of an expression.
@@ -174,6 +195,25 @@ impl<N> Expression<N> {
     /// What is wrong with the text.
     pub fn parse<L: Names<Name = N>>(text: &str, names: &L) -> Result<Self, Wrong> {
         parser::Parser::new(text, names).and_then(parser::Parser::parse)
+    }
+
+    /// Where it stands in its text.
+    pub fn span(&self) -> Span {
+        self.span
+    }
+
+    /// Shows it as arithmetic.
+    pub fn arithmetic(&self) -> Arithmetic<'_, N> {
+        match &self.node {
+            Operation::Number(number) => Arithmetic::Number(*number),
+            Operation::Name(name) => Arithmetic::Name(name),
+            Operation::Negative(inner) => Arithmetic::Negative(inner),
+            Operation::Arithmetic(left, operator, right) => {
+                Arithmetic::Binary(left, *operator, right)
+            }
+            Operation::Call((name, _), arguments) => Arithmetic::Call(name, arguments),
+            _ => Arithmetic::None,
+        }
     }
 
     /// Lists the names in it, in the order in which they stand.
@@ -250,7 +290,7 @@ impl<N> Expression<N> {
                     _ => left / right,
                 })
             }
-            Operation::Call(function, arguments) => {
+            Operation::Call((_, function), arguments) => {
                 let numbers = arguments.iter().map(|argument| argument.number(get));
                 let numbers = numbers.collect::<Result<Vec<_>, _>>()?;
                 Value::Number(function.of_numbers(&numbers))

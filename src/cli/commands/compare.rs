@@ -2,7 +2,7 @@
 
 use crate::cli::Failure;
 use crate::cli::answer::answer;
-use crate::cli::rows::{RowsArgs, Source, law};
+use crate::cli::rows::{RowsArgs, Source};
 use crate::rows::Wanted;
 use scaling_law::fit::Objective;
 use scaling_law::study;
@@ -42,12 +42,9 @@ pub(in crate::cli) fn run(args: &Args) -> Result<ExitCode, Failure> {
             args.delta
         )));
     }
-    let named = args
-        .laws
-        .iter()
-        .map(|name| law(name))
-        .collect::<Result<Vec<_>, _>>()?;
     let Source { asked, .. } = args.rows.load()?;
+    let named = args.laws.iter().map(|name| asked.law(name));
+    let named = named.collect::<Result<Vec<_>, _>>()?;
     let laws = if named.is_empty() {
         study::usual_laws(&asked.table.names(&asked.selection)?)
     } else {

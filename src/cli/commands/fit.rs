@@ -14,6 +14,7 @@ use experiment::clock::now;
 use experiment::folder::ResultsFolder;
 use experiment::quantity::counted;
 use scaling_law::analysis::{self, AnalysisResult, Asker};
+use scaling_law::fit::law::is_formula;
 use scaling_law::study::{Checks, FitReport};
 use serde::{Serialize, Serializer};
 use std::fmt;
@@ -30,7 +31,8 @@ use std::process::ExitCode;
 /// dlcm and chinchilla are the laws of kinds of models: as much of them is fitted as the runs of that
 /// kind determine, unless --whole asks for all.
 ///
-/// Laws: dlcm, dlcm_decay, chinchilla, kaplan, gamma, data_constrained and power:COLUMN,…
+/// Laws: dlcm, dlcm_decay, chinchilla, kaplan, gamma, data_constrained, power:COLUMN,… and formulas, in
+/// which every name that is no column is a parameter (docs/laws.md).
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  orchestrator fit --csv runs.csv --law chinchilla --column \
@@ -41,7 +43,7 @@ pub(in crate::cli) struct Args {
     #[command(flatten)]
     rows: RowsArgs,
 
-    /// The law, such as chinchilla or power:width,depth,tokens.
+    /// The law, such as chinchilla, power:width,depth,tokens or 'E + A/N^a + B/D^b where a in 0.1..1'.
     #[arg(long, value_name = "NAME")]
     law: Option<String>,
 
@@ -70,7 +72,10 @@ pub(in crate::cli) fn run(args: &Args) -> Result<ExitCode, Failure> {
 }
 
 fn fit_law(args: &Args, name: &str) -> Result<ExitCode, Failure> {
-    law(name)?;
+    // What is a column of a formula its table says.
+    if !is_formula(name) {
+        law(name)?;
+    }
     let Source { asked, home } = args.rows.load()?;
     let policy = args.fitting.policy(asked.policy.clone())?;
     let checks = Checks {
@@ -84,7 +89,11 @@ fn fit_law(args: &Args, name: &str) -> Result<ExitCode, Failure> {
     };
     let status = answer(&told, args.json)?;
     let record = FitRecord {
-        law: name.to_owned(),
+        law: if is_formula(name) {
+            studied.report.law.clone()
+        } else {
+            name.to_owned()
+        },
         result: serde_json::to_value(&studied.report).map_err(Failure::machine)?,
         runs: asked.trained(&studied.estimate),
         created_at: now(),

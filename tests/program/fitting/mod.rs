@@ -5,6 +5,7 @@ pub(crate) mod desk;
 mod doors;
 mod figures;
 mod fits;
+mod formulas;
 mod rows;
 mod tables;
 mod units;

@@ -276,7 +276,7 @@ impl<'a, L: Names> Parser<'a, L> {
         let span = (span.0, end);
         let given = arguments.len();
         let node = match function {
-            Some(function) if function.takes(given) => Operation::Call(function, arguments),
+            Some(known) if known.1.takes(given) => Operation::Call(known, arguments),
             None if given == 3 => match <[_; 3]>::try_from(arguments) {
                 Ok(parts) => Operation::If(Box::new(parts)),
                 Err(_) => unreachable!("there are three"),

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use rayon::prelude::*;
 
-use super::law::{Frame, Law, MAX_PARAMETERS, MAX_SIZES, Parameter, Role};
+use super::law::{Frame, Law, MAX_PARAMETERS, Parameter, Role};
 use super::matrix::Symmetric;
 use super::objective::{huber, influence};
 use super::observations::{ObservationError, Observations};
@@ -139,7 +139,8 @@ impl<'a> Design<'a> {
             ln_sum
                 .iter_mut()
                 .zip(&*sizes)
-                .for_each(|(sum, size)| *sum += size.ln());
+                // A size that is not above 0 has no part in a scale.
+                .for_each(|(sum, size)| *sum += if *size > 0.0 { size.ln() } else { 0.0 });
         }
         let n = rows as f64;
         let frame = Frame {
@@ -426,7 +427,7 @@ impl<'a> Design<'a> {
     }
 
     /// Replaces the linear coordinates by the ones that best explain the data given the others
-    /// (variable projection): non-negative least squares on relative residuals.
+    /// (variable projection): least squares on relative residuals above their lower bounds.
     pub(crate) fn project_linear(&self, u: &mut [f64]) {
         if self.linear.is_empty() {
             return;
@@ -436,7 +437,7 @@ impl<'a> Design<'a> {
         let mut normal = Symmetric::zeros(m);
         let mut right = vec![0.0; m];
         let mut gradient = [0.0; MAX_PARAMETERS];
-        let mut basis = [0.0; MAX_SIZES + 1];
+        let mut basis = [0.0; MAX_PARAMETERS];
         for row in 0..self.rows() {
             let x = &self.features[row * q..(row + 1) * q];
             self.law.value(u, x, &mut gradient[..u.len()]);
@@ -448,7 +449,12 @@ impl<'a> Design<'a> {
             right.iter_mut().zip(&basis).for_each(|(r, b)| *r += w * b);
         }
         normal.mirror();
-        for (value, j) in normal.non_negative(&right).into_iter().zip(&self.linear) {
+        let lower: Vec<f64> = self.linear.iter().map(|j| self.lower[*j]).collect();
+        for (value, j) in normal
+            .at_least(&right, &lower)
+            .into_iter()
+            .zip(&self.linear)
+        {
             u[*j] = value;
         }
     }

@@ -177,10 +177,10 @@ impl Symmetric {
         (values, vectors)
     }
 
-    /// Minimises `½ xᵀMx − bᵀx` over `x ≥ 0` by coordinate descent.
+    /// Minimises `½ xᵀMx − bᵀx` over `x ≥ lower` by coordinate descent.
     ///
     /// It serves starting points, so a nearly collinear M may be left before the last digit.
-    pub(crate) fn non_negative(&self, b: &[f64]) -> Vec<f64> {
+    pub(crate) fn at_least(&self, b: &[f64], lower: &[f64]) -> Vec<f64> {
         let n = self.n;
         let mut x = vec![0.0; n];
         for _ in 0..200 {
@@ -191,7 +191,7 @@ impl Symmetric {
                     continue;
                 }
                 let rest: f64 = (0..n).map(|j| self.at(i, j) * x[j]).sum();
-                let next = (x[i] + (b[i] - rest) / diagonal).max(0.0);
+                let next = (x[i] + (b[i] - rest) / diagonal).max(lower[i]);
                 moved = moved.max((next - x[i]).abs());
                 x[i] = next;
             }
@@ -254,8 +254,13 @@ mod tests {
 
     #[test]
     fn non_negative_least_squares_stays_non_negative() {
-        let x = sample().non_negative(&[4.0, -5.0, 2.0]);
+        let x = sample().at_least(&[4.0, -5.0, 2.0], &[0.0; 3]);
         assert_eq!(x[1], 0.0);
+        let free = sample().at_least(&[4.0, -5.0, 2.0], &[0.0, f64::NEG_INFINITY, 0.0]);
+        let exact = sample()
+            .solve(&[4.0, -5.0, 2.0])
+            .expect("positive definite");
+        assert!(free.iter().zip(exact).all(|(a, b)| (a - b).abs() < 1e-8));
         assert!((x[0] - 1.0).abs() < 1e-9 && (x[2] - 1.0).abs() < 1e-9);
     }
 }

@@ -419,6 +419,70 @@ fn twenty_times_as_many_starts_find_nothing_lower() {
     }
 }
 
+/// The laws that are written by hand, as formulas.
+const AS_FORMULAS: [(&str, &str); 6] = [
+    ("chinchilla", "E + A/params^alpha + B/tokens^beta"),
+    (
+        "power:params,tokens,width",
+        "E + A_params/params^e_params + A_tokens/tokens^e_tokens + A_width/`width`^e_width",
+    ),
+    (
+        "kaplan",
+        "((N_c/params)^(alpha_N/alpha_D) + D_c/tokens)^alpha_D",
+    ),
+    ("gamma", "E + (A/params^alpha + B/tokens^beta)^gamma"),
+    (
+        "dlcm",
+        "E0 + A_token/(params*(1 - concept_share) + t_token)^delta1 \
+         + A_concept*compression_ratio^gamma/(params*concept_share + t_concept)^delta2 + A_data/(tokens + t_data)^alpha",
+    ),
+    (
+        "dlcm_decay",
+        "k * stable_loss^a * compression_ratio^b * params^c",
+    ),
+];
+
+#[test]
+fn a_law_as_a_formula_has_the_same_minimum() {
+    let mut wrong = Vec::new();
+    for (k, (name, formula)) in AS_FORMULAS.into_iter().enumerate() {
+        for seed in 0..5 {
+            let (law, data) = drawn(name, seed + 100 * k as u64);
+            let names = law.inputs().into_iter().map(|input| input.name);
+            let column = |name: String| {
+                let values = data.column(&name).unwrap().to_vec();
+                (name, values)
+            };
+            let loss = (
+                "loss".to_owned(),
+                data.column(law.response()).unwrap().to_vec(),
+            );
+            // What a formula computes is a loss.
+            let response = (law.response() != "loss").then(|| law.response().to_owned());
+            let columns = names.chain(response).map(column).chain([loss]);
+            let data = Observations::new(columns).unwrap();
+            let own = fit(&law, &data, &FitOptions::default()).unwrap();
+            let other = fit(&by_name(formula).unwrap(), &data, &FitOptions::default()).unwrap();
+            let off = other.objective / own.objective - 1.0;
+            // Either may stop that far above the minimum, the formula no further.
+            if !(-1e-11..1e-12).contains(&off) {
+                wrong.push(format!(
+                    "{name} {seed}: {:e} for {:e}",
+                    other.objective, own.objective
+                ));
+                continue;
+            }
+            for (parameter, value) in &own.parameters {
+                let found = other.parameters[parameter];
+                if (found - value).abs() > 1e-5 * value.abs() {
+                    wrong.push(format!("{name} {seed}: {parameter} is {found} for {value}"));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 

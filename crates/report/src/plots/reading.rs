@@ -37,16 +37,30 @@ fn with<'a>(
 }
 
 fn entries(read: &[(&RunRecord, &ReadingRecord)]) -> Vec<Entry> {
-    let entries = read.iter().enumerate().map(|(k, (run, _))| {
-        let text = format!(
+    let setting = |run: &RunRecord| {
+        format!(
             "R = {}, P = {:.1}, N ≈ {}, D = {}",
             short(run.compression_ratio),
             run.concept_share,
             about(run.params.unwrap_or(0) as f64),
             about(run.tokens.unwrap_or(0) as f64)
-        );
-        Entry::both(series(k), text)
-    });
+        )
+    };
+    let settings: Vec<String> = read.iter().map(|(run, _)| setting(run)).collect();
+    let entries = read
+        .iter()
+        .zip(&settings)
+        .enumerate()
+        .map(|(k, ((run, _), text))| {
+            // Seeds of one setting are told apart.
+            let is_alone = settings.iter().filter(|other| *other == text).count() == 1;
+            let text = if is_alone {
+                text.clone()
+            } else {
+                format!("{text}, seed {}", run.seed)
+            };
+            Entry::both(series(k), text)
+        });
     entries.collect()
 }
 

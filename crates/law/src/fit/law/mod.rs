@@ -14,6 +14,7 @@ mod dlcm;
 mod dlcm_decay;
 mod dlcm_form;
 mod fitted;
+mod formula;
 mod gamma;
 mod kaplan;
 mod power;
@@ -25,6 +26,7 @@ pub use dlcm_decay::DlcmDecay;
 pub use dlcm_form::DlcmForm;
 use dlcm_form::PartialDlcm;
 pub use fitted::FittedLaw;
+pub use formula::{Formula, is_formula};
 pub use gamma::Gamma;
 pub use kaplan::Kaplan;
 pub use power::Power;
@@ -35,7 +37,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 /// The most sizes (and so features) a law may have.
-pub const MAX_SIZES: usize = 16;
+pub const MAX_SIZES: usize = 40;
 
 /// The most parameters a law may have.
 pub const MAX_PARAMETERS: usize = 40;
@@ -291,6 +293,18 @@ pub enum LawError {
         /// What is wrong, and what would be right.
         problem: String,
     },
+    /// A formula cannot be read.
+    #[error("{}", pointed(text, *span, why, help))]
+    Formula {
+        /// The formula.
+        text: String,
+        /// Where it is wrong, in bytes.
+        span: (usize, usize),
+        /// What is wrong.
+        why: String,
+        /// What would be right; may be empty.
+        help: String,
+    },
     /// A law was given the wrong parameters.
     #[error("law `{law}` needs the parameters {}: {problem}", expected.join(", "))]
     Parameters {
@@ -303,17 +317,41 @@ pub enum LawError {
     },
 }
 
+/// Shows a place in a text from below.
+fn pointed(text: &str, (start, end): (usize, usize), why: &str, help: &str) -> String {
+    let mut said = format!("the law's formula cannot be used: {why}");
+    if let (Some(before), Some(inside)) = (text.get(..start), text.get(start..end)) {
+        let marks = "^".repeat(inside.chars().count().max(1));
+        said += &format!(
+            "\n  {text}\n  {}{marks}",
+            " ".repeat(before.chars().count())
+        );
+    }
+    if !help.is_empty() {
+        said += &format!("\n{help}");
+    }
+    said
+}
+
 /// Returns the names of all laws.
 pub fn names() -> Vec<&'static str> {
     REGISTRY.iter().map(|(name, _)| *name).collect()
 }
 
 /// Returns the law called `name`, such as `dlcm` or `power:width,depth,tokens`; a part of Eq. 22 is
-/// called after what it leaves out, such as `dlcm_without_offsets`.
+/// called after what it leaves out, such as `dlcm_without_offsets`; and a [`Formula`] is its own name.
 ///
 /// # Errors
 /// [`LawError`] when there is no such law, or when what follows the colon cannot be read.
 pub fn by_name(name: &str) -> Result<Arc<dyn Law>, LawError> {
+    by_name_over(name, &[])
+}
+
+/// Returns the law called `name`; the names in a formula may be `columns` beside the usual ones.
+///
+/// # Errors
+/// As [`by_name`].
+pub fn by_name_over(name: &str, columns: &[String]) -> Result<Arc<dyn Law>, LawError> {
     let (head, arguments) = match name.split_once(':') {
         Some((head, rest)) => (head, Some(rest)),
         None => (name, None),
@@ -323,6 +361,7 @@ pub fn by_name(name: &str) -> Result<Arc<dyn Law>, LawError> {
     }
     match REGISTRY.iter().find(|(known, _)| *known == head.trim()) {
         Some((_, make)) => make(arguments),
+        None if is_formula(name) => Ok(Arc::new(Formula::read(name, columns)?)),
         None => Err(LawError::Unknown {
             name: name.to_owned(),
             known: names(),

@@ -1,6 +1,9 @@
 //! A sum of powers of any columns: `L = E + Σ A_k / x_k^e_k`.
 
-use super::{Frame, Input, Law, LawError, MAX_SIZES, Parameter, Term};
+use super::{Frame, Input, Law, LawError, MAX_PARAMETERS, Parameter, Term};
+
+/// The most columns: each has two parameters.
+const MOST: usize = (MAX_PARAMETERS - 1) / 2;
 
 /// An irreducible loss plus one decreasing power for each named column.
 ///
@@ -35,11 +38,8 @@ impl Power {
             Some(format!("column `{column}` is named twice"))
         } else if columns.iter().any(|column| column == "loss") {
             Some("`loss` is what it predicts: name what that depends on, as in `power:params,tokens`".to_owned())
-        } else if columns.len() > MAX_SIZES {
-            Some(format!(
-                "{} columns are more than {MAX_SIZES}",
-                columns.len()
-            ))
+        } else if columns.len() > MOST {
+            Some(format!("{} columns are more than {MOST}", columns.len()))
         } else {
             None
         };

@@ -1,0 +1,223 @@
+//! A law from a formula: any columns, and a parameter for every name that is none.
+//!
+//! A formula is fitted in the coordinates of the laws that are written by hand: a parameter that multiplies powers of
+//! sizes is, internally, what their product is at the centre of the data; `t` in `(size + t)^e` is `1/(1 + t/centre)`;
+//! and parameters in which the prediction is linear are solved for. So a formula of such a law is that law.
+
+mod compile;
+mod read;
+mod steps;
+mod tape;
+mod tree;
+
+use super::{Frame, Input, Law, LawError, Parameter, Term};
+use compile::{Coordinate, Form, Slot};
+use read::Read;
+pub use read::is_formula;
+use tape::Tape;
+use tree::{Name, Tree};
+
+/// A law from a formula.
+///
+/// # Units
+/// The columns' own; loss in nats per token.
+#[derive(Clone, Debug)]
+pub struct Formula {
+    name: String,
+    columns: Vec<String>,
+    slots: Vec<Slot>,
+    tape: Tape,
+    parameters: Vec<Parameter>,
+    coordinates: Vec<Coordinate>,
+    terms: Option<(usize, Vec<Term>)>,
+}
+
+impl Formula {
+    /// Reads a formula: `[loss =] EXPRESSION [where NAME = NUMBER, NAME in LOW..HIGH, …]`.
+    ///
+    /// `table` are the columns that a table has beside the usual ones; `N`, `D`, `P` and `R` are the usual ones' letters.
+    ///
+    /// # Errors
+    /// [`LawError::Formula`] with what is wrong and where.
+    pub fn read(text: &str, table: &[String]) -> Result<Self, LawError> {
+        let Read {
+            name,
+            tree,
+            columns,
+            parameters,
+        } = read::read(text, table)?;
+        let compiled = compile::compile(&tree, &parameters);
+        let compiled = compiled.map_err(|wrong| read::refused(&name, wrong))?;
+        Ok(Self {
+            name,
+            columns,
+            slots: compiled.slots,
+            tape: compiled.tape,
+            parameters: compiled.parameters,
+            coordinates: compiled.coordinates,
+            terms: compiled.terms,
+        })
+    }
+}
+
+/// `reference^exponent` over all powers that a parameter multiplies, with an offset's `reference/s` in its place.
+fn shift(coordinate: &Coordinate, natural: &[f64], s: &[f64], frame: &Frame) -> f64 {
+    let Coordinate::Scale { powers, .. } = coordinate else {
+        return 1.0;
+    };
+    let powers = powers.iter().map(|power| {
+        let reference = frame.sizes[power.slot];
+        let reference = power.offset.map_or(reference, |at| reference / s[at]);
+        reference.powf(of(&power.exponent, natural))
+    });
+    powers.product()
+}
+
+impl Law for Formula {
+    fn name(&self) -> String {
+        self.name.clone()
+    }
+
+    fn equation(&self) -> String {
+        format!("loss = {}", self.name.replace('`', "").replace('*', "·"))
+    }
+
+    fn source(&self) -> &'static str {
+        "a formula, as it was given"
+    }
+
+    fn inputs(&self) -> Vec<Input> {
+        let input = |name: &String| Input {
+            above: f64::NEG_INFINITY,
+            ..Input::factor(name, "the column's own")
+        };
+        self.columns.iter().map(input).collect()
+    }
+
+    fn parameters(&self) -> Vec<Parameter> {
+        self.parameters.clone()
+    }
+
+    fn terms(&self) -> Option<(usize, Vec<Term>)> {
+        self.terms.clone()
+    }
+
+    fn n_sizes(&self) -> usize {
+        self.slots.len() + 1
+    }
+
+    /// The last one stands for the response.
+    fn sizes(&self, inputs: &[f64], sizes: &mut [f64]) {
+        let get = |name| match name {
+            Name::Column(at) => inputs[at],
+            Name::Parameter(_) => f64::NAN,
+        };
+        for (size, slot) in sizes.iter_mut().zip(&self.slots) {
+            *size = slot.tree.value(&get);
+        }
+        sizes[self.slots.len()] = 1.0;
+    }
+
+    fn features(&self, sizes: &mut [f64], frame: &Frame) {
+        for ((size, slot), reference) in sizes.iter_mut().zip(&self.slots).zip(&frame.sizes) {
+            *size = match slot.form {
+                Form::Raw => *size,
+                Form::Log => size.ln(),
+                Form::Scaled => *size / reference,
+                Form::LogScaled => (*size / reference).ln(),
+            };
+        }
+        sizes[self.slots.len()] = 1.0 / frame.response;
+    }
+
+    fn value(&self, internal: &[f64], features: &[f64], gradient: &mut [f64]) -> f64 {
+        self.tape.value(internal, features, gradient)
+    }
+
+    fn natural(&self, internal: &[f64], frame: &Frame) -> Vec<f64> {
+        let mut natural = internal.to_vec();
+        for (at, coordinate) in self.coordinates.iter().enumerate() {
+            match coordinate {
+                Coordinate::Offset { slot } => {
+                    natural[at] = frame.sizes[*slot] * (1.0 / internal[at] - 1.0);
+                }
+                Coordinate::Level { scales } => natural[at] -= level(scales, internal),
+                Coordinate::Natural | Coordinate::Scale { .. } => {}
+            }
+        }
+        let known = natural.clone();
+        for (at, coordinate) in self.coordinates.iter().enumerate() {
+            if let Coordinate::Scale {
+                is_linear,
+                is_log,
+                raised,
+                divides,
+                ..
+            } = coordinate
+            {
+                let shift = shift(coordinate, &known, internal, frame);
+                if *is_log {
+                    let power = raised.as_ref().map_or(1.0, |raised| of(raised, &known));
+                    natural[at] = (internal[at] / power).exp();
+                }
+                natural[at] *= if *divides { shift } else { 1.0 / shift };
+                natural[at] *= if *is_linear { frame.response } else { 1.0 };
+            }
+        }
+        natural
+    }
+
+    fn internal(&self, natural: &[f64], frame: &Frame) -> Vec<f64> {
+        let mut internal = natural.to_vec();
+        for (at, coordinate) in self.coordinates.iter().enumerate() {
+            if let Coordinate::Offset { slot } = coordinate {
+                internal[at] = 1.0 / (1.0 + natural[at] / frame.sizes[*slot]);
+            }
+        }
+        let offsets = internal.clone();
+        for (at, coordinate) in self.coordinates.iter().enumerate() {
+            if let Coordinate::Scale {
+                is_linear,
+                is_log,
+                raised,
+                divides,
+                ..
+            } = coordinate
+            {
+                let shift = shift(coordinate, natural, &offsets, frame);
+                internal[at] *= if *divides { 1.0 / shift } else { shift };
+                internal[at] /= if *is_linear { frame.response } else { 1.0 };
+                if *is_log {
+                    let power = raised.as_ref().map_or(1.0, |raised| of(raised, natural));
+                    internal[at] = internal[at].ln() * power;
+                }
+            }
+        }
+        for (at, coordinate) in self.coordinates.iter().enumerate() {
+            if let Coordinate::Level { scales } = coordinate {
+                internal[at] += level(scales, &internal);
+            }
+        }
+        internal
+    }
+}
+
+/// What is added to a level at the centre.
+fn level(scales: &[(bool, usize)], internal: &[f64]) -> f64 {
+    let scales = scales.iter().map(|(is_taken, at)| match is_taken {
+        true => -internal[*at],
+        false => internal[*at],
+    });
+    scales.sum()
+}
+
+/// The value of what is of parameters alone.
+fn of(tree: &Tree, natural: &[f64]) -> f64 {
+    tree.value(&|name| match name {
+        Name::Parameter(at) => natural[at],
+        Name::Column(_) => f64::NAN,
+    })
+}
+
+#[cfg(test)]
+mod tests;
