@@ -284,3 +284,44 @@ fn a_formula_is_asked_as_any_law_is() {
         "{said}"
     );
 }
+
+#[test]
+fn signs_are_the_data_s_where_no_power_asks_for_one() {
+    let column = |k: usize| vec![2.0 * even(k, 0) - 1.0, 1e8 * (1.0 + even(k, 1))];
+    let find = |law: &str, loss: fn(&[f64]) -> f64, truth: &[(&str, f64)]| {
+        let desk = Desk::new().with("x.csv", table(&["x", "params"], 60, column, loss));
+        let fit = desk.json(&[
+            "fit",
+            "--csv",
+            "x.csv",
+            "--law",
+            law,
+            "--bootstrap",
+            "0",
+            "--json",
+        ]);
+        for (parameter, value) in truth {
+            let found = number(&fit["parameters"][*parameter]);
+            assert!(
+                (found / value - 1.0).abs() < 1e-3,
+                "{law}: {parameter} is {found}, not {value}"
+            );
+        }
+    };
+    find(
+        "E + A*(t - x)^2",
+        |at| 2.0 + 3.0 * (0.5 - at[0]).powi(2),
+        &[("A", 3.0), ("t", 0.5), ("E", 2.0)],
+    );
+    find("E + A*x", |at| 2.0 - 0.3 * at[0], &[("A", -0.3)]);
+    find(
+        "sqrt(a + b*x)",
+        |at| (3.0 - 2.0 * at[0]).sqrt(),
+        &[("a", 3.0), ("b", -2.0)],
+    );
+    find(
+        "(1 + b*x)^-2",
+        |at| (1.0 - 0.5 * at[0]).powi(-2),
+        &[("b", -0.5)],
+    );
+}

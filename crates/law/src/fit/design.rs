@@ -440,13 +440,24 @@ impl<'a> Design<'a> {
         let mut basis = [0.0; MAX_PARAMETERS];
         for row in 0..self.rows() {
             let x = &self.features[row * q..(row + 1) * q];
-            self.law.value(u, x, &mut gradient[..u.len()]);
+            let value = self.law.value(u, x, &mut gradient[..u.len()]);
+            // What the linear coordinates have no part in.
+            let linear: f64 = self.linear.iter().map(|j| u[*j] * gradient[*j]).sum();
+            let rest = if (value - linear).abs() > 1e-9 * value.abs() {
+                value - linear
+            } else {
+                0.0
+            };
             let (scale, w) = ((-self.target[row]).exp(), self.weight[row]);
             for (b, j) in basis.iter_mut().zip(&self.linear) {
                 *b = gradient[*j] * scale;
             }
             normal.add_outer_lower(w, &basis[..m]);
-            right.iter_mut().zip(&basis).for_each(|(r, b)| *r += w * b);
+            let wanted = w * (1.0 - rest * scale);
+            right
+                .iter_mut()
+                .zip(&basis)
+                .for_each(|(r, b)| *r += wanted * b);
         }
         normal.mirror();
         let lower: Vec<f64> = self.linear.iter().map(|j| self.lower[*j]).collect();

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Frame, Law, LawError, MAX_PARAMETERS, MAX_SIZES, Role};
+use super::{Frame, Law, LawError, MAX_PARAMETERS, MAX_SIZES, Role, is_formula};
 
 /// A law together with natural parameters, ready to predict.
 #[derive(Clone, Debug)]
@@ -75,6 +75,20 @@ impl FittedLaw {
     /// [`LawError::Parameters`] when a parameter is one that no fit can have.
     pub fn stated(self) -> Result<Self, LawError> {
         let parameters = self.law.parameters();
+        // Bounds of a formula's coordinates are in units of its data.
+        if is_formula(&self.law.name()) {
+            return match self.internal.iter().position(|value| !value.is_finite()) {
+                None => Ok(self),
+                Some(at) => Err(LawError::Parameters {
+                    law: self.law.name(),
+                    problem: format!(
+                        "{} is {}, where the formula has no value",
+                        parameters[at].name, self.natural[at]
+                    ),
+                    expected: parameters.into_iter().map(|p| p.name).collect(),
+                }),
+            };
+        }
         for (at, parameter) in parameters.iter().enumerate() {
             // An offset has no upper bound of its own: it is bounded beside the sizes of a fit.
             let (value, (low, high)) = match parameter.role {

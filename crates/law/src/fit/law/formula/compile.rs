@@ -139,7 +139,7 @@ pub(super) fn compile(tree: &Tree, named: &[Named]) -> Result<Compiled, Wrong> {
 /// A parameter of which nothing is known but what is said.
 fn general(named: &Named) -> Parameter {
     let (bounds, start) = match named.between {
-        None => ((-50.0, 50.0), (-2.0, 2.0)),
+        None => (ANY, (-2.0, 2.0)),
         Some((low, high)) => {
             let start = match (low.is_finite(), high.is_finite()) {
                 (true, true) => (low, high),
@@ -287,8 +287,16 @@ impl Compiler {
         let [(false, Tree::Name(Name::Parameter(offset)))] = others.as_slice() else {
             return None;
         };
+        // A square is one of what is negative too.
+        let has_root = match exponent.as_ref() {
+            Tree::Number(exponent) => exponent.fract() != 0.0,
+            _ => true,
+        };
+        if !has_root || of_columns.iter().any(|(is_taken, _)| *is_taken) {
+            return None;
+        }
         let size = match of_columns.as_slice() {
-            [(false, one)] => one.clone(),
+            [(_, one)] => one.clone(),
             _ => Tree::Sum(of_columns),
         };
         (self.is_free(*offset) && size.is_size()).then(|| power(size, Some(*offset)))

@@ -61,7 +61,7 @@ enum Said {
 
 /// Says whether the name of a law is a formula.
 pub fn is_formula(text: &str) -> bool {
-    text.contains(['+', '*', '/', '^', '(', '='])
+    text.contains(['+', '*', '/', '^', '(', '=', '`']) || text.contains(" - ")
 }
 
 /// What is wrong with a formula, shown where it stands.
@@ -89,6 +89,8 @@ struct Met<'a> {
     quoted: BTreeSet<String>,
     /// Names of which something is said: they are parameters.
     conditions: BTreeSet<&'a str>,
+    /// The words of the formula, and the columns for which letters stand in it.
+    words: BTreeSet<&'a str>,
     columns: RefCell<Vec<String>>,
     parameters: RefCell<Vec<String>>,
 }
@@ -107,10 +109,45 @@ impl Met<'_> {
         }
         let table = self.table.iter().map(String::as_str);
         let meant = nearest(name, USUAL.into_iter().chain(table))?;
-        let rest = |name| str::split_once(name, '_').map(|(_, rest)| rest);
-        let is_of_it = rest(name).is_some_and(|own| own == meant || Some(own) == rest(meant));
+        let rest = |name| str::split_once(name, '_').map(|(_, rest)| plain(rest));
+        let is_of_it = (self.words.contains(meant) || self.quoted.contains(meant))
+            && rest(name).is_some_and(|own| own == meant || Some(own) == rest(meant));
         (!is_of_it).then_some(meant)
     }
+}
+
+/// The column that a letter stands for.
+fn letter(name: &str) -> Option<&'static str> {
+    let known = LETTERS.iter().find(|(letter, _)| *letter == name);
+    known.map(|(_, column)| *column)
+}
+
+/// Says whether a letter may stand in a name.
+fn is_inside(c: char) -> bool {
+    c.is_alphanumeric() || c == '_' || c == '.'
+}
+
+/// What of a column's name may stand in a parameter's: that of `w_a-b` is `t_a_b`.
+fn plain(name: &str) -> String {
+    name.replace(|c| !is_inside(c), "_")
+}
+
+/// The names in a text.
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c| !is_inside(c))
+        .filter(|word| !word.is_empty())
+}
+
+/// Where what is said of parameters begins: at `where`, outside of backticks.
+fn conditions_at(text: &str) -> Option<usize> {
+    let starts = text.match_indices("where").map(|(at, _)| at);
+    let is_blank = |c: Option<char>| c.is_some_and(char::is_whitespace);
+    starts.into_iter().find(|at| {
+        let (before, after) = (&text[..*at], &text[at + "where".len()..]);
+        is_blank(before.chars().next_back())
+            && is_blank(after.chars().next())
+            && before.matches('`').count() % 2 == 0
+    })
 }
 
 fn place(names: &RefCell<Vec<String>>, name: &str) -> usize {
@@ -126,10 +163,10 @@ impl Names for Met<'_> {
     type Name = Name;
 
     fn find(&self, name: &str) -> Result<Name, String> {
-        let letter = LETTERS.iter().find(|(letter, _)| *letter == name);
-        let column = match letter {
-            _ if self.is_column(name) => Some(name),
-            letter => letter.map(|(_, column)| *column),
+        let column = if self.is_column(name) {
+            Some(name)
+        } else {
+            letter(name)
         };
         if column == Some("loss") || name == "loss" {
             return Err("the loss is what the law predicts".to_owned());
@@ -166,7 +203,7 @@ pub(super) fn read(text: &str, table: &[String]) -> Result<Read, LawError> {
 }
 
 fn of_text(text: &str, table: &[String]) -> Result<Read, Wrong> {
-    let end = text.find(" where ").unwrap_or(text.len());
+    let end = conditions_at(text).unwrap_or(text.len());
     let formula = &text[..end];
     let met = Met {
         table,
@@ -176,9 +213,9 @@ fn of_text(text: &str, table: &[String]) -> Result<Read, Wrong> {
             .step_by(2)
             .map(str::to_owned)
             .collect(),
-        conditions: text[end..]
-            .split([',', ' '])
-            .filter(|word| !word.is_empty())
+        conditions: words(&text[end..]).collect(),
+        words: words(formula)
+            .flat_map(|word| [word].into_iter().chain(letter(word)))
             .collect(),
         columns: RefCell::default(),
         parameters: RefCell::default(),
@@ -188,7 +225,7 @@ fn of_text(text: &str, table: &[String]) -> Result<Read, Wrong> {
     let columns = met.columns.into_inner();
     let mut said = vec![None; parameters.len()];
     if end < text.len() {
-        let start = end + " where ".len();
+        let start = end + "where".len();
         conditions(text, start, &parameters, &mut said)?;
     }
     let pinned = |at: usize| match said[at] {
@@ -399,12 +436,24 @@ fn families(text: &str, table: &[String]) -> Result<String, Wrong> {
             "`sum(w_*)` adds up the columns that begin with `w_`, and `sum(t_* * w_*)` gives each a parameter",
         ));
     };
+    let distinct: BTreeSet<String> = common.iter().map(|suffix| plain(suffix)).collect();
+    if distinct.len() < common.len() {
+        return Err(wrong(
+            span,
+            "two columns of this family would have parameters of one name",
+            "columns are told apart by letters, digits, `_` and `.`: write the sum out",
+        ));
+    }
     let terms = common.iter().map(|suffix| {
         let mut term = body.to_owned();
         for prefix in &prefixes {
             let name = format!("{prefix}{suffix}");
             let is_column = table.contains(&name);
-            let written = if is_column { format!("`{name}`") } else { name };
+            let written = if is_column {
+                format!("`{name}`")
+            } else {
+                format!("{prefix}{}", plain(suffix))
+            };
             term = term.replace(&format!("{prefix}*"), &written);
         }
         format!("({term})")
@@ -416,7 +465,6 @@ fn families(text: &str, table: &[String]) -> Result<String, Wrong> {
 
 /// The beginnings of families in a text: words that end in `_` before a `*`.
 fn prefixes(text: &str) -> Vec<String> {
-    let is_inside = |c: char| c.is_alphanumeric() || c == '_' || c == '.';
     let stars = text.match_indices("_*").map(|(at, _)| at + 1);
     let mut prefixes: Vec<String> = stars
         .map(|star| {

@@ -239,9 +239,15 @@ impl Compiler {
                 if let Some(level) = level.flatten() {
                     return level;
                 }
+                let has_powers = tree.has_free_power();
                 let mut sum = self.tape.number(0.0);
                 for (is_taken, part) in parts {
-                    let place = if *is_taken { Place::Anywhere } else { place };
+                    // Each term of a sum of power laws is positive; of other sums only the whole must be.
+                    let place = if *is_taken || !has_powers {
+                        Place::Anywhere
+                    } else {
+                        place
+                    };
                     let part = self.term(part, place);
                     sum = if *is_taken {
                         self.tape.subtract(sum, part)
@@ -268,7 +274,7 @@ impl Compiler {
                     );
                 }
                 // Only what is positive has all powers.
-                let place = if matches!(**exponent, Tree::Number(_)) {
+                let place = if !exponent.has_parameters() {
                     place
                 } else {
                     Place::Positive

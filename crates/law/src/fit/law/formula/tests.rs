@@ -159,6 +159,13 @@ fn a_formula_is_read_again_by_its_own_name() {
         assert_eq!(again.parameters(), law.parameters());
         assert_eq!(again.inputs(), law.inputs());
     }
+    let odd = ["w_a-b".to_owned(), "w_web".to_owned()];
+    let law = Formula::read("c + exp(sum(t_* * w_*))", &odd).expect("a formula");
+    assert_eq!(names(&law), ["c", "t_a_b", "t_web"]);
+    let difference = by_name("loss = E - a*`x`").expect("a formula");
+    assert_eq!(difference.name(), "E - a*`x`");
+    let clash = ["w_a-b".to_owned(), "w_a_b".to_owned()];
+    assert!(Formula::read("c + exp(sum(t_* * w_*))", &clash).is_err());
     let pinned = Formula::read("c + k*w_web where c = 1.5", &table).expect("a formula");
     assert_eq!(names(&pinned), ["k"]);
 }
@@ -171,6 +178,7 @@ fn what_is_wrong_is_shown_where_it_stands() {
             "E + A/params^",
             "a name or a number is missing here\n  E + A/params^\n               ^",
         ),
+        ("E + A/n_params^alpha", "did you mean the column `params`?"),
         ("E + A", "it reads no column"),
         ("params^0.5 + 3", "it has no parameter to fit"),
         ("E + round(params)*a", "`round` has no slope"),
@@ -211,6 +219,8 @@ fn hostile_formulas_end_at_once() {
         format!("exp({})", many.join("+")),
         "sum(".repeat(900),
         "E + a*params^b where ".to_owned() + &"a in 0..1,".repeat(300),
+        // A tree that would double with each of its powers.
+        format!("E + {}a{}", "(N*exp(a))^".repeat(40), "+".repeat(2)),
     ] {
         assert!(by_name(&text).is_err());
     }
@@ -225,4 +235,11 @@ proptest! {
             prop_assert_eq!(again.name(), law.name());
         }
     }
+}
+
+#[test]
+fn long_exponents_are_not_copied_again_and_again() {
+    let text = format!("E + {}a", "(N*exp(a))^".repeat(40));
+    // Read or refused, at once.
+    let _ = by_name(&text);
 }

@@ -52,6 +52,8 @@ impl Function {
             Self::Log => a.ln(),
             Self::Exp => a.exp(),
             Self::Sigmoid => 1.0 / (1.0 + (-a).exp()),
+            // A number that is none stays one: Rust's own minimum would pass over it.
+            Self::Min | Self::Max if a.is_nan() || b.is_nan() => f64::NAN,
             Self::Min => a.min(b),
             Self::Max => a.max(b),
         }
@@ -68,7 +70,7 @@ impl Tree {
         given: &impl Fn(usize) -> Option<f64>,
     ) -> Result<Self, Wrong> {
         let of = |expression| Self::of(expression, given);
-        Ok(match expression.arithmetic() {
+        let tree = match expression.arithmetic() {
             Arithmetic::Number(number) => Self::Number(number),
             Arithmetic::Name(&Name::Parameter(at)) => match given(at) {
                 Some(number) => Self::Number(number),
@@ -108,6 +110,12 @@ impl Tree {
                     help: String::new(),
                 });
             }
+        };
+        // What is of numbers alone is a number.
+        Ok(if tree.names().is_empty() {
+            Self::Number(tree.value(&|_| f64::NAN))
+        } else {
+            tree
         })
     }
 
@@ -157,8 +165,10 @@ impl Tree {
     fn power(base: Self, exponent: Self) -> Self {
         let power = |base| Self::Power(Box::new(base), Box::new(exponent.clone()));
         match base {
+            // A long exponent would be copied again and again.
             Self::Product(factors)
                 if exponent.has_parameters()
+                    && exponent.names().len() <= 4
                     && factors.iter().any(|(_, factor)| factor.is_size())
                     && factors.iter().any(|(_, factor)| factor.has_parameters())
                     && !factors
@@ -208,22 +218,34 @@ impl Tree {
         self.has_columns() && !self.has_parameters()
     }
 
-    /// Says whether it is above 0 wherever columns are.
+    /// Says whether it is above 0 wherever it has a value, whatever its columns are.
     pub(super) fn is_positive(&self) -> bool {
         match self {
             Self::Number(number) => *number > 0.0,
-            Self::Name(name) => matches!(name, Name::Column(_)),
+            Self::Name(_) => false,
             Self::Sum(parts) => parts
                 .iter()
                 .all(|(is_taken, part)| !is_taken && part.is_positive()),
             Self::Product(parts) => parts.iter().all(|(_, part)| part.is_positive()),
-            // Where it has a value at all.
-            Self::Power(..) => true,
+            // Only what is positive has all powers.
+            Self::Power(base, exponent) => exponent.has_parameters() || base.is_positive(),
             Self::Call(function, parts) => match function {
                 Function::Exp | Function::Sqrt | Function::Sigmoid => true,
                 Function::Log => false,
                 Function::Min | Function::Max => parts.iter().all(Self::is_positive),
             },
+        }
+    }
+
+    /// Says whether a power in it has a parameter in its exponent.
+    pub(super) fn has_free_power(&self) -> bool {
+        match self {
+            Self::Number(_) | Self::Name(_) => false,
+            Self::Sum(parts) | Self::Product(parts) => {
+                parts.iter().any(|(_, part)| part.has_free_power())
+            }
+            Self::Power(base, exponent) => exponent.has_parameters() || base.has_free_power(),
+            Self::Call(_, parts) => parts.iter().any(Self::has_free_power),
         }
     }
 
