@@ -6,7 +6,7 @@ use campaign::store::{RegisteredClaim, RunRecord, Store};
 use experiment::claims::{Fitted, Test};
 use experiment::run::{RunId, RunState};
 use scaling_law::analysis::{AnalysisResult, LawOutcome, Policy};
-use scaling_law::claims::{ClaimVerdict, ClaimVerdicts, Evidence, FittedLaw, Judged, judge};
+use scaling_law::claims::{AskedLaw, ClaimVerdict, ClaimVerdicts, Evidence, Judged, judge};
 use std::collections::HashMap;
 
 /// Judges the claims of an experiment by its stored runs and its newest analysis; `None` where it has none.
@@ -112,7 +112,7 @@ fn evidence<'a>(test: &Test, runs: &ClaimedRuns, laws: &'a Laws) -> Evidence<'a>
             let gains = result.decay.as_ref();
             let gains =
                 gains.ok_or_else(|| "no run branches off a trunk: `branches: true`".to_owned());
-            return match gains.and_then(FittedLaw::of_decays) {
+            return match gains.and_then(AskedLaw::of_decays) {
                 Ok(law) => Evidence::Law(law, clusters),
                 Err(why) => Evidence::Nothing(why),
             };

@@ -128,14 +128,14 @@ pub enum Evidence<'a> {
     /// Runs, as the claim sees them.
     Runs(Samples),
     /// A law, and what its runs have in common: of each the run, or the trunk that it branches off.
-    Law(FittedLaw<'a>, &'a HashMap<RunId, String>),
+    Law(AskedLaw<'a>, &'a HashMap<RunId, String>),
     /// Why there is none.
     Nothing(String),
 }
 
 /// What a claim may ask of a fitted law.
 #[derive(Clone, Debug)]
-pub struct FittedLaw<'a> {
+pub struct AskedLaw<'a> {
     /// Its name.
     name: &'a str,
     parameters: &'a [ParameterEstimate],
@@ -147,7 +147,7 @@ pub struct FittedLaw<'a> {
     held_out: &'a [Predicted],
 }
 
-impl<'a> From<&'a LawReport> for FittedLaw<'a> {
+impl<'a> From<&'a LawReport> for AskedLaw<'a> {
     fn from(law: &'a LawReport) -> Self {
         Self {
             name: &law.law,
@@ -159,7 +159,7 @@ impl<'a> From<&'a LawReport> for FittedLaw<'a> {
     }
 }
 
-impl<'a> FittedLaw<'a> {
+impl<'a> AskedLaw<'a> {
     /// The law of what decays take off the loss.
     ///
     /// # Errors
@@ -305,7 +305,7 @@ fn needed(found: &Finding, runs: usize, flops: f64, claims: usize) -> String {
 /// Asks a law.
 fn of_law(
     test: &Test,
-    law: &FittedLaw<'_>,
+    law: &AskedLaw<'_>,
     clusters: &HashMap<RunId, String>,
 ) -> Result<Finding, String> {
     let Test::Law { number, bound, .. } = test else {

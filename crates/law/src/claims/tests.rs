@@ -353,7 +353,7 @@ fn a_law_of_decays_is_asked_as_the_other_laws_are() {
         (0.91, Verdict::NotDetermined),
     ] {
         let gains = law(r2);
-        let asked = FittedLaw::of_decays(&gains).expect("a law");
+        let asked = AskedLaw::of_decays(&gains).expect("a law");
         let judged = judge(&[(&claim, Evidence::Law(asked, &clusters))]);
         // The one that gained nothing was not fitted.
         assert_eq!((judged[0].verdict, judged[0].runs), (verdict, 24));

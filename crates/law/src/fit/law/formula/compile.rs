@@ -31,21 +31,26 @@ pub(super) enum Form {
 pub(super) enum Coordinate {
     /// The parameter.
     Natural,
-    /// The parameter times (or, where it divides, over) the powers that it multiplies, at the centre of the data; in
-    /// units of the response where the prediction is linear in it. The logarithm of that where it can only be positive.
-    Scale {
-        is_linear: bool,
-        is_log: bool,
-        /// The power to which the whole product is raised: its logarithm times that.
-        raised: Option<Tree>,
-        divides: bool,
-        powers: Vec<Scaled>,
-    },
+    /// That of what scales a product.
+    Scale(Scale),
     /// `1/(1 + t/size)` at the centre.
     Offset { slot: usize },
     /// The parameter and what is added to it at the centre: other parameters' internal coordinates, and whether each is
     /// taken off.
     Level { scales: Vec<(bool, usize)> },
+}
+
+/// A parameter times (or, where it divides, over) the powers that it multiplies, at the centre of the data.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Scale {
+    /// In units of the response, since the prediction is linear in it.
+    pub(super) is_linear: bool,
+    /// Its logarithm, since it can only be positive.
+    pub(super) is_log: bool,
+    /// The power to which the whole product is raised: its logarithm times that.
+    pub(super) raised: Option<Tree>,
+    pub(super) divides: bool,
+    pub(super) powers: Vec<Scaled>,
 }
 
 /// A power of a size.
@@ -115,16 +120,15 @@ pub(super) fn compile(tree: &Tree, named: &[Named]) -> Result<Compiled, Wrong> {
         };
         terms = terms.and_then(|terms| compiler.form(part, *is_taken, terms));
     }
-    let too_large = |why: String| Wrong {
-        span: (0, 0),
-        why,
-        help: String::new(),
-    };
     if compiler.slots.len() >= MAX_SIZES || compiler.tape.is_full() {
-        return Err(too_large(format!(
-            "it is too large: at most {} different quantities of columns alone are read",
-            MAX_SIZES - 1
-        )));
+        return Err(Wrong {
+            span: (0, 0),
+            why: format!(
+                "it is too large: at most {} different quantities of columns alone are read",
+                MAX_SIZES - 1
+            ),
+            help: String::new(),
+        });
     }
     let terms = terms.and_then(|(floor, terms)| Some((floor?, terms)));
     Ok(Compiled {
@@ -345,11 +349,7 @@ impl Compiler {
         let factors = factors(part);
         let amplitude = factors.iter().find_map(|(_, factor)| match factor {
             Tree::Name(Name::Parameter(at)) => match &self.coordinates[*at] {
-                Coordinate::Scale {
-                    is_linear: true,
-                    powers,
-                    ..
-                } => Some((*at, powers)),
+                Coordinate::Scale(scale) if scale.is_linear => Some((*at, &scale.powers)),
                 _ => None,
             },
             _ => None,

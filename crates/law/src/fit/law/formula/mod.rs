@@ -11,7 +11,7 @@ mod tape;
 mod tree;
 
 use super::{Frame, Input, Law, LawError, Parameter, Term};
-use compile::{Coordinate, Form, Slot};
+use compile::{Coordinate, Form, Scale, Slot};
 use read::Read;
 pub use read::is_formula;
 use tape::Tape;
@@ -60,17 +60,47 @@ impl Formula {
     }
 }
 
-/// `reference^exponent` over all powers that a parameter multiplies, with an offset's `reference/s` in its place.
-fn shift(coordinate: &Coordinate, natural: &[f64], s: &[f64], frame: &Frame) -> f64 {
-    let Coordinate::Scale { powers, .. } = coordinate else {
-        return 1.0;
-    };
-    let powers = powers.iter().map(|power| {
-        let reference = frame.sizes[power.slot];
-        let reference = power.offset.map_or(reference, |at| reference / s[at]);
-        reference.powf(of(&power.exponent, natural))
-    });
-    powers.product()
+impl Scale {
+    /// By what the parameter's product differs from its coordinate: the powers of the references, with an offset's
+    /// `reference/s` in their place.
+    fn shift(&self, natural: &[f64], s: &[f64], frame: &Frame) -> f64 {
+        let powers = self.powers.iter().map(|power| {
+            let reference = frame.sizes[power.slot];
+            let reference = power.offset.map_or(reference, |at| reference / s[at]);
+            reference.powf(of(&power.exponent, natural))
+        });
+        let shift: f64 = powers.product();
+        if self.divides { 1.0 / shift } else { shift }
+    }
+
+    /// The unit of the coordinate, and the power in its logarithm.
+    fn unit(&self, natural: &[f64], frame: &Frame) -> (f64, f64) {
+        let response = if self.is_linear { frame.response } else { 1.0 };
+        let raised = self.raised.as_ref();
+        (response, raised.map_or(1.0, |raised| of(raised, natural)))
+    }
+
+    /// The parameter of a coordinate; `natural` are those that stand in exponents.
+    fn natural(&self, internal: f64, natural: &[f64], s: &[f64], frame: &Frame) -> f64 {
+        let (response, power) = self.unit(natural, frame);
+        let scale = if self.is_log {
+            (internal / power).exp()
+        } else {
+            internal
+        };
+        scale / self.shift(natural, s, frame) * response
+    }
+
+    /// The coordinate of a parameter.
+    fn internal(&self, own: f64, natural: &[f64], s: &[f64], frame: &Frame) -> f64 {
+        let (response, power) = self.unit(natural, frame);
+        let scale = own * self.shift(natural, s, frame) / response;
+        if self.is_log {
+            scale.ln() * power
+        } else {
+            scale
+        }
+    }
 }
 
 impl Law for Formula {
@@ -142,26 +172,13 @@ impl Law for Formula {
                     natural[at] = frame.sizes[*slot] * (1.0 / internal[at] - 1.0);
                 }
                 Coordinate::Level { scales } => natural[at] -= level(scales, internal),
-                Coordinate::Natural | Coordinate::Scale { .. } => {}
+                Coordinate::Natural | Coordinate::Scale(_) => {}
             }
         }
         let known = natural.clone();
         for (at, coordinate) in self.coordinates.iter().enumerate() {
-            if let Coordinate::Scale {
-                is_linear,
-                is_log,
-                raised,
-                divides,
-                ..
-            } = coordinate
-            {
-                let shift = shift(coordinate, &known, internal, frame);
-                if *is_log {
-                    let power = raised.as_ref().map_or(1.0, |raised| of(raised, &known));
-                    natural[at] = (internal[at] / power).exp();
-                }
-                natural[at] *= if *divides { shift } else { 1.0 / shift };
-                natural[at] *= if *is_linear { frame.response } else { 1.0 };
+            if let Coordinate::Scale(scale) = coordinate {
+                natural[at] = scale.natural(internal[at], &known, internal, frame);
             }
         }
         natural
@@ -176,21 +193,8 @@ impl Law for Formula {
         }
         let offsets = internal.clone();
         for (at, coordinate) in self.coordinates.iter().enumerate() {
-            if let Coordinate::Scale {
-                is_linear,
-                is_log,
-                raised,
-                divides,
-                ..
-            } = coordinate
-            {
-                let shift = shift(coordinate, natural, &offsets, frame);
-                internal[at] *= if *divides { 1.0 / shift } else { shift };
-                internal[at] /= if *is_linear { frame.response } else { 1.0 };
-                if *is_log {
-                    let power = raised.as_ref().map_or(1.0, |raised| of(raised, natural));
-                    internal[at] = internal[at].ln() * power;
-                }
+            if let Coordinate::Scale(scale) = coordinate {
+                internal[at] = scale.internal(natural[at], natural, &offsets, frame);
             }
         }
         for (at, coordinate) in self.coordinates.iter().enumerate() {

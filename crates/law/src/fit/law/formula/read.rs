@@ -234,31 +234,31 @@ fn of_text(text: &str, table: &[String]) -> Result<Read, Wrong> {
     };
     let tree = Tree::of(&expression, &pinned)?;
     let whole = (0, formula.len());
-    let free = (0..parameters.len())
+    // Parameters that are pinned are none any more.
+    let kept: Vec<usize> = (0..parameters.len())
         .filter(|at| pinned(*at).is_none())
-        .count();
+        .collect();
     if columns.is_empty() {
         let help = format!("columns are {}", known(table));
         return Err(wrong(whole, "it reads no column", help));
     }
-    if free == 0 {
+    if kept.is_empty() {
         return Err(wrong(
             whole,
             "it has no parameter to fit",
             "every name that is no column is a parameter",
         ));
     }
-    if free > MAX_PARAMETERS {
+    if kept.len() > MAX_PARAMETERS {
         return Err(wrong(
             whole,
-            format!("it has {free} parameters, and at most {MAX_PARAMETERS} are fitted"),
+            format!(
+                "it has {} parameters, and at most {MAX_PARAMETERS} are fitted",
+                kept.len()
+            ),
             "",
         ));
     }
-    // Parameters that are pinned are none any more.
-    let kept: Vec<usize> = (0..parameters.len())
-        .filter(|at| pinned(*at).is_none())
-        .collect();
     let named = |at: &usize| Named {
         name: parameters[*at].clone(),
         between: match said[*at] {

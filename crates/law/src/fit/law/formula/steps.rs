@@ -2,7 +2,8 @@
 
 use super::super::Parameter;
 use super::compile::{
-    ANY, Compiler, Coordinate, EXPONENT, Form, LOG, Place, Power, Scaled, UNIT, factors, single,
+    ANY, Compiler, Coordinate, EXPONENT, Form, LOG, Place, Power, Scale, Scaled, UNIT, factors,
+    single,
 };
 use super::tree::{Function, Name, Tree};
 
@@ -88,13 +89,13 @@ impl Compiler {
                     (ANY, (-2.0, 2.0))
                 };
             }
-            self.coordinates[*at] = Coordinate::Scale {
+            self.coordinates[*at] = Coordinate::Scale(Scale {
                 is_linear,
                 is_log,
                 raised: raised.cloned(),
                 divides: *divides,
                 powers,
-            };
+            });
         }
         product
     }
@@ -274,10 +275,10 @@ impl Compiler {
                     );
                 }
                 // Only what is positive has all powers.
-                let place = if !exponent.has_parameters() {
-                    place
-                } else {
+                let place = if exponent.has_parameters() {
                     Place::Positive
+                } else {
+                    place
                 };
                 let (base, exponent) = (self.term(base, place), self.exponent(exponent));
                 self.tape.power(base, exponent)

@@ -50,6 +50,7 @@ impl Tape {
             }
         }
         self.root = root;
+        self.known.clear();
         self
     }
 
