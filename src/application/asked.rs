@@ -15,7 +15,7 @@ use scaling_law::analysis::{
     AnalysisResult, CostModel, Estimate, Laws, Models, Policy, Warning, analyse_laws,
 };
 use scaling_law::fit::LawError;
-use scaling_law::fit::law::{Law, by_name_over};
+use scaling_law::fit::law::{Law, by_name_over, unsaid_words, with_words};
 use scaling_law::study::{self, Checks, Rows, SavingReport, Studied, TaskScore, Unfit};
 use std::sync::Arc;
 
@@ -171,7 +171,20 @@ impl Asked {
     pub fn law(&self, name: &str) -> Result<Arc<dyn Law>, AskError> {
         let renamed = self.selection.columns.iter().map(|(name, _)| name);
         let columns: Vec<String> = self.table.header().iter().chain(renamed).cloned().collect();
-        Ok(by_name_over(name, &columns)?)
+        let mut text = name.to_owned();
+        for column in unsaid_words(name) {
+            // Without a table's column, what is wrong is said of the formula.
+            if columns.contains(&column) {
+                let words = self.table.words(&column, &self.selection)?;
+                if let Some(word) = words.iter().find(|word| word.contains(',')) {
+                    return Err(AskError::Target(format!(
+                        "`{word}` in the column `{column}` cannot be told from two words: write it without a comma"
+                    )));
+                }
+                text = with_words(&text, &column, &words);
+            }
+        }
+        Ok(by_name_over(&text, &columns)?)
     }
 
     fn rows_of(&self, law: &dyn Law) -> Result<Rows, AskError> {

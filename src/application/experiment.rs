@@ -9,7 +9,9 @@ use experiment::plan::{self, Planned, Run, rounding, trials};
 use experiment::quantity::counted;
 use experiment::run::{DataFacts, DataSpec, Part, RunId};
 use scaling_law::analysis::{rates, tunings};
+use scaling_law::fit::law::{by_name_over, unsaid_words};
 use scaling_law::row::rows;
+use scaling_law::study::Goal;
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use trainer::data::{self, Described, Vocabulary};
@@ -33,6 +35,38 @@ pub struct Loaded {
     pub experiment: Experiment,
     /// Its results folder.
     pub results: PathBuf,
+}
+
+/// Refuses a goal of `analysis.until` and a law of `analysis.law` that cannot be read; axes are columns in it, as in
+/// `axis.training.batch`.
+fn check_analysis(experiment: &Experiment) -> Result<(), String> {
+    if let Some(goal) = &experiment.analysis.until {
+        goal.parse::<Goal>()
+            .map_err(|error| format!("analysis.until: {error}"))?;
+    }
+    let Some(law) = &experiment.analysis.law else {
+        return Ok(());
+    };
+    // The words of a column are those of the runs, which are not there yet.
+    if !unsaid_words(law).is_empty() {
+        return Ok(());
+    }
+    let own = experiment.cells.iter().flat_map(|cell| &cell.axes);
+    let external = experiment
+        .external
+        .iter()
+        .flat_map(|external| &external.cells);
+    let external = external.flat_map(|cell| &cell.axes).map(|(name, _)| name);
+    let axes: BTreeSet<&String> = own.map(|(name, _)| name).chain(external).collect();
+    // As the table of its runs will have them.
+    let axes = axes.into_iter().map(|axis| format!("axis.{axis}"));
+    let axes: Vec<String> = axes
+        .chain(["learning_rate", "seed"].map(str::to_owned))
+        .collect();
+    match by_name_over(law, &axes) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(format!("analysis.law: {error}")),
+    }
 }
 
 /// The runs of an experiment.
@@ -136,6 +170,8 @@ impl Named {
     pub fn load(&self) -> Result<Loaded, Refused> {
         let given = self.read()?;
         let experiment = grid::parse_with_overrides(&given.path, &given.text, &given.overrides)?;
+        check_analysis(&experiment)
+            .map_err(|why| Refused::input(format!("{}: {why}", given.path)))?;
         let results = self.results_of(&experiment.name);
         Ok(Loaded {
             experiment,

@@ -4,13 +4,14 @@ use super::Failure;
 use super::fitting::FittingArgs;
 use super::rows::{RowsArgs, Source, law};
 use crate::application::{Asked, cost_of_assumed};
-use crate::rows::Selection;
+use crate::rows::{Selection, Table};
 use clap::ValueEnum;
 use experiment::flops::Convention;
 use experiment::quantity::parse_number;
 use scaling_law::analysis::{CostModel, Fitted, Policy, Warning};
 use scaling_law::fit::allocation::Variable;
-use scaling_law::study::{Checks, SavingReport, StoredFit, Studied, TaskScore};
+use scaling_law::fit::law::Law;
+use scaling_law::study::{Checks, SavingReport, SecondStep, StoredFit, Studied, TaskScore};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -21,7 +22,7 @@ pub(super) struct FittedArgs {
     rows: RowsArgs,
 
     /// The law, such as chinchilla, dlcm, power:width,depth,tokens or a formula, as in
-    /// 'E + A/N^a + B/D^b' [default: dlcm, of an experiment].
+    /// 'E + A/N^a + B/D^b' [default: the experiment's file, dlcm].
     #[arg(long, value_name = "NAME", required_unless_present_any = ["fit", "experiment"])]
     law: Option<String>,
 
@@ -105,6 +106,8 @@ impl FittedArgs {
         }
         let Source { asked, .. } = self.rows.load()?;
         let policy = self.fitting.policy(asked.policy.clone())?;
+        let of_file = asked.settings.law.as_deref();
+        let name = self.law.as_deref().or(of_file).unwrap_or(name);
         let studied = asked.fit(name, &policy, Checks::NONE)?;
         Ok(Basis {
             fitted: studied.fitted.clone(),
@@ -131,15 +134,39 @@ impl Basis {
         cost
     }
 
-    /// Returns what the runs that the law was fitted to answer to the task whose score is taken in place of the loss.
-    pub(super) fn task_scores(&self) -> Vec<TaskScore> {
-        let Some((asked, _, studied)) = &self.rows else {
-            return Vec::new();
+    /// Fits accuracy to the bits per byte that the runs which the law was fitted to have of its task.
+    pub(super) fn accuracy(&self) -> Result<SecondStep, Failure> {
+        let (scores, target, policy) = match &self.rows {
+            Some((asked, policy, studied)) => {
+                let fitted = asked.trained(&studied.estimate);
+                let scores = asked.task_scores.iter();
+                let scores = scores.filter(|(run, _)| fitted.contains(run));
+                let scores: Vec<TaskScore> = scores.map(|(_, score)| *score).collect();
+                (scores, asked.selection.target.as_deref(), policy.clone())
+            }
+            None => (Vec::new(), None, Policy::default()),
         };
-        let fitted = asked.trained(&studied.estimate);
-        let scores = asked.task_scores.iter();
-        let scores = scores.filter(|(run, _)| fitted.contains(run));
-        scores.map(|(_, score)| *score).collect()
+        let (Some(target), false) = (target, scores.is_empty()) else {
+            return Err(Failure::input(
+                "`--accuracy` is of a task: name an experiment whose runs were evaluated, and \
+                 `--target TASK.bits_per_byte`",
+            ));
+        };
+        SecondStep::of_task(&scores, target, &policy).map_err(Failure::input)
+    }
+
+    /// Fits `SCORE = FORMULA` to the rows that the law was fitted to, or to those of another table.
+    pub(super) fn then(
+        &self,
+        text: &str,
+        other: Option<Table>,
+    ) -> Result<(SecondStep, Vec<Warning>), Failure> {
+        let Some((asked, policy, _)) = &self.rows else {
+            return Err(Failure::input(
+                "`--then` is fitted to rows beside the law: name the table of both, --csv FILE",
+            ));
+        };
+        Ok(asked.second_step(text, other, policy)?)
     }
 
     /// Fits the same law to other rows of the same table: those for which an expression holds.
@@ -212,6 +239,25 @@ pub(super) fn pair<'a>(flag: &str, given: &'a str) -> Result<(&'a str, &'a str),
 pub(super) fn assignment(flag: &str, given: &str) -> Result<(String, f64), Failure> {
     let (name, value) = pair(flag, given)?;
     Ok((name.to_owned(), number(flag, value)?))
+}
+
+/// Reads the value of a law's column: a number, or one of its words.
+pub(super) fn value_of(law: &dyn Law, flag: &str, given: &str) -> Result<(String, f64), Failure> {
+    let (name, value) = pair(flag, given)?;
+    let input = law.inputs().into_iter().find(|input| input.name == name);
+    let Some(words) = input
+        .map(|input| input.words)
+        .filter(|words| !words.is_empty())
+    else {
+        return assignment(flag, given);
+    };
+    match words.iter().position(|word| word == value) {
+        Some(word) => Ok((name.to_owned(), word as f64)),
+        None => Err(Failure::input(format!(
+            "`{flag} {given}`: `{name}` is one of {}",
+            words.join(", ")
+        ))),
+    }
 }
 
 /// Reads a number, with a suffix or without.

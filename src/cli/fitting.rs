@@ -18,11 +18,15 @@ pub(super) struct FittingArgs {
     #[arg(long, value_name = "DELTA", help_heading = "Fitting")]
     delta: Option<f64>,
 
+    /// How much runs above the law count, from 0 to 1: those whose recipe was not tuned lie there [default: 1].
+    #[arg(long, value_name = "SHARE", help_heading = "Fitting")]
+    above: Option<f64>,
+
     /// Refits of resampled runs behind the intervals; 0 for none [default: the experiment's file, 1000 when cheap].
     #[arg(long, value_name = "DRAWS", help_heading = "Fitting")]
     bootstrap: Option<Draws>,
 
-    /// How a resample is made [default: pairs, or noise where there are fewer than four settings a
+    /// How a resample is made [default: pairs, or noise where there are fewer than eight settings a
     /// parameter].
     #[arg(long, value_enum, help_heading = "Fitting")]
     resampling: Option<Resampled>,
@@ -81,6 +85,24 @@ impl FittingArgs {
             (Some(Minimised::L1), None) => Objective::L1,
             (Some(Minimised::L2), None) => Objective::L2,
         };
+        let objective = match (objective, self.above) {
+            (objective, None) => objective,
+            (Objective::Huber { delta }, Some(above)) if above > 0.0 && above <= 1.0 => {
+                Objective::Asymmetric { delta, above }
+            }
+            (Objective::Huber { .. }, Some(above)) => {
+                return Err(Failure::input(format!(
+                    "`--above {above}` must be above 0 and at most 1, as in --above 0.2"
+                )));
+            }
+            _ => return Err(Failure::input("`--above` belongs to `--objective huber`")),
+        };
+        if self.above.is_some() && !matches!(self.resampling, None | Some(Resampled::Pairs)) {
+            return Err(Failure::input(
+                "`--above` goes with `--resampling pairs`: noise and signs are the same on both sides of a law, and most \
+                 runs lie above this one",
+            ));
+        }
         Ok(Policy {
             objective,
             draws: self.bootstrap.map(Draws::get).or(policy.draws),

@@ -88,6 +88,8 @@ pub struct Wanted {
     above: f64,
     below: f64,
     unit: &'static str,
+    /// Where cells are words: those, which are read as their numbers.
+    words: Vec<String>,
     /// Who reads it.
     by: String,
 }
@@ -100,6 +102,7 @@ impl Wanted {
             above: 0.0,
             below: f64::INFINITY,
             unit,
+            words: Vec::new(),
             by: by.to_owned(),
         }
     }
@@ -112,10 +115,20 @@ impl Wanted {
             above: input.above,
             below: input.below,
             unit: input.unit,
+            words: input.words,
             by: by.clone(),
         });
         let response = Self::positive(law.response(), LOSS_UNIT, &by);
         inputs.chain([response]).collect()
+    }
+
+    /// Describes the columns a law of a score reads, which may be 0 and is in no unit of losses.
+    pub fn of_score(law: &dyn Law) -> Vec<Self> {
+        let mut wanted = Self::of_law(law);
+        for want in wanted.iter_mut().filter(|want| want.name == law.response()) {
+            (want.above, want.unit) = (f64::NEG_INFINITY, "");
+        }
+        wanted
     }
 
     /// Returns the column's name.
@@ -127,13 +140,27 @@ impl Wanted {
         value.is_finite() && value > self.above && value < self.below
     }
 
+    /// Reads a cell.
+    fn read(&self, cell: &str) -> Option<f64> {
+        if self.words.is_empty() {
+            return number(cell).filter(|value| self.takes(*value));
+        }
+        let word = self.words.iter().position(|word| word == cell.trim());
+        word.map(|word| word as f64)
+    }
+
     fn expected(&self, unit: LossUnit) -> String {
+        if !self.words.is_empty() {
+            return format!("one of {}", self.words.join(", "));
+        }
         let unit = match (self.unit, unit) {
             ("1" | "the column's own", _) => String::new(),
             (LOSS_UNIT, LossUnit::Bits) => " (bits per token)".to_owned(),
             (unit, _) => format!(" ({unit})"),
         };
-        if self.above < 0.0 {
+        if self.above == f64::NEG_INFINITY {
+            "a number".to_owned()
+        } else if self.above < 0.0 {
             "a number of at least 0".to_owned()
         } else if self.below.is_finite() {
             format!("a number between {} and {}{unit}", self.above, self.below)
@@ -311,6 +338,20 @@ impl Table {
             varying: variants.columns,
             remarks,
         })
+    }
+
+    /// Lists the different words of a column in the rows that are meant, in alphabetical order.
+    ///
+    /// # Errors
+    /// When there is no such column, or a filter cannot be used.
+    pub fn words(&self, column: &str, selection: &Selection) -> Result<Vec<String>, RowsError> {
+        let names = self.names(selection)?;
+        let at = self.position(&names, column, "")?;
+        let kept = self.kept(&names, selection, &mut BTreeMap::new())?;
+        let words: BTreeSet<&str> = kept.iter().map(|row| self.cell(*row, at).trim()).collect();
+        // Where nothing stands is said when the cells are read.
+        let words = words.into_iter().filter(|word| !word.is_empty());
+        Ok(words.map(str::to_owned).collect())
     }
 
     /// Applies the filters; returns what is to be said of them.

@@ -20,3 +20,4 @@ mod stories;
 mod support;
 mod trainers;
 mod tutorial;
+mod until;

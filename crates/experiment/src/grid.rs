@@ -98,6 +98,13 @@ pub struct Analysis {
     pub bootstrap: Draws,
     /// Seed of the resampling and of the fit's starts.
     pub seed: u64,
+    /// The law that is asked where none is named: a law's name, or a formula; `None` for that of the models.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub law: Option<String>,
+    /// What is to be known how well, as in `interval(concept_share) < 0.1`: until then `run` trains of the grid what
+    /// narrows it most; `None` for all of the grid.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<String>,
 }
 
 impl Default for Analysis {
@@ -109,6 +116,8 @@ impl Default for Analysis {
             huber_delta: 1e-3,
             bootstrap: Draws::from(1000),
             seed: 0,
+            law: None,
+            until: None,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::cli::Failure;
 use crate::cli::answer::answer;
-use crate::cli::fitted::{CountedAs, FittedArgs, assignment, number, pair, read_fit};
+use crate::cli::fitted::{CountedAs, FittedArgs, number, pair, read_fit, value_of};
 use scaling_law::analysis::{Fitted, Warning};
 use scaling_law::fit::allocation::{Budget, Range, Variable};
 use scaling_law::study::{self, AllocateQuestion, DENSE, SavingReport};
@@ -92,13 +92,6 @@ pub(in crate::cli) fn run(args: &Args) -> Result<ExitCode, Failure> {
         served_tokens: positive("--served", &args.served)?.unwrap_or(0.0),
     };
     let (mut bounds, mut constants) = (Vec::new(), Vec::new());
-    for given in &args.fixed {
-        let (name, value) = assignment("--fix", given)?;
-        match Variable::of_name(&name) {
-            Some(variable) => bounds.push((variable, Range::fixed(value))),
-            None => constants.push((name, value)),
-        }
-    }
     for given in &args.bounds {
         let (name, text) = pair("--bound", given)?;
         let Some(variable) = Variable::of_name(name) else {
@@ -112,6 +105,13 @@ pub(in crate::cli) fn run(args: &Args) -> Result<ExitCode, Failure> {
     }
     let frontier = args.frontier.as_deref().map(budgets).transpose()?;
     let mut basis = args.fitted.load()?;
+    for given in &args.fixed {
+        let (name, value) = value_of(basis.fitted.law.law().as_ref(), "--fix", given)?;
+        match Variable::of_name(&name) {
+            Some(variable) => bounds.push((variable, Range::fixed(value))),
+            None => constants.push((name, value)),
+        }
+    }
     check_constants(&basis.fitted, &constants)?;
     let cost = basis.cost(args.cost);
     let saving = match (&args.dense, &args.against) {

@@ -1,6 +1,7 @@
 //! `orchestrator run`: plan, train what is missing, store, fit, draw.
 
 mod detached;
+mod until;
 
 use super::evaluate::ask_all;
 use super::fit;
@@ -33,6 +34,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
+use until::Until;
 
 /// Run an experiment: train what is missing, store it, fit the laws, draw the figures and
 /// write the report.
@@ -65,6 +67,15 @@ pub(in crate::cli) struct Args {
     /// Measurements before the round that has ended, and rounds without any before it.
     #[arg(long, hide = true, requires = "detach")]
     round: Option<Round>,
+
+    /// Train, of the grid, the runs that narrow an answer most per FLOP, until it is narrow enough, as in
+    /// 'interval(concept_share) < 0.1' [default: the experiment's file, the whole grid].
+    #[arg(long, value_name = "GOAL")]
+    until: Option<String>,
+
+    /// With --until: the most training FLOPs that its runs may take.
+    #[arg(long, value_name = "FLOPS")]
+    budget: Option<String>,
 
     /// Start no more than so many runs.
     #[arg(long, value_name = "N")]
@@ -117,6 +128,18 @@ async fn train_and_fit(
     cluster: Option<&Chosen>,
     mut runs: Runs,
 ) -> Result<ExitCode, Failure> {
+    let asked = || {
+        let (goal, most) = (args.until.as_deref(), args.budget.as_deref());
+        Until::read(goal, most, &loaded.experiment)
+    };
+    let until = if args.cancel { None } else { asked()? };
+    let is_limited = args.max_runs.is_some() || !args.first.is_empty();
+    if until.is_some() && (cluster.is_some() || is_limited) {
+        return Err(Failure::input(
+            "`--until`, or `analysis.until` in the file, chooses what is trained, on this machine: it goes with neither \
+             `--on`, `--max-runs` nor `--first`; `--set analysis.until=null` trains the whole grid",
+        ));
+    }
     // First the lock: of two that start on a new folder, one would find its database half made.
     Store::make_folder(&loaded.results)?;
     let _lock = take_lock(args, &loaded.results)?;
@@ -183,7 +206,10 @@ async fn train_and_fit(
         runs = found;
     }
     let external = std::mem::take(&mut runs.external);
-    let (experiment, summary) = training.train(&runs.planned, external, &setting).await?;
+    let (experiment, summary) = match &until {
+        Some(until) => training.until(until, &runs.planned, &setting).await?,
+        None => training.train(&runs.planned, external, &setting).await?,
+    };
     let left = say_what_is_left(args, &summary, &setting, summary.left > 0)?;
     for said in loaded.differences().await? {
         note!("warning: {said}");
@@ -418,6 +444,13 @@ struct Training<'a> {
 }
 
 impl Training<'_> {
+    /// Records runs as those that the experiment asks for; returns its id.
+    async fn record(&self, own: &[Planned], setting: &Setting) -> Result<i64, Failure> {
+        let runs: Vec<Run> = own.iter().map(Run::from).collect();
+        let git_commit = setting.provenance.git_commit.clone();
+        record(self.store, self.loaded, &runs, git_commit).await
+    }
+
     /// Records the experiment's runs and trains those that are not done; returns the experiment's id
     /// too.
     async fn train(

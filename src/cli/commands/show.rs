@@ -3,7 +3,7 @@
 use crate::cli::Failure;
 use crate::cli::find_run::{Stored, find_stored};
 use crate::cli::terminal::{harmless, print};
-use campaign::store::AttemptRecord;
+use campaign::store::{AttemptRecord, ChosenRun};
 use experiment::clock::{now, utc};
 use experiment::folder::ResultsFolder;
 use experiment::quantity::{Params, Tokens, counted, human_bytes, or_dash};
@@ -36,6 +36,7 @@ pub(in crate::cli) fn run(args: &Args) -> Result<ExitCode, Failure> {
         let attempts = found.store.history(&found.record.id).await?;
         let experiments = found.store.experiments_of(&found.record.id).await?;
         let scores = found.store.scores_of(&found.record.id).await?;
+        let choices = found.store.choices_of(&found.record.id).await?;
         let folder = ResultsFolder(&found.results).run(&found.record.id);
         let files = files(&folder);
         if args.json {
@@ -49,6 +50,7 @@ pub(in crate::cli) fn run(args: &Args) -> Result<ExitCode, Failure> {
                 ("spec", json!(found.record.spec)),
                 ("attempts", json!(attempts)),
                 ("scores", json!(scores)),
+                ("choices", json!(choices)),
                 ("folder", json!(folder)),
                 ("files", json!(files)),
             ] {
@@ -56,7 +58,15 @@ pub(in crate::cli) fn run(args: &Args) -> Result<ExitCode, Failure> {
             }
             print(&format!("{value:#}\n"))?;
         } else {
-            let text = describe(&found, &attempts, &experiments, &scores, &folder, &files)?;
+            let text = describe(
+                &found,
+                &attempts,
+                &experiments,
+                &scores,
+                &choices,
+                &folder,
+                &files,
+            )?;
             print(&text)?;
         }
         Ok(ExitCode::SUCCESS)
@@ -93,6 +103,7 @@ fn describe(
     attempts: &[AttemptRecord],
     experiments: &[(String, bool)],
     scores: &Scores,
+    choices: &[ChosenRun],
     folder: &Path,
     files: &[(String, u64)],
 ) -> Result<String, Failure> {
@@ -140,6 +151,12 @@ fn describe(
             ", which no longer asks for it"
         };
         say("experiment", format!("{name}{removed}"));
+    }
+    for choice in choices {
+        say(
+            "chosen",
+            format!("until {}: {}", choice.goal, choice.reason),
+        );
     }
     say("folder", folder.display().to_string());
     for (name, bytes) in files {

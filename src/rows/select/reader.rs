@@ -59,9 +59,9 @@ impl Reader<'_> {
         let mut bad: Option<usize> = None;
         let mut count = 0;
         for row in self.left_out.kept() {
-            match number(self.table.cell(row, at)) {
-                Some(value) if want.takes(value) => values[row] = value * factor,
-                _ => {
+            match want.read(self.table.cell(row, at)) {
+                Some(value) => values[row] = value * factor,
+                None => {
                     bad.get_or_insert(row);
                     count += 1;
                 }
@@ -103,7 +103,9 @@ impl Reader<'_> {
             more: format!(
                 "{others}; correct it, or leave such rows out, as with --where '{} {}'",
                 want.name,
-                if want.above < 0.0 {
+                if let [first, ..] = want.words.as_slice() {
+                    format!("= {first}")
+                } else if want.above < 0.0 {
                     ">= 0".to_owned()
                 } else {
                     format!("> {}", want.above)

@@ -325,3 +325,127 @@ fn signs_are_the_data_s_where_no_power_asks_for_one() {
         &[("b", -0.5)],
     );
 }
+
+/// A table of runs of two optimizers, of which one needs two thirds of the other's tokens.
+fn optimizers() -> Desk {
+    let mut text = "optimizer,params,tokens,loss\n".to_owned();
+    let factors = [("adamw", 900.0 * 1.5_f64.powf(0.4)), ("muon", 900.0)];
+    for (k, (word, factor)) in factors.into_iter().enumerate() {
+        for place in 0..25 {
+            let params = 1e7 * 4_f64.powi(place / 5);
+            let tokens = 2e8 * 4_f64.powi(place % 5);
+            let noise = 1.0 + 1e-3 * (even(25 * k + place as usize, 1) - 0.5);
+            let loss = (1.7 + 400.0 / params.powf(0.34) + factor / tokens.powf(0.4)) * noise;
+            text += &format!("{word},{params},{tokens},{loss}\n");
+        }
+    }
+    Desk::new().with("optimizers.csv", text)
+}
+
+#[test]
+fn a_parameter_may_differ_by_the_words_of_a_column() {
+    let desk = optimizers();
+    let law = [
+        "--csv",
+        "optimizers.csv",
+        "--law",
+        "E + A/N^a + B[optimizer]/D^b",
+    ];
+    let ask = |command: &'static str, more: &[&'static str]| [&[command], &law[..], more].concat();
+    let fit = desk.json(&ask("fit", &["--bootstrap", "100", "--json"]));
+    let parameter = |name: &str| number(&fit["parameters"][name]);
+    let ratio = parameter("B[adamw]") / parameter("B[muon]");
+    let speedup = ratio.powf(1.0 / parameter("b"));
+    assert!((speedup - 1.5).abs() < 0.02, "{fit}");
+    assert_eq!(fit["parameters"].as_object().expect("named").len(), 6);
+    // It says its words, so that it is read again where no table is.
+    assert_eq!(
+        fit["law"],
+        "E + A/`params`^a + B[optimizer]/`tokens`^b where optimizer in (adamw, muon)"
+    );
+    let there = ["--at", "optimizer=muon,N=1e8,D=1e10", "--json"];
+    let own = desk.json(&ask("predict", &there));
+    let desk = desk.with("fit.json", fit.to_string());
+    let stored = desk.json(&[&["predict", "--fit", "fit.json"], &there[..]].concat());
+    let loss = |told: &Value| number(&told["predictions"][0]["prediction"]);
+    assert!((loss(&own) / loss(&stored) - 1.0).abs() < 1e-9);
+    assert_eq!(own["predictions"][0]["words"]["optimizer"], "muon");
+    assert!(own["predictions"][0]["at"].get("optimizer").is_none());
+    // The effective speedup, with its interval.
+    let speedup = ["--at", "N=1e8,D=1e10", "--speedup", "optimizer=muon:adamw"];
+    let told = desk.json(&ask("predict", &[&speedup[..], &["--json"]].concat()));
+    let found = &told["speedups"][0];
+    assert!((number(&found["factor"]) - 1.5).abs() < 0.02, "{found}");
+    assert!(number(&found["interval"][0]) < 1.5 && number(&found["interval"][1]) > 1.48);
+    let said = desk.done(&ask("predict", &speedup));
+    assert!(
+        said.contains("the tokens") && said.contains("with adamw"),
+        "{said}"
+    );
+    // What is held of it is a word.
+    let best = ["--flops", "1e19", "--fix", "optimizer=muon", "--json"];
+    let best = desk.json(&ask("allocate", &best));
+    assert!(number(&best["optimum"]["params"]) > 0.0);
+    for (command, more, says) in [
+        (
+            "predict",
+            ["--at", "optimizer=lion,N=1e8,D=1e10"],
+            "one of adamw, muon",
+        ),
+        (
+            "predict",
+            ["--at", "N=1e8,D=1e10"],
+            "`optimizer` is missing",
+        ),
+        ("allocate", ["--flops", "1e19"], "optimizer"),
+        // Rows of which only one word is left tell nothing apart.
+        ("fit", ["--where", "optimizer = muon"], "at least two words"),
+    ] {
+        let said = desk.refused(&ask(command, &more));
+        assert!(said.contains(says), "{said}");
+    }
+    let wrong = "E + A[optimiser]/N^a";
+    let said = desk.refused(&["fit", "--csv", "optimizers.csv", "--law", wrong]);
+    assert!(
+        said.contains("^^^^") && said.contains("optimiser"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_second_step_follows_what_a_law_predicts() {
+    let law = |at: &[f64]| 1.8 + 480.0 / at[0].powf(0.35) + 2100.0 / at[1].powf(0.37);
+    let error = |loss: f64| 0.9 - 1.8 * (-0.8 * loss).exp();
+    let mut text = "params,tokens,loss,error\n".to_owned();
+    for k in 0..40 {
+        let at = [size(1e7, 1e9, even(k, 0)), size(1e9, 1e11, even(k, 1))];
+        let loss = law(&at);
+        text += &format!("{},{},{loss},{}\n", at[0], at[1], error(loss));
+    }
+    let desk = Desk::new().with("runs.csv", text);
+    let ask = |then: &'static str| {
+        let at = ["--law", "chinchilla", "--at", "N=3e9,D=3e11"];
+        let args = [&["predict", "--csv", "runs.csv"], &at[..]].concat();
+        [&args[..], &["--bootstrap", "50", "--then", then]].concat()
+    };
+    let then = "error = e - k*exp(-g*loss) where e in 0..1, k in 0..10, g in 0..5";
+    let told = desk.json(&[&ask(then)[..], &["--json"]].concat());
+    let score = &told["scores"][0];
+    let expected = error(law(&[3e9, 3e11]));
+    assert!((number(&score["score"]) - expected).abs() < 1e-4, "{told}");
+    assert!(number(&score["interval"][0]) <= expected + 1e-4);
+    assert!((number(&told["second_step"]["parameters"]["g"]) - 0.8).abs() < 1e-3);
+    let said = desk.done(&ask(then));
+    assert!(
+        said.contains("then error = e - k·exp(-g·predicted_loss)"),
+        "{said}"
+    );
+    for (then, says) in [
+        ("errors = e - k*loss", "with a column of its table before"),
+        ("error = e - k*N", "reads `params`"),
+        ("error = e - los*3", "no column"),
+    ] {
+        let said = desk.refused(&ask(then));
+        assert!(said.contains(says), "{then}: {said}");
+    }
+}

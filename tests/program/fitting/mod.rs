@@ -6,6 +6,7 @@ mod doors;
 mod figures;
 mod fits;
 mod formulas;
+mod ladder;
 mod rows;
 mod tables;
 mod units;

@@ -4,6 +4,7 @@
 //! migrated schema by a test below.
 
 mod attempts;
+mod choices;
 mod claims;
 mod copy;
 mod error;
@@ -24,6 +25,7 @@ mod scores;
 mod standing;
 mod writing;
 
+pub use choices::ChosenRun;
 pub use claims::RegisteredClaim;
 pub use error::{StoreError, is_of_machine};
 pub use experiment::record::RunRecord;

@@ -3,7 +3,7 @@
 use super::describe::Described;
 use super::fitted::Fitted;
 use super::laws::{DenseOverFloor, LawForm};
-use super::noise::{Refits, noise_of};
+use super::noise::{OF_TRUNK, Refits, noise_of};
 use super::observe::{SeedNoise, levels, seed_noise};
 use super::policy::{Policy, ResampledBy};
 use super::report::{CannotFit, LawReport, LeftOut, Predicted, Uncertainty};
@@ -11,10 +11,10 @@ use super::warning::Warning;
 use super::{LEVEL, SAME_SIZE};
 use crate::fit::allocation::Setting;
 use crate::fit::diagnostics::setting_columns;
-use crate::fit::law::by_name;
+use crate::fit::law::{by_name, called};
 use crate::fit::{
-    BootstrapOptions, Fit, FitError, FittedLaw, Law, LawError, Observations, Resampling, bootstrap,
-    fit,
+    BootstrapOptions, Fit, FitError, FittedLaw, Law, LawError, Objective, Observations, Resampling,
+    absorbed, bootstrap, fit,
 };
 use experiment::run::RunId;
 use rayon::prelude::*;
@@ -96,7 +96,8 @@ pub(super) fn estimate(task: Task<'_>, policy: &Policy) -> Result<Estimate, Cann
     };
     let predicted = predictions(&fitted, &data, &task.names)?;
     let held_out = held_out(&data, &task.names, &law, refit);
-    let (sigma, source) = noise_of(&found, parameters, task.noise, task.other);
+    let taken = absorbed(&law, &data, &found, OF_TRUNK)?;
+    let (sigma, source) = noise_of(&found, parameters, taken, task.noise, task.other);
     let independent = count_settings(&data, law.as_ref()).min(data.n_clusters());
     // A shared floor varies with the draws of the other law: its refits are made here.
     let resampled = match floor {
@@ -169,7 +170,12 @@ pub(super) fn estimate(task: Task<'_>, policy: &Policy) -> Result<Estimate, Cann
         data: &data,
         left_out: &task.left_out,
     };
-    let warnings = described.warnings();
+    let mut warnings = described.warnings();
+    let stands_for_noise = policy.objective == Objective::L2 && data.n_clusters() == data.len();
+    if matches!(uncertainty, Uncertainty::Signs { .. }) && !stands_for_noise {
+        let law = task.title.clone();
+        warnings.push(Warning::NarrowSigns { law });
+    }
     let report = LawReport {
         predicted,
         held_out,
@@ -255,7 +261,7 @@ pub fn fit_as_written(
     let of_loss = law.response() == "loss";
     let found = seed_noise(data, &setting_columns(data, law.as_ref()), law.response());
     let task = Task {
-        title: name.to_owned(),
+        title: called(name),
         form: LawForm::Named {
             law: name.to_owned(),
         },

@@ -32,6 +32,9 @@ pub struct Fitted {
 pub struct PredictedLoss {
     /// Where.
     pub at: BTreeMap<String, f64>,
+    /// The same of columns of words.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub words: BTreeMap<String, String>,
     /// The predicted response.
     pub prediction: f64,
     /// Its 95% interval over the resamples: of the law, not of a single run.
@@ -124,6 +127,17 @@ impl Fitted {
     /// # Errors
     /// What is missing, strange or out of the law's range.
     pub fn predict(&self, at: &BTreeMap<String, f64>) -> Result<PredictedLoss, String> {
+        Ok(self.predict_with_draws(at)?.0)
+    }
+
+    /// Predicts at a named place, and what every resample predicts there.
+    ///
+    /// # Errors
+    /// As [`Fitted::predict`].
+    pub(crate) fn predict_with_draws(
+        &self,
+        at: &BTreeMap<String, f64>,
+    ) -> Result<(PredictedLoss, Vec<f64>), String> {
         let inputs = self.law.law().inputs();
         let names: Vec<&str> = inputs.iter().map(|input| input.name.as_str()).collect();
         let at = &by_column(at, &names)?;
@@ -158,7 +172,8 @@ impl Fitted {
                     input.name
                 )
             })?;
-            if !(value.is_finite() && value > input.above && value < input.below) {
+            let is_word = input.words.is_empty() || value.fract() == 0.0;
+            if !(value.is_finite() && value > input.above && value < input.below && is_word) {
                 return Err(format!(
                     "`{}` is {value}, which must lie between {} and {}, both excluded",
                     input.name, input.above, input.below
@@ -169,12 +184,22 @@ impl Fitted {
         let draws = self.draws.iter();
         let over_draws: Vec<f64> = draws.map(|draw| draw.predict(&values)).collect();
         let far = |range: &DataRange| range.extrapolation(*at.get(&range.column)?);
-        Ok(PredictedLoss {
-            at: at.clone(),
+        let words = inputs.iter().filter_map(|input| {
+            let word = input.words.get(at[&input.name] as usize)?;
+            Some((input.name.clone(), word.clone()))
+        });
+        let words: BTreeMap<String, String> = words.collect();
+        let numbers = at.iter().filter(|(name, _)| !words.contains_key(*name));
+        let predicted = PredictedLoss {
+            at: numbers
+                .map(|(name, value)| (name.clone(), *value))
+                .collect(),
+            words,
             prediction: self.law.predict(&values),
             interval: interval(&over_draws, LEVEL),
             extrapolation: self.ranges.iter().filter_map(far).collect(),
-        })
+        };
+        Ok((predicted, over_draws))
     }
 }
 

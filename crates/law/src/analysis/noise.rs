@@ -1,10 +1,9 @@
 //! How noisy losses are, and refits under that noise.
 
-use super::LEVEL;
 use super::estimate::{Estimate, over};
 use super::observe::SeedNoise;
 use super::report::NoiseSource;
-use crate::fit::{BootstrapOptions, Fit, Law, Observations, Resampling, bootstrap};
+use crate::fit::{Fit, Law, Observations, refit};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::collections::HashMap;
@@ -17,10 +16,11 @@ const SPARE: usize = 5;
 /// The scale of the noise on ln loss: what replicates show or what the fit leaves, if larger.
 ///
 /// The runs of both laws are of one experiment, so a fit with hardly a run to spare borrows what
-/// the other one leaves.
+/// the other one leaves. `taken` is how many rows' variance the fit explains away.
 pub(super) fn noise_of(
     found: &Fit,
     parameters: usize,
+    taken: f64,
     replicates: Option<SeedNoise>,
     other: Option<&Estimate>,
 ) -> (Option<f64>, NoiseSource) {
@@ -28,7 +28,10 @@ pub(super) fn noise_of(
     let freedom = found.n_rows.saturating_sub(parameters);
     let left = |rms: f64, rows: f64| rows * rms.powi(2);
     let mut squares = left(found.goodness.rms_residual, rows);
-    let mut spare = freedom as f64;
+    // A fit through all rows leaves nothing but rounding.
+    let mut spare = Some(rows - taken)
+        .filter(|spare| *spare > 1e-6)
+        .unwrap_or(0.0);
     let mut source = NoiseSource::Residuals { freedom };
     if let (Some(other), true) = (other, freedom < SPARE) {
         squares += left(other.report.rms_residual, other.report.runs as f64);
@@ -49,7 +52,7 @@ pub(super) fn noise_of(
 /// Share of the variance of the noise that branches have from their trunk: the same seed and the same
 /// text until they leave it. Few trunks do not tell it; half keeps intervals honest both along a trunk
 /// and between trunks.
-const OF_TRUNK: f64 = 0.5;
+pub(super) const OF_TRUNK: f64 = 0.5;
 
 /// Refits of losses that are the fitted ones with fresh noise.
 pub(super) struct Refits<'a> {
@@ -74,18 +77,8 @@ impl Refits<'_> {
         let response = self.law.response();
         let data = self.data.clone().with_column(response, noisy.collect());
         let data = over(data, floor).ok()?;
-        // One wild draw of these data is a refit from the fit's own minima; turning the sign of
-        // symmetric noise leaves it what it was.
-        let options = BootstrapOptions {
-            draws: 1,
-            resampling: Resampling::Wild,
-            seed: k as u64,
-            level: LEVEL,
-        };
-        bootstrap(self.law, &data, self.found, &options)
-            .ok()?
-            .draws
-            .pop()
+        let found = refit(self.law, &data, self.found).ok().flatten()?;
+        Some(found.parameters().to_vec())
     }
 }
 

@@ -204,6 +204,12 @@ pub enum Warning {
         /// The law.
         law: String,
     },
+    /// Intervals are from signs of residuals of a narrow objective, which holds many rows fast, or of rows that vary
+    /// together.
+    NarrowSigns {
+        /// The law.
+        law: String,
+    },
     /// Other choices of the objective or of the rows lead elsewhere.
     ConclusionMoves {
         /// The law.

@@ -204,6 +204,12 @@ impl fmt::Display for Warning {
                 "{law}: no resamples were drawn, so nothing says how sure this is: --bootstrap 1000 \
                  does, or `analysis.bootstrap: 1000` in the file"
             ),
+            Self::NarrowSigns { law } => write!(
+                f,
+                "{law}: its intervals are too narrow, since signs of residuals stand for noise only under --objective \
+                 l2 and of runs that vary by themselves: on simulated grids such intervals hold the truth in 82 to 93%; \
+                 --resampling noise holds it in 95%"
+            ),
             Self::ConclusionMoves { law } => write!(
                 f,
                 "{law}: other choices (of δ, or of the rows) lead elsewhere: see sensitivity"

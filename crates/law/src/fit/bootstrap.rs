@@ -12,6 +12,7 @@ use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use super::absorbed::leverages;
 use super::design::Design;
 use super::estimate::{Fit, FitError, check_options};
 use super::law::{FittedLaw, Law};
@@ -102,16 +103,13 @@ pub fn bootstrap(
             "draws must be at least 1 and level in (0, 1)".into(),
         ));
     }
-    let design = Design::new(law.as_ref(), data)?;
-    let named = FittedLaw::from_named(law.clone(), |name| fit.parameters.get(name).copied())?;
-    let best = law.internal(named.parameters(), &design.frame);
-    let mut starts = vec![best.clone()];
-    starts.extend(
-        fit.alternates
-            .iter()
-            .map(|p| law.internal(p, &design.frame)),
-    );
-    let residuals = design.residuals(&best);
+    let design = Design::new(law.as_ref(), data)?.under(fit.options.objective);
+    let starts = starts(law, fit, &design)?;
+    let residuals = design.residuals(&starts[0]);
+    // A fit takes part of each row's noise, and what is left is as much too small.
+    let leverages = leverages(&design, &starts[0]).unwrap_or_else(|| vec![0.0; design.rows()]);
+    let whole = residuals.iter().zip(leverages);
+    let whole: Vec<f64> = whole.map(|(r, taken)| r / (1.0 - taken).max(0.1)).collect();
     let clusters = Clusters::of(data);
     // One run drawn again and again gives intervals without width, and the signs of one run two fits.
     let draws = match clusters.present {
@@ -129,18 +127,15 @@ pub fn bootstrap(
                 Resampling::Wild => {
                     let signs = clusters.signs(&mut random);
                     let mut sample = design.clone();
-                    for ((target, r), sign) in sample.target.iter_mut().zip(&residuals).zip(signs) {
-                        // target + r is the prediction; the new residual is ±r.
-                        *target += r - sign * r;
+                    let rows = residuals.iter().zip(&whole).zip(signs);
+                    for (target, ((r, whole), sign)) in sample.target.iter_mut().zip(rows) {
+                        // target + r is the prediction.
+                        *target += r - sign * whole;
                     }
                     sample
                 }
             };
-            starts
-                .iter()
-                .map(|start| descend(&sample, fit.options.objective, start))
-                .filter(|end| end.objective.is_finite())
-                .min_by(|a, b| a.objective.total_cmp(&b.objective))
+            lowest(&sample, fit, &starts)
         })
         .collect();
 
@@ -175,6 +170,40 @@ pub fn bootstrap(
         intervals,
         standard_errors,
     })
+}
+
+/// Refits a law to other data from where a fit of it ended; `None` where there is no finite minimum.
+///
+/// # Errors
+/// As [`bootstrap`].
+pub fn refit(
+    law: &Arc<dyn Law>,
+    data: &Observations,
+    fit: &Fit,
+) -> Result<Option<FittedLaw>, FitError> {
+    let design = Design::new(law.as_ref(), data)?.under(fit.options.objective);
+    let starts = starts(law, fit, &design)?;
+    let natural = lowest(&design, fit, &starts).map(|end| law.natural(&end.u, &design.frame));
+    let natural = natural.filter(|natural| natural.iter().all(|v| v.is_finite()));
+    let fitted = natural.map(|natural| FittedLaw::from_parts(law.clone(), natural));
+    Ok(fitted.transpose()?)
+}
+
+/// Where a fit ended, and the other minima that it met.
+fn starts(law: &Arc<dyn Law>, fit: &Fit, design: &Design<'_>) -> Result<Vec<Vec<f64>>, FitError> {
+    let named = FittedLaw::from_named(law.clone(), |name| fit.parameters.get(name).copied())?;
+    let others = fit.alternates.iter().map(Vec::as_slice);
+    let all = std::iter::once(named.parameters()).chain(others);
+    Ok(all.map(|p| law.internal(p, &design.frame)).collect())
+}
+
+/// The lowest end of a few starts.
+fn lowest(design: &Design<'_>, fit: &Fit, starts: &[Vec<f64>]) -> Option<Solution> {
+    starts
+        .iter()
+        .map(|start| descend(design, fit.options.objective, start))
+        .filter(|end| end.objective.is_finite())
+        .min_by(|a, b| a.objective.total_cmp(&b.objective))
 }
 
 /// Rows by cluster.

@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use super::law::{Frame, Law, MAX_PARAMETERS, Parameter, Role};
 use super::matrix::Symmetric;
-use super::objective::{huber, influence};
+use super::objective::{Objective, huber, influence};
 use super::observations::{ObservationError, Observations};
 use super::valley::Valley;
 
@@ -31,6 +31,8 @@ pub(crate) struct Design<'a> {
     /// Non-linear coordinates in groups of which no two meet in a second derivative.
     apart: Vec<Vec<usize>>,
     pub(crate) pin: Option<Pin>,
+    /// How much rows above the law count.
+    above: f64,
 }
 
 /// A natural parameter held at a value, by solving for its internal coordinate.
@@ -166,7 +168,15 @@ impl<'a> Design<'a> {
             valley: Valley::of(law),
             apart: apart(law, &parameters),
             pin: None,
+            above: 1.0,
         })
+    }
+
+    /// Lets rows above the law count as an objective has it.
+    #[must_use]
+    pub(crate) fn under(mut self, objective: Objective) -> Self {
+        self.above = objective.above();
+        self
     }
 
     /// Returns the number of parameters.
@@ -203,6 +213,7 @@ impl<'a> Design<'a> {
             valley: self.valley.clone(),
             apart: self.apart.clone(),
             pin: self.pin,
+            above: self.above,
         }
     }
 
@@ -308,12 +319,13 @@ impl<'a> Design<'a> {
             || Sums::zeros(k),
             |sums, row, value, gradient| {
                 let r = self.residual(row, value);
-                let w = self.weight[row];
+                let share = if r < 0.0 { self.above } else { 1.0 };
+                let w = self.weight[row] * share;
                 let psi = influence(r, delta);
                 let scale = 1.0 / value;
                 gradient.iter_mut().for_each(|g| *g *= scale);
                 sums.objective += w * huber(r, delta);
-                sums.squared_influence += w * psi * psi;
+                sums.squared_influence += w * share * psi * psi;
                 sums.pulls.push(w * psi * scale);
                 let pull = w * psi;
                 sums.gradient
@@ -409,6 +421,18 @@ impl<'a> Design<'a> {
             Vec::new,
             |all, row, value, _| all.push(self.residual(row, value)),
             |a: &mut Vec<f64>, b| a.extend_from_slice(&b),
+        )
+    }
+
+    /// Returns the slopes of every row's log prediction.
+    pub(crate) fn relative_slopes(&self, u: &[f64]) -> Vec<Vec<f64>> {
+        self.fold(
+            u,
+            Vec::new,
+            |all, _, value, gradient| {
+                all.push(gradient.iter().map(|slope| slope / value).collect())
+            },
+            |a: &mut Vec<Vec<f64>>, b| a.extend(b),
         )
     }
 

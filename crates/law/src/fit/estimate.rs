@@ -164,7 +164,7 @@ pub struct Prediction {
 /// in the result.
 pub fn fit(law: &Arc<dyn Law>, data: &Observations, options: &FitOptions) -> Result<Fit, FitError> {
     check_options(options)?;
-    let design = Design::new(law.as_ref(), data)?;
+    let design = Design::new(law.as_ref(), data)?.under(options.objective);
     let search = search(&design, options.objective, options.starts, &[]).ok_or_else(|| {
         FitError::NoMinimum {
             law: law.name(),

@@ -22,6 +22,7 @@ pub mod diagnostics;
 pub mod isoflop;
 pub mod law;
 
+mod absorbed;
 mod bootstrap;
 mod design;
 mod estimate;
@@ -35,9 +36,10 @@ mod solve;
 mod tests;
 mod valley;
 
+pub use absorbed::absorbed;
 pub(crate) use bootstrap::deviation;
 pub use bootstrap::interval;
-pub use bootstrap::{Bootstrap, BootstrapOptions, Resampling, bootstrap};
+pub use bootstrap::{Bootstrap, BootstrapOptions, Resampling, bootstrap, refit};
 pub use estimate::{Fit, FitError, FitOptions, Prediction, fit};
 pub use interrupt::{Interrupted, interruptible};
 pub use law::{FittedLaw, Law, LawError};

@@ -12,6 +12,14 @@ pub enum Objective {
         /// Where the quadratic part ends, in units of the log residual.
         delta: f64,
     },
+    /// The same, of which rows above the law count a part: runs whose recipe was not tuned lie there, and none lies far
+    /// below what the best recipe reaches.
+    Asymmetric {
+        /// Where the quadratic part ends, in units of the log residual.
+        delta: f64,
+        /// How much a row above the law counts, above 0 and at most 1.
+        above: f64,
+    },
     /// The absolute residual `|r|`.
     L1,
     /// Half the squared residual `r²/2`.
@@ -22,6 +30,12 @@ impl fmt::Display for Objective {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Huber { delta } => write!(f, "Huber, δ = {delta:e}"),
+            Self::Asymmetric { delta, above } => {
+                write!(
+                    f,
+                    "Huber, δ = {delta:e}, rows above the law counting {above}"
+                )
+            }
             Self::L1 => f.write_str("L1"),
             Self::L2 => f.write_str("L2"),
         }
@@ -41,8 +55,23 @@ impl Objective {
     pub fn value(self, residual: f64) -> f64 {
         match self {
             Self::Huber { delta } => huber(residual, delta),
+            Self::Asymmetric { delta, .. } => self.share(residual) * huber(residual, delta),
             Self::L1 => residual.abs(),
             Self::L2 => 0.5 * residual * residual,
+        }
+    }
+
+    /// Returns how much a row with this residual counts: one above the law is predicted too low.
+    #[inline]
+    fn share(self, residual: f64) -> f64 {
+        if residual < 0.0 { self.above() } else { 1.0 }
+    }
+
+    /// Returns how much a row above the law counts.
+    pub(crate) fn above(self) -> f64 {
+        match self {
+            Self::Asymmetric { above, .. } => above,
+            Self::Huber { .. } | Self::L1 | Self::L2 => 1.0,
         }
     }
 
@@ -55,6 +84,9 @@ impl Objective {
     pub fn is_valid(self) -> bool {
         match self {
             Self::Huber { delta } => delta > 0.0 && delta.is_finite(),
+            Self::Asymmetric { delta, above } => {
+                delta > 0.0 && delta.is_finite() && above > 0.0 && above <= 1.0
+            }
             Self::L1 | Self::L2 => true,
         }
     }
@@ -65,7 +97,7 @@ impl Objective {
     /// are reached through wider, smoother problems. `spread` is the scale of the residuals.
     pub(crate) fn ladder(self, spread: f64) -> Vec<f64> {
         let last = match self {
-            Self::Huber { delta } => delta,
+            Self::Huber { delta } | Self::Asymmetric { delta, .. } => delta,
             Self::L1 => 1e-12,
             Self::L2 => return vec![f64::INFINITY],
         };
@@ -82,7 +114,7 @@ impl Objective {
     /// Returns the width of the final problem of [`Objective::ladder`].
     pub(crate) fn width(self) -> f64 {
         match self {
-            Self::Huber { delta } => delta,
+            Self::Huber { delta } | Self::Asymmetric { delta, .. } => delta,
             Self::L1 => 1e-12,
             Self::L2 => f64::INFINITY,
         }
@@ -116,6 +148,23 @@ mod tests {
         assert!((huber.value(0.1) - 0.005).abs() < 1e-15);
         assert!((huber.value(-0.3) - 0.1 * 0.25).abs() < 1e-15);
         assert!((influence(0.1 - 1e-12, 0.1) - influence(0.1 + 1e-12, 0.1)).abs() < 1e-11);
+    }
+
+    #[test]
+    fn rows_above_the_law_count_a_part() {
+        let above = 0.2;
+        let part = Objective::Asymmetric { delta: 0.1, above };
+        let whole = Objective::Huber { delta: 0.1 };
+        assert_eq!(part.value(0.3), whole.value(0.3));
+        assert_eq!(part.value(-0.3), above * whole.value(-0.3));
+        assert!(
+            part.is_valid()
+                && !Objective::Asymmetric {
+                    delta: 0.1,
+                    above: 0.0
+                }
+                .is_valid()
+        );
     }
 
     #[test]

@@ -67,7 +67,7 @@ pub fn profile(
             problem: format!("there is no `{parameter}`"),
         }));
     };
-    let mut design = Design::new(law.as_ref(), data)?;
+    let mut design = Design::new(law.as_ref(), data)?.under(fit.options.objective);
     let named = FittedLaw::from_named(law.clone(), |name| fit.parameters.get(name).copied())?;
     let best = law.internal(named.parameters(), &design.frame);
     let objective = fit.options.objective;

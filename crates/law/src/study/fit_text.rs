@@ -52,7 +52,7 @@ impl FitReport {
         writeln!(
             f,
             "{} on {}: {} of {}",
-            self.law,
+            law::called(&self.law),
             self.data,
             counted(self.n_rows, "row"),
             counted(self.n_runs, "run")
@@ -63,11 +63,12 @@ impl FitReport {
     /// Says in a sentence how far the law can be used.
     pub fn verdict(&self) -> String {
         if !self.converged {
-            return format!("{}: the fit did not converge; do not use it.", self.law);
+            let law = law::called(&self.law);
+            return format!("{law}: the fit did not converge; do not use it.");
         }
         let fits = format!(
             "{} leaves residuals of {:.1}%",
-            self.law,
+            law::called(&self.law),
             100.0 * self.residuals.rms_residual
         );
         let held_out = self

@@ -14,9 +14,11 @@ mod compare;
 mod fit;
 mod fit_text;
 mod isoflop;
+mod next;
 mod predict;
 mod rows;
 mod second_step;
+mod speedup;
 mod stored;
 mod suggest;
 
@@ -27,8 +29,10 @@ pub use allocate::{
 pub use compare::{ComparedLaw, ComparisonReport, compare, usual_laws};
 pub use fit::{Checks, FitReport, HeldOutError, Moved, SensitivityReport, Studied, Unfit, fit};
 pub use isoflop::{IsoflopReport, NumberedApproach, isoflop};
+pub use next::{Chosen, Course, Goal, Known, Next, Open};
 pub use predict::{PredictionReport, predict};
 pub use rows::{LeftOutRows, Rows};
-pub use second_step::{PredictedAccuracy, SecondStep, TaskScore, second_step};
+pub use second_step::{LOSS, PredictedScore, SecondStep, TaskScore, score_and_law};
+pub use speedup::{Speedup, SpeedupQuestion};
 pub use stored::StoredFit;
 pub use suggest::{SuggestQuestion, SuggestionReport, suggest};

@@ -1,7 +1,8 @@
 //! Losses predicted at named places.
 
 use super::fit_text::write_void;
-use super::second_step::{PredictedAccuracy, SecondStep};
+use super::second_step::{PredictedScore, SecondStep};
+use super::speedup::Speedup;
 use crate::analysis::{Fitted, PredictedLoss, Warning, in_words, number};
 use experiment::quantity::human;
 use serde::Serialize;
@@ -17,12 +18,18 @@ pub struct PredictionReport {
     pub response: String,
     /// The predictions, in the order of the places.
     pub predictions: Vec<PredictedLoss>,
-    /// The step from bits per byte to accuracy, where that is asked for.
+    /// What every resample of the law predicts, place by place.
+    #[serde(skip)]
+    draws: Vec<Vec<f64>>,
+    /// The step from what the law predicts to a score, where that is asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub second_step: Option<SecondStep>,
-    /// The accuracy at each place.
+    /// The score at each place.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub accuracies: Vec<PredictedAccuracy>,
+    pub scores: Vec<PredictedScore>,
+    /// How much less one kind of runs needs than another, where that is asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub speedups: Vec<Speedup>,
     /// Standard deviation of the log loss of one run around the law, where it is known.
     pub noise: Option<f64>,
     /// What a reader must know.
@@ -38,10 +45,9 @@ pub fn predict(
     fitted: &Fitted,
     places: &[BTreeMap<String, f64>],
 ) -> Result<PredictionReport, String> {
-    let predictions: Vec<PredictedLoss> = places
-        .iter()
-        .map(|at| fitted.predict(at))
-        .collect::<Result<_, _>>()?;
+    let predicted = places.iter().map(|at| fitted.predict_with_draws(at));
+    let predicted: Vec<(PredictedLoss, Vec<f64>)> = predicted.collect::<Result<_, _>>()?;
+    let (predictions, draws): (Vec<PredictedLoss>, Vec<Vec<f64>>) = predicted.into_iter().unzip();
     let far = predictions
         .iter()
         .filter(|p| !p.extrapolation.is_empty())
@@ -63,19 +69,21 @@ pub fn predict(
         law: law.name(),
         response: law.response().to_owned(),
         predictions,
+        draws,
         second_step: None,
-        accuracies: Vec::new(),
+        scores: Vec::new(),
+        speedups: Vec::new(),
         noise: fitted.noise,
         warnings,
     })
 }
 
 impl PredictionReport {
-    /// Adds the accuracies that go with what is predicted, which must be bits per byte.
+    /// Adds the scores that go with what is predicted.
     pub fn take_second_step(&mut self, step: SecondStep) {
-        let predicted = self.predictions.iter();
-        let accuracies = predicted.map(|p| step.predict(p.prediction, p.interval));
-        self.accuracies = accuracies.collect();
+        let predicted = self.predictions.iter().zip(&self.draws);
+        let scores = predicted.map(|(place, draws)| step.predict(place.prediction, draws));
+        self.scores = scores.collect();
         self.second_step = Some(step);
     }
 }
@@ -83,10 +91,9 @@ impl PredictionReport {
 impl fmt::Display for PredictionReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write_void(f, &self.warnings)?;
-        let columns: Vec<&String> = self
-            .predictions
-            .first()
-            .map_or_else(Vec::new, |first| first.at.keys().collect());
+        let columns: Vec<&String> = self.predictions.first().map_or_else(Vec::new, |first| {
+            first.at.keys().chain(first.words.keys()).collect()
+        });
         write!(f, "  ")?;
         for column in &columns {
             write!(f, "{column:>width$}  ", width = column.len().max(9))?;
@@ -95,8 +102,11 @@ impl fmt::Display for PredictionReport {
         for prediction in &self.predictions {
             write!(f, "  ")?;
             for column in &columns {
-                let value = prediction.at.get(*column).copied().unwrap_or(f64::NAN);
-                write!(f, "{:>width$}  ", human(value), width = column.len().max(9))?;
+                let value = match (prediction.at.get(*column), prediction.words.get(*column)) {
+                    (Some(value), _) => human(*value),
+                    (None, word) => word.cloned().unwrap_or_default(),
+                };
+                write!(f, "{value:>width$}  ", width = column.len().max(9))?;
             }
             let interval = prediction
                 .interval
@@ -115,18 +125,21 @@ impl fmt::Display for PredictionReport {
             writeln!(f, "{}", line.trim_end())?;
         }
         if let Some(step) = &self.second_step {
-            write!(f, "  {step}")?;
-            for accuracy in &self.accuracies {
-                let interval = accuracy.interval;
+            write!(f, "{step}")?;
+            for predicted in &self.scores {
+                let interval = predicted.interval;
                 let interval = interval.map_or_else(String::new, |[low, high]| {
                     format!("  [{low:.3}, {high:.3}]")
                 });
                 writeln!(
                     f,
-                    "  bits/byte {:.4}: accuracy {:.3}{interval}",
-                    accuracy.bits_per_byte, accuracy.accuracy
+                    "  {} {:.4}: {} {:.3}{interval}",
+                    self.response, predicted.from, step.response, predicted.score
                 )?;
             }
+        }
+        for speedup in &self.speedups {
+            writeln!(f, "  {speedup}")?;
         }
         if let Some(noise) = self.noise {
             writeln!(

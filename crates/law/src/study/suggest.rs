@@ -102,6 +102,7 @@ pub fn suggest(
         &found,
         &candidates,
         noise,
+        &Variable::ALL,
         question.count,
     );
     let mut warnings = Vec::new();

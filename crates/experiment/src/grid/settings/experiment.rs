@@ -98,6 +98,32 @@ pub(super) static KEYS: &[Key] = &[
         |d| Shown::Number(d.analysis.seed as f64),
     ),
     key(
+        "analysis.law",
+        Role::Experiment,
+        "The law that `predict`, `allocate` and `suggest` ask where `--law` names none: a law's name, or a formula.",
+        "",
+        "E + A/N^a + B/D^b",
+        &[Form::Name(|d, law| d.analysis.law = Some(law.to_owned()))],
+        |d| match &d.analysis.law {
+            Some(law) => word(law),
+            None => Shown::Nothing,
+        },
+    ),
+    key(
+        "analysis.until",
+        Role::Experiment,
+        "What is to be known how well: until then `run` trains, of the grid, the runs that narrow it most per FLOP.",
+        "",
+        "interval(concept_share) < 0.1",
+        &[Form::Name(|d, goal| {
+            d.analysis.until = Some(goal.to_owned())
+        })],
+        |d| match &d.analysis.until {
+            Some(goal) => word(goal),
+            None => Shown::Nothing,
+        },
+    ),
+    key(
         "execution.on",
         Role::Experiment,
         "The cluster where: a profile of `clusters.yaml`, as with `--on`; `local` is this machine.",

@@ -38,8 +38,8 @@ pub struct Suggestion {
 
 /// Chooses up to `count` candidates, one after the other, by variance removed per FLOP.
 ///
-/// The answer is the optimum within a budget: ln N, ln D, P and ln R, each scaled by its present
-/// spread over `draws`. Over the draws, answers and candidate losses are taken as jointly Gaussian,
+/// The answer is the optimum within a budget: of ln N, ln D, P and ln R those that are asked for, each
+/// scaled by its present spread over `draws`. Over the draws, answers and candidate losses are taken as jointly Gaussian,
 /// so measuring a loss with noise `noise` (standard deviation of the log loss between seeds) removes
 /// a share of the variance that is known before the run. Returns fewer when nothing narrows the
 /// answer any more, and none when the answer does not vary.
@@ -56,6 +56,7 @@ pub fn suggest(
     reported: &Optimum,
     candidates: &[Candidate],
     noise: f64,
+    asked: &[Variable],
     count: usize,
 ) -> Vec<Suggestion> {
     let samples: Vec<Sample> = draws
@@ -64,12 +65,11 @@ pub fn suggest(
             let drawn = surface.with_law(law.clone());
             let hint = Some(&reported.setting);
             let found = best(&drawn, cost, domain, budget, 5, hint).ok()?.setting;
-            let answer = Variable::ALL
-                .map(|variable| match variable {
-                    Variable::ConceptShare => found.concept_share,
-                    other => found.get(other).ln(),
-                })
-                .to_vec();
+            let answer = asked.iter().map(|variable| match variable {
+                Variable::ConceptShare => found.concept_share,
+                other => found.get(*other).ln(),
+            });
+            let answer: Vec<f64> = answer.collect();
             let losses = candidates
                 .iter()
                 .map(|c| drawn.loss(&c.setting).ln())

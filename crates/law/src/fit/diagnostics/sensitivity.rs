@@ -76,13 +76,20 @@ pub fn sensitivity(
     };
     let prediction = at(fitted)?;
 
-    let objectives = [
-        Objective::Huber { delta: 1e-4 },
-        Objective::Huber { delta: 1e-3 },
-        Objective::Huber { delta: 1e-2 },
-        Objective::L1,
-        Objective::L2,
-    ];
+    let deltas = [1e-4, 1e-3, 1e-2];
+    let objectives = match fitted.options.objective {
+        // A law of the best recipes is not compared with one of all.
+        Objective::Asymmetric { above, .. } => deltas
+            .map(|delta| Objective::Asymmetric { delta, above })
+            .to_vec(),
+        Objective::Huber { .. } | Objective::L1 | Objective::L2 => {
+            let hubers = deltas.map(|delta| Objective::Huber { delta });
+            hubers
+                .into_iter()
+                .chain([Objective::L1, Objective::L2])
+                .collect()
+        }
+    };
     let mut changes: Vec<Change> = objectives
         .into_iter()
         .filter(|objective| *objective != fitted.options.objective)

@@ -26,7 +26,9 @@ pub use dlcm_decay::DlcmDecay;
 pub use dlcm_form::DlcmForm;
 use dlcm_form::PartialDlcm;
 pub use fitted::FittedLaw;
-pub use formula::{Formula, is_formula};
+use formula::of_formula;
+pub(crate) use formula::renamed;
+pub use formula::{called, is_formula, unsaid_words, with_words};
 pub use gamma::Gamma;
 pub use kaplan::Kaplan;
 pub use power::Power;
@@ -55,6 +57,9 @@ pub struct Input {
     pub below: f64,
     /// Whether more of it should lower the loss; `None` when the law takes no side.
     pub helps: Option<bool>,
+    /// Where it is words: those, of which the value is the number, counted from 0.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub words: Vec<String>,
 }
 
 impl Input {
@@ -66,6 +71,7 @@ impl Input {
             above: 0.0,
             below: f64::INFINITY,
             helps: Some(true),
+            words: Vec::new(),
         }
     }
 
@@ -77,6 +83,7 @@ impl Input {
             above: 0.0,
             below: f64::INFINITY,
             helps: None,
+            words: Vec::new(),
         }
     }
 
@@ -88,6 +95,7 @@ impl Input {
             above: 0.0,
             below: 1.0,
             helps: None,
+            words: Vec::new(),
         }
     }
 }
@@ -339,7 +347,7 @@ pub fn names() -> Vec<&'static str> {
 }
 
 /// Returns the law called `name`, such as `dlcm` or `power:width,depth,tokens`; a part of Eq. 22 is
-/// called after what it leaves out, such as `dlcm_without_offsets`; and a [`Formula`] is its own name.
+/// called after what it leaves out, such as `dlcm_without_offsets`; and a formula is its own name.
 ///
 /// # Errors
 /// [`LawError`] when there is no such law, or when what follows the colon cannot be read.
@@ -361,7 +369,7 @@ pub fn by_name_over(name: &str, columns: &[String]) -> Result<Arc<dyn Law>, LawE
     }
     match REGISTRY.iter().find(|(known, _)| *known == head.trim()) {
         Some((_, make)) => make(arguments),
-        None if is_formula(name) => Ok(Arc::new(Formula::read(name, columns)?)),
+        None if is_formula(name) => of_formula(name, columns),
         None => Err(LawError::Unknown {
             name: name.to_owned(),
             known: names(),

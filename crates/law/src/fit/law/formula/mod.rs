@@ -5,6 +5,8 @@
 //! and parameters in which the prediction is linear are solved for. So a formula of such a law is that law.
 
 mod compile;
+mod expand;
+mod groups;
 mod read;
 mod steps;
 mod tape;
@@ -12,8 +14,12 @@ mod tree;
 
 use super::{Frame, Input, Law, LawError, Parameter, Term};
 use compile::{Coordinate, Form, Scale, Slot};
+pub(crate) use expand::replaced as renamed;
+pub use expand::{called, unsaid_words, with_words};
+use groups::Grouped;
 use read::Read;
 pub use read::is_formula;
+use std::sync::Arc;
 use tape::Tape;
 use tree::{Name, Tree};
 
@@ -22,7 +28,7 @@ use tree::{Name, Tree};
 /// # Units
 /// The columns' own; loss in nats per token.
 #[derive(Clone, Debug)]
-pub struct Formula {
+struct Formula {
     name: String,
     columns: Vec<String>,
     slots: Vec<Slot>,
@@ -32,20 +38,36 @@ pub struct Formula {
     terms: Option<(usize, Vec<Term>)>,
 }
 
+/// Reads a formula: `[loss =] EXPRESSION [where NAME = NUMBER, NAME in LOW..HIGH, NAME = EXPRESSION, …]`.
+///
+/// `table` are the columns that a table has beside the usual ones; `N`, `D`, `P` and `R` are the usual ones' letters.
+/// `A[optimizer]` is a parameter for each of the words that `where optimizer in (WORD, WORD, …)` names.
+///
+/// # Errors
+/// [`LawError::Formula`] with what is wrong and where.
+pub(super) fn of_formula(text: &str, table: &[String]) -> Result<Arc<dyn Law>, LawError> {
+    let read = read::read(text, table)?;
+    let (name, columns) = (read.name.clone(), read.by.clone());
+    let by: Vec<Option<usize>> = read.parameters.iter().map(|named| named.by).collect();
+    let formula = Formula::of(read)?;
+    if columns.is_empty() {
+        return Ok(Arc::new(formula));
+    }
+    let grouped = Grouped::new(formula, columns, &by);
+    Ok(Arc::new(
+        grouped.map_err(|wrong| read::refused(&name, wrong))?,
+    ))
+}
+
 impl Formula {
-    /// Reads a formula: `[loss =] EXPRESSION [where NAME = NUMBER, NAME in LOW..HIGH, …]`.
-    ///
-    /// `table` are the columns that a table has beside the usual ones; `N`, `D`, `P` and `R` are the usual ones' letters.
-    ///
-    /// # Errors
-    /// [`LawError::Formula`] with what is wrong and where.
-    pub fn read(text: &str, table: &[String]) -> Result<Self, LawError> {
+    fn of(read: Read) -> Result<Self, LawError> {
         let Read {
             name,
             tree,
             columns,
             parameters,
-        } = read::read(text, table)?;
+            ..
+        } = read;
         let compiled = compile::compile(&tree, &parameters);
         let compiled = compiled.map_err(|wrong| read::refused(&name, wrong))?;
         Ok(Self {

@@ -1,18 +1,20 @@
 //! The text of a formula → its tree, its columns, and what is said of its parameters.
 //!
-//! `[loss =] EXPRESSION [where NAME = NUMBER, NAME in LOW..HIGH, …]`. In the text that a law goes by its columns stand
-//! between backticks, so that it can be read again where no table is at hand.
+//! `[loss =] EXPRESSION [where NAME = NUMBER, NAME in LOW..HIGH, NAME = EXPRESSION, …]`. In the text that a law goes by
+//! its columns stand between backticks, and expressions in the place of the names that stand for them, so that it can be
+//! read again where no table is at hand.
 
 use super::super::{LawError, MAX_PARAMETERS};
+use super::expand::{
+    MOST, bracketed, column_of, conditions_at, families, marked, number, parts, plain, unbracketed,
+    words, words_of, written_out, wrong,
+};
+use super::groups::Column;
 use super::tree::{Name, Tree};
 use experiment::expression::{Expression, Names, Span, Wrong};
-use experiment::quantity::parse_number;
 use experiment::spelling::nearest;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
-
-/// The longest formula.
-const MOST: usize = 4000;
 
 /// Columns that are there without a table.
 const USUAL: [&str; 8] = [
@@ -42,6 +44,8 @@ pub(super) struct Read {
     pub(super) tree: Tree,
     pub(super) columns: Vec<String>,
     pub(super) parameters: Vec<Named>,
+    /// Columns by whose words parameters differ.
+    pub(super) by: Vec<Column>,
 }
 
 /// A parameter that is to be found.
@@ -50,6 +54,8 @@ pub(super) struct Named {
     pub(super) name: String,
     /// Between what it is looked for, where that is said.
     pub(super) between: Option<(f64, f64)>,
+    /// By which column it differs, if by any.
+    pub(super) by: Option<usize>,
 }
 
 /// What is said of a parameter.
@@ -66,19 +72,13 @@ pub fn is_formula(text: &str) -> bool {
 
 /// What is wrong with a formula, shown where it stands.
 pub(super) fn refused(text: &str, wrong: Wrong) -> LawError {
+    let plain = |text: &str| unbracketed(text, (0, 0)).0;
+    let (text, span) = unbracketed(text, wrong.span);
     LawError::Formula {
-        text: text.to_owned(),
-        span: wrong.span,
-        why: wrong.why,
-        help: wrong.help,
-    }
-}
-
-fn wrong(span: Span, why: impl Into<String>, help: impl Into<String>) -> Wrong {
-    Wrong {
+        text,
         span,
-        why: why.into(),
-        help: help.into(),
+        why: plain(&wrong.why),
+        help: plain(&wrong.help),
     }
 }
 
@@ -97,8 +97,7 @@ struct Met<'a> {
 
 impl Met<'_> {
     fn is_column(&self, name: &str) -> bool {
-        let mut table = self.table.iter().map(String::as_str);
-        self.quoted.contains(name) || table.any(|column| column == name) || USUAL.contains(&name)
+        self.quoted.contains(name) || is_known(name, self.table)
     }
 
     /// The column that a name is a misspelling of; `A_params` and `t_web` beside `w_web` are none.
@@ -116,38 +115,16 @@ impl Met<'_> {
     }
 }
 
+/// Says whether a table has a column, or any has.
+fn is_known(name: &str, table: &[String]) -> bool {
+    let mut table = table.iter().map(String::as_str);
+    table.any(|column| column == name) || USUAL.contains(&name)
+}
+
 /// The column that a letter stands for.
 fn letter(name: &str) -> Option<&'static str> {
     let known = LETTERS.iter().find(|(letter, _)| *letter == name);
     known.map(|(_, column)| *column)
-}
-
-/// Says whether a letter may stand in a name.
-fn is_inside(c: char) -> bool {
-    c.is_alphanumeric() || c == '_' || c == '.'
-}
-
-/// What of a column's name may stand in a parameter's: that of `w_a-b` is `t_a_b`.
-fn plain(name: &str) -> String {
-    name.replace(|c| !is_inside(c), "_")
-}
-
-/// The names in a text.
-fn words(text: &str) -> impl Iterator<Item = &str> {
-    text.split(|c| !is_inside(c))
-        .filter(|word| !word.is_empty())
-}
-
-/// Where what is said of parameters begins: at `where`, outside of backticks.
-fn conditions_at(text: &str) -> Option<usize> {
-    let starts = text.match_indices("where").map(|(at, _)| at);
-    let is_blank = |c: Option<char>| c.is_some_and(char::is_whitespace);
-    starts.into_iter().find(|at| {
-        let (before, after) = (&text[..*at], &text[at + "where".len()..]);
-        is_blank(before.chars().next_back())
-            && is_blank(after.chars().next())
-            && before.matches('`').count() % 2 == 0
-    })
 }
 
 fn place(names: &RefCell<Vec<String>>, name: &str) -> usize {
@@ -163,6 +140,13 @@ impl Names for Met<'_> {
     type Name = Name;
 
     fn find(&self, name: &str) -> Result<Name, String> {
+        if let Some(own) = marked(name) {
+            return Ok(if is_known(own, self.table) {
+                Name::Column(place(&self.columns, own))
+            } else {
+                Name::Parameter(place(&self.parameters, own))
+            });
+        }
         let column = if self.is_column(name) {
             Some(name)
         } else {
@@ -198,8 +182,22 @@ pub(super) fn read(text: &str, table: &[String]) -> Result<Read, LawError> {
         Some((left, right)) if left.trim() == "loss" => right,
         _ => text,
     };
+    let text = bracketed(text);
     let text = families(text.trim(), table).map_err(|wrong| refused(text.trim(), wrong))?;
-    of_text(&text, table).map_err(|wrong| refused(&text, wrong))
+    let text = written_out(&text, &|name| {
+        is_known(name, table) || letter(name).is_some()
+    })
+    .map_err(|wrong| refused(&text, wrong))?;
+    let read = of_text(&text, table).map_err(|wrong| refused(&text, wrong))?;
+    // It is read again by its name.
+    if read.name.len() > MOST {
+        let why = format!(
+            "written out it has {} letters: at most {MOST} are read",
+            read.name.len()
+        );
+        return Err(refused("", wrong((0, 0), why, "")));
+    }
+    Ok(read)
 }
 
 fn of_text(text: &str, table: &[String]) -> Result<Read, Wrong> {
@@ -224,10 +222,21 @@ fn of_text(text: &str, table: &[String]) -> Result<Read, Wrong> {
     let parameters = met.parameters.into_inner();
     let columns = met.columns.into_inner();
     let mut said = vec![None; parameters.len()];
+    let in_brackets = parameters.iter().filter_map(|name| column_of(name));
+    let mut by: Vec<Column> = Vec::new();
+    for name in in_brackets {
+        if by.iter().all(|column| column.name != name) {
+            by.push(Column {
+                name: name.to_owned(),
+                words: Vec::new(),
+            });
+        }
+    }
     if end < text.len() {
         let start = end + "where".len();
-        conditions(text, start, &parameters, &mut said)?;
+        conditions(text, start, &parameters, &mut said, &mut by)?;
     }
+    check_words(text, &by, &columns)?;
     let pinned = |at: usize| match said[at] {
         Some(Said::Pinned(value)) => Some(value),
         _ => None,
@@ -265,13 +274,49 @@ fn of_text(text: &str, table: &[String]) -> Result<Read, Wrong> {
             Some(Said::Between(low, high)) => Some((low, high)),
             _ => None,
         },
+        by: column_of(&parameters[*at]).and_then(|name| by.iter().position(|c| c.name == name)),
     };
     Ok(Read {
-        name: quoted(formula, &expression, &columns) + &text[end..],
+        name: unbracketed(
+            &(quoted(formula, &expression, &columns) + &text[end..]),
+            (0, 0),
+        )
+        .0,
         tree: renumbered(tree, &kept),
         parameters: kept.iter().map(named).collect(),
         columns,
+        by,
     })
+}
+
+/// Says what is wrong with the columns in brackets.
+fn check_words(text: &str, by: &[Column], columns: &[String]) -> Result<(), Wrong> {
+    for column in by {
+        let name = &column.name;
+        let at = text.find(&format!("[{name}]")).unwrap_or_default();
+        let refused = |why: String, help: String| Err(wrong((at, at + name.len() + 2), why, help));
+        if columns.contains(name) {
+            let why = format!("`{name}` is read as a number and as words");
+            return refused(why, String::new());
+        }
+        let example = format!("say which there are, as in `where {name} in (adam, muon)`");
+        if column.words.len() < 2 {
+            let why = format!("`{name}` needs at least two words that tell parameters apart");
+            return refused(why, example);
+        }
+        let is_odd = |word: &&String| word.is_empty() || word.contains(['(', ')', '`', '[', ']']);
+        if let Some(word) = column.words.iter().find(is_odd) {
+            let why = format!("`{word}` cannot be a word of `{name}`");
+            let help = "words have no parentheses, brackets, commas or backticks".to_owned();
+            return refused(why, help);
+        }
+        let distinct: BTreeSet<&String> = column.words.iter().collect();
+        if distinct.len() < column.words.len() {
+            let why = format!("a word of `{name}` stands there twice");
+            return refused(why, String::new());
+        }
+    }
+    Ok(())
 }
 
 fn known(table: &[String]) -> String {
@@ -311,24 +356,26 @@ fn conditions(
     start: usize,
     parameters: &[String],
     said: &mut [Option<Said>],
+    by: &mut [Column],
 ) -> Result<(), Wrong> {
-    let mut at = start;
-    for part in text[start..].split(',') {
-        let span = (at, at + part.len());
-        at = span.1 + 1;
+    for ((from, to), part) in parts(&text[start..]) {
+        let span = (start + from, start + to);
         let example = "write it like `where E = 1.69, alpha in 0.1..1`";
         let number = |text: &str| {
-            let text = text.trim();
-            let negative = text.strip_prefix('-');
-            let size = match negative.unwrap_or(text).trim() {
-                "inf" => Some(f64::INFINITY),
-                zero if zero.parse() == Ok(0.0) => Some(0.0),
-                text => parse_number(text).ok(),
-            };
-            let size =
-                size.ok_or_else(|| wrong(span, format!("`{text}` is no number"), example))?;
-            Ok(if negative.is_some() { -size } else { size })
+            number(text)
+                .ok_or_else(|| wrong(span, format!("`{}` is no number", text.trim()), example))
         };
+        if let Some((name, words)) = words_of(part) {
+            let Some(column) = by.iter_mut().find(|column| column.name == name) else {
+                return Err(wrong(
+                    span,
+                    format!("no parameter differs by `{name}`"),
+                    format!("one that does is written like `A[{name}]`"),
+                ));
+            };
+            column.words = words;
+            continue;
+        }
         let (name, condition) = if let Some((name, value)) = part.split_once('=') {
             let value: f64 = number(value)?;
             if !value.is_finite() {
@@ -355,7 +402,8 @@ fn conditions(
         } else {
             return Err(wrong(span, "this is no condition", example));
         };
-        let name = name.trim();
+        let name = name.trim().trim_matches('`');
+        let name = marked(name).unwrap_or(name);
         let Some(place) = parameters.iter().position(|known| known == name) else {
             let help = format!("its parameters are {}", parameters.join(", "));
             return Err(wrong(
@@ -397,87 +445,4 @@ fn column_places(expression: &Expression<Name>, places: &mut Vec<(Span, usize)>)
         Arithmetic::Call(_, parts) => parts.iter().for_each(|part| column_places(part, places)),
         _ => {}
     }
-}
-
-/// Writes sums over families out: `sum(t_* * w_*)` is `t_` and `w_` for each column that begins with `w_`.
-fn families(text: &str, table: &[String]) -> Result<String, Wrong> {
-    let Some(start) = text.find("sum(") else {
-        return Ok(text.to_owned());
-    };
-    let inside = start + "sum(".len();
-    let mut depth = 1;
-    let end = text[inside..].char_indices().find_map(|(at, c)| {
-        depth += match c {
-            '(' => 1,
-            ')' => -1,
-            _ => 0,
-        };
-        (depth == 0).then_some(inside + at)
-    });
-    let Some(end) = end else {
-        return Err(wrong((start, inside), "this parenthesis is not closed", ""));
-    };
-    let body = &text[inside..end];
-    let span = (start, end + 1);
-    let prefixes = prefixes(body);
-    let suffixes = |prefix: &str| -> BTreeSet<&str> {
-        let with = |column| str::strip_prefix(column, prefix).filter(|rest| !rest.is_empty());
-        table.iter().filter_map(|column| with(column)).collect()
-    };
-    let sets = prefixes
-        .iter()
-        .map(|prefix| suffixes(prefix))
-        .filter(|set| !set.is_empty());
-    let common = sets.reduce(|a, b| a.intersection(&b).copied().collect());
-    let Some(common) = common.filter(|common| !common.is_empty()) else {
-        return Err(wrong(
-            span,
-            "no column is of this family",
-            "`sum(w_*)` adds up the columns that begin with `w_`, and `sum(t_* * w_*)` gives each a parameter",
-        ));
-    };
-    let distinct: BTreeSet<String> = common.iter().map(|suffix| plain(suffix)).collect();
-    if distinct.len() < common.len() {
-        return Err(wrong(
-            span,
-            "two columns of this family would have parameters of one name",
-            "columns are told apart by letters, digits, `_` and `.`: write the sum out",
-        ));
-    }
-    let terms = common.iter().map(|suffix| {
-        let mut term = body.to_owned();
-        for prefix in &prefixes {
-            let name = format!("{prefix}{suffix}");
-            let is_column = table.contains(&name);
-            let written = if is_column {
-                format!("`{name}`")
-            } else {
-                format!("{prefix}{}", plain(suffix))
-            };
-            term = term.replace(&format!("{prefix}*"), &written);
-        }
-        format!("({term})")
-    });
-    let sum = terms.collect::<Vec<_>>().join(" + ");
-    let rest = families(&text[end + 1..], table)?;
-    Ok(format!("{}({sum}){rest}", &text[..start]))
-}
-
-/// The beginnings of families in a text: words that end in `_` before a `*`.
-fn prefixes(text: &str) -> Vec<String> {
-    let stars = text.match_indices("_*").map(|(at, _)| at + 1);
-    let mut prefixes: Vec<String> = stars
-        .map(|star| {
-            let before = &text[..star];
-            let start = before.rfind(|c| !is_inside(c)).map_or(0, |at| {
-                at + before[at..].chars().next().map_or(1, char::len_utf8)
-            });
-            before[start..].to_owned()
-        })
-        .collect();
-    prefixes.sort();
-    prefixes.dedup();
-    // The longest first, so that none is taken for the end of another.
-    prefixes.sort_by_key(|prefix| std::cmp::Reverse(prefix.len()));
-    prefixes
 }

@@ -4,8 +4,12 @@ use super::*;
 use proptest::prelude::*;
 use std::sync::Arc;
 
+fn read(text: &str, table: &[String]) -> Result<Formula, LawError> {
+    Formula::of(read::read(text, table)?)
+}
+
 fn formula(text: &str) -> Formula {
-    Formula::read(text, &[]).expect("a formula")
+    read(text, &[]).expect("a formula")
 }
 
 fn names(law: &dyn Law) -> Vec<String> {
@@ -153,20 +157,20 @@ fn a_formula_is_read_again_by_its_own_name() {
         ("E + b*`eval loss`", "E + b*`eval loss`"),
         ("E + A*sum(w_*)", "E + A*((`w_code`) + (`w_web`))"),
     ] {
-        let law = Formula::read(text, &table).expect("a formula");
+        let law = read(text, &table).expect("a formula");
         assert_eq!(law.name(), name);
         let again = by_name(name).expect("its own name");
         assert_eq!(again.parameters(), law.parameters());
         assert_eq!(again.inputs(), law.inputs());
     }
     let odd = ["w_a-b".to_owned(), "w_web".to_owned()];
-    let law = Formula::read("c + exp(sum(t_* * w_*))", &odd).expect("a formula");
+    let law = read("c + exp(sum(t_* * w_*))", &odd).expect("a formula");
     assert_eq!(names(&law), ["c", "t_a_b", "t_web"]);
     let difference = by_name("loss = E - a*`x`").expect("a formula");
     assert_eq!(difference.name(), "E - a*`x`");
     let clash = ["w_a-b".to_owned(), "w_a_b".to_owned()];
-    assert!(Formula::read("c + exp(sum(t_* * w_*))", &clash).is_err());
-    let pinned = Formula::read("c + k*w_web where c = 1.5", &table).expect("a formula");
+    assert!(read("c + exp(sum(t_* * w_*))", &clash).is_err());
+    let pinned = read("c + k*w_web where c = 1.5", &table).expect("a formula");
     assert_eq!(names(&pinned), ["k"]);
 }
 
@@ -229,9 +233,9 @@ fn hostile_formulas_end_at_once() {
 proptest! {
     #[test]
     fn any_text_is_read_or_refused(text in "[a-zEN0-9+*/^(),.`_ =]{0,60}") {
-        if let Ok(law) = Formula::read(&text, &[]) {
+        if let Ok(law) = read(&text, &[]) {
             // What is read is read again alike.
-            let again = Formula::read(&law.name(), &[]).expect("its own name");
+            let again = read(&law.name(), &[]).expect("its own name");
             prop_assert_eq!(again.name(), law.name());
         }
     }
@@ -242,4 +246,117 @@ fn long_exponents_are_not_copied_again_and_again() {
     let text = format!("E + {}a", "(N*exp(a))^".repeat(40));
     // Read or refused, at once.
     let _ = by_name(&text);
+}
+
+#[test]
+fn names_stand_for_expressions() {
+    let long = formula("E + A/m^alpha + B/D^beta where m = N*(1 - P), E = 1.69, alpha in 0.1..1");
+    let short = formula("E + A/(N*(1 - P))^alpha + B/D^beta where E = 1.69, alpha in 0.1..1");
+    assert_eq!(names(&long), names(&short));
+    assert_eq!(long.inputs(), short.inputs());
+    let chained = formula("E + A/a^alpha where a = b*2, b = min(N, c), c = exp(D)");
+    assert_eq!(
+        chained.name(),
+        "E + A/((min(`params`, (exp(`tokens`))))*2)^alpha"
+    );
+    // What it goes by is read again as the same.
+    assert_eq!(formula(&chained.name()).name(), chained.name());
+    for (text, why) in [
+        (
+            "E + A/a^b where a = b*N, b = a*2",
+            "`b` would stand for itself",
+        ),
+        ("E + A/a^b where a = a*N", "`a` would stand for itself"),
+        (
+            "E + A/N^b where a = 2*N",
+            "nothing in the formula is called `a`",
+        ),
+        ("E + A/tokens^b where tokens = 2*N", "`tokens` is a column"),
+        ("E + A/a^b where a = 2*N, a = 3*N", "has one already"),
+        ("E + A/a^b where a = 2*(N", "is not closed"),
+        ("E + A/N^b where D = 2*tokens", "`D` is a column"),
+        (
+            "E + A/N^b where 2 = N + b",
+            "no name that an expression could have",
+        ),
+    ] {
+        let said = read(text, &[]).expect_err("refused").to_string();
+        assert!(said.contains(why) && said.contains('^'), "{text}: {said}");
+    }
+    // Each doubles what comes after it.
+    let doubled: Vec<String> = (0..60)
+        .map(|k| format!("v{k} = v{0} + v{0}", k + 1))
+        .collect();
+    let hostile = format!("E + A/v0^b where {}, v60 = N*2", doubled.join(", "));
+    let said = read(&hostile, &[]).expect_err("refused").to_string();
+    assert!(said.contains("written out"), "{said}");
+}
+
+#[test]
+fn parameters_differ_by_the_words_of_a_column() {
+    let text = "E + A[optimizer]/(N + t)^alpha + B[data]/D^beta[data] \
+                where optimizer in (adam w, muon), data in (books, code, web), alpha in 0.1..1";
+    let law = by_name(text).expect("a formula");
+    assert_eq!(
+        names(law.as_ref()).join(" "),
+        "E A[adam w] A[muon] t alpha B[books] B[code] B[web] beta[books] beta[code] beta[web]"
+    );
+    let rows = [
+        [3e8, 4e9, 0.0, 2.0],
+        [9e8, 1e10, 1.0, 0.0],
+        [5e8, 2e10, 0.0, 1.0],
+    ];
+    let rows: Vec<Vec<f64>> = rows.into_iter().map(Vec::from).collect();
+    let natural = [1.8, 400.0, 300.0, 1e8, 0.34, 2e3, 1e3, 3e3, 0.37, 0.3, 0.4];
+    law_is_consistent(law.as_ref(), &natural, &rows);
+    // A row is predicted by its own words' values.
+    let fitted = FittedLaw::from_parts(law, natural.to_vec()).expect("complete");
+    let own = 1.8 + 300.0 / 1e9_f64.powf(0.34) + 2e3 / 1e10_f64.powf(0.37);
+    assert!((fitted.predict(&rows[1]) - own).abs() < 1e-12);
+    // With the words of a table.
+    let said = with_words(
+        "E + A[optimizer]/N^a",
+        "optimizer",
+        &["a", "b"].map(str::to_owned),
+    );
+    assert_eq!(said, "E + A[optimizer]/N^a where optimizer in (a, b)");
+    assert_eq!(unsaid_words("E + A[x]/N^a + B[y] where x in (a, b)"), ["y"]);
+    for (text, why) in [
+        ("E + A[x]/N^a", "at least two words"),
+        ("E + A[x]/N^a where x in (a, a)", "stands there twice"),
+        ("E + A[x]/N^a where x in (a, b[c])", "cannot be a word"),
+        (
+            "E + d[x] + d[y]*N where x in (no, a), y in (no, b)",
+            "would be called `d[no]`",
+        ),
+        (
+            "E + A[x]/N^a where y in (a, b)",
+            "no parameter differs by `y`",
+        ),
+        (
+            "E + A[x]/N^a + b*`x` where x in (a, b)",
+            "as a number and as words",
+        ),
+        (
+            "E + A/N^a[x] where x in (a, b)",
+            "let it differ too: `A[x]`",
+        ),
+        ("E + A[x/N^a where x in (a, b)", "^"),
+    ] {
+        let said = by_name(text).expect_err("refused").to_string();
+        assert!(said.contains(why), "{text}: {said}");
+    }
+    // Between backticks it is a column, also where no table says so.
+    let column = formula("E + A/`eval[web]`^a");
+    assert_eq!(column.inputs()[0].name, "eval[web]");
+    assert_eq!(
+        by_name(&column.name()).expect("its own name").name(),
+        column.name()
+    );
+    let said = by_name("E + A[x]/N^(a +").expect_err("refused").to_string();
+    assert!(said.contains("\n  E + A[x]/N^(a +\n  "), "{said}");
+    let words: Vec<String> = (0..100).map(|word| format!("w{word}")).collect();
+    let many = format!("E + A[x]/N^a where x in ({})", words.join(", "));
+    let said = by_name(&many).expect_err("refused").to_string();
+    assert!(said.contains("102 parameters"), "{said}");
 }
