@@ -110,6 +110,8 @@ type Sample = (Vec<f64>, Vec<f64>);
 
 /// Covariances of scaled answers and candidate losses.
 struct Joint {
+    /// Resamples that the covariances are known from.
+    samples: f64,
     /// Covariance of every answer (with itself first) and the candidates: `[variance, covariances]`.
     answers: Vec<(f64, Vec<f64>)>,
     losses: Vec<Vec<f64>>,
@@ -126,6 +128,7 @@ impl Joint {
         let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(x, y)| x * y).sum::<f64>() / n;
         let Some((answer, loss)) = samples.first() else {
             return Self {
+                samples: n,
                 answers: Vec::new(),
                 losses: Vec::new(),
             };
@@ -149,15 +152,30 @@ impl Joint {
             .iter()
             .map(|a| losses.iter().map(|b| dot(a, b)).collect())
             .collect();
-        Self { answers, losses }
+        Self {
+            samples: n,
+            answers,
+            losses,
+        }
     }
 
+    /// The variance of the answers that a candidate's loss takes off.
+    ///
+    /// By chance alone a squared correlation over n resamples is about 1/n, which for a cheap run looks like much for its
+    /// FLOPs: it is taken off, as in an adjusted coefficient of determination.
     fn gain(&self, j: usize, noise: f64) -> f64 {
-        let variance = self.losses[j][j] + noise * noise;
-        self.answers
-            .iter()
-            .map(|(_, c)| c[j] * c[j] / variance)
-            .sum()
+        let own_variance = self.losses[j][j];
+        // What was measured exactly tells nothing more.
+        if own_variance <= 0.0 {
+            return 0.0;
+        }
+        let variance = own_variance + noise * noise;
+        let gain = |(own, c): &(f64, Vec<f64>)| {
+            let explained = c[j] * c[j] / own_variance;
+            let by_chance = (own - explained).max(0.0) / (self.samples - 2.0);
+            (explained - by_chance).max(0.0) * own_variance / variance
+        };
+        self.answers.iter().map(gain).sum()
     }
 
     fn observe(&mut self, j: usize, noise: f64) {
