@@ -39,12 +39,12 @@ pub fn first_runs(goal: Goal, grid: &[Open]) -> Next {
         grid,
         at_once: 1,
     };
-    course.next(Course::laws(&[], &Policy::default()), &[], 0)
+    course.next(Course::laws(&[], &Policy::default()), &[], false)
 }
 
 impl Asked {
-    /// Says what comes next by the rows so far; `taken` are the places in the grid that were trained, `narrow` how many
-    /// rounds before this one the interval was narrow enough.
+    /// Says what comes next by the rows so far; `taken` are the places in the grid that were trained, and the interval may
+    /// have been narrow enough in the round before.
     ///
     /// # Errors
     /// When the rows cannot be read as runs.
@@ -52,7 +52,7 @@ impl Asked {
         &self,
         goal: Goal,
         grid: &[Open],
-        (taken, narrow): (&[usize], usize),
+        (taken, was_narrow): (&[usize], bool),
         at_once: usize,
     ) -> Result<Next, AskError> {
         let runs = self.table.runs(&self.selection)?;
@@ -67,6 +67,6 @@ impl Asked {
             grid,
             at_once,
         };
-        Ok(course.next(laws, taken, narrow))
+        Ok(course.next(laws, taken, was_narrow))
     }
 }

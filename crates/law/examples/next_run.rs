@@ -130,22 +130,19 @@ fn main() -> Result<(), Box<dyn Error>> {
         let all: Vec<usize> = (0..grid.len()).collect();
         let Next::Reached(Known {
             interval, width, ..
-        }) = course(1.0).next(Course::laws(&rows, &policy), &all, 0)
+        }) = course(1.0).next(Course::laws(&rows, &policy), &all, false)
         else {
             continue;
         };
         let holds = |[low, high]: [f64; 2]| usize::from(low <= best && best <= high);
         held_by_all += holds(interval);
         let course = course(width * 1.001);
-        let (mut taken, mut narrow, mut last) = (Vec::new(), 0, None);
+        let (mut taken, mut was_narrow, mut last) = (Vec::new(), false, None);
         loop {
             let so_far: Vec<Row> = taken.iter().map(|k: &usize| rows[*k].clone()).collect();
-            match course.next(Course::laws(&so_far, &policy), &taken, narrow) {
+            match course.next(Course::laws(&so_far, &policy), &taken, was_narrow) {
                 Next::Train { runs, known } => {
-                    narrow = match known {
-                        Some(known) if known.width < course.goal.width => narrow + 1,
-                        _ => 0,
-                    };
+                    was_narrow = known.is_some_and(|known| known.width < course.goal.width);
                     taken.extend(runs.iter().map(|run| run.index));
                 }
                 Next::Reached(known) => {

@@ -109,7 +109,7 @@ fn a_fit_reads_well_and_says_what_it_does_not_know() {
         "25 rows of 25 runs",
         "loss = E + A/params^alpha + B/tokens^beta",
         "95% interval",
-        "50 refits with",
+        "50 refits with 0.2% noise",
         "held out    largest params",
         "held out    largest tokens",
         "seed noise  unknown",

@@ -52,21 +52,12 @@ impl Store {
     /// # Errors
     /// When the database refuses.
     pub async fn choices(&self, experiment: i64) -> Result<Vec<ChosenRun>, StoreError> {
-        let rows: Vec<(String, f64, String, String, Option<String>)> = sqlx::query_as(
+        let rows = sqlx::query_as(
             "SELECT run_id, chosen_at, goal, reason, known FROM choices
              WHERE experiment_id = ? ORDER BY chosen_at, rowid",
-        )
-        .bind(experiment)
-        .fetch_all(&self.pool)
-        .await?;
-        let read = |(run, chosen_at, goal, reason, known)| ChosenRun {
-            run: RunId(run),
-            chosen_at,
-            goal,
-            reason,
-            known,
-        };
-        Ok(rows.into_iter().map(read).collect())
+        );
+        let rows = rows.bind(experiment).fetch_all(&self.pool).await?;
+        Ok(rows.into_iter().map(chosen).collect())
     }
 
     /// Reads which runs that an experiment has asked for have ended, also those that it no longer asks for.
@@ -89,19 +80,24 @@ impl Store {
     /// # Errors
     /// When the database refuses.
     pub async fn choices_of(&self, run: &RunId) -> Result<Vec<ChosenRun>, StoreError> {
-        let rows: Vec<(f64, String, String, Option<String>)> = sqlx::query_as(
-            "SELECT chosen_at, goal, reason, known FROM choices WHERE run_id = ? ORDER BY chosen_at",
-        )
-        .bind(&run.0)
-        .fetch_all(&self.pool)
-        .await?;
-        let read = |(chosen_at, goal, reason, known)| ChosenRun {
-            run: run.clone(),
-            chosen_at,
-            goal,
-            reason,
-            known,
-        };
-        Ok(rows.into_iter().map(read).collect())
+        let rows = sqlx::query_as(
+            "SELECT run_id, chosen_at, goal, reason, known FROM choices
+             WHERE run_id = ? ORDER BY chosen_at",
+        );
+        let rows = rows.bind(&run.0).fetch_all(&self.pool).await?;
+        Ok(rows.into_iter().map(chosen).collect())
+    }
+}
+
+/// A choice of its row.
+fn chosen(
+    (run, chosen_at, goal, reason, known): (String, f64, String, String, Option<String>),
+) -> ChosenRun {
+    ChosenRun {
+        run: RunId(run),
+        chosen_at,
+        goal,
+        reason,
+        known,
     }
 }

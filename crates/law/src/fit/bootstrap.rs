@@ -106,10 +106,10 @@ pub fn bootstrap(
     let design = Design::new(law.as_ref(), data)?.under(fit.options.objective);
     let starts = starts(law, fit, &design)?;
     let residuals = design.residuals(&starts[0]);
-    // A fit takes part of each row's noise, and what is left is as much too small.
-    let leverages = leverages(&design, &starts[0]).unwrap_or_else(|| vec![0.0; design.rows()]);
-    let whole = residuals.iter().zip(leverages);
-    let whole: Vec<f64> = whole.map(|(r, taken)| r / (1.0 - taken).max(0.1)).collect();
+    let whole = match options.resampling {
+        Resampling::Pairs => Vec::new(),
+        Resampling::Wild => unshrunk(&design, &starts[0], &residuals),
+    };
     let clusters = Clusters::of(data);
     // One run drawn again and again gives intervals without width, and the signs of one run two fits.
     let draws = match clusters.present {
@@ -187,6 +187,14 @@ pub fn refit(
     let natural = natural.filter(|natural| natural.iter().all(|v| v.is_finite()));
     let fitted = natural.map(|natural| FittedLaw::from_parts(law.clone(), natural));
     Ok(fitted.transpose()?)
+}
+
+/// Residuals as large as the noise that they are from: a fit takes part of each row's, and what is left is as much too
+/// small.
+fn unshrunk(design: &Design<'_>, at: &[f64], residuals: &[f64]) -> Vec<f64> {
+    let leverages = leverages(design, at).unwrap_or_else(|| vec![0.0; design.rows()]);
+    let rows = residuals.iter().zip(leverages);
+    rows.map(|(r, taken)| r / (1.0 - taken).max(0.1)).collect()
 }
 
 /// Where a fit ended, and the other minima that it met.

@@ -21,9 +21,6 @@ use std::str::FromStr;
 /// Runs with which a law is first fitted: those beyond the parameters of Eq. 22 without offsets tell its noise.
 const FIRST: usize = 12;
 
-/// Rounds in which an interval must have been narrow enough one after the other: one may be so by luck.
-const ROUNDS: usize = 2;
-
 /// Values within this factor are one level.
 const SAME: f64 = 1.05;
 
@@ -173,9 +170,11 @@ impl Course<'_> {
         Laws::of(rows, &policy)
     }
 
-    /// Says what comes next by the laws of the rows so far; `taken` are the places in the grid that were trained,
-    /// `narrow` how many rounds before this one the interval was narrow enough.
-    pub fn next(&self, laws: Laws, taken: &[usize], narrow: usize) -> Next {
+    /// Says what comes next by the laws of the rows so far; `taken` are the places in the grid that were trained.
+    ///
+    /// An interval must be narrow enough in two rounds one after the other, since it may be so by luck: `was_narrow` says
+    /// whether it was in the one before.
+    pub fn next(&self, laws: Laws, taken: &[usize], was_narrow: bool) -> Next {
         let open: Vec<usize> = (0..self.grid.len())
             .filter(|k| !taken.contains(k))
             .collect();
@@ -197,7 +196,7 @@ impl Course<'_> {
                 known: None,
             };
         };
-        if known.width < self.goal.width && narrow + 1 >= ROUNDS {
+        if known.width < self.goal.width && was_narrow {
             return Next::Reached(known);
         }
         let runs = self.best(&estimate, &open);

@@ -180,10 +180,8 @@ impl SecondStep {
             ..FitOptions::default()
         };
         let found = fit(&differences, &data, &options).map_err(told)?;
-        let plain = |values: &[f64]| FittedLaw::from_parts(law.clone(), values.to_vec());
-        let names: Vec<String> = law.parameters().into_iter().map(|p| p.name).collect();
-        let values: Vec<f64> = names.iter().map(|name| found.parameters[name]).collect();
-        let resampled = match policy.draws(data.len(), values.len()) {
+        let plain = FittedLaw::from_named(law.clone(), |name| found.parameters.get(name).copied());
+        let resampled = match policy.draws(data.len(), found.parameters.len()) {
             0 => None,
             draws => {
                 let options = BootstrapOptions {
@@ -195,22 +193,21 @@ impl SecondStep {
                 Some(bootstrap(&differences, &data, &found, &options).map_err(told)?)
             }
         };
-        let resampled = resampled.map(|resampled| (resampled.draws, resampled.intervals));
-        let (drawn, intervals) = resampled.unwrap_or_default();
+        let draws = resampled.as_ref().map(|resampled| resampled.fitted(law));
         let (held_out_error, held_out) = held_out(&differences, &data, &input.name, &found.options);
         Ok(Self {
             response: response.to_owned(),
             equation: called(&law.equation()).replacen("loss", response, 1),
             parameters: found.parameters.clone(),
-            intervals,
+            draws: draws.transpose().map_err(told)?.unwrap_or_default(),
+            intervals: resampled.map_or_else(BTreeMap::new, |resampled| resampled.intervals),
             at_bound: found.at_bound.iter().map(|b| b.parameter.clone()).collect(),
             rows: data.len(),
             at_chance: 0,
             error: found.goodness.rms_residual,
             held_out_error,
             held_out,
-            law: plain(&values).map_err(|error| error.to_string())?,
-            draws: drawn.iter().filter_map(|draw| plain(draw).ok()).collect(),
+            law: plain.map_err(|error| error.to_string())?,
         })
     }
 

@@ -54,10 +54,6 @@ impl Until {
         let goal = goal.parse().map_err(Failure::input)?;
         Ok(Some(Self { goal, most }))
     }
-
-    fn is_narrow(&self, known: Option<&Known>) -> bool {
-        known.is_some_and(|known| known.width < self.goal.width)
-    }
 }
 
 impl Training<'_> {
@@ -91,7 +87,8 @@ impl Training<'_> {
         let (store, loaded) = (self.store, self.loaded);
         let file = &loaded.experiment;
         let started = Instant::now();
-        let mut narrow = None;
+        let devices = crate::application::devices(file, self.device_names)?;
+        let at_once = devices.iter().map(|device| device.slots).sum();
         loop {
             let experiment = store.experiment(&file.name).await?;
             let (ended, choices) = match experiment {
@@ -133,15 +130,13 @@ impl Training<'_> {
                 }
                 continue;
             }
-            // What an earlier command found before its last choice counts as a round.
-            let before = narrow.unwrap_or_else(|| {
-                let newest = choices
-                    .last()
-                    .filter(|choice| choice.goal == until.goal.to_string());
-                let known = newest.and_then(|choice| choice.known.as_deref());
-                let known = known.and_then(|known| serde_json::from_str::<Known>(known).ok());
-                usize::from(until.is_narrow(known.as_ref()))
-            });
+            // What was found before the last choice counts as a round, whichever command made it.
+            let newest = choices
+                .last()
+                .filter(|choice| choice.goal == until.goal.to_string());
+            let before = newest.and_then(|choice| choice.known.as_deref());
+            let before = before.and_then(|known| serde_json::from_str::<Known>(known).ok());
+            let was_narrow = before.is_some_and(|known| known.width < until.goal.width);
             let so_far = kept(&HashSet::new());
             let done = || self.train(&so_far, Vec::new(), &setting);
             let next = match experiment.filter(|_| !taken.is_empty()) {
@@ -152,9 +147,7 @@ impl Training<'_> {
                     let all = Selection::default();
                     let asked =
                         Asked::of_experiment(store, id, &file.name, Some(file), all).await?;
-                    let devices = crate::application::devices(file, self.device_names)?;
-                    let at_once = devices.iter().map(|device| device.slots).sum();
-                    let ask = || asked.next(until.goal, &grid, (&taken, before), at_once);
+                    let ask = || asked.next(until.goal, &grid, (&taken, was_narrow), at_once);
                     match self.stops.interruptible(ask) {
                         Ok(next) => next?,
                         Err(_) => return done().await,
@@ -175,8 +168,6 @@ impl Training<'_> {
                     return done().await;
                 }
             };
-            let is_narrow = until.is_narrow(known.as_ref());
-            narrow = Some(if is_narrow { before + 1 } else { 0 });
             if let Some(known) = &known {
                 note!("{}; {costs}", describe(&until.goal, known));
             }
